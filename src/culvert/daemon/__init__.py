@@ -1,0 +1,1 @@
+"""culvertd: one process that listens, serves the procedures, runs the guests and migrates them."""
