@@ -1,0 +1,259 @@
+"""What can go wrong, by whose fault, with libvirt's code for it.
+
+::
+
+    CulvertError
+    ├── RequestError            the request is refused or failed; the connection lives on
+    │   ├── one class per libvirt error code culvert raises (``code``, ``domain``)
+    │   └── RemoteError         another daemon's refusal, carried on unchanged
+    ├── ProtocolViolation       the peer broke the protocol; the connection ends
+    └── ConnectionLost          the connection is gone (also a RequestError: it reaches the person who asked)
+
+Codes and domains are libvirt's ``virErrorNumber`` and ``virErrorDomain`` (include/libvirt/virterror.h).
+The text is what a person reads: it names the object and the phase.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ErrorDomain(IntEnum):
+    """``virErrorDomain``: which part of libvirt speaks."""
+
+    NONE = 0
+    XML = 5
+    RPC = 7
+    QEMU = 10
+    REMOTE = 13
+    STORAGE = 18
+    DOMAIN = 20
+    CPU = 31
+    STREAMS = 38
+    EVENT = 40
+    URI = 45
+    AUTH = 46
+
+
+class ErrorCode(IntEnum):
+    """``virErrorNumber``: what happened."""
+
+    INTERNAL_ERROR = 1
+    NO_MEMORY = 2
+    NO_SUPPORT = 3
+    INVALID_ARG = 8
+    OPERATION_FAILED = 9
+    XML_ERROR = 27
+    DOM_EXIST = 28
+    OPERATION_DENIED = 29
+    SYSTEM_ERROR = 38
+    RPC = 39
+    NO_DOMAIN = 42
+    AUTH_FAILED = 45
+    OPERATION_INVALID = 55
+    CONFIG_UNSUPPORTED = 67
+    OPERATION_TIMEOUT = 68
+    MIGRATE_PERSIST_FAILED = 69
+    INVALID_STREAM = 73
+    ARGUMENT_UNSUPPORTED = 74
+    OPERATION_ABORTED = 78
+    MIGRATE_UNSAFE = 81
+    OPERATION_UNSUPPORTED = 84
+    RESOURCE_BUSY = 87
+    ACCESS_DENIED = 88
+    CPU_INCOMPATIBLE = 91
+    MIGRATE_FINISH_OK = 93
+    AUTH_UNAVAILABLE = 94
+
+
+class CulvertError(Exception):
+    """Root of everything culvert raises on purpose."""
+
+
+class RequestError(CulvertError):
+    """A request is refused or has failed; the connection it came on lives on.
+
+    ``code`` and ``domain`` are what a libvirt client sees; ``errno`` travels as ``int1`` where there is one.
+    """
+
+    code: ClassVar[int] = ErrorCode.OPERATION_FAILED
+    domain: ClassVar[int] = ErrorDomain.QEMU
+
+    def __init__(self, message: str, *, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.errno = errno
+
+
+class InternalError(RequestError):
+    code = ErrorCode.INTERNAL_ERROR
+
+
+class InvalidArgument(RequestError):
+    code = ErrorCode.INVALID_ARG
+
+
+class OperationFailed(RequestError):
+    code = ErrorCode.OPERATION_FAILED
+
+
+class OperationInvalid(RequestError):
+    """The object is in a state in which this makes no sense."""
+
+    code = ErrorCode.OPERATION_INVALID
+
+
+class OperationTimeout(RequestError):
+    code = ErrorCode.OPERATION_TIMEOUT
+
+
+class OperationAborted(RequestError):
+    """The person who asked for it has cancelled it."""
+
+    code = ErrorCode.OPERATION_ABORTED
+
+
+class OperationUnsupported(RequestError):
+    code = ErrorCode.OPERATION_UNSUPPORTED
+
+
+class OperationDenied(RequestError):
+    """The connection is read-only."""
+
+    code = ErrorCode.OPERATION_DENIED
+
+
+class ArgumentUnsupported(RequestError):
+    code = ErrorCode.ARGUMENT_UNSUPPORTED
+
+
+class ConfigUnsupported(RequestError):
+    """The domain XML asks for what this host or this version cannot do."""
+
+    code = ErrorCode.CONFIG_UNSUPPORTED
+
+
+class XMLError(RequestError):
+    """The XML is not a domain description."""
+
+    code = ErrorCode.XML_ERROR
+    domain = ErrorDomain.DOMAIN
+
+
+class NoDomain(RequestError):
+    code = ErrorCode.NO_DOMAIN
+
+
+class DomainExists(RequestError):
+    """A domain of that name or UUID is already there."""
+
+    code = ErrorCode.OPERATION_FAILED
+
+
+class ResourceBusy(RequestError):
+    code = ErrorCode.RESOURCE_BUSY
+
+
+class AuthenticationFailed(RequestError):
+    code = ErrorCode.AUTH_FAILED
+    domain = ErrorDomain.RPC
+
+
+class SystemCallError(RequestError):
+    """A system call failed; ``errno`` says how."""
+
+    code = ErrorCode.SYSTEM_ERROR
+
+
+class MigrateUnsafe(RequestError):
+    """Migration could lose data (disks not shared, or cached): refused unless asked with ``UNSAFE``."""
+
+    code = ErrorCode.MIGRATE_UNSAFE
+
+
+class MigrateFinishOk(RequestError):
+    """Finish was called with ``cancelled`` and everything is cleaned up: an error reply that means success."""
+
+    code = ErrorCode.MIGRATE_FINISH_OK
+
+
+class RpcError(RequestError):
+    """The call itself is wrong: not decodable, not known, not allowed yet."""
+
+    code = ErrorCode.RPC
+    domain = ErrorDomain.RPC
+
+
+class NotOpen(RequestError):
+    """A call before CONNECT_OPEN."""
+
+    code = ErrorCode.INTERNAL_ERROR
+    domain = ErrorDomain.RPC
+
+
+class StreamFailed(RequestError):
+    """A stream ended abnormally: the other end aborted or failed, or the bytes could not be passed on."""
+
+    code = ErrorCode.SYSTEM_ERROR
+    domain = ErrorDomain.STREAMS
+
+
+class InvalidStream(RequestError):
+    """A stream was used against its state or direction."""
+
+    code = ErrorCode.INVALID_STREAM
+    domain = ErrorDomain.STREAMS
+
+
+class ConnectionLost(RequestError):
+    """The connection to a peer is gone; nothing more is known of calls that were under way."""
+
+    code = ErrorCode.INTERNAL_ERROR
+    domain = ErrorDomain.RPC
+
+
+class RemoteError(RequestError):
+    """A refusal that another daemon sent; code, domain and text are that daemon's own."""
+
+    def __init__(self, message: str, *, code: int, domain: int, errno: int | None = None) -> None:
+        super().__init__(message, errno=errno)
+        self.remote_code = code
+        self.remote_domain = domain
+
+
+class ProtocolViolation(CulvertError):
+    """The peer broke the protocol: the connection is closed with this reason, and nobody else is harmed."""
+
+
+# What a libvirt message of each code begins with (util/virerror.c, virErrorMsg): people and scripts know them by it.
+PREFIXES: dict[int, str] = {
+    ErrorCode.INTERNAL_ERROR: "internal error",
+    ErrorCode.INVALID_ARG: "invalid argument",
+    ErrorCode.OPERATION_FAILED: "operation failed",
+    ErrorCode.XML_ERROR: "XML error",
+    ErrorCode.NO_DOMAIN: "Domain not found",
+    ErrorCode.AUTH_FAILED: "authentication failed",
+    ErrorCode.OPERATION_INVALID: "Requested operation is not valid",
+    ErrorCode.CONFIG_UNSUPPORTED: "unsupported configuration",
+    ErrorCode.OPERATION_TIMEOUT: "Timed out during operation",
+    ErrorCode.ARGUMENT_UNSUPPORTED: "argument unsupported",
+    ErrorCode.OPERATION_ABORTED: "operation aborted",
+    ErrorCode.MIGRATE_UNSAFE: "Unsafe migration",
+    ErrorCode.OPERATION_UNSUPPORTED: "Operation not supported",
+    ErrorCode.RESOURCE_BUSY: "resource busy",
+}
+
+
+def triple(error: RequestError) -> tuple[int, int, str]:
+    """The (code, domain, message) that goes on the wire for ``error``: the message as libvirt words that code.
+
+    What another daemon said (``RemoteError``) and what concerns the protocol itself stays as it is.
+    """
+    if isinstance(error, RemoteError):
+        return error.remote_code, error.remote_domain, error.message
+    plain = error.domain in (ErrorDomain.NONE, ErrorDomain.RPC)
+    prefix = "" if plain else PREFIXES.get(error.code, "")
+    if prefix and not error.message.startswith(prefix):
+        return int(error.code), int(error.domain), f"{prefix}: {error.message}"
+    return int(error.code), int(error.domain), error.message

@@ -1,0 +1,38 @@
+"""Memory sizes in libvirt's spelling."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from culvert.ground import errors, units
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "kib"),
+    [
+        (1, "KiB", 1),
+        (512, "MiB", 524288),
+        (1, "GiB", 1048576),
+        (1, "b", 1),  # rounded up
+        (1025, "bytes", 2),
+        (1, "MB", 977),
+        (2, "k", 2),
+        (0, "G", 0),
+    ],
+)
+def test_to_kib(value: int, unit: str, kib: int) -> None:
+    assert units.to_kib(value, unit) == kib
+
+
+@pytest.mark.parametrize("unit", ["", "kib", "MiBs", "PiB"])
+def test_an_unknown_unit_is_named(unit: str) -> None:
+    with pytest.raises(errors.XMLError, match=f"'{unit}'"):
+        units.to_kib(1, unit)
+
+
+@given(st.integers(0, 2**50), st.sampled_from(sorted(units.SCALES)))
+def test_rounding_never_loses_memory(value: int, unit: str) -> None:
+    kib = units.to_kib(value, unit)
+    assert (kib - 1) * units.KiB < value * units.SCALES[unit] <= kib * units.KiB
