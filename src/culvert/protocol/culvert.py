@@ -1,0 +1,90 @@
+"""culvert's own program: what two culverts say to each other beside libvirt's protocol.
+
+A daemon that does not know the program answers "Cannot find program" and the connection lives on
+(``errors.is_unsupported``); then the standard stream of the standard protocol is used. Everything here is legal
+before CONNECT_OPEN, so that a data connection needs no more than authentication, and nothing is legal before that.
+"""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+from typing import Annotated
+
+from culvert.protocol.procedure import Procedure, Program, StreamDirection
+from culvert.protocol.types import Domain, Int, Str, UInt, listed, struct
+from culvert.xdr.struct import Void
+
+ABILITIES_MAX = 64
+
+Abilities = Annotated[list[str], listed(Str, ABILITIES_MAX)]
+"""Names of what a daemon can do; unknown names are ignored by the other side."""
+
+
+class Outcome(IntEnum):
+    """What became of an incoming migration, as its destination knows it."""
+
+    UNKNOWN = 0  # no migration of that token was ever prepared here, or its memory has expired
+    PENDING = 1  # prepared; finish has not been decided
+    RUNNING = 2  # finish said yes: the guest belongs here
+    GONE = 3  # finish said no, or the incoming QEMU is gone: the guest is not here and will not be
+
+
+@struct
+class HelloArgs:
+    """What the caller can do."""
+
+    abilities: Abilities
+
+
+@struct
+class HelloRet:
+    """``version``: of the software; ``host_uuid``: of the daemon, as text."""
+
+    version: Str
+    host_uuid: Str
+    abilities: Abilities
+
+
+@struct
+class MigrationAttachArgs:
+    """``token``: from the cookie of the prepared migration, good for one use per channel; ``channel`` from 0."""
+
+    token: Str
+    channel: UInt
+
+
+@struct
+class MigrationOutcomeArgs:
+    """``dom``: the domain as the source knows it; ``token``: of the migration in question."""
+
+    dom: Domain
+    token: Str
+
+
+@struct
+class MigrationOutcomeRet:
+    """``outcome`` an ``Outcome``; ``detail``: the reason, for people; may be empty."""
+
+    outcome: Int
+    detail: Str
+
+
+HELLO = Procedure(1, "HELLO", HelloArgs, HelloRet, before_open=True)
+MIGRATION_ATTACH = Procedure(
+    2,
+    "MIGRATION_ATTACH",
+    MigrationAttachArgs,
+    Void,
+    stream=StreamDirection.WRITE,
+    before_open=True,
+    read_only=False,
+)
+MIGRATION_OUTCOME = Procedure(3, "MIGRATION_OUTCOME", MigrationOutcomeArgs, MigrationOutcomeRet, before_open=True)
+
+PROGRAM = Program.of_modules(
+    "CULVERT",
+    0x20637576,  # " cuv": outside the ranges libvirt uses
+    1,
+    sys.modules[__name__],
+)

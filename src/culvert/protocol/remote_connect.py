@@ -1,0 +1,262 @@
+"""REMOTE procedures about the connection, authentication and the host ("node").
+
+Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name. Which rows a
+read-only connection may call: the checks at the head of the public functions (src/libvirt-host.c,
+src/libvirt-domain.c).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated
+
+from culvert.protocol import types
+from culvert.protocol.procedure import Procedure
+from culvert.protocol.shapes import CapabilitiesRet, FlagsArgs, TypeRet
+from culvert.protocol.types import Int, OptStr, Str, UHyper, UInt, listed, struct
+from culvert.xdr import codec
+from culvert.xdr.struct import Void
+
+SECURITY_MODEL_MAX = 257  # VIR_SECURITY_MODEL_BUFLEN, VIR_SECURITY_DOI_BUFLEN
+
+
+class AuthType(IntEnum):
+    """``remote_auth_type``."""
+
+    NONE = 0  # REMOTE_AUTH_NONE
+    SASL = 1  # REMOTE_AUTH_SASL
+    POLKIT = 2  # REMOTE_AUTH_POLKIT
+
+
+@struct
+class ConnectOpenArgs:
+    """``name``: the URI without what only the client needs; ``flags``: 1 = read-only."""
+
+    name: OptStr
+    flags: UInt
+
+
+@struct
+class HvVersionRet:
+    """major · 1 000 000 + minor · 1 000 + micro."""
+
+    hv_ver: UHyper
+
+
+@struct
+class LibVersionRet:
+    """As ``HvVersionRet``."""
+
+    lib_ver: UHyper
+
+
+@struct
+class HostnameRet:
+    hostname: Str
+
+
+@struct
+class URIRet:
+    uri: Str
+
+
+@struct
+class SysinfoRet:
+    """XML."""
+
+    sysinfo: Str
+
+
+@struct
+class DomainCapabilitiesArgs:
+    """Whatever is absent the server chooses."""
+
+    emulatorbin: OptStr
+    arch: OptStr
+    machine: OptStr
+    virttype: OptStr
+    flags: UInt
+
+
+@struct
+class MaxVcpusArgs:
+    type: OptStr
+
+
+@struct
+class MaxVcpusRet:
+    max_vcpus: Int
+
+
+@struct
+class FeatureArgs:
+    """A ``constants.Feature``, or a number the server does not know."""
+
+    feature: Int
+
+
+@struct
+class FeatureRet:
+    """1 or 0; an unknown feature is 0, not an error."""
+
+    supported: Int
+
+
+@struct
+class SecureRet:
+    secure: Int
+
+
+@struct
+class SetIdentityArgs:
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 20)]  # REMOTE_CONNECT_IDENTITY_PARAMS_MAX
+    flags: UInt
+
+
+@struct
+class AuthListRet:
+    """``AuthType`` numbers; a client takes the first."""
+
+    types: Annotated[list[int], listed(Int, 20)]  # REMOTE_AUTH_TYPE_LIST_MAX
+
+
+@struct
+class SaslInitRet:
+    mechlist: Str
+
+
+# REMOTE_AUTH_SASL_DATA_MAX; an array of char, so each byte is a whole int on the wire.
+SaslData = Annotated[list[int], listed(Int, 65536)]
+
+
+@struct
+class SaslStartArgs:
+    """``nil``: 1 says "no data", as opposed to empty data."""
+
+    mech: Str
+    nil: Int
+    data: SaslData
+
+
+@struct
+class SaslStepArgs:
+    nil: Int
+    data: SaslData
+
+
+@struct
+class SaslRet:
+    complete: Int
+    nil: Int
+    data: SaslData
+
+
+@struct
+class PolkitRet:
+    complete: Int
+
+
+@struct
+class NodeInfoRet:
+    """``memory`` in KiB, ``mhz`` 0 where unknown; the model's name has at most 31 characters."""
+
+    model: Annotated[str, codec.Chars(32, fixed=True)]
+    memory: UHyper
+    cpus: Int
+    mhz: Int
+    nodes: Int
+    sockets: Int
+    cores: Int
+    threads: Int
+
+
+NodeStats = Annotated[list[types.NodeStat], listed(types.NodeStat, 16)]  # REMOTE_NODE_{CPU,MEMORY}_STATS_MAX
+
+
+@struct
+class NodeCPUStatsArgs:
+    """``cpu_num`` -1 for all; ``nparams`` 0 asks only how many there are."""
+
+    cpu_num: Int
+    nparams: Int
+    flags: UInt
+
+
+@struct
+class NodeMemoryStatsArgs:
+    """``cell_num`` -1 for all; ``nparams`` 0 asks only how many there are."""
+
+    nparams: Int
+    cell_num: Int
+    flags: UInt
+
+
+@struct
+class NodeStatsRet:
+    params: NodeStats
+    nparams: Int
+
+
+@struct
+class FreeMemoryRet:
+    """Bytes."""
+
+    free_mem: UHyper
+
+
+@struct
+class NodeCPUMapArgs:
+    need_map: Int
+    need_online: Int
+    flags: UInt
+
+
+@struct
+class NodeCPUMapRet:
+    """``cpumap``: bit 0 of byte 0 is CPU 0; ``ret``: how many CPUs there are."""
+
+    cpumap: Annotated[bytes, codec.Opaque(2048)]  # REMOTE_CPUMAP_MAX
+    online: UInt
+    ret: Int
+
+
+@struct
+class SecurityModelRet:
+    """Empty texts where no security driver is in use."""
+
+    model: Annotated[str, codec.Chars(SECURITY_MODEL_MAX, fixed=False)]
+    doi: Annotated[str, codec.Chars(SECURITY_MODEL_MAX, fixed=False)]
+
+
+CONNECT_OPEN = Procedure(1, "CONNECT_OPEN", ConnectOpenArgs, Void, before_open=True)
+CONNECT_CLOSE = Procedure(2, "CONNECT_CLOSE", Void, Void, before_open=True)
+CONNECT_GET_TYPE = Procedure(3, "CONNECT_GET_TYPE", Void, TypeRet)
+CONNECT_GET_VERSION = Procedure(4, "CONNECT_GET_VERSION", Void, HvVersionRet)
+CONNECT_GET_LIB_VERSION = Procedure(157, "CONNECT_GET_LIB_VERSION", Void, LibVersionRet)
+CONNECT_GET_HOSTNAME = Procedure(59, "CONNECT_GET_HOSTNAME", Void, HostnameRet)
+CONNECT_GET_URI = Procedure(110, "CONNECT_GET_URI", Void, URIRet)
+CONNECT_GET_SYSINFO = Procedure(203, "CONNECT_GET_SYSINFO", FlagsArgs, SysinfoRet)
+CONNECT_GET_CAPABILITIES = Procedure(7, "CONNECT_GET_CAPABILITIES", Void, CapabilitiesRet)
+CONNECT_GET_DOMAIN_CAPABILITIES = Procedure(
+    342, "CONNECT_GET_DOMAIN_CAPABILITIES", DomainCapabilitiesArgs, CapabilitiesRet, read_only=False
+)
+CONNECT_GET_MAX_VCPUS = Procedure(5, "CONNECT_GET_MAX_VCPUS", MaxVcpusArgs, MaxVcpusRet)
+# Feature 10 may be asked before CONNECT_OPEN, every other needs an open connection: the handler sees to that.
+CONNECT_SUPPORTS_FEATURE = Procedure(60, "CONNECT_SUPPORTS_FEATURE", FeatureArgs, FeatureRet, before_open=True)
+CONNECT_IS_SECURE = Procedure(149, "CONNECT_IS_SECURE", Void, SecureRet)
+CONNECT_SET_IDENTITY = Procedure(419, "CONNECT_SET_IDENTITY", SetIdentityArgs, Void)
+CONNECT_REGISTER_CLOSE_CALLBACK = Procedure(360, "CONNECT_REGISTER_CLOSE_CALLBACK", Void, Void)
+CONNECT_UNREGISTER_CLOSE_CALLBACK = Procedure(361, "CONNECT_UNREGISTER_CLOSE_CALLBACK", Void, Void)
+
+AUTH_LIST = Procedure(66, "AUTH_LIST", Void, AuthListRet, before_auth=True, before_open=True)
+AUTH_SASL_INIT = Procedure(67, "AUTH_SASL_INIT", Void, SaslInitRet, before_auth=True, before_open=True)
+AUTH_SASL_START = Procedure(68, "AUTH_SASL_START", SaslStartArgs, SaslRet, before_auth=True, before_open=True)
+AUTH_SASL_STEP = Procedure(69, "AUTH_SASL_STEP", SaslStepArgs, SaslRet, before_auth=True, before_open=True)
+AUTH_POLKIT = Procedure(70, "AUTH_POLKIT", Void, PolkitRet, before_auth=True, before_open=True)
+
+NODE_GET_INFO = Procedure(6, "NODE_GET_INFO", Void, NodeInfoRet)
+NODE_GET_CPU_STATS = Procedure(227, "NODE_GET_CPU_STATS", NodeCPUStatsArgs, NodeStatsRet)
+NODE_GET_MEMORY_STATS = Procedure(228, "NODE_GET_MEMORY_STATS", NodeMemoryStatsArgs, NodeStatsRet)
+NODE_GET_FREE_MEMORY = Procedure(102, "NODE_GET_FREE_MEMORY", Void, FreeMemoryRet)
+NODE_GET_CPU_MAP = Procedure(293, "NODE_GET_CPU_MAP", NodeCPUMapArgs, NodeCPUMapRet)
+NODE_GET_SECURITY_MODEL = Procedure(122, "NODE_GET_SECURITY_MODEL", Void, SecurityModelRet)

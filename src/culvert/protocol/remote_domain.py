@@ -1,0 +1,255 @@
+"""REMOTE procedures of a domain's life, and questions about it.
+
+Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name. Which rows a
+read-only connection may call: the checks at the head of the public functions (src/libvirt-domain.c).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from culvert.protocol import types
+from culvert.protocol.procedure import Procedure, StreamDirection, Wait
+from culvert.protocol.shapes import (
+    DomainArgs,
+    DomainFlagsArgs,
+    DomainRet,
+    MemoryRet,
+    NumRet,
+    TypeRet,
+    XMLArgs,
+    XMLFlagsArgs,
+    XMLRet,
+)
+from culvert.protocol.types import Domain, Hyper, Int, OptStr, Str, UHyper, UInt, listed, struct
+from culvert.xdr import codec
+from culvert.xdr.struct import Void
+
+
+@struct
+class DomainCreateXMLArgs:
+    xml_desc: Str
+    flags: UInt
+
+
+@struct
+class DomainGetInfoRet:
+    """``state`` a ``constants.DomainState``; memory in KiB; ``cpu_time`` in nanoseconds.
+
+    The protocol file says unsigned char and unsigned short for the two small ones; both take four bytes.
+    """
+
+    state: UInt
+    max_mem: UHyper
+    memory: UHyper
+    nr_virt_cpu: UInt
+    cpu_time: UHyper
+
+
+@struct
+class DomainGetStateRet:
+    """``constants.DomainState`` and the reason that goes with it."""
+
+    state: Int
+    reason: Int
+
+
+@struct
+class DomainControlInfoRet:
+    """``state`` 0 = ready for a monitor command, 1 a job runs, 2 busy, 3 error; ``state_time`` in milliseconds."""
+
+    state: UInt
+    details: UInt
+    state_time: UHyper
+
+
+@struct
+class DomainMemoryFlagsArgs:
+    """``memory`` in KiB."""
+
+    dom: Domain
+    memory: UHyper
+    flags: UInt
+
+
+@struct
+class DomainSetVcpusFlagsArgs:
+    dom: Domain
+    nvcpus: UInt
+    flags: UInt
+
+
+@struct
+class AutostartRet:
+    autostart: Int
+
+
+@struct
+class DomainSetAutostartArgs:
+    dom: Domain
+    autostart: Int
+
+
+@struct
+class ActiveRet:
+    active: Int
+
+
+@struct
+class PersistentRet:
+    persistent: Int
+
+
+@struct
+class DomainListAllSnapshotsArgs:
+    dom: Domain
+    need_results: Int
+    flags: UInt
+
+
+@struct
+class DomainListAllSnapshotsRet:
+    snapshots: Annotated[list[types.DomainSnapshot], listed(types.DomainSnapshot, 16384)]
+    ret: Int
+
+
+@struct
+class ManagedSaveRet:
+    result: Int
+
+
+@struct
+class SecurityLabelRet:
+    label: Annotated[str, codec.Chars(4097, fixed=False)]  # VIR_SECURITY_LABEL_BUFLEN
+    enforcing: Int
+
+
+@struct
+class MessagesRet:
+    msgs: Annotated[list[str], listed(Str, 2048)]  # REMOTE_DOMAIN_MESSAGES_MAX
+
+
+@struct
+class DomainMetadataArgs:
+    """``type`` 0 description, 1 title, 2 element; ``uri`` names the element."""
+
+    dom: Domain
+    type: Int
+    uri: OptStr
+    flags: UInt
+
+
+@struct
+class MetadataRet:
+    metadata: Str
+
+
+@struct
+class TimeRet:
+    seconds: Hyper
+    nseconds: UInt
+
+
+@struct
+class DomainOpenConsoleArgs:
+    """``dev_name``: the alias of a console, serial or parallel device; absent for the first console."""
+
+    dom: Domain
+    dev_name: OptStr
+    flags: UInt
+
+
+@struct
+class DomainOpenChannelArgs:
+    """``name``: the target name or the alias of a channel; absent for the first."""
+
+    dom: Domain
+    name: OptStr
+    flags: UInt
+
+
+@struct
+class DomainScreenshotArgs:
+    dom: Domain
+    screen: UInt
+    flags: UInt
+
+
+@struct
+class ScreenshotRet:
+    """``mime``: what the stream carries."""
+
+    mime: OptStr
+
+
+@struct
+class XMLToNativeArgs:
+    native_format: Str
+    domain_xml: Str
+    flags: UInt
+
+
+@struct
+class NativeConfigRet:
+    native_config: Str
+
+
+DOMAIN_CREATE_XML = Procedure(
+    10, "DOMAIN_CREATE_XML", DomainCreateXMLArgs, DomainRet, wait=Wait.NORMAL, read_only=False
+)
+DOMAIN_DEFINE_XML = Procedure(11, "DOMAIN_DEFINE_XML", XMLArgs, DomainRet, read_only=False)
+DOMAIN_DEFINE_XML_FLAGS = Procedure(350, "DOMAIN_DEFINE_XML_FLAGS", XMLFlagsArgs, DomainRet, read_only=False)
+DOMAIN_CREATE = Procedure(9, "DOMAIN_CREATE", DomainArgs, Void, wait=Wait.NORMAL, read_only=False)
+DOMAIN_CREATE_WITH_FLAGS = Procedure(
+    196, "DOMAIN_CREATE_WITH_FLAGS", DomainFlagsArgs, DomainRet, wait=Wait.NORMAL, read_only=False
+)
+DOMAIN_DESTROY = Procedure(12, "DOMAIN_DESTROY", DomainArgs, Void, wait=Wait.NORMAL, read_only=False)
+DOMAIN_DESTROY_FLAGS = Procedure(
+    234, "DOMAIN_DESTROY_FLAGS", DomainFlagsArgs, Void, wait=Wait.NORMAL, read_only=False
+)
+DOMAIN_SHUTDOWN = Procedure(33, "DOMAIN_SHUTDOWN", DomainArgs, Void, read_only=False)
+DOMAIN_SHUTDOWN_FLAGS = Procedure(258, "DOMAIN_SHUTDOWN_FLAGS", DomainFlagsArgs, Void, read_only=False)
+DOMAIN_REBOOT = Procedure(27, "DOMAIN_REBOOT", DomainFlagsArgs, Void, read_only=False)
+DOMAIN_RESET = Procedure(245, "DOMAIN_RESET", DomainFlagsArgs, Void, read_only=False)
+DOMAIN_SUSPEND = Procedure(34, "DOMAIN_SUSPEND", DomainArgs, Void, read_only=False)
+DOMAIN_RESUME = Procedure(28, "DOMAIN_RESUME", DomainArgs, Void, read_only=False)
+DOMAIN_UNDEFINE = Procedure(35, "DOMAIN_UNDEFINE", DomainArgs, Void, read_only=False)
+DOMAIN_UNDEFINE_FLAGS = Procedure(231, "DOMAIN_UNDEFINE_FLAGS", DomainFlagsArgs, Void, read_only=False)
+
+# Its flags SECURE and MIGRATABLE show secrets and are refused on a read-only connection by the handler.
+DOMAIN_GET_XML_DESC = Procedure(14, "DOMAIN_GET_XML_DESC", DomainFlagsArgs, XMLRet)
+DOMAIN_GET_INFO = Procedure(16, "DOMAIN_GET_INFO", DomainArgs, DomainGetInfoRet)
+DOMAIN_GET_STATE = Procedure(212, "DOMAIN_GET_STATE", DomainFlagsArgs, DomainGetStateRet)
+DOMAIN_GET_CONTROL_INFO = Procedure(229, "DOMAIN_GET_CONTROL_INFO", DomainFlagsArgs, DomainControlInfoRet)
+DOMAIN_GET_OS_TYPE = Procedure(19, "DOMAIN_GET_OS_TYPE", DomainArgs, TypeRet)
+DOMAIN_GET_MAX_MEMORY = Procedure(17, "DOMAIN_GET_MAX_MEMORY", DomainArgs, MemoryRet)
+DOMAIN_SET_MEMORY_FLAGS = Procedure(204, "DOMAIN_SET_MEMORY_FLAGS", DomainMemoryFlagsArgs, Void, read_only=False)
+DOMAIN_GET_MAX_VCPUS = Procedure(18, "DOMAIN_GET_MAX_VCPUS", DomainArgs, NumRet)
+DOMAIN_GET_VCPUS_FLAGS = Procedure(200, "DOMAIN_GET_VCPUS_FLAGS", DomainFlagsArgs, NumRet)
+DOMAIN_SET_VCPUS_FLAGS = Procedure(199, "DOMAIN_SET_VCPUS_FLAGS", DomainSetVcpusFlagsArgs, Void, read_only=False)
+DOMAIN_GET_AUTOSTART = Procedure(15, "DOMAIN_GET_AUTOSTART", DomainArgs, AutostartRet)
+DOMAIN_SET_AUTOSTART = Procedure(29, "DOMAIN_SET_AUTOSTART", DomainSetAutostartArgs, Void, read_only=False)
+DOMAIN_IS_ACTIVE = Procedure(150, "DOMAIN_IS_ACTIVE", DomainArgs, ActiveRet)
+DOMAIN_IS_PERSISTENT = Procedure(151, "DOMAIN_IS_PERSISTENT", DomainArgs, PersistentRet)
+DOMAIN_SNAPSHOT_NUM = Procedure(187, "DOMAIN_SNAPSHOT_NUM", DomainFlagsArgs, NumRet)
+DOMAIN_LIST_ALL_SNAPSHOTS = Procedure(
+    274, "DOMAIN_LIST_ALL_SNAPSHOTS", DomainListAllSnapshotsArgs, DomainListAllSnapshotsRet
+)
+DOMAIN_HAS_MANAGED_SAVE_IMAGE = Procedure(183, "DOMAIN_HAS_MANAGED_SAVE_IMAGE", DomainFlagsArgs, ManagedSaveRet)
+DOMAIN_GET_SECURITY_LABEL = Procedure(121, "DOMAIN_GET_SECURITY_LABEL", DomainArgs, SecurityLabelRet)
+DOMAIN_GET_MESSAGES = Procedure(426, "DOMAIN_GET_MESSAGES", DomainFlagsArgs, MessagesRet)
+DOMAIN_GET_METADATA = Procedure(265, "DOMAIN_GET_METADATA", DomainMetadataArgs, MetadataRet)
+DOMAIN_GET_TIME = Procedure(337, "DOMAIN_GET_TIME", DomainFlagsArgs, TimeRet, read_only=False)
+
+DOMAIN_OPEN_CONSOLE = Procedure(
+    201, "DOMAIN_OPEN_CONSOLE", DomainOpenConsoleArgs, Void, stream=StreamDirection.BOTH, read_only=False
+)
+DOMAIN_OPEN_CHANNEL = Procedure(
+    296, "DOMAIN_OPEN_CHANNEL", DomainOpenChannelArgs, Void, stream=StreamDirection.BOTH, read_only=False
+)
+DOMAIN_SCREENSHOT = Procedure(
+    211, "DOMAIN_SCREENSHOT", DomainScreenshotArgs, ScreenshotRet, stream=StreamDirection.READ, read_only=False
+)
+CONNECT_DOMAIN_XML_TO_NATIVE = Procedure(
+    136, "CONNECT_DOMAIN_XML_TO_NATIVE", XMLToNativeArgs, NativeConfigRet, read_only=False
+)

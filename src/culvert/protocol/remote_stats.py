@@ -1,0 +1,115 @@
+"""REMOTE procedures that measure: memory, VCPUs, disks, interfaces, everything of every domain.
+
+Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from culvert.ground.units import MiB
+from culvert.protocol import types
+from culvert.protocol.procedure import Procedure
+from culvert.protocol.types import Domain, Hyper, Int, Str, UHyper, UInt, listed, struct
+from culvert.xdr import codec
+
+
+@struct
+class DomainMemoryStatsArgs:
+    dom: Domain
+    max_stats: UInt
+    flags: UInt
+
+
+@struct
+class DomainMemoryStatsRet:
+    stats: Annotated[list[types.DomainMemoryStat], listed(types.DomainMemoryStat, 1024)]
+
+
+@struct
+class DomainVcpusArgs:
+    """``maplen``: bytes of CPU map wanted for each VCPU."""
+
+    dom: Domain
+    maxinfo: Int
+    maplen: Int
+
+
+@struct
+class DomainVcpusRet:
+    info: Annotated[list[types.VcpuInfo], listed(types.VcpuInfo, 16384)]  # REMOTE_VCPUINFO_MAX
+    cpumaps: Annotated[bytes, codec.Opaque(8 * MiB)]  # REMOTE_CPUMAPS_MAX
+
+
+@struct
+class DomainBlockArgs:
+    """``path``: the disk's source or its target's name."""
+
+    dom: Domain
+    path: Str
+    flags: UInt
+
+
+@struct
+class BlockInfoRet:
+    """Bytes."""
+
+    allocation: UHyper
+    capacity: UHyper
+    physical: UHyper
+
+
+@struct
+class DomainBlockStatsFlagsArgs:
+    """``nparams`` 0 asks only how many there are."""
+
+    dom: Domain
+    path: Str
+    nparams: Int
+    flags: UInt
+
+
+@struct
+class BlockStatsFlagsRet:
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 16)]
+    nparams: Int
+
+
+@struct
+class DomainInterfaceStatsArgs:
+    dom: Domain
+    device: Str
+
+
+@struct
+class InterfaceStatsRet:
+    rx_bytes: Hyper
+    rx_packets: Hyper
+    rx_errs: Hyper
+    rx_drop: Hyper
+    tx_bytes: Hyper
+    tx_packets: Hyper
+    tx_errs: Hyper
+    tx_drop: Hyper
+
+
+@struct
+class AllDomainStatsArgs:
+    """``doms`` empty means all; ``stats`` is a ``constants.StatsGroup`` set, 0 for all groups."""
+
+    doms: types.Domains
+    stats: UInt
+    flags: UInt
+
+
+@struct
+class AllDomainStatsRet:
+    ret_stats: Annotated[list[types.DomainStatsRecord], listed(types.DomainStatsRecord, types.DOMAIN_LIST_MAX)]
+
+
+DOMAIN_MEMORY_STATS = Procedure(159, "DOMAIN_MEMORY_STATS", DomainMemoryStatsArgs, DomainMemoryStatsRet)
+DOMAIN_GET_VCPUS = Procedure(20, "DOMAIN_GET_VCPUS", DomainVcpusArgs, DomainVcpusRet)
+DOMAIN_GET_BLOCK_INFO = Procedure(194, "DOMAIN_GET_BLOCK_INFO", DomainBlockArgs, BlockInfoRet)
+DOMAIN_BLOCK_STATS_FLAGS = Procedure(243, "DOMAIN_BLOCK_STATS_FLAGS", DomainBlockStatsFlagsArgs, BlockStatsFlagsRet)
+DOMAIN_INTERFACE_STATS = Procedure(65, "DOMAIN_INTERFACE_STATS", DomainInterfaceStatsArgs, InterfaceStatsRet)
+CONNECT_GET_ALL_DOMAIN_STATS = Procedure(344, "CONNECT_GET_ALL_DOMAIN_STATS", AllDomainStatsArgs, AllDomainStatsRet)

@@ -1,0 +1,207 @@
+"""The REMOTE, QEMU and CULVERT tables: bytes of real calls, field by field, and properties of every row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from culvert.protocol import constants, culvert, qemu, remote, types
+from culvert.protocol.procedure import Procedure, StreamDirection, Wait
+from culvert.xdr import codec
+from culvert.xdr.struct import Void, codec_of, decode, encode
+from tests.protocol import examples
+
+PROGRAMS = [remote.PROGRAM, qemu.PROGRAM, culvert.PROGRAM]
+ROWS: list[Procedure[Any, Any]] = [row for program in PROGRAMS for row in program]
+KINDS = sorted(
+    {kind for row in ROWS for kind in (row.args, row.ret)}
+    | {message.body for program in PROGRAMS for message in program.messages.values()},
+    key=lambda kind: (kind.__module__, kind.__name__),
+)
+
+UUID = bytes.fromhex("c7a5fdbd edaf9455 926ad65c 16db1809")
+G = types.Domain(name="g", uuid=UUID, id=3)
+G_BYTES = (
+    "00000001 67000000"  # name: length 1, "g", padding
+    "c7a5fdbd edaf9455 926ad65c 16db1809"  # uuid: 16 bytes in the order of the text
+    "00000003"  # id
+)
+
+PACKETS: list[tuple[str, Any, str]] = [
+    (
+        "CONNECT_OPEN",
+        remote.ConnectOpenArgs(name="qemu:///system", flags=0),
+        "00000001"  # name is present
+        "0000000e 71656d753a2f2f2f73797374656d 0000"  # 14 bytes, "qemu:///system", padding
+        "00000000",  # flags
+    ),
+    ("CONNECT_OPEN of a probing client", remote.ConnectOpenArgs(name=None, flags=1), "00000000 00000001"),
+    ("AUTH_LIST's answer: none", remote.AuthListRet(types=[0]), "00000001 00000000"),
+    ("CONNECT_SUPPORTS_FEATURE 10", remote.FeatureArgs(feature=10), "0000000a"),
+    ("DOMAIN_LOOKUP_BY_NAME", remote.NameArgs(name="g"), "00000001 67000000"),
+    ("DOMAIN_LOOKUP_BY_NAME's answer", remote.DomainRet(dom=G), G_BYTES),
+    ("CONNECT_LIST_ALL_DOMAINS --all", remote.ListAllArgs(need_results=1, flags=3), "00000001 00000003"),
+    (
+        "CONNECT_LIST_ALL_DOMAINS's answer",
+        remote.DomainsRet(domains=[G], ret=1),
+        "00000001"  # one domain
+        f"{G_BYTES}"
+        "00000001",  # ret
+    ),
+    (
+        "DOMAIN_GET_STATE's answer: running, migrated",
+        remote.DomainGetStateRet(state=1, reason=2),
+        "00000001 00000002",
+    ),
+    (
+        "DOMAIN_GET_INFO's answer",
+        remote.DomainGetInfoRet(state=1, max_mem=524288, memory=524288, nr_virt_cpu=2, cpu_time=1500000000),
+        "00000001"  # state: an unsigned char in four bytes
+        "0000000000080000"  # maxMem, KiB
+        "0000000000080000"  # memory, KiB
+        "00000002"  # nrVirtCpu: an unsigned short in four bytes
+        "0000000059682f00",  # cpuTime, ns
+    ),
+    (
+        "NODE_GET_INFO's answer",
+        remote.NodeInfoRet("x86_64", 1024, 2, 3000, nodes=1, sockets=1, cores=2, threads=1),
+        "00000078 00000038 00000036 0000005f 00000036 00000034"  # model: each character in four bytes
+        + "00000000" * 26  # … up to 32
+        + "0000000000000400"  # memory, KiB
+        "00000002 00000bb8"  # cpus, mhz
+        "00000001 00000001 00000002 00000001",  # nodes, sockets, cores, threads
+    ),
+    (
+        "NODE_GET_SECURITY_MODEL's answer: none",
+        remote.SecurityModelRet(model="", doi=""),
+        "00000001 00000000"  # model: one character, the NUL
+        "00000001 00000000",  # doi
+    ),
+    (
+        "DOMAIN_MIGRATE_PERFORM3_PARAMS of virsh migrate --live --p2p --tunnelled --bandwidth 5",
+        remote.Perform3ParamsArgs(
+            dom=G,
+            dconnuri="qemu+tcp://b/system",
+            params=[types.TypedParam("bandwidth", (types.TypedParamType.ULLONG, 5))],
+            cookie_in=b"",
+            flags=7,
+        ),
+        f"{G_BYTES}"
+        "00000001"  # dconnuri is present
+        "00000013 71656d752b7463703a2f2f622f73797374656d 00"  # 19 bytes, padding
+        "00000001"  # one parameter
+        "00000009 62616e647769647468 000000"  # field: "bandwidth"
+        "00000004 0000000000000005"  # type ULLONG, MiB/s
+        "00000000"  # cookie_in: empty
+        "00000007",  # LIVE | PEER2PEER | TUNNELLED
+    ),
+    (
+        "DOMAIN_MIGRATE_FINISH3 with fixed arguments: flags of 64 bits",
+        remote.Finish3Args(dname="g", cookie_in=b"<c/>\0", dconnuri=None, uri=None, flags=3, cancelled=1),
+        "00000001 67000000"  # dname
+        "00000005 3c632f3e00 000000"  # cookie_in: the NUL is counted
+        "00000000"  # dconnuri: absent
+        "00000000"  # uri: absent
+        "0000000000000003"  # flags
+        "00000001",  # cancelled
+    ),
+    (
+        "DOMAIN_EVENT_CALLBACK_LIFECYCLE: g has stopped, migrated",
+        remote.LifecycleEvent(callback_id=0, dom=G, event=5, detail=3),
+        f"00000000 {G_BYTES} 00000005 00000003",
+    ),
+    (
+        "MIGRATION_ATTACH",
+        culvert.MigrationAttachArgs(token="t0ken", channel=0),
+        "00000005 74306b656e 000000 00000000",
+    ),
+]
+
+
+@pytest.mark.parametrize(("what", "value", "encoding"), PACKETS, ids=[what for what, _, _ in PACKETS])
+def test_payloads(what: str, value: Any, encoding: str) -> None:
+    assert encode(value) == bytes.fromhex(encoding), what
+    assert decode(type(value), bytes.fromhex(encoding)) == value
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_every_struct_survives_a_round_trip(kind: type[Any], data: st.DataObject) -> None:
+    value = data.draw(examples.values(codec_of(kind)))
+    assert decode(kind, encode(value)) == value
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(KINDS), st.binary(max_size=120))
+def test_rubbish_raises_nothing_but_xdr_errors(kind: type[Any], rubbish: bytes) -> None:
+    try:
+        decode(kind, rubbish)
+    except codec.XdrError:
+        return
+
+
+def test_program_numbers() -> None:
+    assert [(program.number, program.version) for program in PROGRAMS] == [
+        (0x20008086, 1),
+        (0x20008087, 1),
+        (0x20637576, 1),
+    ]
+
+
+def test_rows_have_the_names_they_are_reached_by() -> None:
+    for row in remote.PROGRAM:
+        assert getattr(remote, row.name) is row
+    for message in remote.PROGRAM.messages.values():
+        assert getattr(remote, message.name) is message
+
+
+def test_only_authentication_is_legal_before_authentication() -> None:
+    assert {row.number for row in remote.PROGRAM if row.before_auth} == {66, 67, 68, 69, 70}
+    assert not any(row.before_auth for row in [*qemu.PROGRAM, *culvert.PROGRAM])
+
+
+def test_what_is_legal_before_connect_open() -> None:
+    assert {row.number for row in remote.PROGRAM if row.before_open} == {1, 2, 60, 66, 67, 68, 69, 70}
+    assert not any(row.before_open for row in qemu.PROGRAM)
+    assert all(row.before_open for row in culvert.PROGRAM)
+
+
+def test_which_calls_open_streams() -> None:
+    found = {row.number: row.stream for row in remote.PROGRAM if row.stream is not StreamDirection.NONE}
+    assert found == {
+        201: StreamDirection.BOTH,
+        296: StreamDirection.BOTH,
+        211: StreamDirection.READ,
+        148: StreamDirection.WRITE,
+        215: StreamDirection.WRITE,
+        304: StreamDirection.WRITE,
+    }
+
+
+def test_every_migration_step_needs_a_writable_connection() -> None:
+    steps = [row for row in remote.PROGRAM if row.name.startswith("DOMAIN_MIGRATE_") and "_GET_" not in row.name]
+    assert len(steps) == 20
+    assert not any(row.read_only for row in steps)
+
+
+def test_calls_that_answer_nothing_change_something() -> None:
+    """A call without a result is made for its effect, so a read-only connection may make only those of its own."""
+    own = {"CONNECT_", "AUTH_"}
+    for row in ROWS:
+        if row.ret is Void and not any(row.name.startswith(prefix) for prefix in own):
+            assert not row.read_only, row.name
+
+
+def test_a_migration_is_waited_for() -> None:
+    long = {row.name for row in ROWS if row.wait is Wait.LONG}
+    assert long == {"DOMAIN_MIGRATE_PERFORM", "DOMAIN_MIGRATE_PERFORM3", "DOMAIN_MIGRATE_PERFORM3_PARAMS"}
+
+
+def test_every_domain_event_has_its_message() -> None:
+    assert set(remote.DOMAIN_EVENTS) == set(constants.EventID)
+    for message in remote.DOMAIN_EVENTS.values():
+        assert "callback_id" in message.body.__annotations__
