@@ -1,0 +1,92 @@
+"""Connections to a daemon, by URI."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from typing import TypeVar
+
+from culvert.ground import errors
+from culvert.ground.uri import ConnectionURI
+from culvert.io import address
+
+P = TypeVar("P", bound=asyncio.BaseProtocol)
+
+DEFAULT_TIMEOUT = 30.0  # seconds
+LIBVIRT_SOCKET = "/run/libvirt/libvirt-sock"  # where qemu+unix:///system without "socket=" leads
+_NEXT_ADDRESS = 0.25  # seconds until the next address of a host is tried beside the first (RFC 8305 section 5)
+_QUEUE_FULL_PAUSE = 0.05  # seconds between attempts when a daemon's queue of connections is full
+
+
+def peer_name(uri: ConnectionURI) -> str:
+    """What ``uri`` leads to, for people: a socket path or host:port."""
+    if uri.transport == "unix":
+        return uri.socket_path or LIBVIRT_SOCKET
+    host = f"[{uri.host}]" if ":" in uri.host else uri.host
+    return f"{host}:{uri.port}"
+
+
+async def connect(uri: ConnectionURI, factory: Callable[[], P], *, timeout: float = DEFAULT_TIMEOUT) -> P:
+    """Connect to ``uri`` and join the socket to what ``factory`` makes (its ``connection_made`` has been called).
+
+    Raises ``errors.SystemCallError`` (with errno) when the daemon cannot be reached, ``errors.OperationTimeout``
+    after ``timeout`` seconds, ``errors.OperationUnsupported`` for a transport culvert does not have. After an error
+    or cancellation nothing is left open.
+    """
+    name = peer_name(uri)
+    way = _WAYS.get(uri.transport)
+    if way is None:
+        raise errors.OperationUnsupported(f"cannot connect to '{uri}': transport '{uri.transport}' is not supported")
+    try:
+        async with asyncio.timeout(timeout):
+            protocol = await way(uri, factory)
+    except TimeoutError:
+        raise errors.OperationTimeout(
+            f"unable to connect to server at '{name}': no answer in {timeout:g} s"
+        ) from None
+    except OSError as err:
+        # asyncio words a refusal after its own functions; the system's words are the ones people know.
+        reason = os.strerror(err.errno) if err.errno else str(err)
+        raise errors.SystemCallError(f"unable to connect to server at '{name}': {reason}", errno=err.errno) from err
+    return protocol
+
+
+async def _unix(uri: ConnectionURI, factory: Callable[[], P]) -> P:
+    loop = asyncio.get_running_loop()
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        with address.short(peer_name(uri)) as path:
+            await _dial(sock, path)
+        _, protocol = await loop.create_unix_connection(factory, sock=sock)
+    except BaseException:
+        sock.close()
+        raise
+    return protocol
+
+
+async def _dial(sock: socket.socket, path: str) -> None:
+    # A UNIX socket connects at once, or says EAGAIN when the other's queue is full (connect(2)). Nothing then tells
+    # when there is room: a selector calls such a socket writable, and the loop's sock_connect takes it for connected.
+    while True:
+        try:
+            sock.connect(path)
+        except BlockingIOError:
+            await asyncio.sleep(_QUEUE_FULL_PAUSE)
+        else:
+            return
+
+
+async def _tcp(uri: ConnectionURI, factory: Callable[[], P]) -> P:
+    loop = asyncio.get_running_loop()
+    transport, protocol = await loop.create_connection(
+        factory, uri.host, uri.port, happy_eyeballs_delay=_NEXT_ADDRESS
+    )
+    sock = transport.get_extra_info("socket")
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return protocol
+
+
+_WAYS = {"unix": _unix, "tcp": _tcp}

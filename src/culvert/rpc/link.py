@@ -1,0 +1,306 @@
+"""One connection alive: a socket's transport below, the sans-IO connection within, its streams and its keepalive.
+
+Theory of operation. asyncio hands in received bytes; they go into ``wire.Connection``, and its events go to the
+streams they are of, the rest to the ``Owner`` (a client or a session), synchronously and in order. Whoever cannot
+take more *holds* the link: then nothing is read and nothing more is reported until the last hold is released. Writers
+take a turn (``turns``), write, and pass it on, so neither direction ever holds more than its stated limits.
+
+There is one end: ``connection_lost``. It is called once, however the connection ends, and wakes everybody with
+``errors.ConnectionLost``, whose text is the first reason given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakValueDictionary
+
+from culvert.ground import errors
+from culvert.io.hangup import HangupWatch
+from culvert.rpc.limits import WRITE_HIGH, WRITE_LOW, Limits
+from culvert.rpc.turns import Turns, Waiters
+from culvert.wire import events
+from culvert.wire.connection import Connection
+from culvert.wire.keepalive import Action, Keepalive
+from culvert.wire.stream import Key, Role
+
+if TYPE_CHECKING:
+    from culvert.rpc.stream import Stream
+
+log = logging.getLogger(__name__)
+
+
+class Owner(Protocol):
+    """Who a link belongs to."""
+
+    def on_event(self, event: events.CallReceived | events.ReplyReceived | events.MessageReceived) -> None:
+        """Something came that is not of a stream."""
+
+    def on_lost(self, error: errors.ConnectionLost) -> None:
+        """The connection is gone; called once, after the streams have been told."""
+
+
+class Link(asyncio.Protocol):
+    """The shell around one ``wire.Connection``. ``peer`` names the other end in errors and logs.
+
+    ``clock`` answers monotonic seconds; only keepalive reads it.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        owner: Owner,
+        limits: Limits,
+        *,
+        peer: str,
+        maximum: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.connection = Connection(role, maximum=maximum or limits.packet)
+        self.limits = limits
+        self.peer = peer
+        self.streams: WeakValueDictionary[Key, Stream] = WeakValueDictionary()
+        self.turns = Turns()
+        self.closed = asyncio.Event()
+        self.error: errors.ConnectionLost | None = None
+        self.bytes_received = 0
+        self.bytes_sent = 0
+        self._owner = owner
+        self._clock = clock
+        self._transport: asyncio.Transport | None = None
+        self._reason = ""
+        self._holds: set[object] = set()
+        self._watch: HangupWatch | None = None
+        self._reporting = False
+        self._queued = 0
+        self._keepalive: Keepalive | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._farewell: asyncio.TimerHandle | None = None
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
+
+    def data_received(self, data: bytes) -> None:
+        self.bytes_received += len(data)
+        if self._reason:
+            return
+        if self._keepalive is not None:
+            self._keepalive.received(self._clock())
+        self.connection.receive(data)
+        self._report()
+
+    def eof_received(self) -> None:
+        self._because("the other end closed the connection")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._because(f"connection failed: {exc}" if exc else "the other end closed the connection")
+        for timer in (self._timer, self._farewell):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._farewell = self._transport = None
+        self._stop_watch()
+        error = self.error = errors.ConnectionLost(f"connection to {self.peer} lost: {self._reason}")
+        self.turns.close(error)
+        for stream in list(self.streams.values()):
+            stream.fail(error)
+        self.closed.set()
+        self._owner.on_lost(error)
+
+    def pause_writing(self) -> None:
+        self.turns.shut()
+
+    def resume_writing(self) -> None:
+        self.turns.reopen()
+
+    # Reading.
+
+    def hold(self, why: object) -> None:
+        """Stop reading and reporting until ``release(why)``. Holding twice for one reason is once."""
+        if not self._holds:
+            if self._keepalive is not None:
+                self._keepalive.hold(self._clock())
+            if self._transport is not None and not self._transport.is_closing():
+                self._transport.pause_reading()
+                self._stop_watch()
+                sock = self._transport.get_extra_info("socket")
+                self._watch = HangupWatch(sock.fileno(), self._hung_up)
+        self._holds.add(why)
+
+    def release(self, why: object) -> None:
+        """Take one reason not to read away; go on reading when it was the last."""
+        if why not in self._holds:
+            return
+        self._holds.discard(why)
+        if self._holds:
+            return
+        if self._keepalive is not None:
+            self._keepalive.release(self._clock())
+        self._report()
+        if not self._holds and self._transport is not None and not self._transport.is_closing():
+            self._stop_watch()
+            self._transport.resume_reading()
+
+    def _stop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.stop()
+            self._watch = None
+
+    def _hung_up(self) -> None:
+        self.abort("the other end closed the connection before what it had sent was consumed")
+
+    @property
+    def held(self) -> bool:
+        """Whether reading is stopped."""
+        return bool(self._holds)
+
+    def charge(self, size: int) -> None:
+        """``size`` more bytes (fewer, when negative) wait for the consumers of streams."""
+        self._queued += size
+        if self._queued > self.limits.connection_queue:
+            self.hold("all streams")
+        elif self._queued <= self.limits.connection_queue // 2:
+            self.release("all streams")
+
+    def _report(self) -> None:
+        """Pass on what has been received, until it is all passed on or somebody holds."""
+        if self._reporting:
+            return  # the loop below, further up the stack, goes on
+        self._reporting = True
+        try:
+            while not self._holds and not self._reason:
+                event = self.connection.next_event()
+                if event is None:
+                    return
+                self._pass_on(event)
+        except errors.ProtocolViolation as err:
+            self.abort(f"protocol violation: {err}")
+        finally:
+            self._reporting = False
+
+    def _pass_on(self, event: events.Event) -> None:
+        match event:
+            case events.StreamData(key, payload):
+                stream = self.streams.get(key)
+                if stream is not None:
+                    stream.data(payload)
+            case events.CallReceived() | events.ReplyReceived() | events.MessageReceived():
+                self._owner.on_event(event)
+            case events.PingReceived():
+                # With the outgoing side full, what is queued there is sign of life enough.
+                if self.turns.open:
+                    self.write(self.connection.pong())
+            case events.PongReceived():
+                pass
+            case _:
+                stream = self.streams.get(event.key)
+                if stream is not None:
+                    stream.on_event(event)
+
+    # Writing.
+
+    async def turn(self, waiters: Waiters | None = None) -> Turns:
+        """Wait for a turn to write; see ``Turns.take``. Raises ``errors.ConnectionLost``."""
+        turn = await self.turns.take(waiters)
+        if self._reason:
+            raise self.error or errors.ConnectionLost(f"connection to {self.peer} lost: {self._reason}")
+        return turn
+
+    def write(self, *buffers: bytes | memoryview) -> None:
+        """Write now, turn or not; nothing is written on a connection that is closing."""
+        if self._transport is None or self._reason:
+            return
+        self.bytes_sent += sum(map(len, buffers))
+        if len(buffers) == 1:
+            self._transport.write(buffers[0])
+        else:
+            self._transport.writelines(buffers)
+
+    async def send(self, data: bytes) -> None:
+        """Write ``data`` in its turn: all of it, or with an exception nothing."""
+        with await self.turn():
+            self.write(data)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes written that the socket has not taken."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    # Keepalive.
+
+    @property
+    def keepalive(self) -> bool:
+        """Whether this end pings."""
+        return self._keepalive is not None
+
+    def start_keepalive(self, interval: float, count: int) -> None:
+        """Ping from now on, and close a connection whose other end is silent. ``interval`` 0: never. Idempotent."""
+        if self._keepalive is not None or interval <= 0 or self._reason:
+            return
+        now = self._clock()
+        self._keepalive = Keepalive(interval, count, now)
+        if self._holds:
+            self._keepalive.hold(now)
+        self._arm(now)
+
+    def tick(self) -> None:
+        """Do what keepalive has due now; called by a timer."""
+        if self._keepalive is None or self._reason:
+            return
+        now = self._clock()
+        match self._keepalive.tick(now):
+            case Action.PING:
+                self.write(self.connection.ping())
+            case Action.PONG if self.turns.open:
+                self.write(self.connection.pong())
+            case Action.DEAD:
+                self.abort(f"keepalive timeout: nothing heard for {self._keepalive.limit:g} s")
+                return
+            case _:
+                pass
+        self._arm(now)
+
+    def _arm(self, now: float) -> None:
+        assert self._keepalive is not None
+        if self._timer is not None:
+            self._timer.cancel()
+        delay = max(self._keepalive.wake_at - now, 0.0)
+        self._timer = asyncio.get_running_loop().call_later(delay, self.tick)
+
+    # The end.
+
+    def _because(self, reason: str) -> None:
+        self._reason = self._reason or reason
+
+    @property
+    def reason(self) -> str:
+        """Why the connection ended or is ending; empty while it lives."""
+        return self._reason
+
+    def close(self, reason: str) -> None:
+        """Send what has been written, for at most ``limits.farewell`` seconds, then close. Idempotent."""
+        if self._reason or self._transport is None:
+            self._because(reason)
+            return
+        self._because(reason)
+        self._transport.close()
+        loop = asyncio.get_running_loop()
+        self._farewell = loop.call_later(self.limits.farewell, self._transport.abort)
+
+    def abort(self, reason: str) -> None:
+        """Close at once; what waits to be sent is lost. Idempotent."""
+        self._because(reason)
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def end(self, reason: str) -> None:
+        """Close and wait until it is closed; everything that waits on this link has been woken then."""
+        self.close(reason)
+        if self._transport is not None:
+            await self.closed.wait()

@@ -1,0 +1,257 @@
+"""One client of the server: its calls, its streams, its events, its end.
+
+Calls of one connection run at the same time, each in a task of its own, and are answered as they get ready. A call
+keeps its slot until its answer is on its way; with all slots taken the connection is not read. A call that runs when
+its connection ends is not cancelled: what it does concerns others too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from culvert.ground import errors
+from culvert.io.listener import Peer
+from culvert.protocol.procedure import Message, Procedure
+from culvert.rpc import dispatch
+from culvert.rpc.limits import Limits
+from culvert.rpc.link import Link
+from culvert.rpc.stream import Stream
+from culvert.wire import events
+from culvert.wire.keepalive import DEFAULT_COUNT, DEFAULT_INTERVAL
+from culvert.wire.stream import Role
+from culvert.xdr.struct import encode
+
+log = logging.getLogger(__name__)
+
+M = TypeVar("M")
+
+
+class Session:
+    """A client's connection, as handlers see it.
+
+    ``id`` counts from 1 in each server; ``transport`` is "unix" or "tcp"; ``peer`` names the client for people;
+    ``peer_uid`` is the kernel's word on a unix client; ``local_address`` is where a tcp client came in. Handlers set
+    ``authenticated``, ``opened``, ``read_only`` and ``keepalive_wanted``; ``data`` is theirs to use.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        peer: Peer,
+        dispatcher: dispatch.Dispatcher,
+        limits: Limits,
+        *,
+        authenticated: bool = True,
+        keepalive: tuple[float, int] = (DEFAULT_INTERVAL, DEFAULT_COUNT),
+    ) -> None:
+        self.id = number
+        self.transport = peer.transport
+        self.peer = peer.name
+        self.peer_uid = peer.uid
+        self.local_address = peer.local_address
+        self.authenticated = authenticated
+        self.opened = False
+        self.read_only = False
+        self.data: dict[str, Any] = {}
+        self.calls = 0
+        self.link = Link(
+            Role.SERVER, self, limits, peer=peer.name, maximum=min(limits.anonymous_packet, limits.packet)
+        )
+        self.on_known: Callable[[], object] | None = None
+        self._dispatcher = dispatcher
+        self._limits = limits
+        self._keepalive = keepalive
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._streams = 0
+        self._closing = False
+        self._greeted = asyncio.Event()
+        self._callbacks: list[Callable[[], object]] = []
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id} {self.transport} {self.peer}>"
+
+    # For handlers.
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether nothing is known of the client yet: no call answered, or not authenticated."""
+        return not self._greeted.is_set()
+
+    @property
+    def keepalive_wanted(self) -> bool:
+        """Whether the client has asked for keepalive (feature 10)."""
+        return self.link.keepalive
+
+    @keepalive_wanted.setter
+    def keepalive_wanted(self, wanted: bool) -> None:
+        if wanted:
+            self.link.start_keepalive(*self._keepalive)
+
+    def post(self, row: Message[M], body: M) -> None:
+        """Send an event now. Nothing happens when the connection is gone.
+
+        A client that does not read its events is disconnected when ``limits.event_backlog`` bytes wait for it.
+        """
+        program = self._dispatcher.index.of(row)
+        if self.link.backlog > self._limits.event_backlog:
+            self.link.abort(f"the client does not read its events: {self.link.backlog} bytes are waiting")
+            return
+        connection = self.link.connection
+        self.link.write(connection.message(program.number, program.version, row.number, encode(body)))
+
+    def on_close(self, callback: Callable[[], object]) -> None:
+        """Call ``callback`` once when the connection has ended; at once when it has ended already."""
+        if self.link.closed.is_set():
+            callback()
+        else:
+            self._callbacks.append(callback)
+
+    def close_after_reply(self) -> None:
+        """Close the connection when the answer to the call being served has been sent (CONNECT_CLOSE)."""
+        self._closing = True
+
+    async def idle(self) -> None:
+        """Wait until no call is being served."""
+        await self._idle.wait()
+
+    def disconnect(self, reason: str) -> None:
+        """Send what is written and close."""
+        self.link.close(reason)
+
+    # For the server.
+
+    async def run(self, sock: socket.socket) -> None:
+        """Serve the client on ``sock`` until the connection has ended and every call and stream of it too.
+
+        Cancelled: ends the calls and streams, sends what is written, closes. The socket is closed in every case.
+        """
+        loop = asyncio.get_running_loop()
+        started = time.monotonic()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                await loop.connect_accepted_socket(lambda: self.link, sock)
+                tasks.create_task(self._greeting(), name=f"session {self.id} greeting")
+                await self.link.closed.wait()
+        finally:
+            self._tasks = None
+            await self.link.end("the server is stopping")
+            sock.close()
+            log.info(
+                'session close id=%d peer="%s" reason="%s" calls=%d received=%d sent=%d seconds=%.1f',
+                *(self.id, self.peer, self.link.reason, self.calls),
+                *(self.link.bytes_received, self.link.bytes_sent, time.monotonic() - started),
+            )
+
+    async def _greeting(self) -> None:
+        try:
+            async with asyncio.timeout(self._limits.greeting):
+                await self._greeted.wait()
+        except TimeoutError:
+            self.link.abort(f"nothing asked, or not authenticated, in {self._limits.greeting:g} s")
+
+    # For the link.
+
+    def on_event(self, event: events.CallReceived | events.ReplyReceived | events.MessageReceived) -> None:
+        """A call has come."""
+        assert isinstance(event, events.CallReceived)
+        if self._tasks is None:
+            return
+        self._in_flight += 1
+        self._idle.clear()
+        if self._in_flight >= self._limits.calls_in_flight:
+            self.link.hold("calls in flight")
+        name = f"session {self.id} call {event.program:#x}/{event.procedure} serial {event.serial}"
+        self._tasks.create_task(self._serve(event), name=name)
+
+    def on_lost(self, error: errors.ConnectionLost) -> None:
+        """The connection is gone."""
+        self._greeted.set()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            try:
+                callback()
+            except Exception:
+                log.exception("close callback failed session=%d", self.id)
+
+    async def _serve(self, call: events.CallReceived) -> None:
+        try:
+            answer = await self._answer(call)
+            with await self.link.turn():
+                self._reply(call, answer)
+        except errors.ConnectionLost:
+            log.debug("answer not wanted any more session=%d serial=%d", self.id, call.serial)
+        finally:
+            self._in_flight -= 1
+            if not self._in_flight:
+                self._idle.set()
+            self.link.release("calls in flight")
+
+    async def _answer(self, call: events.CallReceived) -> dispatch.Answer:
+        self.calls += 1
+        if call.descriptors:
+            return dispatch.refusal(errors.OperationUnsupported("passing file descriptors is not supported"))
+        answer = await self._dispatcher.answer(self, call)
+        if self.authenticated and self.anonymous:
+            self._greeted.set()
+            self.link.connection.maximum = self._limits.packet
+            if self.on_known is not None:
+                self.on_known()
+        if answer.body is not None and self._streams >= self._limits.streams:
+            return dispatch.refusal(errors.ResourceBusy(f"this connection has {self._streams} streams open already"))
+        return answer
+
+    def _reply(self, call: events.CallReceived, answer: dispatch.Answer) -> None:
+        """Write the answer and start its stream, in one go."""
+        connection = self.link.connection
+        opens = answer.body is not None
+        if opens and call.key in connection.streams:
+            answer = dispatch.refusal(errors.RpcError(f"serial {call.serial} already names an open stream"))
+        if answer.body is None:
+            self.link.write(connection.reply(call, answer.payload, ok=answer.ok))
+        elif self._tasks is not None:
+            assert answer.row is not None
+            self.link.write(connection.reply(call, answer.payload, stream=True))
+            stream = Stream(self.link, call.key, answer.row.name, answer.row.stream)
+            self._streams += 1
+            name = f"session {self.id} stream {answer.row.name} serial {call.serial}"
+            self._tasks.create_task(self._stream(stream, answer.row, answer.body), name=name)
+        if self._closing:
+            self.link.close("the client has closed the connection")
+
+    async def _stream(self, stream: Stream, row: Procedure[Any, Any], body: dispatch.StreamBody) -> None:
+        """Run the body and end the stream as it ended."""
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(None) as grace:
+                stream.on_failed = lambda: grace.reschedule(loop.time() + self._limits.stream_grace)
+                try:
+                    await body(stream)
+                    await stream.conclude()
+                finally:
+                    stream.on_failed = None
+        except errors.RequestError as err:
+            log.debug("stream failed session=%d procedure=%s error=%s", self.id, row.name, err)
+            stream.reject(err)
+        except TimeoutError as err:
+            if not grace.expired():
+                log.exception("stream failed session=%d procedure=%s", self.id, row.name)
+            stream.reject(errors.InternalError(f"internal error: {row.name}: {err or 'deadline passed'}"))
+        except asyncio.CancelledError:
+            stream.reject(errors.OperationAborted(f"{row.name}: the server is stopping"))
+            raise
+        except Exception as err:
+            log.exception("stream failed session=%d procedure=%s", self.id, row.name)
+            stream.reject(errors.InternalError(f"internal error: {row.name}: {err or type(err).__name__}"))
+        else:
+            stream.confirm()
+        finally:
+            self._streams -= 1

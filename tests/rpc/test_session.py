@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from culvert.ground import errors
+from culvert.ground.units import KiB, MiB
+from culvert.rpc.limits import Limits
+from culvert.wire.connection import Connection
+from culvert.wire.packet import PacketType, Status
+from culvert.wire.stream import Key, Role
+from culvert.xdr.struct import Void, decode, encode
+from tests.rpc import support
+from tests.rpc.raw import raw
+from tests.rpc.support import PROGRAM, Service, Size, Text, connected, until
+
+
+async def test_what_handlers_see() -> None:
+    service = Service()
+    async with connected(service) as (client, _):
+        await client.call(support.ECHO, Text(""))
+        [session] = service.sessions
+        assert (session.id, session.transport, session.peer) == (1, "unix", "pair")
+        assert not session.opened
+        await client.call(support.OPEN, Void())
+        assert session.opened
+        assert not session.keepalive_wanted
+        await client.call(support.KEEPALIVE, Void())
+        assert session.keepalive_wanted
+
+
+async def test_close_after_reply() -> None:
+    async with connected() as (client, server):
+        await client.call(support.CLOSE, Void())
+        await client.closed.wait()
+        assert "other end closed" in client.close_reason
+        await until(lambda: not server.sessions)
+
+
+async def test_close_callbacks_run_once_each_whatever_they_do() -> None:
+    service, done = Service(), list[str]()
+    async with connected(service) as (client, server):
+        await client.call(support.ECHO, Text(""))
+        [session] = service.sessions
+
+        def broken() -> None:
+            done.append("broken")
+            raise ValueError("a bug")
+
+        session.on_close(broken)
+        session.on_close(lambda: done.append("second"))
+        await client.close()
+        await until(lambda: not server.sessions)
+        session.on_close(lambda: done.append("late"))
+    assert done == ["broken", "second", "late"]
+
+
+async def test_events_after_the_end_are_dropped() -> None:
+    service = Service()
+    async with connected(service) as (client, server):
+        await client.call(support.ECHO, Text(""))
+        await client.close()
+        await until(lambda: not server.sessions)
+        service.sessions[0].post(support.TICK, support.Bytes(b""))
+
+
+async def test_client_that_does_not_read_events_is_disconnected() -> None:
+    service = Service()
+    async with raw(service, limits=Limits(event_backlog=256 * KiB)) as (peer, server):
+        peer.send(Connection(Role.CLIENT).call(PROGRAM.number, 1, support.ECHO.number, encode(Text("")))[1])
+        await until(lambda: service.sessions)
+        session = service.sessions[0]
+        for _ in range(2000):
+            session.post(support.TICK, support.Bytes(bytes(1000)))
+        assert "does not read its events" in session.link.reason
+        assert session.link.backlog < 300 * KiB
+        await until(lambda: not server.sessions)
+
+
+async def test_call_goes_on_when_its_connection_is_lost() -> None:
+    service = Service()
+    async with connected(service) as (client, server):
+        async with asyncio.TaskGroup() as tasks:
+
+            async def calling() -> None:
+                with pytest.raises(errors.ConnectionLost):
+                    await client.call(support.GATE, Void())
+
+            tasks.create_task(calling(), name="calling")
+            await until(lambda: service.waiting)
+            client.link.abort("test")
+        await asyncio.sleep(0.01)
+        assert server.sessions  # counted until the call has ended
+        service.gate.set()
+        await until(lambda: not server.sessions)
+
+
+async def test_calls_in_flight_are_bounded_and_the_rest_wait() -> None:
+    service = Service()
+    async with connected(service, Limits(calls_in_flight=4)) as (client, server):
+        async with asyncio.TaskGroup() as tasks:
+            calls = [tasks.create_task(client.call(support.GATE, Void()), name=str(n)) for n in range(20)]
+            await until(lambda: service.waiting >= 4)
+            await asyncio.sleep(0.02)
+            assert service.waiting == 4
+            assert server.sessions[1].link.held
+            service.gate.set()
+        assert all(call.done() for call in calls)
+        assert service.waiting == 20
+
+
+async def test_client_that_does_not_read_answers_stops_being_read() -> None:
+    """Answers wait for the socket in their calls' slots, so a client that only asks cannot make us grow."""
+    service = Service()
+    client = Connection(Role.CLIENT)
+    async with raw(service, limits=Limits(calls_in_flight=4)) as (peer, server):
+        calls = b"".join(
+            client.call(PROGRAM.number, 1, support.BLOB.number, encode(Size(1 * MiB)))[1] for _ in range(50)
+        )
+        peer.send(calls)
+        await until(lambda: 1 in server.sessions and server.sessions[1].link.held)
+        await asyncio.sleep(0.05)
+        assert server.sessions[1].calls < 10
+        assert server.sessions[1].link.backlog < 3 * MiB
+        for _ in range(50):
+            header, payload = await peer.packet()
+            assert (header.status, len(payload)) == (Status.OK, 1 * MiB + 4)
+
+
+async def test_late_packets_of_a_failed_stream_are_dropped() -> None:
+    client = Connection(Role.CLIENT)
+    async with raw() as (peer, _):
+        serial, data = client.call(PROGRAM.number, 1, support.UPLOAD.number, encode(Text("fail early")), stream=True)
+        peer.send(data)
+        header, payload = await peer.packet()
+        client.receive(header.pack(len(payload)) + payload)
+        client.next_event()
+        key = Key(PROGRAM.number, 1, support.UPLOAD.number, serial)
+        peer.send(client.stream_data(key, 1) + b"x")
+        header, _ = await peer.packet()
+        assert (header.type, header.status) == (PacketType.STREAM, Status.ERROR)
+        peer.send(client.stream_data(key, 1) + b"x" + client.stream_finish(key))
+        peer.send(client.call(PROGRAM.number, 1, support.ECHO.number, encode(Text("on")))[1])
+        assert decode(Text, (await peer.packet())[1]) == Text("on")
+
+
+async def test_repeated_serial_of_an_open_stream_is_refused() -> None:
+    async with raw() as (peer, _):
+        call = Connection(Role.CLIENT).call(PROGRAM.number, 1, support.TALK.number, b"")[1]
+        peer.send(call * 2)
+        statuses = [(await peer.packet())[0].status for _ in range(2)]
+        assert statuses == [Status.OK, Status.ERROR]
+
+
+async def test_life_events_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="culvert"):
+        async with raw() as (peer, server):
+            peer.send(b"\xff" * 28)
+            await until(lambda: not server.sessions)
+    texts = [record.getMessage() for record in caplog.records]
+    assert texts[0] == 'session open id=1 transport=unix peer="raw"'
+    assert 'session close id=1 peer="raw" reason="protocol violation: packet length 4294967295' in texts[1]
