@@ -1,0 +1,71 @@
+"""Where a device sits: ``<address>`` in its kinds, and the ``<boot>``, ``<alias>`` every device may have.
+
+Source: docs/formatdomain, "Device Addresses".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from culvert.domain.binding import attribute
+from culvert.domain.scalars import ON_OFF, Integer, Pattern
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class PciAddress:
+    """domain:bus:slot.function; bus is the index of a PCI controller. All zero asks for an automatic one."""
+
+    domain: Annotated[int, attribute("domain", Integer(high=0xFFFF, width=4))] = 0
+    bus: Annotated[int, attribute("bus", Integer(high=0xFF, width=2))] = 0
+    slot: Annotated[int, attribute("slot", Integer(high=0x1F, width=2))] = 0
+    function: Annotated[int, attribute("function", Integer(high=7, width=1))] = 0
+    multifunction: Annotated[bool | None, attribute("multifunction", ON_OFF)] = None
+
+    @property
+    def wanted(self) -> bool:
+        """Nothing is said yet: one is to be assigned (virPCIDeviceAddressIsEmpty)."""
+        return not (self.domain or self.bus or self.slot or self.function)
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """(bus, slot, function)."""
+        return self.bus, self.slot, self.function
+
+    def __str__(self) -> str:
+        return f"{self.domain:04x}:{self.bus:02x}:{self.slot:02x}.{self.function:x}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriveAddress:
+    """Controller, bus on it, target and unit, of an ide or sata disk."""
+
+    controller: Annotated[int, attribute("controller", Integer(high=255))] = 0
+    bus: Annotated[int, attribute("bus", Integer(high=255))] = 0
+    target: Annotated[int, attribute("target", Integer(high=255))] = 0
+    unit: Annotated[int, attribute("unit", Integer(high=255))] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialPortAddress:
+    """A port of a virtio-serial controller; 0 is reserved for a console, or asks for an automatic one."""
+
+    controller: Annotated[int, attribute("controller", Integer(high=255))] = 0
+    bus: Annotated[int, attribute("bus", Integer(high=255))] = 0
+    port: Annotated[int, attribute("port", Integer(high=511))] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsbAddress:
+    """USB controller and the port on it, a number or, behind hubs, numbers joined by dots."""
+
+    bus: Annotated[int, attribute("bus", Integer(high=255))] = 0
+    port: Annotated[str | None, attribute("port", Pattern(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}", "USB port"))] = None
+
+
+PCI = {"pci": PciAddress}
+DRIVE = {"drive": DriveAddress}
+DISK = {"pci": PciAddress, "drive": DriveAddress}
+SERIAL_PORT = {"virtio-serial": SerialPortAddress}
+USB = {"usb": UsbAddress}
+INPUT = {"pci": PciAddress, "usb": UsbAddress}

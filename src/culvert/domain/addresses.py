@@ -1,0 +1,294 @@
+"""PCI addresses for devices that have none, as libvirt 9.0 assigns them for pc and q35.
+
+Two runs. The first finds out which buses are missing: chipset devices get their fixed places, then every device in
+libvirt's order takes the first free place of its kind, adding buses as needed; on a q35 whose XML names no PCI
+controllers but the root, one root port is added for later hot-plug. The second run assigns for good, with all buses
+known and controllers before everything else.
+
+Source: qemu/qemu_domain_address.c (qemuDomainAssignPCIAddresses and below).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from culvert.domain.address import PciAddress
+from culvert.domain.controller import Controller, ControllerTarget
+from culvert.domain.definition import DomainDef
+from culvert.domain.devices import Devices
+from culvert.domain.pci import PLACE_OF_MODEL, Connect, Full, Slots
+
+# USB controllers of the ICH9 share a slot; the function tells which is which.
+ICH9_FUNCTIONS = {"ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2, "ich9-ehci1": 7}
+
+# On q35: (bus, slot) for the first and the second set of ICH9 USB controllers.
+ICH9_SLOTS = ((0, 0x1D), (0, 0x1A))
+
+EXPRESS_USB = frozenset({"qemu-xhci", "nec-xhci"})
+EXPRESS_CARDS = frozenset({"virtio", "e1000e"})
+
+VIDEO_PLACES = {
+    "vga": Connect.CONVENTIONAL,
+    "cirrus": Connect.CONVENTIONAL,
+    "virtio": Connect.EXPRESS,
+    "bochs": Connect.EXPRESS,
+}
+
+MODEL_NAMES = {
+    "pci-bridge": "pci-bridge",
+    "pcie-root-port": "pcie-root-port",
+    "pcie-to-pci-bridge": "pcie-pci-bridge",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A device that needs a PCI address: the field of ``Devices`` it is in, its position there, what it needs."""
+
+    field: str
+    position: int
+    connect: Connect
+    device: Any
+
+    @property
+    def who(self) -> str:
+        return f"{self.field.removesuffix('s')} {self.position}"
+
+    @property
+    def has_address(self) -> bool:
+        address = self.device.address
+        return isinstance(address, PciAddress) and not address.wanted
+
+
+def assign(definition: DomainDef) -> DomainDef:
+    """``definition`` with a PCI address for every PCI device and the controllers this takes.
+
+    The root controller must be there already. Addresses that are there stay; so a second run changes nothing. Raises
+    ``errors.XMLError`` for addresses that collide or do not exist.
+    """
+    grown = _with_missing_buses(definition)
+    while True:
+        slots = Slots(_models(grown), grow=False)
+        try:
+            placed = _place(grown, slots)
+        except Full as full:
+            # A bridge added in the first run has pushed out the device that had its slot.
+            extra = Slots(_models(grown), grow=True)
+            extra.add("pcie-root-port" if full.connect is Connect.EXPRESS and extra.is_express else "pci-bridge")
+            grown = _with_controllers(grown, extra.added)
+            continue
+        return _with_targets(_with_multifunction(_apply(grown, placed)))
+
+
+def _models(definition: DomainDef) -> dict[int, str]:
+    return {one.index or 0: one.model or "pci-root" for one in definition.devices.controllers if one.type == "pci"}
+
+
+def _with_missing_buses(definition: DomainDef) -> DomainDef:
+    models = _models(definition)
+    slots = Slots(models, grow=True)
+    if not slots.is_express:
+        # One slot is kept for a bridge, should one be needed.
+        taken = _fixed(definition, slots)
+        if slots.buses[0].next_free(Connect.PCI_BRIDGE):
+            slots.take_next(Connect.PCI_BRIDGE, "a future pci-bridge")
+        _automatic(definition, slots, taken)
+    else:
+        _place(definition, slots)
+        if set(models) == {0} and slots.added:
+            slots.take_next(Connect.EXPRESS, "a device plugged in later")
+    return _with_controllers(definition, slots.added)
+
+
+def _with_controllers(definition: DomainDef, added: dict[int, str]) -> DomainDef:
+    if not added:
+        return definition
+    made = [Controller(type="pci", index=index, model=model) for index, model in added.items()]
+    kept = list(definition.devices.controllers)
+    last = max(position for position, one in enumerate(kept) if one.type == "pci")
+    kept[last + 1 : last + 1] = made
+    return replace(definition, devices=replace(definition.devices, controllers=tuple(kept)))
+
+
+def _seats(definition: DomainDef) -> Iterator[Seat]:
+    """Every PCI device, in the order in which libvirt gives out places (qemuDomainAssignDevicePCISlots)."""
+    devices = definition.devices
+    q35 = definition.is_q35
+    express = Connect.EXPRESS if q35 else Connect.CONVENTIONAL
+    for position, one in enumerate(devices.controllers):
+        if one.type == "pci" and one.model in PLACE_OF_MODEL:
+            yield Seat("controllers", position, PLACE_OF_MODEL[one.model], one)
+    for position, card in enumerate(devices.interfaces):
+        kind = express if card.model in EXPRESS_CARDS else Connect.CONVENTIONAL
+        yield Seat("interfaces", position, kind, card)
+    yield from _controller_seats(devices, express)
+    for field, wanted in OTHER_SEATS:
+        held = getattr(devices, field)
+        for position, one in enumerate(held if isinstance(held, tuple) else (held,)):
+            needs = wanted(one) if one is not None else None
+            if needs is not None:
+                yield Seat(field, position, express if needs is Connect.EXPRESS else needs, one)
+
+
+def _controller_seats(devices: Devices, express: Connect) -> Iterator[Seat]:
+    for position, one in enumerate(devices.controllers):
+        if one.type == "virtio-serial" or (one.type == "usb" and one.model in EXPRESS_USB):
+            yield Seat("controllers", position, express, one)
+        elif one.type in ("usb", "sata", "ide") and one.model != "none":
+            yield Seat("controllers", position, Connect.CONVENTIONAL, one)
+
+
+# The fields of ``Devices`` after network cards and controllers, in libvirt's order, and what a device there needs; a
+# device that needs nothing is not on PCI. On a pc express is as good as conventional.
+OTHER_SEATS: tuple[tuple[str, Callable[[Any], Connect | None]], ...] = (
+    ("disks", lambda one: Connect.EXPRESS if one.bus == "virtio" else None),
+    ("memballoon", lambda one: Connect.EXPRESS if one.model != "none" else None),
+    ("rngs", lambda one: Connect.EXPRESS),
+    ("watchdogs", lambda one: Connect.CONVENTIONAL if one.model == "i6300esb" else None),
+    ("videos", lambda one: VIDEO_PLACES.get(one.model.type)),
+    ("inputs", lambda one: Connect.EXPRESS if one.bus == "virtio" else None),
+)
+
+Placed = dict[tuple[str, int], PciAddress]
+
+
+def _place(definition: DomainDef, slots: Slots) -> Placed:
+    return _automatic(definition, slots, _fixed(definition, slots))
+
+
+def _fixed(definition: DomainDef, slots: Slots) -> Placed:
+    """Take what the XML names and what the chipset has at a fixed place; the places the chipset gave."""
+    seats = list(_seats(definition))
+    for seat in seats:
+        if seat.has_address:
+            slots.reserve(seat.device.address, seat.who, seat.connect)
+    return _chipset_q35(seats, slots) if definition.is_q35 else _chipset_pc(seats, slots)
+
+
+def _chipset_pc(seats: list[Seat], slots: Slots) -> Placed:
+    """PIIX3: ISA bridge 1.0, IDE 1.1, USB 1.2, power management 1.3; the primary video card takes slot 2."""
+    placed: Placed = {}
+    for seat in seats:
+        one = seat.device
+        if seat.field == "controllers" and not seat.has_address and one.index == 0:
+            if one.type == "ide":
+                _put(placed, slots, seat, PciAddress(slot=1, function=1))
+            elif one.type == "usb" and one.model == "piix3-uhci":
+                _put(placed, slots, seat, PciAddress(slot=1, function=2))
+    for function in (0, 3):
+        slots.reserve(PciAddress(slot=1, function=function), "the PIIX3 chipset")
+    _primary_video(placed, slots, seats, PciAddress(slot=2))
+    return placed
+
+
+def _chipset_q35(seats: list[Seat], slots: Slots) -> Placed:
+    """ICH9: LPC bridge 1f.0, SATA 1f.2, SMBus 1f.3; the primary video card takes slot 1."""
+    placed: Placed = {}
+    for seat in seats:
+        one = seat.device
+        if seat.field == "controllers" and one.type == "sata" and one.index == 0 and not seat.has_address:
+            _put(placed, slots, seat, PciAddress(slot=0x1F, function=2))
+    for function in (0, 3):
+        slots.reserve(PciAddress(slot=0x1F, function=function), "the ICH9 chipset")
+    _primary_video(placed, slots, seats, PciAddress(slot=1))
+    return placed
+
+
+def _primary_video(placed: Placed, slots: Slots, seats: list[Seat], place: PciAddress) -> None:
+    for seat in seats:
+        wanted = seat.field == "videos" and seat.position == 0 and not seat.has_address
+        if wanted and slots.is_free(place.bus, place.slot):
+            _put(placed, slots, seat, place)
+
+
+def _put(placed: Placed, slots: Slots, seat: Seat, address: PciAddress) -> None:
+    slots.reserve(address, seat.who, seat.connect)
+    placed[seat.field, seat.position] = address
+
+
+def _automatic(definition: DomainDef, slots: Slots, placed: Placed) -> Placed:
+    """Give every device that is left the first free place of its kind."""
+    seats = list(_seats(definition))
+    for seat in seats:
+        key = (seat.field, seat.position)
+        if seat.has_address or key in placed:
+            continue
+        if seat.field == "controllers" and seat.device.model in ICH9_FUNCTIONS:
+            _place_ich9(definition.is_q35, seats, seat, slots, placed)
+        else:
+            placed[key] = slots.take_next(seat.connect, seat.who)
+    return placed
+
+
+def _place_ich9(q35: bool, seats: list[Seat], seat: Seat, slots: Slots, placed: Placed) -> None:
+    """A USB controller of an ICH9 set goes where the others of its set are, else into a slot of its own."""
+    function = ICH9_FUNCTIONS[seat.device.model]
+    for other in seats:
+        same = other.field == "controllers" and other.device.model in ICH9_FUNCTIONS
+        if same and other.device.index == seat.device.index and other is not seat:
+            address = placed.get((other.field, other.position)) or (
+                other.device.address if other.has_address else None
+            )
+            if address is not None:
+                _put(placed, slots, seat, PciAddress(bus=address.bus, slot=address.slot, function=function))
+                return
+    for bus, slot in ICH9_SLOTS if q35 else ():
+        if slots.is_free(bus, slot):
+            _put(placed, slots, seat, PciAddress(bus=bus, slot=slot, function=function))
+            return
+    found = slots.take_next(seat.connect, seat.who)
+    slots.buses[found.bus].used[found.slot] = set()
+    _put(placed, slots, seat, PciAddress(bus=found.bus, slot=found.slot, function=function))
+
+
+def _apply(definition: DomainDef, placed: Placed) -> DomainDef:
+    changes: dict[str, Any] = {}
+    for (field, position), address in placed.items():
+        held = changes.get(field, getattr(definition.devices, field))
+        if isinstance(held, tuple):
+            changed = replace(held[position], address=address)
+            changes[field] = (*held[:position], changed, *held[position + 1 :])
+        else:
+            changes[field] = replace(held, address=address)
+    return replace(definition, devices=replace(definition.devices, **changes))
+
+
+def _with_multifunction(definition: DomainDef) -> DomainDef:
+    """Mark function 0 of every slot that has more than one (qemuDomainPCIAddressSetMulti)."""
+    held = [seat for seat in _seats(definition) if seat.has_address]
+    others = {(seat.device.address.bus, seat.device.address.slot) for seat in held if seat.device.address.function}
+    marked = {
+        (seat.field, seat.position): replace(seat.device.address, multifunction=True)
+        for seat in held
+        if seat.device.address.function == 0
+        and seat.device.address.multifunction is None
+        and (seat.device.address.bus, seat.device.address.slot) in others
+    }
+    return _apply(definition, marked)
+
+
+def _with_targets(definition: DomainDef) -> DomainDef:
+    """Chassis and port numbers of bridges and ports that have none."""
+    controllers = tuple(
+        _with_target(one) if one.type == "pci" and one.model in MODEL_NAMES else one
+        for one in definition.devices.controllers
+    )
+    return replace(definition, devices=replace(definition.devices, controllers=controllers))
+
+
+def _with_target(controller: Controller) -> Controller:
+    target = controller.target or ControllerTarget()
+    if controller.model == "pcie-root-port":
+        place = controller.address or PciAddress()
+        chassis = controller.index if target.chassis is None else target.chassis
+        port = place.slot << 3 | place.function if target.port is None else target.port
+        target = replace(target, chassis=chassis, port=port)
+    elif controller.model == "pci-bridge":
+        target = replace(target, chassis_number=target.chassis_number or controller.index)
+    return replace(
+        controller,
+        model_name=controller.model_name or MODEL_NAMES[controller.model or ""],
+        target=None if target == ControllerTarget() else target,
+    )

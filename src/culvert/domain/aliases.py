@@ -1,0 +1,132 @@
+"""Names of devices in a running domain: given at start, left out of every definition that is not running.
+
+QEMU knows each device by its alias (``-device …,id=``); libvirt's scheme (qemu/qemu_alias.c) is kept so that monitor
+commands written for libvirt's guests work. A user's own alias starts with ``ua-``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from culvert.domain.address import DriveAddress
+from culvert.domain.chardev import Channel, Console, Serial
+from culvert.domain.controller import Controller
+from culvert.domain.definition import DomainDef
+from culvert.domain.devices import Devices
+from culvert.domain.disk import Disk
+
+USER_PREFIX = "ua-"
+
+# Kinds whose aliases are a word and a number in order.
+NUMBERED = {
+    "interfaces": "net",
+    "serials": "serial",
+    "channels": "channel",
+    "inputs": "input",
+    "videos": "video",
+    "hubs": "hub",
+    "watchdogs": "watchdog",
+    "rngs": "rng",
+}
+ALIASED = (*NUMBERED, "disks", "controllers", "consoles")
+
+C = TypeVar("C", Serial, Console, Channel)
+
+
+def assign(definition: DomainDef) -> DomainDef:
+    """``definition`` with an alias for every device that has none, and a number for every disk source.
+
+    The definition must be complete: disk addresses and controller indexes are part of the names.
+    """
+    devices = definition.devices
+    changes: dict[str, object] = {
+        kind: tuple(
+            one if one.alias else replace(one, alias=f"{word}{number}")
+            for number, one in enumerate(getattr(devices, kind))
+        )
+        for kind, word in NUMBERED.items()
+    }
+    changes["controllers"] = tuple(
+        one if one.alias else replace(one, alias=_controller(one, definition)) for one in devices.controllers
+    )
+    disks = tuple(one if one.alias else replace(one, alias=_disk(one)) for one in devices.disks)
+    changes["disks"] = _numbered_sources(disks)
+    named = replace(devices, **changes)  # type: ignore[arg-type]  # one value of the field's own type per field name
+    consoles = tuple(_console(one, number, named.serials) for number, one in enumerate(devices.consoles))
+    balloon = devices.memballoon
+    if balloon is not None and balloon.model != "none" and not balloon.alias:
+        balloon = replace(balloon, alias="balloon0")
+    return replace(definition, devices=replace(named, consoles=consoles, memballoon=balloon))
+
+
+def _disk(disk: Disk) -> str:
+    place = disk.address
+    if isinstance(place, DriveAddress):
+        middle = f"{place.controller}-{place.bus}-{place.unit}"
+        return f"{disk.bus}{middle}"
+    return f"virtio-disk{disk.target.number}"
+
+
+def _numbered_sources(disks: tuple[Disk, ...]) -> tuple[Disk, ...]:
+    """Number the images from the last disk to the first, counting empty drives: libvirt's libvirt-1-format …"""
+    return tuple(
+        disk
+        if disk.source is None or disk.path is None or disk.source.index
+        else replace(disk, source=replace(disk.source, index=len(disks) - place))
+        for place, disk in enumerate(disks)
+    )
+
+
+def _controller(controller: Controller, definition: DomainDef) -> str:
+    index = controller.index or 0
+    match controller.type:
+        case "pci":
+            return "pcie.0" if controller.model == "pcie-root" else f"pci.{index}"
+        case "ide":
+            return "ide" if index == 0 else f"ide{index}"
+        case "sata":
+            return "ide" if index == 0 and definition.is_q35 else f"sata{index}"
+        case "usb":
+            return "usb" if index == 0 else f"usb{index}"
+        case other:
+            return f"{other}{index}"
+
+
+def _console(console: Console, number: int, serials: Sequence[Serial]) -> Console:
+    if console.alias:
+        return console
+    if not console.is_virtio and serials:
+        return replace(console, alias=serials[0].alias)
+    return replace(console, alias=f"console{number}")
+
+
+def strip(definition: DomainDef) -> DomainDef:
+    """``definition`` without what only a running domain has; a user's own aliases stay."""
+    devices = definition.devices
+    changes: dict[str, object] = {
+        kind: tuple(
+            one if one.alias is None or one.alias.startswith(USER_PREFIX) else replace(one, alias=None)
+            for one in getattr(devices, kind)
+        )
+        for kind in ALIASED
+    }
+    if devices.memballoon is not None and not (devices.memballoon.alias or "").startswith(USER_PREFIX):
+        changes["memballoon"] = replace(devices.memballoon, alias=None)
+    plain: Devices = replace(devices, **changes)  # type: ignore[arg-type]  # one value of the field's own type each
+    disks = tuple(
+        replace(disk, source=replace(disk.source, index=None) if disk.source else None) for disk in plain.disks
+    )
+    channels = tuple(replace(_own_path(one), target=replace(one.target, state=None)) for one in plain.channels)
+    consoles = tuple(replace(_own_path(one), tty=None) for one in plain.consoles)
+    serials = tuple(_own_path(one) for one in plain.serials)
+    plain = replace(plain, disks=disks, channels=channels, consoles=consoles, serials=serials)
+    return replace(definition, devices=plain)
+
+
+def _own_path(device: C) -> C:
+    """Without the path of a pty: the kernel chooses it anew at each start."""
+    if device.type == "pty" and device.source is not None:
+        return replace(device, source=None)
+    return device

@@ -1,0 +1,107 @@
+"""Character devices: ``<serial>``, ``<console>`` and ``<channel>`` on pty, file, unix, tcp and null.
+
+Source: docs/formatdomain, "Consoles, serial, parallel & channel devices".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from culvert.domain import address
+from culvert.domain.binding import attribute, child, lone, variant
+from culvert.domain.scalars import ANY_TEXT, ON_OFF, TEXT, UINT, Integer, Pattern, one_of
+
+BACKENDS = one_of("pty", "file", "unix", "tcp", "null")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChardevSource:
+    """The host's end: ``path`` for pty (in a running domain), file and unix; host and service for tcp."""
+
+    mode: Annotated[str | None, attribute("mode", one_of("bind", "connect"))] = None
+    host: Annotated[str | None, attribute("host", Pattern(r"[^\s,=]+", "host name or address"))] = None
+    service: Annotated[int | None, attribute("service", Integer(high=65535))] = None
+    path: Annotated[str | None, attribute("path", TEXT)] = None
+    append: Annotated[bool | None, attribute("append", ON_OFF)] = None
+    tls: Annotated[str | None, attribute("tls", one_of("no"))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChardevLog:
+    """A copy of what the guest writes."""
+
+    file: Annotated[str, attribute("file", TEXT)]
+    append: Annotated[bool | None, attribute("append", ON_OFF)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SerialTarget:
+    """An ISA serial port; port 0 is COM1."""
+
+    type: Annotated[str | None, attribute("type", one_of("isa-serial"))] = None
+    port: Annotated[int | None, attribute("port", UINT)] = None
+    model: Annotated[str | None, lone("model", "name", one_of("isa-serial"))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsoleTarget:
+    """``serial``: another name for a serial port; ``virtio``: a console of its own."""
+
+    type: Annotated[str | None, attribute("type", one_of("serial", "virtio"))] = None
+    port: Annotated[int | None, attribute("port", UINT)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelTarget:
+    """A virtio-serial port, found by ``name`` in the guest; ``state`` is known in a running domain."""
+
+    type: Annotated[str, attribute("type", one_of("virtio"))]
+    name: Annotated[str | None, attribute("name", Pattern(r"[^\s/]+", "channel name"))] = None
+    state: Annotated[str | None, attribute("state", one_of("connected", "disconnected"))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Serial:
+    """``<serial>``."""
+
+    type: Annotated[str, attribute("type", BACKENDS)]
+    source: Annotated[ChardevSource | None, child("source", ChardevSource)] = None
+    protocol: Annotated[str | None, lone("protocol", "type", one_of("raw", "telnet"))] = None
+    log: Annotated[ChardevLog | None, child("log", ChardevLog)] = None
+    target: Annotated[SerialTarget | None, child("target", SerialTarget)] = None
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Console:
+    """``<console>``; ``tty`` repeats the path of a pty, for clients of old."""
+
+    type: Annotated[str, attribute("type", BACKENDS)]
+    tty: Annotated[str | None, attribute("tty", TEXT)] = None
+    source: Annotated[ChardevSource | None, child("source", ChardevSource)] = None
+    protocol: Annotated[str | None, lone("protocol", "type", one_of("raw", "telnet"))] = None
+    log: Annotated[ChardevLog | None, child("log", ChardevLog)] = None
+    target: Annotated[ConsoleTarget | None, child("target", ConsoleTarget)] = None
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+    address: Annotated[address.SerialPortAddress | None, variant("address", "type", address.SERIAL_PORT)] = None
+
+    @property
+    def is_virtio(self) -> bool:
+        return self.target is not None and self.target.type == "virtio"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """``<channel>``."""
+
+    type: Annotated[str, attribute("type", BACKENDS)]
+    source: Annotated[ChardevSource | None, child("source", ChardevSource)] = None
+    protocol: Annotated[str | None, lone("protocol", "type", one_of("raw", "telnet"))] = None
+    log: Annotated[ChardevLog | None, child("log", ChardevLog)] = None
+    target: Annotated[ChannelTarget, child("target", ChannelTarget)]
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+    address: Annotated[address.SerialPortAddress | None, variant("address", "type", address.SERIAL_PORT)] = None
+
+
+Chardev: TypeAlias = Serial | Console | Channel

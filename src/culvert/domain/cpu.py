@@ -1,0 +1,89 @@
+"""``<cpu>`` and ``<vcpu>``: the processor the guest sees and how many of it.
+
+Source: docs/formatdomain, "CPU model and topology" and "CPU Allocation".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from culvert.domain.binding import attribute, child, children, content, leaf
+from culvert.domain.scalars import ON_OFF, TOKEN, Integer, Pattern, one_of
+from culvert.ground import errors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vcpu:
+    """``count`` processors at most, ``current`` of them present at start (all, when None)."""
+
+    placement: Annotated[str | None, attribute("placement", one_of("static"))] = None
+    current: Annotated[int | None, attribute("current", Integer(low=1, high=4096))] = None
+    count: Annotated[int, content(Integer(low=1, high=4096))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuModel:
+    """The model's name; ``fallback='forbid'``: this one or none."""
+
+    fallback: Annotated[str | None, attribute("fallback", one_of("allow", "forbid"))] = None
+    vendor_id: Annotated[str | None, attribute("vendor_id", Pattern(r"[^,\s]{12}", "vendor id of 12 characters"))] = (
+        None
+    )
+    name: Annotated[str | None, content(TOKEN)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuTopology:
+    """How the processors are arranged; their product is the number of vcpus."""
+
+    sockets: Annotated[int, attribute("sockets", Integer(low=1, high=4096))]
+    dies: Annotated[int | None, attribute("dies", Integer(low=1, high=4096))] = None
+    cores: Annotated[int, attribute("cores", Integer(low=1, high=4096))]
+    threads: Annotated[int, attribute("threads", Integer(low=1, high=4096))]
+
+    @property
+    def count(self) -> int:
+        return self.sockets * (self.dies or 1) * self.cores * self.threads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuFeature:
+    """One feature switched on (require, force) or off (disable, forbid)."""
+
+    policy: Annotated[str, attribute("policy", one_of("require", "force", "disable", "forbid"))] = "require"
+    name: Annotated[str, attribute("name", TOKEN)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cpu:
+    """``<cpu>``."""
+
+    mode: Annotated[str | None, attribute("mode", one_of("custom", "host-model", "host-passthrough", "maximum"))] = (
+        None
+    )
+    match: Annotated[str | None, attribute("match", one_of("exact"))] = None
+    check: Annotated[str | None, attribute("check", one_of("none", "partial", "full"))] = None
+    migratable: Annotated[bool | None, attribute("migratable", ON_OFF)] = None
+    model: Annotated[CpuModel | None, child("model", CpuModel)] = None
+    vendor: Annotated[str | None, leaf("vendor", TOKEN)] = None
+    topology: Annotated[CpuTopology | None, child("topology", CpuTopology)] = None
+    features: Annotated[tuple[CpuFeature, ...], children("feature", CpuFeature)] = ()
+
+
+def settled(configured: Cpu, domain_type: str) -> Cpu:
+    """``configured`` as a domain is started with it, so that the same processor is started on every host.
+
+    Under TCG ``host-model`` is all that QEMU emulates, whatever the host: QEMU's ``max``, libvirt's ``maximum``.
+
+    Raises ``errors.ConfigUnsupported`` for ``host-model`` under KVM: which model comes nearest to a host's processor
+    is libvirt's own knowledge (its cpu_map), and QEMU would not notice a wrong one.
+    """
+    if configured.mode != "host-model":
+        return configured
+    if domain_type != "qemu":
+        raise errors.ConfigUnsupported(
+            "unsupported configuration: CPU mode 'host-model' is not supported by culvert for domains of type 'kvm':"
+            " name a model (mode 'custom') or use 'host-passthrough'"
+        )
+    return replace(configured, mode="maximum", check="none")

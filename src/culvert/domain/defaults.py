@@ -1,0 +1,138 @@
+"""Libvirt's own defaults: what a definition means that leaves things out.
+
+``complete`` gives, for the supported subset, the definition that ``virsh define`` followed by ``virsh dumpxml
+--inactive`` shows with libvirt 9.0 and QEMU 7.2. It is a fixed point: completing twice is completing once.
+
+Source: conf/domain_postparse.c and qemu/qemu_domain.c (qemuDomainDefPostParse and below) of libvirt 9.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from culvert.domain import addresses, defaults_devices
+from culvert.domain.cpu import Cpu, CpuModel, Vcpu
+from culvert.domain.definition import DomainDef
+from culvert.domain.devices import Devices
+from culvert.domain.features import Features, Toggle
+from culvert.domain.host import HostFacts
+from culvert.domain.platform import Boot, Clock, Os
+from culvert.ground import errors
+
+DEFAULT_CPU = CpuModel(fallback="forbid", name="qemu64")
+
+MACHINE_FAMILIES = ("pc-i440fx-", "pc-q35-")
+
+
+def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
+    """``definition`` with everything filled in that libvirt fills in, checked as a whole.
+
+    Raises ``errors.ConfigUnsupported`` for what this host or culvert cannot do, ``errors.XMLError`` for what
+    contradicts itself.
+    """
+    if definition.type not in host.domain_types:
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: Emulator '{host.emulator}' does not support virt type '{definition.type}'"
+        )
+    uuid = definition.uuid or host.uuid
+    if not uuid:
+        raise errors.InternalError(f"internal error: no UUID was made for domain '{definition.name}'")
+    os = _os(definition, host)
+    vcpu = definition.vcpu or Vcpu(count=1)
+    if (vcpu.current or 1) > vcpu.count:
+        raise errors.XMLError(
+            f"XML error: maxvcpus must not be less than current vcpus ({vcpu.count} < {vcpu.current})"
+        )
+    if definition.memory == 0:
+        raise errors.XMLError("XML error: the domain has no memory")
+    whole = replace(
+        definition,
+        uuid=uuid,
+        current_memory=min(definition.current_memory or definition.memory, definition.memory),
+        vcpu=replace(vcpu, placement="static", current=None if vcpu.current == vcpu.count else vcpu.current),
+        os=os,
+        features=_features(definition.features),
+        cpu=_cpu(definition, vcpu.count),
+        clock=definition.clock or Clock(offset="utc"),
+        on_poweroff=definition.on_poweroff or "destroy",
+        on_reboot=definition.on_reboot or "restart",
+        on_crash=definition.on_crash or "destroy",
+    )
+    devices = defaults_devices.complete(definition.devices, host, q35=whole.is_q35, seed=f"{host.mac_seed}:{uuid}")
+    return addresses.assign(replace(whole, devices=devices))
+
+
+def _os(definition: DomainDef, host: HostFacts) -> Os:
+    os = definition.os
+    asked = os.type.machine or host.default_machine
+    machine = host.machines.get(asked, asked)
+    if (host.machines and asked not in host.machines) or not machine.startswith(MACHINE_FAMILIES):
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: Emulator '{host.emulator}' does not support machine type '{asked}'"
+        )
+    if os.kernel is None and (os.initrd is not None or os.cmdline is not None):
+        raise errors.XMLError("XML error: <initrd> and <cmdline> need a <kernel>")
+    boot = os.boot
+    orders = _boot_orders(definition.devices)
+    if orders and boot:
+        raise errors.ConfigUnsupported(
+            "unsupported configuration: per-device boot elements cannot be used together with os/boot elements"
+        )
+    if len(set(orders)) < len(orders):
+        raise errors.XMLError("XML error: a boot order is used for more than one device")
+    if not orders and not boot:
+        boot = (Boot(dev="hd"),)
+    return replace(os, type=replace(os.type, arch=os.type.arch or "x86_64", machine=machine), boot=boot)
+
+
+def _boot_orders(devices: Devices) -> list[int]:
+    orders = [disk.boot for disk in devices.disks] + [card.boot for card in devices.interfaces]
+    return [order for order in orders if order is not None]
+
+
+def _features(features: Features | None) -> Features | None:
+    """An element that stands there without a state is on."""
+    if features is None:
+        return None
+    states: dict[str, Any] = {
+        name: Toggle(state=toggle.state is not False)
+        for name in ("pmu", "vmport", "smm")
+        if (toggle := getattr(features, name)) is not None
+    }
+    return replace(features, **states)
+
+
+def _cpu(definition: DomainDef, vcpus: int) -> Cpu:
+    cpu = definition.cpu or Cpu()
+    topology = cpu.topology
+    if topology is not None:
+        if topology.count != vcpus:
+            raise errors.ConfigUnsupported(
+                "unsupported configuration: CPU topology doesn't match maximum vcpu count"
+                f" ({topology.count} and {vcpus})"
+            )
+        cpu = replace(cpu, topology=replace(topology, dies=topology.dies or 1))
+    mode = cpu.mode or "custom"
+    kvm = definition.type == "kvm"
+    if mode == "custom":
+        named = cpu.model is not None and cpu.model.name is not None
+        check = "partial" if kvm and named else "none"
+        model = (
+            DEFAULT_CPU
+            if cpu.model is None or not named
+            else replace(cpu.model, fallback=cpu.model.fallback or "allow")
+        )
+        return replace(cpu, mode=mode, match=cpu.match or "exact", check=cpu.check or check, model=model)
+    if cpu.model is not None and cpu.model.name is not None:
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: /domain/cpu/model does not go with CPU mode '{mode}'"
+        )
+    if mode == "host-passthrough":
+        if not kvm:
+            raise errors.ConfigUnsupported(
+                "unsupported configuration: CPU mode 'host-passthrough' needs a domain of type kvm"
+            )
+        return replace(cpu, mode=mode, check=cpu.check or "none", migratable=cpu.migratable is not False)
+    check = "partial" if mode == "host-model" else "none"
+    return replace(cpu, mode=mode, check=cpu.check or check)

@@ -1,0 +1,234 @@
+"""What libvirt 9.0 adds to ``<devices>`` for pc and q35: names, buses, companions, implied devices.
+
+Source: conf/domain_conf.c and conf/domain_postparse.c (what every driver shares), qemu/qemu_domain.c
+(qemuDomainDefAddDefaultDevices, qemuDomainDeviceDefPostParse and below).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from culvert.domain import defaults_controllers, ports
+from culvert.domain.chardev import Channel, Console, ConsoleTarget, Serial, SerialTarget
+from culvert.domain.devices import Devices
+from culvert.domain.disk import Disk, DiskDriver
+from culvert.domain.display import Audio, Graphics, Input, Listen, Video, VideoModel
+from culvert.domain.host import HostFacts
+from culvert.domain.interface import Interface
+from culvert.domain.peripheral import Memballoon, Rng
+from culvert.ground import errors
+
+MAC_PREFIX = "52:54:00"  # QEMU's own
+
+# Video memory in KiB where the XML says nothing; the others have none to set.
+VIDEO_MEMORY = {"vga": 16384, "cirrus": 16384, "bochs": 16384}
+
+
+C = TypeVar("C", Serial, Channel)
+
+
+def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devices:
+    """``devices`` as libvirt would complete them, PCI addresses apart. ``seed`` makes up MAC addresses.
+
+    Raises ``errors.ConfigUnsupported`` or ``errors.XMLError`` naming the device that cannot be.
+    """
+    devices = replace(
+        devices,
+        emulator=devices.emulator or host.emulator,
+        disks=_disks(devices.disks),
+        interfaces=tuple(_interface(one, f"{seed}:{place}") for place, one in enumerate(devices.interfaces)),
+        channels=tuple(_with_mode(one) for one in devices.channels),
+        inputs=_inputs(devices.inputs),
+        graphics=_graphics(devices.graphics),
+        audios=devices.audios or (Audio(id=1, type="none"),),
+        videos=_videos(devices),
+        watchdogs=tuple(replace(one, action=one.action or "reset") for one in devices.watchdogs),
+        memballoon=devices.memballoon or Memballoon(model="virtio"),
+        rngs=tuple(_rng(one) for one in devices.rngs),
+    )
+    devices = ports.assign(defaults_controllers.complete(_with_consoles(devices), q35=q35))
+    defaults_controllers.check(devices, q35=q35)  # once more: disks have called for controllers
+    return devices
+
+
+def _disks(disks: Sequence[Disk]) -> tuple[Disk, ...]:
+    held: list[Disk] = []
+    names: set[str] = set()
+    for disk in disks:
+        one = _disk(disk)
+        if one.target.dev in names:
+            raise errors.XMLError(f"XML error: target '{one.target.dev}' duplicated for disk sources")
+        names.add(one.target.dev)
+        _insert(held, one)
+    return tuple(held)
+
+
+def _disk(disk: Disk) -> Disk:
+    name = disk.target.dev
+    driver = disk.driver or DiskDriver()
+    cdrom = disk.is_cdrom
+    if cdrom and disk.bus == "virtio":
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: disk '{name}': a cdrom cannot be on the virtio bus"
+        )
+    if not cdrom and disk.path is None:
+        attribute = "dev" if disk.type == "block" else "file"
+        raise errors.XMLError(f"XML error: missing source of disk '{name}': <source {attribute}='…'/>")
+    return replace(
+        disk,
+        device=disk.device or "disk",
+        driver=replace(driver, name=driver.name or "qemu", type=driver.type or "raw"),
+        target=replace(disk.target, bus=disk.bus),
+        readonly=disk.readonly or cdrom,
+    )
+
+
+def _insert(held: list[Disk], new: Disk) -> None:
+    """Put ``new`` among the disks of its bus by its target's name, behind all others if it is the first there."""
+    same = [place for place, disk in enumerate(held) if disk.bus == new.bus]
+    after = [place for place in same if held[place].target.number > new.target.number]
+    held.insert(after[0] if after else same[-1] + 1 if same else len(held), new)
+
+
+def _interface(interface: Interface, seed: str) -> Interface:
+    if interface.type == "bridge" and interface.bridge is None:
+        raise errors.XMLError("XML error: an interface of type 'bridge' needs <source bridge='…'/>")
+    if interface.type != "bridge" and interface.bridge is not None:
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: an interface of type '{interface.type}' has no source bridge"
+        )
+    digest = hashlib.sha256(seed.encode()).hexdigest()
+    mac = f"{MAC_PREFIX}:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
+    return replace(interface, mac=interface.mac or mac, model=interface.model or "rtl8139")
+
+
+def _with_mode(chardev: C) -> C:
+    """A unix socket whose path is given but not its mode is one to connect to (virDomainChrSourceDefParseMode)."""
+    source = chardev.source
+    if chardev.type not in ("unix", "tcp") or source is None:
+        return chardev
+    if chardev.type == "unix" and source.path is None:
+        return replace(chardev, source=None)
+    return replace(chardev, source=replace(source, mode=source.mode or "connect"))
+
+
+def _with_consoles(devices: Devices) -> Devices:
+    """Number the ports; the first console and the first serial port are one, each implies the other.
+
+    Source: virDomainDefAddConsoleCompat.
+    """
+    serials = _numbered_serials(devices.serials)
+    consoles = _numbered_consoles(devices.consoles)
+    first = consoles[0] if consoles and not consoles[0].is_virtio else None
+    if any(not console.is_virtio for console in consoles[1:]):
+        raise errors.ConfigUnsupported("unsupported configuration: Only the first console can be a serial port")
+    if first is not None and not serials:
+        serials = _numbered_serials(
+            (Serial(type=first.type, source=first.source, protocol=first.protocol, log=first.log),)
+        )
+    if serials:
+        one = serials[0]
+        assert one.target is not None
+        twin = Console(
+            type=one.type,
+            source=one.source,
+            protocol=one.protocol,
+            log=one.log,
+            target=ConsoleTarget(type="serial", port=one.target.port),
+        )
+        consoles = (twin, *(consoles[1:] if first is not None else consoles))
+    return replace(devices, serials=serials, consoles=consoles)
+
+
+def _numbered_serials(serials: Sequence[Serial]) -> tuple[Serial, ...]:
+    highest = -1
+    numbered = []
+    for serial in serials:
+        target = serial.target or SerialTarget()
+        port = highest + 1 if target.port is None else target.port
+        highest = max(highest, port)
+        if port > 3:
+            raise errors.ConfigUnsupported("unsupported configuration: there are at most four ISA serial ports")
+        target = replace(target, type="isa-serial", port=port, model="isa-serial")
+        numbered.append(replace(_with_mode(serial), target=target))
+    if len({one.target.port for one in numbered if one.target}) < len(numbered):
+        raise errors.XMLError("XML error: two serial ports have the same number")
+    return tuple(numbered)
+
+
+def _numbered_consoles(consoles: Sequence[Console]) -> tuple[Console, ...]:
+    highest = -1
+    numbered = []
+    for console in consoles:
+        target = console.target or ConsoleTarget()
+        port = highest + 1 if target.port is None else target.port
+        highest = max(highest, port)
+        numbered.append(replace(console, target=replace(target, type=target.type or "serial", port=port)))
+    return tuple(numbered)
+
+
+def _rng(rng: Rng) -> Rng:
+    if rng.backend.model == "builtin" or rng.backend.path is not None:
+        return rng
+    return replace(rng, backend=replace(rng.backend, path="/dev/random"))
+
+
+def _inputs(inputs: Sequence[Input]) -> tuple[Input, ...]:
+    """A bus for each, and the mouse and the keyboard every PC has."""
+    held = [one if one.bus else replace(one, bus="usb" if one.type == "tablet" else "ps2") for one in inputs]
+    if any(one.type == "tablet" and one.bus == "ps2" for one in held):
+        raise errors.ConfigUnsupported("unsupported configuration: ps2 bus does not support tablet input device")
+    for kind in ("mouse", "keyboard"):
+        if not any(one.type == kind and one.bus == "ps2" for one in held):
+            held.append(Input(type=kind, bus="ps2"))
+    return tuple(held)
+
+
+def _graphics(graphics: Sequence[Graphics]) -> tuple[Graphics, ...]:
+    if len(graphics) > 1:
+        raise errors.ConfigUnsupported("unsupported configuration: only 1 graphics device of each type is supported")
+    return tuple(_vnc(one) for one in graphics)
+
+
+def _vnc(one: Graphics) -> Graphics:
+    if any(listen.type == "none" for listen in one.listens):
+        return replace(one, port=None, autoport=None)
+    if one.listen and any(listen.address and listen.address != one.listen for listen in one.listens):
+        raise errors.XMLError(
+            f"XML error: graphics 'listen' attribute '{one.listen}' must match 'address' of its listen element"
+        )
+    auto = one.port in (None, -1) or bool(one.autoport)
+    return replace(
+        one,
+        port=-1 if auto else one.port,
+        autoport=auto,
+        listen=one.address,
+        listens=one.listens or (Listen(type="address", address=one.listen),),
+    )
+
+
+def _videos(devices: Devices) -> tuple[Video, ...]:
+    """A card where there is a screen to show it on; the first one is the primary."""
+    videos = devices.videos
+    if not videos and devices.graphics:
+        videos = (Video(model=VideoModel(type="cirrus")),)
+    completed = []
+    for place, video in enumerate(videos):
+        model = video.model
+        if model.type == "none":
+            if len(videos) > 1:
+                raise errors.ConfigUnsupported(
+                    "unsupported configuration: a 'none' video type must be the only video device"
+                )
+        elif place > 0 and model.type != "virtio":
+            raise errors.ConfigUnsupported(
+                f"unsupported configuration: video type '{model.type}' is only valid as primary video device"
+            )
+        else:
+            vram = model.vram if model.vram is not None else VIDEO_MEMORY.get(model.type)
+            model = replace(model, vram=vram, heads=model.heads or 1, primary=True if place == 0 else None)
+        completed.append(replace(video, model=model))
+    return tuple(completed)

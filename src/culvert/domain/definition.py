@@ -1,0 +1,72 @@
+"""``<domain>``: the definition of a domain, as a frozen value.
+
+What is ``None`` or empty was not said; ``defaults.complete`` fills in what libvirt would. Changes are made with
+``dataclasses.replace``.
+"""
+
+from __future__ import annotations
+
+import uuid as uuids
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from culvert.domain.binding import amount, attribute, child, leaf, verbatim
+from culvert.domain.cpu import Cpu, Vcpu
+from culvert.domain.devices import Devices
+from culvert.domain.features import Features
+from culvert.domain.platform import Clock, MemoryBacking, Os, Pm, Resource
+from culvert.domain.scalars import ANY_TEXT, NAME, UINT, UUID, one_of
+
+LIFECYCLE = one_of("destroy", "restart", "preserve", "rename-restart")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainDef:
+    """The definition of a domain. ``memory`` and ``current_memory`` in KiB; ``id`` is set in a running one only."""
+
+    type: Annotated[str, attribute("type", one_of("qemu", "kvm"))]
+    id: Annotated[int | None, attribute("id", UINT)] = None
+    name: Annotated[str, leaf("name", NAME)]
+    uuid: Annotated[str | None, leaf("uuid", UUID)] = None
+    title: Annotated[str | None, leaf("title", ANY_TEXT)] = None
+    description: Annotated[str | None, leaf("description", ANY_TEXT)] = None
+    metadata: Annotated[str | None, verbatim("metadata")] = None
+    memory: Annotated[int, amount("memory")]
+    current_memory: Annotated[int | None, amount("currentMemory")] = None
+    memory_backing: Annotated[MemoryBacking | None, child("memoryBacking", MemoryBacking)] = None
+    vcpu: Annotated[Vcpu | None, child("vcpu", Vcpu)] = None
+    resource: Annotated[Resource | None, child("resource", Resource)] = None
+    os: Annotated[Os, child("os", Os)]
+    features: Annotated[Features | None, child("features", Features)] = None
+    cpu: Annotated[Cpu | None, child("cpu", Cpu)] = None
+    clock: Annotated[Clock | None, child("clock", Clock)] = None
+    on_poweroff: Annotated[str | None, leaf("on_poweroff", LIFECYCLE)] = None
+    on_reboot: Annotated[str | None, leaf("on_reboot", LIFECYCLE)] = None
+    on_crash: Annotated[str | None, leaf("on_crash", LIFECYCLE)] = None
+    pm: Annotated[Pm | None, child("pm", Pm)] = None
+    devices: Annotated[Devices, child("devices", Devices)] = field(default_factory=Devices)
+
+    @property
+    def vcpus(self) -> int:
+        """How many processors the guest can have."""
+        return self.vcpu.count if self.vcpu else 1
+
+    @property
+    def current_vcpus(self) -> int:
+        """How many processors the guest starts with."""
+        return (self.vcpu.current if self.vcpu else None) or self.vcpus
+
+    @property
+    def uuid_bytes(self) -> bytes:
+        """The UUID's 16 bytes, as they travel. Only of a definition that has one."""
+        assert self.uuid is not None
+        return uuids.UUID(self.uuid).bytes
+
+    @property
+    def machine(self) -> str:
+        """The machine type; empty while it is not said."""
+        return self.os.type.machine or ""
+
+    @property
+    def is_q35(self) -> bool:
+        return "q35" in self.machine

@@ -1,0 +1,36 @@
+"""``<devices>``: everything the guest has, in the order in which libvirt lists it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from culvert.domain.binding import child, children, leaf
+from culvert.domain.chardev import Channel, Console, Serial
+from culvert.domain.controller import Controller, Hub
+from culvert.domain.disk import Disk
+from culvert.domain.display import Audio, Graphics, Input, Video
+from culvert.domain.interface import Interface
+from culvert.domain.peripheral import Memballoon, Rng, Watchdog
+from culvert.domain.scalars import PATH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """The devices by kind; within a kind their order counts."""
+
+    emulator: Annotated[str | None, leaf("emulator", PATH)] = None
+    disks: Annotated[tuple[Disk, ...], children("disk", Disk)] = ()
+    controllers: Annotated[tuple[Controller, ...], children("controller", Controller)] = ()
+    interfaces: Annotated[tuple[Interface, ...], children("interface", Interface)] = ()
+    serials: Annotated[tuple[Serial, ...], children("serial", Serial)] = ()
+    consoles: Annotated[tuple[Console, ...], children("console", Console)] = ()
+    channels: Annotated[tuple[Channel, ...], children("channel", Channel)] = ()
+    inputs: Annotated[tuple[Input, ...], children("input", Input)] = ()
+    graphics: Annotated[tuple[Graphics, ...], children("graphics", Graphics)] = ()
+    audios: Annotated[tuple[Audio, ...], children("audio", Audio)] = ()
+    videos: Annotated[tuple[Video, ...], children("video", Video)] = ()
+    hubs: Annotated[tuple[Hub, ...], children("hub", Hub)] = ()
+    watchdogs: Annotated[tuple[Watchdog, ...], children("watchdog", Watchdog)] = ()
+    memballoon: Annotated[Memballoon | None, child("memballoon", Memballoon)] = None
+    rngs: Annotated[tuple[Rng, ...], children("rng", Rng)] = ()

@@ -1,0 +1,110 @@
+"""``<disk>``: files and block devices on virtio, ide and sata buses.
+
+Source: docs/formatdomain, "Hard drives, floppy disks, CDROMs"; conf/domain_conf.c for the order of output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from culvert.domain import address
+from culvert.domain.binding import attribute, child, flag, leaf, lone, variant
+from culvert.domain.scalars import ANY_TEXT, PATH, UINT, Integer, Pattern, one_of
+
+# Prefix of the target name → the bus it stands for (virDiskNameToBusDeviceIndex, virDomainDiskDefaultBus).
+BUS_OF_PREFIX = {"vd": "virtio", "hd": "ide", "sd": "sata"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskDriver:
+    """How QEMU opens the image."""
+
+    name: Annotated[str | None, attribute("name", one_of("qemu"))] = None
+    type: Annotated[str | None, attribute("type", one_of("raw", "qcow2"))] = None
+    cache: Annotated[
+        str | None,
+        attribute("cache", one_of("default", "none", "writethrough", "writeback", "directsync", "unsafe")),
+    ] = None
+    error_policy: Annotated[
+        str | None, attribute("error_policy", one_of("default", "stop", "report", "ignore", "enospace"))
+    ] = None
+    rerror_policy: Annotated[
+        str | None, attribute("rerror_policy", one_of("default", "stop", "report", "ignore"))
+    ] = None
+    io: Annotated[str | None, attribute("io", one_of("native", "threads", "io_uring"))] = None
+    discard: Annotated[str | None, attribute("discard", one_of("unmap", "ignore"))] = None
+    detect_zeroes: Annotated[str | None, attribute("detect_zeroes", one_of("off", "on", "unmap"))] = None
+    queues: Annotated[int | None, attribute("queues", Integer(low=1, high=1024))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskSource:
+    """The file (``type='file'``) or block device (``type='block'``); ``index`` numbers it in a running domain.
+
+    A source without a file is an empty drive.
+    """
+
+    file: Annotated[str | None, attribute("file", PATH)] = None
+    dev: Annotated[str | None, attribute("dev", PATH)] = None
+    startup_policy: Annotated[str | None, attribute("startupPolicy", one_of("mandatory"))] = None
+    index: Annotated[int | None, attribute("index", UINT)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskTarget:
+    """The name by which the guest's owner knows the disk, and its bus."""
+
+    dev: Annotated[str, attribute("dev", Pattern(r"(vd|hd|sd)[a-z]{1,3}", "disk target (vda, hdb, sdc …)"))]
+    bus: Annotated[str | None, attribute("bus", one_of("virtio", "ide", "sata"))] = None
+    tray: Annotated[str | None, attribute("tray", one_of("closed", "open"))] = None
+
+    @property
+    def number(self) -> int:
+        """Position of the target name among those of its prefix: vda 0, vdz 25, vdaa 26 (virDiskNameToIndex)."""
+        number = 0
+        for letter in self.dev[2:]:
+            number = number * 26 + ord(letter) - ord("a") + 1
+        return number - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A disk or cdrom drive. ``backing_store``: the empty ``<backingStore/>``, the image has no backing file."""
+
+    type: Annotated[str, attribute("type", one_of("file", "block"))] = "file"
+    device: Annotated[str | None, attribute("device", one_of("disk", "cdrom"))] = None
+    driver: Annotated[DiskDriver | None, child("driver", DiskDriver)] = None
+    source: Annotated[DiskSource | None, child("source", DiskSource)] = None
+    backing_store: Annotated[bool, flag("backingStore")] = False
+    target: Annotated[DiskTarget, child("target", DiskTarget)]
+    readonly: Annotated[bool, flag("readonly")] = False
+    shareable: Annotated[bool, flag("shareable")] = False
+    serial: Annotated[str | None, leaf("serial", Pattern(r"[A-Za-z0-9_ .+-]{1,255}", "disk serial"))] = None
+    wwn: Annotated[str | None, leaf("wwn", Pattern(r"[0-9a-fA-F]{16}", "WWN of 16 hexadecimal digits"))] = None
+    boot: Annotated[int | None, lone("boot", "order", Integer(low=1, high=2**31 - 1))] = None
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+    address: Annotated[address.PciAddress | address.DriveAddress | None, variant("address", "type", address.DISK)] = (
+        None
+    )
+
+    @property
+    def path(self) -> str | None:
+        """The file or block device; None for an empty drive."""
+        if self.source is None:
+            return None
+        return self.source.dev if self.type == "block" else self.source.file
+
+    @property
+    def is_cdrom(self) -> bool:
+        return self.device == "cdrom"
+
+    @property
+    def format(self) -> str:
+        """The image format; raw where nothing is said, never probed."""
+        return (self.driver.type if self.driver else None) or "raw"
+
+    @property
+    def bus(self) -> str:
+        """The bus, by the target's name where it is not said."""
+        return self.target.bus or BUS_OF_PREFIX[self.target.dev[:2]]

@@ -1,0 +1,74 @@
+"""``<features>``: switches of the machine and of the hypervisor's interface to the guest.
+
+Source: docs/formatdomain, "Hypervisor features".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from culvert.domain.binding import attribute, child, flag, lone
+from culvert.domain.scalars import ON_OFF, Integer, one_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Apic:
+    """The interrupt controller; ``eoi``: paravirtual end of interrupt."""
+
+    eoi: Annotated[bool | None, attribute("eoi", ON_OFF)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Toggle:
+    """An element that is on when it is there, unless its state says otherwise."""
+
+    state: Annotated[bool | None, attribute("state", ON_OFF)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spinlocks:
+    """How often a guest tries a lock before it yields."""
+
+    state: Annotated[bool, attribute("state", ON_OFF)]
+    retries: Annotated[int | None, attribute("retries", Integer(low=4095, high=2**32 - 1))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HyperV:
+    """Enlightenments for Windows guests."""
+
+    mode: Annotated[str | None, attribute("mode", one_of("custom"))] = None
+    relaxed: Annotated[bool | None, lone("relaxed", "state", ON_OFF)] = None
+    vapic: Annotated[bool | None, lone("vapic", "state", ON_OFF)] = None
+    spinlocks: Annotated[Spinlocks | None, child("spinlocks", Spinlocks)] = None
+    vpindex: Annotated[bool | None, lone("vpindex", "state", ON_OFF)] = None
+    runtime: Annotated[bool | None, lone("runtime", "state", ON_OFF)] = None
+    synic: Annotated[bool | None, lone("synic", "state", ON_OFF)] = None
+    stimer: Annotated[bool | None, lone("stimer", "state", ON_OFF)] = None
+    reset: Annotated[bool | None, lone("reset", "state", ON_OFF)] = None
+    frequencies: Annotated[bool | None, lone("frequencies", "state", ON_OFF)] = None
+    tlbflush: Annotated[bool | None, lone("tlbflush", "state", ON_OFF)] = None
+    ipi: Annotated[bool | None, lone("ipi", "state", ON_OFF)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kvm:
+    """``hidden``: KVM does not show itself to the guest."""
+
+    hidden: Annotated[bool | None, lone("hidden", "state", ON_OFF)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """``<features>``. ``pae`` and ``hap`` have no effect with QEMU, for libvirt as for us; they are kept."""
+
+    acpi: Annotated[bool, flag("acpi")] = False
+    apic: Annotated[Apic | None, child("apic", Apic)] = None
+    pae: Annotated[bool, flag("pae")] = False
+    hap: Annotated[Toggle | None, child("hap", Toggle)] = None
+    hyperv: Annotated[HyperV | None, child("hyperv", HyperV)] = None
+    kvm: Annotated[Kvm | None, child("kvm", Kvm)] = None
+    pmu: Annotated[Toggle | None, child("pmu", Toggle)] = None
+    vmport: Annotated[Toggle | None, child("vmport", Toggle)] = None
+    smm: Annotated[Toggle | None, child("smm", Toggle)] = None

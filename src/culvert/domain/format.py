@@ -1,0 +1,56 @@
+"""``DomainDef`` → domain XML, in the order and the layout of libvirt's own output."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from culvert.domain import aliases, binding, xml
+from culvert.domain.definition import DomainDef
+from culvert.domain.devices import Devices
+from culvert.domain.display import Graphics
+
+
+def format(
+    definition: DomainDef, *, domain_id: int | None = None, migratable: bool = False, secure: bool = False
+) -> str:
+    """The XML of ``definition``.
+
+    ``domain_id`` is that of the running domain. ``migratable``: the form in which a live definition travels to
+    another host (VIR_DOMAIN_XML_MIGRATABLE): no id, no aliases, nothing that is known only here, and without the
+    devices every host adds by itself. ``secure`` keeps passwords (VIR_DOMAIN_XML_SECURE).
+    """
+    shown = definition if domain_id is None else replace(definition, id=domain_id)
+    if migratable:
+        shown = _without_implicit(aliases.strip(replace(shown, id=None)))
+    if not secure:
+        shown = _without_secrets(shown)
+    return xml.render(binding.write(shown, "domain"))
+
+
+def _without_secrets(definition: DomainDef) -> DomainDef:
+    graphics = tuple(replace(one, passwd=None) for one in definition.devices.graphics)
+    return replace(definition, devices=replace(definition.devices, graphics=graphics))
+
+
+def _without_implicit(definition: DomainDef) -> DomainDef:
+    """Leave out what ``defaults`` creates anew: default USB, lone pci-root, audio none.
+
+    Source: qemu/qemu_domain.c, qemuDomainDefFormatBufInternal.
+    """
+    devices = definition.devices
+    controllers = devices.controllers
+    if not definition.is_q35:
+        pci = [one for one in controllers if one.type == "pci"]
+        usb = [one for one in controllers if one.type == "usb"]
+        if len(usb) == 1 and usb[0].index == 0 and usb[0].model == "piix3-uhci":
+            controllers = tuple(one for one in controllers if one.type != "usb")
+        if len(pci) == 1 and pci[0].model == "pci-root":
+            controllers = tuple(one for one in controllers if one.type != "pci")
+    audios = tuple(one for one in devices.audios if one.type != "none")
+    graphics = tuple(_unresolved(one) for one in devices.graphics)
+    kept: Devices = replace(devices, controllers=controllers, audios=audios, graphics=graphics)
+    return replace(definition, devices=kept)
+
+
+def _unresolved(graphics: Graphics) -> Graphics:
+    return replace(graphics, port=-1) if graphics.autoport else graphics

@@ -1,0 +1,157 @@
+"""PCI buses as libvirt counts their slots: who may sit where, what is taken, and where the next device goes.
+
+::
+
+    pci-root (pc)        slots 1-31   conventional devices (everything, on pc), pci-bridge
+    pcie-root (q35)      slots 1-31   root ports, eight to a slot; other devices only when the XML says so
+    pcie-root-port       slot 0       one PCI Express device, or a pcie-to-pci-bridge
+    pcie-to-pci-bridge   slots 1-31   conventional devices, pci-bridge
+    pci-bridge           slots 1-31   conventional devices, pci-bridge
+
+Source: conf/domain_addr.c of libvirt 9.0 (virDomainPCIAddressBusSetModel, …GetNextAddr, …SetGrow).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from culvert.domain.address import PciAddress
+from culvert.ground import errors
+
+
+class Connect(Enum):
+    """What kind of place a device needs."""
+
+    CONVENTIONAL = "pci"
+    EXPRESS = "pcie"
+    ROOT_PORT = "pcie-root-port"
+    PCIE_TO_PCI_BRIDGE = "pcie-to-pci-bridge"
+    PCI_BRIDGE = "pci-bridge"
+
+
+_ENDPOINTS = frozenset({Connect.CONVENTIONAL, Connect.PCI_BRIDGE})
+
+# controller model → (what is placed there automatically, first slot, last slot)
+BUSES: dict[str, tuple[frozenset[Connect], int, int]] = {
+    "pci-root": (_ENDPOINTS | {Connect.EXPRESS}, 1, 31),
+    "pcie-root": (frozenset({Connect.ROOT_PORT}), 1, 31),
+    "pcie-root-port": (frozenset({Connect.EXPRESS, Connect.PCIE_TO_PCI_BRIDGE}), 0, 0),
+    "pcie-to-pci-bridge": (_ENDPOINTS, 1, 31),
+    "pci-bridge": (_ENDPOINTS, 1, 31),
+}
+
+# Kinds that share one slot, a function each.
+SHARING = frozenset({Connect.ROOT_PORT})
+
+# controller model → the place it needs itself
+PLACE_OF_MODEL = {
+    "pcie-root-port": Connect.ROOT_PORT,
+    "pcie-to-pci-bridge": Connect.PCIE_TO_PCI_BRIDGE,
+    "pci-bridge": Connect.PCI_BRIDGE,
+}
+
+
+@dataclass(slots=True)
+class Bus:
+    """One bus: slot → functions in use; ``shared`` are the slots root ports share."""
+
+    model: str
+    used: dict[int, set[int]] = field(default_factory=dict)
+    shared: set[int] = field(default_factory=set)
+
+    def next_free(self, connect: Connect) -> tuple[int, int] | None:
+        """The first (slot, function) a device of this kind is given here, if any."""
+        accepted, first, last = BUSES[self.model]
+        if connect not in accepted:
+            return None
+        for slot in range(first, last + 1):
+            functions = self.used.get(slot)
+            if not functions:
+                return slot, 0
+            if connect in SHARING and slot in self.shared and len(functions) < 8:
+                return slot, min(set(range(8)) - functions)
+        return None
+
+
+class Full(Exception):
+    """No bus has a free place of this kind, and none may be added."""
+
+    def __init__(self, connect: Connect) -> None:
+        super().__init__(connect.value)
+        self.connect = connect
+
+
+class Slots:
+    """All PCI buses of a domain, by index, and what is taken on them.
+
+    ``grow``: a bus is added where no free place is left (``added`` lists them); otherwise ``Full`` is raised.
+    """
+
+    def __init__(self, models: dict[int, str], *, grow: bool) -> None:
+        self.buses = {index: Bus(model) for index, model in sorted(models.items())}
+        self.grow = grow
+        self.added: dict[int, str] = {}
+
+    @property
+    def is_express(self) -> bool:
+        return self.buses[0].model == "pcie-root"
+
+    def reserve(self, address: PciAddress, who: str, connect: Connect | None = None) -> None:
+        """Take the place ``address``. Raises ``errors.XMLError`` where it does not exist or is taken."""
+        bus = self.buses.get(address.bus)
+        if bus is None:
+            raise errors.XMLError(
+                f"XML error: {who} is on PCI bus {address.bus}, but there is no such PCI controller"
+            )
+        _, first, last = BUSES[bus.model]
+        if address.domain != 0 or not first <= address.slot <= last:
+            raise errors.XMLError(
+                f"XML error: Invalid PCI address {address} of {who}: {bus.model} has slots {first} to {last}"
+            )
+        functions = bus.used.setdefault(address.slot, set())
+        if address.function in functions:
+            raise errors.XMLError(f"XML error: Attempted double use of PCI Address {address} by {who}")
+        if connect in SHARING and (not functions or address.slot in bus.shared):
+            bus.shared.add(address.slot)
+        functions.add(address.function)
+
+    def is_free(self, bus: int, slot: int) -> bool:
+        return not self.buses[bus].used.get(slot)
+
+    def take_next(self, connect: Connect, who: str) -> PciAddress:
+        """Take the first free place of this kind. Raises ``Full``, see above."""
+        for index, bus in self.buses.items():
+            found = bus.next_free(connect)
+            if found is not None:
+                address = PciAddress(bus=index, slot=found[0], function=found[1])
+                self.reserve(address, who, connect)
+                return address
+        if not self.grow:
+            raise Full(connect)
+        self._add_bus_for(connect)
+        return self.take_next(connect, who)
+
+    def _add_bus_for(self, connect: Connect) -> None:
+        if connect is Connect.ROOT_PORT:
+            raise errors.XMLError("XML error: no more PCI slots are available for root ports")
+        if connect in (Connect.EXPRESS, Connect.PCIE_TO_PCI_BRIDGE) and self.is_express:
+            self.add("pcie-root-port")
+            return
+        bridges = any(Connect.PCI_BRIDGE in BUSES[bus.model][0] for bus in self.buses.values())
+        if self.is_express and not bridges:
+            # The bridge needs a port: libvirt always adds a new one with it.
+            port = self.add("pcie-root-port")
+            self.buses[port].used[0] = {0}
+            self.add("pcie-to-pci-bridge")
+        else:
+            self.add("pci-bridge")
+
+    def add(self, model: str) -> int:
+        """Add a bus; its index."""
+        index = max(self.buses) + 1
+        if index > 255:
+            raise errors.XMLError("XML error: no more PCI buses are available")
+        self.buses[index] = Bus(model)
+        self.added[index] = model
+        return index

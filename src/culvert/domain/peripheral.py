@@ -1,0 +1,64 @@
+"""Small helpers of the guest: ``<watchdog>``, ``<memballoon>``, ``<rng>``.
+
+Source: docs/formatdomain, "Watchdog devices", "Memory balloon device", "Random number generator device".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from culvert.domain import address
+from culvert.domain.binding import attribute, child, content, lone, variant
+from culvert.domain.scalars import ANY_TEXT, ON_OFF, PATH, UINT, one_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watchdog:
+    """A timer that acts when the guest stops feeding it."""
+
+    model: Annotated[str, attribute("model", one_of("i6300esb", "ib700"))]
+    action: Annotated[str | None, attribute("action", one_of("reset", "shutdown", "poweroff", "pause", "none"))] = (
+        None
+    )
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+    address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memballoon:
+    """The balloon; ``model='none'`` for none at all. ``stats``: seconds between statistics."""
+
+    model: Annotated[str, attribute("model", one_of("virtio", "none"))]
+    autodeflate: Annotated[bool | None, attribute("autodeflate", ON_OFF)] = None
+    free_page_reporting: Annotated[bool | None, attribute("freePageReporting", ON_OFF)] = None
+    stats: Annotated[int | None, lone("stats", "period", UINT)] = None
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+    address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RngRate:
+    """At most ``bytes`` in ``period`` milliseconds."""
+
+    bytes: Annotated[int, attribute("bytes", UINT)]
+    period: Annotated[int | None, attribute("period", UINT)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RngBackend:
+    """Where randomness comes from: a device file, /dev/random unless said, or QEMU's own source."""
+
+    model: Annotated[str, attribute("model", one_of("random", "builtin"))]
+    path: Annotated[str | None, content(PATH)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rng:
+    """A virtio random number generator."""
+
+    model: Annotated[str, attribute("model", one_of("virtio"))]
+    rate: Annotated[RngRate | None, child("rate", RngRate)] = None
+    backend: Annotated[RngBackend, child("backend", RngBackend)]
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+    address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None

@@ -1,0 +1,95 @@
+"""The machine below the devices: ``<os>``, ``<clock>``, ``<pm>``, ``<memoryBacking>``.
+
+Source: docs/formatdomain, "Operating system booting", "Time keeping", "Power Management", "Memory Backing".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from culvert.domain.binding import attribute, child, children, content, flag, leaf, lone
+from culvert.domain.scalars import ANY_TEXT, PATH, TOKEN, ULONG, YES_NO, Integer, one_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsType:
+    """Architecture and machine type; ``machine`` None or an alias (pc, q35) until defaults are filled in."""
+
+    arch: Annotated[str | None, attribute("arch", one_of("x86_64"))] = None
+    machine: Annotated[str | None, attribute("machine", TOKEN)] = None
+    name: Annotated[str, content(one_of("hvm"))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Boot:
+    """One kind of device to boot from."""
+
+    dev: Annotated[str, attribute("dev", one_of("hd", "cdrom", "network"))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BootMenu:
+    """The firmware's menu; ``timeout`` in milliseconds."""
+
+    enable: Annotated[bool, attribute("enable", YES_NO)]
+    timeout: Annotated[int | None, attribute("timeout", Integer(high=65535))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Os:
+    """``<os>``."""
+
+    type: Annotated[OsType, child("type", OsType)]
+    kernel: Annotated[str | None, leaf("kernel", PATH)] = None
+    initrd: Annotated[str | None, leaf("initrd", PATH)] = None
+    cmdline: Annotated[str | None, leaf("cmdline", ANY_TEXT)] = None
+    boot: Annotated[tuple[Boot, ...], children("boot", Boot)] = ()
+    bootmenu: Annotated[BootMenu | None, child("bootmenu", BootMenu)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timer:
+    """One source of time and what becomes of ticks the guest missed; ``frequency`` in Hz."""
+
+    name: Annotated[str, attribute("name", one_of("rtc", "pit", "hpet", "tsc", "kvmclock", "hypervclock"))]
+    tickpolicy: Annotated[str | None, attribute("tickpolicy", one_of("delay", "catchup", "discard"))] = None
+    track: Annotated[str | None, attribute("track", one_of("guest", "wall"))] = None
+    present: Annotated[bool | None, attribute("present", YES_NO)] = None
+    frequency: Annotated[int | None, attribute("frequency", ULONG)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """``<clock>``."""
+
+    offset: Annotated[str, attribute("offset", one_of("utc", "localtime"))]
+    timers: Annotated[tuple[Timer, ...], children("timer", Timer)] = ()
+
+    def timer(self, name: str) -> Timer | None:
+        return next((timer for timer in self.timers if timer.name == name), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pm:
+    """Whether the firmware offers suspend."""
+
+    suspend_to_mem: Annotated[bool | None, lone("suspend-to-mem", "enabled", YES_NO)] = None
+    suspend_to_disk: Annotated[bool | None, lone("suspend-to-disk", "enabled", YES_NO)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryBacking:
+    """Where the guest's memory comes from. ``locked``: it stays in RAM."""
+
+    nosharepages: Annotated[bool, flag("nosharepages")] = False
+    locked: Annotated[bool, flag("locked")] = False
+    source: Annotated[str | None, lone("source", "type", one_of("anonymous", "memfd"))] = None
+    access: Annotated[str | None, lone("access", "mode", one_of("shared", "private"))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """The resource group libvirt puts every domain in, and the only one that is accepted."""
+
+    partition: Annotated[str, leaf("partition", one_of("/machine"))]

@@ -1,0 +1,168 @@
+"""How single values are spelled in domain XML: each scalar reads text into a value and writes it back.
+
+A scalar that meets a word it does not know cannot tell a mistake from something only libvirt supports; it
+refuses the word as unsupported and lists what it knows. Text that is no number where one is due is malformed.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from culvert.ground import errors
+
+
+class Scalar(Protocol):
+    """Reads and writes one kind of value."""
+
+    def read(self, text: str, where: str) -> Any:
+        """The value of ``text``; ``where`` (a path) goes into the error. Raises ``errors.RequestError``."""
+
+    def write(self, value: Any) -> str:
+        """The text of ``value``."""
+
+    def describe(self) -> str:
+        """The values it takes, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Any text; empty only where ``empty`` says so."""
+
+    empty: bool = False
+
+    def read(self, text: str, where: str) -> str:
+        if not text and not self.empty:
+            raise errors.XMLError(f"XML error: {where} is empty")
+        return text
+
+    def write(self, value: str) -> str:
+        return value
+
+    def describe(self) -> str:
+        return "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A whole number from ``low`` to ``high``, read in decimal or, with ``0x``, in hexadecimal.
+
+    ``width`` > 0 writes it in hexadecimal with so many digits, as libvirt writes addresses.
+    """
+
+    low: int = 0
+    high: int = 2**64 - 1
+    width: int = 0
+
+    def read(self, text: str, where: str) -> int:
+        stripped = text.strip()
+        if not re.fullmatch(r"[+-]?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})", stripped):
+            raise errors.XMLError(f"XML error: {where}: '{text}' is not a whole number")
+        value = int(stripped, 16 if "x" in stripped.lower() else 10)
+        if not self.low <= value <= self.high:
+            raise errors.XMLError(f"XML error: {where}: {value} is not between {self.low} and {self.high}")
+        return value
+
+    def write(self, value: int) -> str:
+        return f"0x{value:0{self.width}x}" if self.width else str(value)
+
+    def describe(self) -> str:
+        return "number"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word of a fixed set."""
+
+    words: tuple[str, ...]
+
+    def read(self, text: str, where: str) -> str:
+        if text not in self.words:
+            raise errors.ConfigUnsupported(
+                f"unsupported configuration: {where}: '{text}' is not supported by culvert"
+                f" (supported: {', '.join(self.words)})"
+            )
+        return text
+
+    def write(self, value: str) -> str:
+        return value
+
+    def describe(self) -> str:
+        return " | ".join(self.words)
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A truth value in one of libvirt's two spellings (virTristateSwitch, virTristateBool)."""
+
+    true: str
+    false: str
+
+    def read(self, text: str, where: str) -> bool:
+        if text not in (self.true, self.false):
+            raise errors.XMLError(f"XML error: {where}: '{text}' is neither '{self.true}' nor '{self.false}'")
+        return text == self.true
+
+    def write(self, value: bool) -> str:
+        return self.true if value else self.false
+
+    def describe(self) -> str:
+        return f"{self.true} | {self.false}"
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """Text of a certain form, brought to lower case when ``lower``."""
+
+    form: str
+    name: str
+    lower: bool = False
+
+    def read(self, text: str, where: str) -> str:
+        if not re.fullmatch(self.form, text):
+            raise errors.XMLError(f"XML error: {where}: '{text}' is not a {self.name}")
+        return text.lower() if self.lower else text
+
+    def write(self, value: str) -> str:
+        return value
+
+    def describe(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Uuid:
+    """A UUID in any spelling, kept in the one with dashes and small letters."""
+
+    def read(self, text: str, where: str) -> str:
+        digits = re.sub(r"[\s-]", "", text)
+        if not re.fullmatch(r"[0-9a-fA-F]{32}", digits):
+            raise errors.XMLError(f"XML error: {where}: '{text}' is not a UUID")
+        return str(uuid.UUID(digits))
+
+    def write(self, value: str) -> str:
+        return value
+
+    def describe(self) -> str:
+        return "UUID"
+
+
+def one_of(*words: str) -> Word:
+    """One word of ``words``."""
+    return Word(words)
+
+
+TEXT = Text()
+ANY_TEXT = Text(empty=True)
+UINT = Integer(high=2**32 - 1)
+ULONG = Integer()
+ON_OFF = Switch("on", "off")
+YES_NO = Switch("yes", "no")
+UUID = Uuid()
+MAC = Pattern(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "MAC address", lower=True)
+PATH = Pattern(r"/[^\0\n]*", "absolute path")
+NAME = Pattern(r"[^/\n\0]*[^/\s\0][^/\n\0]*", "name (no slash, no newline, not blank)")
+# A word that goes into a QEMU option unquoted: model names, machine types, feature names.
+TOKEN = Pattern(r"[A-Za-z0-9_.+:@-]+", "word of letters, digits and _.+:@-")

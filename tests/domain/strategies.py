@@ -1,0 +1,74 @@
+"""Any definition the tables can describe: hypothesis strategies made from the binding tables themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from culvert.domain import binding, scalars
+
+# What XML 1.0 can carry: no control characters but tab, newline and return, no surrogates, no non-characters.
+CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff") | st.sampled_from(
+    "\t\n\r"
+)
+
+METADATA = st.none() | st.sampled_from(
+    [
+        "",
+        '    <a:x xmlns:a="http://a/"/>',
+        '    <a:x xmlns:a="http://a/">\n      <a:y z="1">t &amp; u</a:y>\n    </a:x>',
+        '    <one xmlns="urn:1">line\nline</one>\n    <two xmlns="urn:2"/>',
+    ]
+)
+
+
+def _pattern(scalar: scalars.Pattern) -> st.SearchStrategy[str]:
+    texts = st.from_regex(scalar.form, fullmatch=True, alphabet=CHARACTERS)
+    return texts.map(str.lower) if scalar.lower else texts
+
+
+def values(scalar: scalars.Scalar) -> st.SearchStrategy[Any]:
+    """Values that ``scalar`` writes and reads."""
+    match scalar:
+        case scalars.Text(empty=empty):
+            return st.text(CHARACTERS, min_size=0 if empty else 1, max_size=20)
+        case scalars.Integer(low=low, high=high):
+            return st.integers(low, high)
+        case scalars.Word(words=words):
+            return st.sampled_from(words)
+        case scalars.Switch():
+            return st.booleans()
+        case scalars.Pattern():
+            return _pattern(scalar)
+        case scalars.Uuid():
+            return st.uuids().map(str)
+    raise TypeError(f"no strategy for {scalar!r}")
+
+
+def bound(cls: type[Any]) -> st.SearchStrategy[Any]:
+    """Instances of a bound class, with everything that is optional there or not."""
+    fields = {}
+    for row in binding.table(cls):
+        fields[row.field] = _field(row)
+    return st.builds(cls, **fields)
+
+
+def _field(row: binding.Row) -> st.SearchStrategy[Any]:
+    one = row.binding
+    match one.kind:
+        case "flag":
+            return st.booleans()
+        case "children":
+            return st.lists(st.deferred(lambda: bound(one.classes()[""])), max_size=2).map(tuple)
+        case "child":
+            there: st.SearchStrategy[Any] = st.deferred(lambda: bound(one.classes()[""]))
+        case "variant":
+            there = st.one_of([bound(cls) for cls in one.classes().values()])
+        case "amount":
+            there = st.integers(0, 2**40)
+        case "verbatim":
+            return METADATA
+        case _:
+            there = values(one.scalar)
+    return st.none() | there if row.optional else there

@@ -1,0 +1,117 @@
+"""Domain XML → definition: what is refused, what is left out, and that rubbish does no harm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from culvert.domain.format import format
+from culvert.domain.parse import parse
+from culvert.ground import errors
+
+GOLDEN = Path(__file__).parent / "golden"
+EVERYTHING = (GOLDEN / "q35-everything.xml").read_text()
+
+BASE = """<domain type='qemu'><name>g</name><memory>65536</memory><os><type>hvm</type></os>{top}
+<devices>{devices}</devices></domain>"""
+
+DISK = "<disk><source file='/d'/><target dev='vda'/>{}</disk>"
+
+
+@pytest.mark.parametrize(
+    ("top", "devices", "path"),
+    [
+        ("<idmap/>", "", "/domain/idmap"),
+        ("<cputune/>", "", "/domain/cputune"),
+        ("<numatune/>", "", "/domain/numatune"),
+        ("<seclabel type='none'/>", "", "/domain/seclabel"),
+        ("<commandline xmlns='http://libvirt.org/schemas/domain/qemu/1.0'/>", "", "qemu/1.0}commandline"),
+        ("<cpu><numa/></cpu>", "", "/domain/cpu/numa"),
+        ("<vcpu cpuset='1'>1</vcpu>", "", "/domain/vcpu/@cpuset"),
+        ("<features><gic/></features>", "", "/domain/features/gic"),
+        ("<clock offset='variable'/>", "", "/domain/clock/@offset"),
+        ("", "<hostdev/>", "/domain/devices/hostdev"),
+        ("", "<filesystem/>", "/domain/devices/filesystem"),
+        ("", "<tpm/>", "/domain/devices/tpm"),
+        ("", DISK.format("<iotune/>"), "/domain/devices/disk/iotune"),
+        ("", DISK.format("<backingStore type='file'/>"), "/domain/devices/disk/backingStore/@type"),
+        ("", "<disk type='network'><target dev='vda'/></disk>", "/domain/devices/disk/@type"),
+        ("", "<interface type='network'/>", "/domain/devices/interface/@type"),
+        ("", "<interface type='user'><vlan/></interface>", "/domain/devices/interface/vlan"),
+        ("", "<interface type='user'><link state='down'/></interface>", "/domain/devices/interface/link"),
+        ("", "<controller type='scsi'/>", "/domain/devices/controller/@type"),
+        ("", "<graphics type='spice'/>", "/domain/devices/graphics/@type"),
+        ("", "<video><model type='qxl'/></video>", "/domain/devices/video/model/@type"),
+        ("", "<serial type='udp'/>", "/domain/devices/serial/@type"),
+        ("", "<rng model='virtio'><backend model='egd'/></rng>", "/domain/devices/rng/backend/@model"),
+    ],
+)
+def test_what_is_not_supported_is_refused_by_its_path(top: str, devices: str, path: str) -> None:
+    with pytest.raises(errors.ConfigUnsupported) as refusal:
+        parse(BASE.format(top=top, devices=devices))
+    assert path in str(refusal.value)
+    assert "not supported by culvert" in str(refusal.value)
+
+
+def test_other_documents_are_refused() -> None:
+    with pytest.raises(errors.XMLError, match="unexpected root element <network>"):
+        parse("<network/>")
+
+
+@pytest.mark.parametrize("missing", ["<name>g</name>", "<memory>65536</memory>", "<os><type>hvm</type></os>"])
+def test_what_must_be_there(missing: str) -> None:
+    with pytest.raises(errors.XMLError, match="is missing"):
+        parse(BASE.format(top="", devices="").replace(missing, ""))
+
+
+LIVE = BASE.format(
+    top="",
+    devices="""<disk><source file='/d' index='3'/><target dev='vda'/><alias name='virtio-disk0'/></disk>
+<serial type='pty'><source path='/dev/pts/1'/><alias name='serial0'/></serial>
+<console type='pty' tty='/dev/pts/1'><source path='/dev/pts/1'/><alias name='serial0'/></console>
+<channel type='unix'><target type='virtio' name='a' state='connected'/><alias name='ua-mine'/></channel>
+<memballoon model='virtio'><alias name='balloon0'/></memballoon>""",
+).replace("type='qemu'", "type='qemu' id='7'", 1)
+
+
+def test_what_belongs_to_a_running_domain_is_left_out() -> None:
+    definition = parse(LIVE)
+    devices = definition.devices
+    assert definition.id is None
+    assert devices.disks[0].alias is None
+    assert devices.disks[0].source is not None
+    assert devices.disks[0].source.index is None
+    assert devices.serials[0].source is None
+    assert devices.consoles[0].tty is None
+    assert devices.channels[0].target.state is None
+    assert devices.channels[0].alias == "ua-mine"
+    assert devices.memballoon is not None
+    assert devices.memballoon.alias is None
+
+
+def test_what_belongs_to_a_running_domain_is_kept_when_asked() -> None:
+    assert parse(format(parse(LIVE, live=True)), live=True) == parse(LIVE, live=True)
+    assert parse(LIVE, live=True).id == 7
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_a_damaged_document_is_an_error_and_nothing_else(data: st.DataObject) -> None:
+    start = data.draw(st.integers(0, len(EVERYTHING)))
+    end = data.draw(st.integers(start, min(len(EVERYTHING), start + 200)))
+    patch = data.draw(st.text(max_size=10) | st.sampled_from(["<a>", "</disk>", "'", "&x;", "<!--", "]]>", "\x00"]))
+    try:
+        definition = parse(EVERYTHING[:start] + patch + EVERYTHING[end:])
+    except errors.RequestError:
+        return
+    assert parse(format(definition, secure=True)) == definition
+
+
+@given(st.text(max_size=200))
+@settings(deadline=None)
+def test_any_text_is_an_error_and_nothing_else(text: str) -> None:
+    with pytest.raises(errors.XMLError):
+        parse(text)
