@@ -47,7 +47,12 @@ async def refusal(peer: Raw, data: bytes) -> types.Error:
         ),
         (call(support.REFUSED.number, encode(Text("no guest"))), 42, 10, "Domain not found: no guest"),
         (call(support.BROKEN.number), 1, 10, "internal error: BROKEN: 'a bug'"),
-        (call(support.UPLOAD.number, encode(Text("refuse"))), 55, 10, "Requested operation is not valid: no upload now"),
+        (
+            call(support.UPLOAD.number, encode(Text("refuse"))),
+            55,
+            10,
+            "Requested operation is not valid: no upload now",
+        ),
         (
             Header(PROGRAM.number, 1, 1, PacketType.CALL, 0, Status.ERROR).pack(0),
             *(39, 7, "unexpected message status 1 in a call"),

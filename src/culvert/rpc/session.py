@@ -8,6 +8,7 @@ its connection ends is not cancelled: what it does concerns others too.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import socket
 import time
@@ -72,7 +73,8 @@ class Session:
         self._streams = 0
         self._closing = False
         self._greeted = asyncio.Event()
-        self._callbacks: list[Callable[[], object]] = []
+        self._callbacks: dict[int, Callable[[], object]] = {}
+        self._callback_numbers = itertools.count()
         self._tasks: asyncio.TaskGroup | None = None
 
     def __repr__(self) -> str:
@@ -107,12 +109,21 @@ class Session:
         connection = self.link.connection
         self.link.write(connection.message(program.number, program.version, row.number, encode(body)))
 
-    def on_close(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` once when the connection has ended; at once when it has ended already."""
+    def on_close(self, callback: Callable[[], object]) -> Callable[[], None]:
+        """Call ``callback`` once when the connection has ended; at once when it has ended already.
+
+        Returns what takes that back; calling it later, or twice, does no harm.
+        """
         if self.link.closed.is_set():
             callback()
-        else:
-            self._callbacks.append(callback)
+            return lambda: None
+        number = next(self._callback_numbers)
+        self._callbacks[number] = callback
+
+        def take_back() -> None:
+            self._callbacks.pop(number, None)
+
+        return take_back
 
     def close_after_reply(self) -> None:
         """Close the connection when the answer to the call being served has been sent (CONNECT_CLOSE)."""
@@ -175,8 +186,8 @@ class Session:
     def on_lost(self, error: errors.ConnectionLost) -> None:
         """The connection is gone."""
         self._greeted.set()
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
+        callbacks, self._callbacks = self._callbacks, {}
+        for callback in callbacks.values():
             try:
                 callback()
             except Exception:
