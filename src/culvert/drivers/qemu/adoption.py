@@ -1,0 +1,112 @@
+"""After a restart of the daemon: which guests still run, and how they stand.
+
+The status file says what there was; the pidfd says whether that process still is; QEMU's monitor says how it is.
+A guest that ended meanwhile is reported as stopped. A guest whose monitor does not answer is kept and watched, and
+the monitor tried again: what is not understood is not destroyed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from pathlib import Path
+
+from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import launch, lifecycle, process, states, vnc
+from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.run import UNANNOUNCED, Run
+from culvert.drivers.qemu.status import Status
+from culvert.ground import errors
+from culvert.protocol.constants import DomainState
+
+log = logging.getLogger(__name__)
+
+FIRST_TIMEOUT = 10.0  # seconds the start of the daemon waits for one guest's monitor; all are asked at once
+RETRY_PAUSE = 5.0  # seconds between later attempts
+RETRY_TIMEOUT = 10.0  # seconds for each of them
+
+
+async def adopt(domain: Domain, status: Status, definition: DomainDef) -> None:
+    """Take over into ``domain``, which has none, the run that ``status`` and its live ``definition`` tell of."""
+    runtime = Path(status.runtime)
+    run = Run(status.id, definition, runtime, log_offset=status.log_offset, fake_reboot=status.fake_reboot)
+    output = process.Output(domain.host.layout.log_file(domain.name), status.log_offset)
+    run.started = True
+    domain.host.note_id(status.id)
+    domain.begin(run)
+    domain.annotations = dict(status.annotations)
+    domain.set_state(_known_state(status), status.reason)
+    if status.process is None:
+        await _quit_unwritten(domain, run)
+    else:
+        run.process = process.adopt(domain.name, status.process, output)
+    if run.process is None:
+        log.warning("domain=%s id=%d ended while no daemon was there", domain.name, run.id)
+        run.ending = UNANNOUNCED
+        await domain.clear(run)
+        return
+    domain.host.vnc_ports |= vnc.ports(definition)
+    domain.host.spawn(domain.supervise(run), name=f"supervise-{domain.name}")
+    try:
+        async with asyncio.timeout(FIRST_TIMEOUT):
+            await _take_over(domain, run)
+    except (TimeoutError, errors.RequestError) as err:
+        log.warning("domain=%s pid=%d its monitor does not answer reason=%r", domain.name, run.process.pid, str(err))
+        domain.host.spawn(_keep_trying(domain, run), name=f"reconnect-{domain.name}")
+
+
+def _known_state(status: Status) -> DomainState:
+    try:
+        return DomainState(status.state)
+    except ValueError:
+        return DomainState.NOSTATE
+
+
+async def _take_over(domain: Domain, run: Run) -> None:
+    """Connect to the monitor and bring state up to date with what happened while nobody listened."""
+    await launch.attach(domain, run)
+    try:
+        answer = await domain.monitor.execute("query-status")
+    except BaseException:
+        if run.monitor is not None:
+            await run.monitor.close()
+            run.monitor = None  # what greets and does not answer is tried again as well
+        raise
+    state, reason = states.state_of(answer["status"], (domain.state, domain.reason))
+    log.info(
+        "domain=%s pid=%d found again qemu_status=%s", domain.name, run.process.pid if run.process else 0, answer
+    )
+    domain.set_state(state, reason)
+    if state is DomainState.SHUTDOWN:
+        run.shutdown_announced = True
+        lifecycle.end_shutdown(domain, run, domain.definition.on_poweroff or lifecycle.DESTROY)
+
+
+async def _keep_trying(domain: Domain, run: Run) -> None:
+    assert run.process is not None
+    while run.monitor is None and not run.process.exited.is_set():
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RETRY_PAUSE):
+                await run.process.exited.wait()
+                return
+        try:
+            async with asyncio.timeout(RETRY_TIMEOUT):
+                await _take_over(domain, run)
+        except (TimeoutError, errors.RequestError) as err:
+            log.debug("domain=%s its monitor still does not answer reason=%r", domain.name, str(err))
+
+
+async def _quit_unwritten(domain: Domain, run: Run) -> None:
+    """The last daemon ended between starting QEMU and writing its pid down: whoever listens there is to end."""
+    if not run.monitor_path.exists():
+        return
+    try:
+        monitor = await Monitor.connect(run.monitor_path, domain.host, name=domain.name, timeout=FIRST_TIMEOUT)
+    except errors.RequestError:
+        return
+    log.warning("domain=%s id=%d was being started when the last daemon ended: ended", domain.name, run.id)
+    with contextlib.suppress(errors.RequestError):
+        await monitor.execute("quit", timeout=FIRST_TIMEOUT)
+    await monitor.close()

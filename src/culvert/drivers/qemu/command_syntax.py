@@ -1,0 +1,58 @@
+"""QEMU's two ways of writing an option: comma-separated text, and JSON; and how devices name their bus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from culvert.domain.address import PciAddress
+from culvert.domain.definition import DomainDef
+from culvert.ground import errors
+
+
+def comma(text: str) -> str:
+    """``text`` as a value inside a comma-separated option: commas doubled (qemu-options, "-name")."""
+    return text.replace(",", ",,")
+
+
+def on_off(value: bool) -> str:
+    """A switch in QEMU's spelling."""
+    return "on" if value else "off"
+
+
+def given(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """``properties`` without those that are ``None``."""
+    return {name: value for name, value in properties.items() if value is not None}
+
+
+def option(flag: str, properties: Mapping[str, Any]) -> list[str]:
+    """``flag`` with a JSON argument; properties that are ``None`` are left out."""
+    return [flag, json.dumps(given(properties), separators=(",", ":"), ensure_ascii=False)]
+
+
+def device(properties: Mapping[str, Any]) -> list[str]:
+    """``-device`` in JSON."""
+    return option("-device", properties)
+
+
+def pci(definition: DomainDef, address: object, who: str) -> dict[str, Any]:
+    """The ``bus`` and ``addr`` properties of a PCI device; ``who`` names it in the error.
+
+    Raises ``errors.InternalError`` for a definition that was not completed or names a bus that is not there.
+    """
+    if not isinstance(address, PciAddress):
+        raise errors.InternalError(f"internal error: {who} has no PCI address")
+    for controller in definition.devices.controllers:
+        if controller.type == "pci" and controller.index == address.bus:
+            slot = f"0x{address.slot:x}" + (f".0x{address.function:x}" if address.function else "")
+            return {"bus": controller.alias, "multifunction": address.multifunction or None, "addr": slot}
+    raise errors.InternalError(f"internal error: {who} is on PCI bus {address.bus}, which has no controller")
+
+
+def controller_alias(definition: DomainDef, kind: str, index: int, who: str) -> str:
+    """The id of the controller of ``kind`` with number ``index``. Raises as ``pci``."""
+    for controller in definition.devices.controllers:
+        if controller.type == kind and controller.index == index and controller.alias:
+            return controller.alias
+    raise errors.InternalError(f"internal error: {who} is on {kind} controller {index}, which is not there")

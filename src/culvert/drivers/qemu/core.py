@@ -1,0 +1,278 @@
+"""The core of a domain: its definitions, its state, the life of a run. What can be asked of it is in ``domain``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol
+from uuid import UUID
+
+from culvert.domain import aliases
+from culvert.domain import format as xml_format
+from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import process, states, vnc
+from culvert.drivers.qemu.events import DomainEvent
+from culvert.drivers.qemu.host import Host
+from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.run import Ending, Run
+from culvert.drivers.qemu.status import Status
+from culvert.ground import errors
+from culvert.protocol.constants import DomainEvent as LifecycleEvent
+from culvert.protocol.constants import DomainState, ShutoffReason, StoppedDetail, XMLFlag
+
+log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT = 30.0  # seconds a call waits for the one before it; libvirt's QEMU_JOB_WAIT_TIME
+GONE_TIMEOUT = 60.0  # seconds for a run to end and be cleared away, SIGKILL included
+DRAIN_TIMEOUT = 5.0  # seconds for the last events of an ended process
+
+
+class Job(Protocol):
+    """What occupies a domain for long; set and cleared in ``Domain.job`` by whoever runs it."""
+
+    @property
+    def description(self) -> str:
+        """For error texts: "migration out"."""
+
+
+class DomainCore:
+    """A domain. Made and listed by the driver; lives on when its guest ends, if it is persistent.
+
+    ``lock`` is held by every call that changes the domain. ``annotations`` are kept on the disk as long as the guest
+    runs; call ``changed`` or ``persist`` after a change. ``exited`` is set while nothing runs.
+    """
+
+    def __init__(self, host: Host, name: str, uuid: UUID, definition: DomainDef, *, persistent: bool) -> None:
+        self.host = host
+        self.name = name
+        self.uuid = uuid
+        self.persistent = definition if persistent else None
+        self.run: Run | None = None
+        self.state = DomainState.SHUTOFF
+        self.reason: int = ShutoffReason.UNKNOWN
+        self.job: Job | None = None
+        self._leaving: Run | None = None
+        """The run that has just ended, until its files are gone."""
+        self.lock = asyncio.Lock()
+        self.annotations: dict[str, str] = {}
+        self.exited = asyncio.Event()
+        self.exited.set()
+        self.close_console: Callable[[], None] | None = None
+        """Ends the console session that is open, if one is."""
+        self.starting = False
+        """A start is under way; whether the domain stays on the list is decided at its end."""
+        self._last = definition
+        self._last_output = ""
+
+    # what it is
+
+    @property
+    def id(self) -> int:
+        """A positive number while it runs, else -1."""
+        return self.run.id if self.run else -1
+
+    @property
+    def active(self) -> DomainDef | None:
+        """The definition of the running guest."""
+        return self.run.definition if self.run else None
+
+    @property
+    def definition(self) -> DomainDef:
+        """The running guest's definition, or else the persistent one, or else that of the run that has ended."""
+        return self.active or self.persistent or self._last
+
+    @property
+    def is_active(self) -> bool:
+        return self.run is not None
+
+    @property
+    def is_persistent(self) -> bool:
+        return self.persistent is not None
+
+    @property
+    def monitor(self) -> Monitor:
+        """Raises ``errors.OperationInvalid`` when the guest does not run or cannot be talked to."""
+        monitor = self.require_active().monitor
+        if monitor is None:
+            raise errors.OperationInvalid(f"domain '{self.name}': the monitor of QEMU is not connected")
+        return monitor
+
+    def require_active(self) -> Run:
+        """Raises ``errors.OperationInvalid`` when it does not run."""
+        if self.run is None:
+            raise errors.OperationInvalid(f"domain is not running: '{self.name}'")
+        return self.run
+
+    def xml(self, flags: int = 0) -> str:
+        """The domain XML. ``flags`` are ``XMLFlag``; UPDATE_CPU changes nothing, the CPU is never expanded here.
+
+        Raises ``errors.InvalidArgument`` for other flags.
+        """
+        known = XMLFlag.SECURE | XMLFlag.INACTIVE | XMLFlag.UPDATE_CPU | XMLFlag.MIGRATABLE
+        if flags & ~int(known):
+            raise errors.InvalidArgument(f"unsupported flags (0x{flags:x}) in function qemuDomainGetXMLDesc")
+        secure, migratable = bool(flags & XMLFlag.SECURE), bool(flags & XMLFlag.MIGRATABLE)
+        if self.active is not None and not flags & XMLFlag.INACTIVE:
+            return xml_format.format(self.active, domain_id=self.id, migratable=migratable, secure=secure)
+        shown = aliases.strip(self.persistent or self.definition)
+        return xml_format.format(shown, migratable=migratable, secure=secure)
+
+    def last_output(self) -> str:
+        """The tail of what QEMU has said in this run, or in the last one."""
+        return self.run.last_output() if self.run else self._last_output
+
+    # state
+
+    def set_state(self, state: DomainState, reason: int, event: states.Occurrence | None = None) -> None:
+        """The one place where state changes: remembered on the disk soon, ``event`` sent at once."""
+        if (state, reason) != (self.state, self.reason):
+            log.info(
+                "domain=%s state=%s reason=%d was=%s was_reason=%d",
+                *(self.name, state.name, reason, self.state.name, self.reason),
+            )
+        self.state, self.reason = state, reason
+        if self.run is not None:
+            self.changed()
+        if event is not None:
+            self.emit(*event)
+
+    def emit(self, event: int, detail: int) -> None:
+        """Tell the subscribers of the driver."""
+        self.host.events.emit(DomainEvent(self.name, self.uuid, self.id, int(event), int(detail)))
+
+    def changed(self) -> None:
+        """Something that the status file holds is different: write it soon."""
+        self.host.recorder.changed(self)
+
+    async def persist(self) -> None:
+        """Write the status file now; it is on the disk on return. Raises ``errors.SystemCallError``."""
+        await self.host.recorder.persist(self)
+
+    def status(self) -> Status | None:
+        run = self.run
+        if run is None:
+            return None
+        return Status(
+            name=self.name,
+            uuid=str(self.uuid),
+            id=run.id,
+            xml=xml_format.format(run.definition, secure=True),
+            state=int(self.state),
+            reason=int(self.reason),
+            process=run.process.identity if run.process else None,
+            log_offset=run.log_offset,
+            runtime=str(run.runtime),
+            fake_reboot=run.fake_reboot,
+            annotations=dict(self.annotations),
+        )
+
+    @contextlib.asynccontextmanager
+    async def changing(self, operation: str, *, during_job: bool = False) -> AsyncIterator[None]:
+        """Hold the domain for a call that changes it.
+
+        Raises ``errors.OperationTimeout`` when another call holds it for too long, and ``errors.OperationInvalid``
+        while a job runs, unless the call is one that may come in between.
+        """
+        try:
+            async with asyncio.timeout(LOCK_TIMEOUT):
+                await self.lock.acquire()
+        except TimeoutError as err:
+            raise errors.OperationTimeout(
+                f"cannot {operation} domain '{self.name}': another call has held it for {LOCK_TIMEOUT:g} s"
+            ) from err
+        try:
+            if self.job is not None and not during_job:
+                raise errors.OperationInvalid(
+                    f"cannot {operation} domain '{self.name}' while job '{self.job.description}' runs: "
+                    "wait for it or abort it"
+                )
+            yield
+        finally:
+            self.lock.release()
+
+    # begin and end of a run
+
+    def begin(self, run: Run) -> None:
+        """A run begins: it has a number and a definition, the process comes next."""
+        assert self.run is None
+        self.run = run
+        self._last = run.definition
+        self.annotations = {}
+        self.exited.clear()
+
+    async def kill(self, reason: ShutoffReason, detail: StoppedDetail | None, *, graceful: bool = False) -> None:
+        """End QEMU; everything of the run is gone on return. Does nothing when nothing runs.
+
+        ``reason`` and ``detail`` are what will be said of it, unless another end was already under way; ``detail``
+        ``None`` sends no STOPPED event. ``graceful`` never uses force. Takes no lock: it must also end a guest on
+        which another call is stuck. The end goes on when the caller is cancelled. Raises ``errors.OperationTimeout``.
+        """
+        run = self.run or self._leaving
+        if run is None:
+            return
+        if run.ending is None:
+            run.ending = Ending(reason, detail)
+        if run.process is not None and run is self.run:
+            if graceful:
+                try:
+                    await run.process.terminate(force_after=None)
+                except errors.OperationTimeout:
+                    run.ending = None
+                    raise
+            elif not run.killing:
+                run.killing = True
+                self.host.spawn(self._kill(run), name=f"kill-{self.name}", essential=True)
+        try:
+            async with asyncio.timeout(GONE_TIMEOUT):
+                await run.gone.wait()
+        except TimeoutError as err:
+            raise errors.OperationTimeout(f"domain '{self.name}' does not end") from err
+
+    async def _kill(self, run: Run) -> None:
+        assert run.process is not None
+        try:
+            await run.process.terminate(force_after=process.TERM_TIMEOUT)
+        except errors.OperationTimeout as err:
+            run.killing = False  # the next one may try again
+            log.error("domain=%s %s", self.name, err.message)
+
+    async def supervise(self, run: Run) -> None:
+        """Wait for the process to end, then clear the run away. The one task of every run."""
+        assert run.process is not None
+        await run.process.exited.wait()
+        if run.monitor is not None:
+            # What QEMU said last tells how it ended.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_TIMEOUT):
+                    await run.monitor.closed.wait()
+            await run.monitor.close()
+        await self.clear(run)
+
+    async def clear(self, run: Run) -> None:
+        """The run is over: files gone, state SHUTOFF, STOPPED sent; a transient domain leaves the list."""
+        ending = run.ending or run.natural_ending
+        if run.process is not None:
+            log.info("domain=%s pid=%d qemu=%s", self.name, run.process.pid, run.process.exit_text)
+        if self.close_console is not None:
+            self.close_console()
+        self._last_output = run.last_output()
+        await asyncio.to_thread(shutil.rmtree, run.runtime, ignore_errors=True)
+        # From here to the next await everybody sees the same: nothing runs.
+        self.host.vnc_ports.difference_update(vnc.ports(run.definition))
+        self.run, self._leaving = None, run
+        self.annotations = {}
+        if self.persistent is None and not self.starting:
+            self.host.retire(self)
+        event = None if ending.detail is None else (LifecycleEvent.STOPPED, ending.detail)
+        self.set_state(DomainState.SHUTOFF, ending.reason, event)
+        self.exited.set()
+        try:
+            await self.persist()
+        except errors.SystemCallError as err:
+            log.error("domain=%s its status file is left behind reason=%r", self.name, err.message)
+        if self._leaving is run:
+            self._leaving = None
+        run.gone.set()

@@ -1,0 +1,285 @@
+"""The QEMU driver of one daemon: the list of its domains, and the life of everything around them.
+
+Used as ``async with Driver(layout, host_uuid) as driver``: inside, guests that an earlier daemon left running have
+been found again; on leaving, all guests run on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import uuid as uuids
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from types import TracebackType
+from uuid import UUID
+
+from culvert.domain import defaults
+from culvert.domain import parse as xml_parse
+from culvert.domain.definition import DomainDef
+from culvert.domain.host import HostFacts
+from culvert.drivers.qemu import adoption, capabilities, launch, listing, machines, nodeinfo, store
+from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.events import Events
+from culvert.drivers.qemu.host import Host
+from culvert.drivers.qemu.layout import Layout, check_name
+from culvert.drivers.qemu.recorder import Recorder
+from culvert.drivers.qemu.status import Status
+from culvert.drivers.qemu.store import Store
+from culvert.ground import errors
+from culvert.protocol.constants import DomainEvent, UndefinedDetail
+
+log = logging.getLogger(__name__)
+
+EMULATOR = "/usr/bin/qemu-system-x86_64"
+
+
+class Driver:
+    """All domains of this host. ``events`` tells what happens to them."""
+
+    def __init__(self, layout: Layout, host_uuid: UUID, *, emulator: str = EMULATOR) -> None:
+        self.layout = layout
+        self.host_uuid = host_uuid
+        self.events = Events()
+        self._emulator = emulator
+        self._by_uuid: dict[UUID, Domain] = {}
+        self._changing = asyncio.Lock()
+        self._host: Host | None = None
+
+    async def __aenter__(self) -> Driver:
+        """Raises ``errors.SystemCallError``, ``errors.OperationFailed``: directories or emulator are unusable."""
+        await asyncio.to_thread(self.layout.make)
+        found = await machines.probe(self._emulator, self.layout.state)
+        files = Store(self.layout)
+        tasks = asyncio.TaskGroup()
+        await tasks.__aenter__()
+        try:
+            self._host = Host(self.layout, files, self.events, Recorder(files), found, tasks, self._retire)
+            self._host.spawn(self._host.recorder.run(), name="status-recorder")
+            await self._load()
+        except BaseException as err:
+            await self._leave(type(err), err, err.__traceback__)
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._leave(kind, error, trace)
+
+    async def _leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Every guest runs on, nothing of ours goes on with it."""
+        host = self.host
+        await host.wind_up()
+        for domain in self.domains():
+            if domain.close_console is not None:
+                domain.close_console()
+            if domain.run is not None and domain.run.monitor is not None:
+                await domain.run.monitor.close()
+            if domain.run is not None and domain.run.process is not None:
+                domain.run.process.forget()
+        await host.recorder.flush()
+        # The group has cancelled nobody and has nobody left; what ends the caller is the caller's own.
+        await host.tasks.__aexit__(None, None, None)
+
+    @property
+    def host(self) -> Host:
+        """What the domains share; only inside ``async with``."""
+        assert self._host is not None, "the driver is used in 'async with'"
+        return self._host
+
+    # what there is
+
+    def domains(self, flags: int = 0) -> list[Domain]:
+        """The domains that the filter ``constants.ListFlag`` lets through, by name.
+
+        Raises ``errors.InvalidArgument`` for flags that are no filter.
+        """
+        return sorted((d for d in self._by_uuid.values() if listing.matches(d, flags)), key=lambda d: d.name)
+
+    def lookup_by_name(self, name: str) -> Domain:
+        """Raises ``errors.NoDomain``."""
+        for domain in self._by_uuid.values():
+            if domain.name == name:
+                return domain
+        raise errors.NoDomain(f"Domain not found: no domain with matching name '{name}'")
+
+    def lookup_by_uuid(self, uuid: UUID | bytes) -> Domain:
+        """Raises ``errors.NoDomain``; bytes are the 16 that travel."""
+        wanted = uuid if isinstance(uuid, UUID) else UUID(bytes=uuid)
+        domain = self._by_uuid.get(wanted)
+        if domain is None:
+            raise errors.NoDomain(f"Domain not found: no domain with matching uuid '{wanted}'")
+        return domain
+
+    def lookup_by_id(self, domain_id: int) -> Domain:
+        """A running domain. Raises ``errors.NoDomain``."""
+        for domain in self._by_uuid.values():
+            if domain.is_active and domain.id == domain_id:
+                return domain
+        raise errors.NoDomain(f"Domain not found: no domain with matching id {domain_id}")
+
+    @property
+    def version(self) -> int:
+        """The emulator's, as libvirt counts: 7.2.22 is 7002022."""
+        return self.host.machines.version
+
+    async def node_info(self) -> nodeinfo.NodeInfo:
+        return await asyncio.to_thread(nodeinfo.read)
+
+    async def capabilities(self) -> str:
+        """The host capabilities XML."""
+        node = await self.node_info()
+        cpus = await asyncio.to_thread(nodeinfo.cpus)
+        return capabilities.build(str(self.host_uuid), node, cpus, [self.host.machines])
+
+    # definitions
+
+    def complete(self, definition: DomainDef) -> DomainDef:
+        """``definition`` with libvirt's defaults for what it leaves out, and a new UUID if it has none.
+
+        Raises ``errors.XMLError`` or ``errors.ConfigUnsupported`` when it cannot be run here.
+        """
+        check_name(definition.name)
+        known = self.host.machines
+        facts = HostFacts(
+            emulator=known.emulator,
+            machines={**{machine.name: machine.name for machine in known.machines}, **known.aliases},
+            default_machine=known.default_machine,
+            domain_types=frozenset({"qemu", "kvm"} if known.kvm else {"qemu"}),
+            uuid=str(uuids.uuid4()),
+            mac_seed=int.from_bytes(os.urandom(8), "big"),
+        )
+        return defaults.complete(definition, facts)
+
+    async def define_xml(self, xml: str) -> Domain:
+        """Make a domain persistent, or give a persistent one another definition (from its next start on).
+
+        Raises ``errors.DomainExists`` when name or UUID belong to another domain, and what ``complete`` raises.
+        """
+        definition = self.complete(xml_parse.parse(xml))
+        return await self.host.carry_out(self._define(definition), name=f"define-{definition.name}")
+
+    async def _define(self, definition: DomainDef) -> Domain:
+        async with self._changing:
+            domain = self._claim(definition) or self._new(definition)
+            await domain.save_definition(definition)
+            self._by_uuid[domain.uuid] = domain
+            domain.note_persistent(definition)
+        return domain
+
+    async def undefine(self, domain: Domain) -> None:
+        """Forget the persistent definition: a running domain becomes transient, another one is gone.
+
+        Raises ``errors.OperationInvalid`` for a transient domain.
+        """
+        await self.host.carry_out(self._undefine(domain), name=f"undefine-{domain.name}")
+
+    async def _undefine(self, domain: Domain) -> None:
+        async with self._changing:
+            if not domain.is_persistent:
+                raise errors.OperationInvalid(f"cannot undefine transient domain '{domain.name}'")
+            await asyncio.to_thread(self.host.store.remove_definition, domain.name)
+            domain.persistent = None
+            if not domain.is_active:
+                self._retire(domain)
+            domain.emit(DomainEvent.UNDEFINED, UndefinedDetail.REMOVED)
+
+    # starts that bring their own definition
+
+    async def create_xml(self, xml: str, *, paused: bool = False) -> Domain:
+        """Start a domain from XML; it is transient unless it is defined already. The guest runs on return.
+
+        Raises ``errors.OperationInvalid`` when it runs already, and what ``define_xml`` and a start raise; a domain
+        that was not there before is not there then.
+        """
+        definition = self.complete(xml_parse.parse(xml))
+        async with self._starting(definition, "start") as domain:
+            await launch.boot(domain, definition, paused=paused)
+        return domain
+
+    async def launch_incoming(self, definition: DomainDef, name: str | None = None) -> Domain:
+        """Start a QEMU that waits for the guest of ``definition`` (called ``name``, if given) to migrate in.
+
+        The definition is completed first. The domain is listed, PAUSED (migration), with event STARTED (migrated).
+        Raises as ``create_xml``; then QEMU and its files are gone.
+        """
+        definition = self.complete(definition if name is None else replace(definition, name=name))
+        async with self._starting(definition, "receive") as domain:
+            await launch.incoming(domain, definition)
+        return domain
+
+    @contextlib.asynccontextmanager
+    async def _starting(self, definition: DomainDef, operation: str) -> AsyncIterator[Domain]:
+        """The domain for a start of ``definition``, held; taken off the list again if nothing runs afterwards."""
+        async with self._changing:
+            domain = self._claim(definition) or self._new(definition)
+            self._by_uuid[domain.uuid] = domain
+        try:
+            async with domain.changing(operation):
+                if domain.is_active:
+                    raise errors.OperationInvalid(f"domain '{domain.name}' is already active")
+                # It may have been undefined while we waited for it.
+                self._by_uuid[domain.uuid] = domain
+                yield domain
+        finally:
+            if not domain.is_active and not domain.is_persistent:
+                self._retire(domain)
+
+    def _claim(self, definition: DomainDef) -> Domain | None:
+        """The domain that already has this name and UUID; ``None``: both are free. Raises ``errors.DomainExists``."""
+        uuid = UUID(definition.uuid)
+        found = self._by_uuid.get(uuid)
+        if found is not None and found.name != definition.name:
+            raise errors.DomainExists(f"operation failed: domain '{found.name}' is already defined with uuid {uuid}")
+        for other in self._by_uuid.values():
+            if other.name == definition.name and other.uuid != uuid:
+                raise errors.DomainExists(
+                    f"operation failed: domain '{other.name}' already exists with uuid {other.uuid}"
+                )
+        return found
+
+    def _new(self, definition: DomainDef, *, persistent: bool = False) -> Domain:
+        return Domain(self.host, definition.name, UUID(definition.uuid), definition, persistent=persistent)
+
+    def _retire(self, domain: DomainCore) -> None:
+        if self._by_uuid.get(domain.uuid) is domain:
+            del self._by_uuid[domain.uuid]
+
+    # what was there before
+
+    async def _load(self) -> None:
+        host = self.host
+        definitions = await asyncio.to_thread(lambda: list(host.store.definitions(xml_parse.parse)))
+        for name, definition in definitions:
+            domain = self._new(definition, persistent=True)
+            if name != definition.name or self._clashes(domain):
+                path = self.layout.definition(name)
+                why = errors.OperationFailed(f"it defines domain '{definition.name}' {definition.uuid}")
+                await asyncio.to_thread(store.set_aside, path, why)
+                continue
+            self._by_uuid[domain.uuid] = domain
+        statuses = await asyncio.to_thread(lambda: list(host.store.statuses()))
+        async with asyncio.TaskGroup() as adopting:
+            for name, status in statuses:
+                adopting.create_task(self._adopt(name, status), name=f"adopt-{name}")
+
+    def _clashes(self, domain: Domain) -> bool:
+        return any(other.uuid == domain.uuid or other.name == domain.name for other in self._by_uuid.values())
+
+    async def _adopt(self, name: str, status: Status) -> None:
+        try:
+            definition = xml_parse.parse(status.xml, live=True)
+            if name != definition.name or status.uuid != definition.uuid:
+                raise errors.OperationFailed(f"it tells of domain '{definition.name}' {definition.uuid}")
+            domain = self._claim(definition) or self._new(definition)
+        except errors.RequestError as err:
+            await asyncio.to_thread(store.set_aside, self.layout.status(name), err)
+            return
+        self._by_uuid[domain.uuid] = domain
+        await adoption.adopt(domain, status, definition)

@@ -1,0 +1,110 @@
+"""What all domains of a driver share: directories, files, events, tasks, and the numbers handed out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from culvert.drivers.qemu.events import Events
+from culvert.drivers.qemu.layout import Layout
+from culvert.drivers.qemu.machines import Machines
+from culvert.drivers.qemu.recorder import Recorder
+from culvert.drivers.qemu.store import Store
+from culvert.ground import errors
+
+if TYPE_CHECKING:
+    from culvert.drivers.qemu.core import DomainCore
+
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+FINISH_TIMEOUT = 45.0  # seconds for a guest that is being ended when the daemon stops
+
+
+@dataclass
+class Host:
+    """Made by the driver, given to every domain.
+
+    ``tasks`` owns every task that outlives a call; ``retire`` takes a transient domain that has ended off the list.
+    """
+
+    layout: Layout
+    store: Store
+    events: Events
+    recorder: Recorder
+    machines: Machines
+    tasks: asyncio.TaskGroup
+    retire: Callable[[DomainCore], None]
+    last_id: int = 0
+    vnc_ports: set[int] = field(default_factory=set)
+    """Ports given to guests that are being started or run: not to be tried for another one."""
+
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _finishing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def spawn(self, work: Coroutine[Any, Any, None], *, name: str, essential: bool = False) -> None:
+        """Run ``work`` in a task of its own that lives as long as the driver.
+
+        A failure is logged and ends nothing else. ``essential`` work is waited for when the driver is left.
+        """
+        task = self.tasks.create_task(self._guarded(work, name), name=name)
+        kept = self._finishing if essential else self._running
+        kept.add(task)
+        task.add_done_callback(kept.discard)
+
+    async def carry_out(self, work: Coroutine[Any, Any, T], *, name: str) -> T:
+        """Run ``work`` to its end, also when the caller is cancelled, and return or raise what it does.
+
+        For what must not stop half way: the disk changed, and memory not.
+        """
+        outcome: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        async def working() -> None:
+            try:
+                result = await work
+            except BaseException as err:
+                if not outcome.cancelled():
+                    outcome.set_exception(err if isinstance(err, Exception) else errors.OperationAborted(name))
+                if not isinstance(err, Exception):
+                    raise
+            else:
+                if not outcome.cancelled():
+                    outcome.set_result(result)
+
+        self.spawn(working(), name=name, essential=True)
+        return await outcome
+
+    def create_task(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """``spawn``, under the name by which a ``TaskGroup`` has it."""
+        self.spawn(work, name=name)
+
+    async def wind_up(self) -> None:
+        """Wait for essential work, cancel the rest."""
+        if self._finishing:
+            await asyncio.wait(tuple(self._finishing), timeout=FINISH_TIMEOUT)
+        rest = (*self._running, *self._finishing)
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=FINISH_TIMEOUT)
+
+    @staticmethod
+    async def _guarded(work: Coroutine[Any, Any, None], name: str) -> None:
+        try:
+            await work
+        except Exception:  # one guest's fault must not end the others
+            log.exception("task=%s failed", name)
+
+    def allocate_id(self) -> int:
+        """The next id; never one that a running domain has."""
+        self.last_id += 1
+        return self.last_id
+
+    def note_id(self, domain_id: int) -> None:
+        """An adopted domain has this id."""
+        self.last_id = max(self.last_id, domain_id)

@@ -1,0 +1,213 @@
+"""From a definition to a running QEMU."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from culvert.domain import start
+from culvert.domain.chardev import Channel, ChardevSource, Console, Serial
+from culvert.domain.definition import DomainDef
+from culvert.domain.interface import InterfaceTarget
+from culvert.drivers.qemu import command, lifecycle, network, process, sockets, vnc
+from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.layout import DIRECTORY_MODE
+from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.run import START_FAILED, Run
+from culvert.ground import errors
+from culvert.protocol.constants import (
+    DomainEvent,
+    DomainState,
+    PausedReason,
+    RunningReason,
+    StartedDetail,
+    SuspendedDetail,
+)
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C", Serial, Console, Channel)
+
+VNC_ATTEMPTS = 5  # starts, when each time somebody else was faster at the port
+
+
+async def boot(domain: DomainCore, definition: DomainDef, *, paused: bool) -> None:
+    """Start ``definition`` as ``domain`` and let the guest run, or leave it standing with ``paused``.
+
+    The caller holds the domain. When this raises or is cancelled, QEMU is gone.
+    """
+    async with _all_or_nothing(domain):
+        run = await _launch(domain, definition, incoming=False)
+        run.started = True
+        if paused:
+            domain.set_state(DomainState.PAUSED, PausedReason.USER, (DomainEvent.STARTED, StartedDetail.BOOTED))
+            domain.emit(DomainEvent.SUSPENDED, SuspendedDetail.PAUSED)
+        else:
+            run.resume_reason = RunningReason.BOOTED
+            await domain.monitor.execute("cont")
+            domain.emit(DomainEvent.STARTED, StartedDetail.BOOTED)
+        await domain.persist()
+
+
+async def incoming(domain: DomainCore, definition: DomainDef) -> None:
+    """Start ``definition`` waiting for an incoming migration (``-incoming defer``): PAUSED, migration; event STARTED.
+
+    The caller holds the domain. When this raises or is cancelled, QEMU is gone.
+    """
+    async with _all_or_nothing(domain):
+        run = await _launch(domain, definition, incoming=True)
+        run.started = True
+        domain.emit(DomainEvent.STARTED, StartedDetail.MIGRATED)
+        await domain.persist()
+
+
+@contextlib.asynccontextmanager
+async def _all_or_nothing(domain: DomainCore) -> AsyncIterator[None]:
+    domain.starting = True
+    try:
+        yield
+    except BaseException:
+        await domain.kill(START_FAILED.reason, START_FAILED.detail)
+        raise
+    finally:
+        domain.starting = False
+        if not domain.is_active and not domain.is_persistent:
+            domain.host.retire(domain)
+
+
+async def _launch(domain: DomainCore, definition: DomainDef, *, incoming: bool) -> Run:
+    """A QEMU whose CPUs stand still, whose monitor answers, and whose devices are known."""
+    first = vnc.FIRST_PORT
+    for attempt in range(1, VNC_ATTEMPTS + 1):
+        resolved = vnc.resolve(start.prepare(definition), domain.host.vnc_ports, first)
+        try:
+            return await _try_launch(domain, resolved, incoming=incoming)
+        except errors.OperationFailed as err:
+            chosen = vnc.ports(resolved) - vnc.ports(definition)
+            if attempt == VNC_ATTEMPTS or not chosen or not any(text in err.message for text in vnc.TAKEN):
+                raise
+            log.warning("domain=%s somebody else took a VNC port of %s, trying others", domain.name, sorted(chosen))
+            await domain.kill(START_FAILED.reason, START_FAILED.detail)
+            first = max(chosen) + 1
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _try_launch(domain: DomainCore, definition: DomainDef, *, incoming: bool) -> Run:
+    host = domain.host
+    domain_id = host.allocate_id()
+    run = Run(domain_id, definition, host.layout.runtime(domain_id, domain.name))
+    domain.begin(run)
+    host.vnc_ports |= vnc.ports(definition)
+    domain.set_state(DomainState.PAUSED, PausedReason.MIGRATION if incoming else PausedReason.STARTING_UP)
+    try:
+        # So the next daemon knows where to look for a QEMU that was started and not written down any more.
+        await domain.persist()
+        _spawn(domain, run, incoming=incoming)
+    except BaseException:
+        run.ending = START_FAILED
+        # In a task of its own: a second cancellation must not leave half a run behind.
+        host.spawn(domain.clear(run), name=f"clear-{domain.name}", essential=True)
+        await run.gone.wait()
+        raise
+    host.spawn(domain.supervise(run), name=f"supervise-{domain.name}")
+    await domain.persist()
+    await attach(domain, run)
+    on_reboot = definition.on_reboot or lifecycle.RESTART
+    await domain.monitor.execute("set-action", lifecycle.actions(on_reboot))
+    for graphics in definition.devices.graphics:
+        if graphics.passwd is not None:
+            await domain.monitor.execute("set_password", {"protocol": "vnc", "password": graphics.passwd})
+    run.definition = await _learn(run.definition, domain.monitor)
+    return run
+
+
+def _spawn(domain: DomainCore, run: Run, *, incoming: bool) -> None:
+    """Start the process. Blocks for the few milliseconds of a vfork; all that was opened for it is closed again."""
+    with contextlib.ExitStack() as opened:
+        try:
+            run.runtime.mkdir(mode=DIRECTORY_MODE)
+            listener = opened.enter_context(sockets.listen(run.monitor_path))
+        except OSError as err:
+            raise errors.SystemCallError(
+                f"domain '{domain.name}': cannot make its monitor socket: {err.strerror}", errno=err.errno
+            ) from err
+        taps = _open_taps(run, opened)
+        fds = [listener.fileno(), *taps.values()]
+        channels = run.runtime
+        if any(channel.type == "unix" for channel in run.definition.devices.channels):
+            # QEMU binds these sockets itself, and the path below the daemon's directory may be too long for it.
+            directory = os.open(run.runtime, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            opened.callback(os.close, directory)
+            fds.append(directory)
+            channels = Path(f"/proc/self/fd/{directory}")
+        options = command.LaunchOptions(
+            monitor_fd=listener.fileno(), incoming=incoming, tap_fds=taps, channel_directory=str(channels)
+        )
+        argv = command.build(run.definition, options)
+        log_file = domain.host.layout.log_file(domain.name)
+        run.process = process.launch(domain.name, argv, log_file=log_file, pass_fds=fds)
+        run.log_offset = run.process.output.offset
+
+
+def _open_taps(run: Run, opened: contextlib.ExitStack) -> dict[int, int]:
+    """A tap device for every card on a bridge or a tap: descriptor by the card's index. XML gets its name."""
+    taps: dict[int, int] = {}
+    interfaces = list(run.definition.devices.interfaces)
+    for index, interface in enumerate(interfaces):
+        if interface.type == "user":
+            continue
+        assert interface.mac is not None, "a complete definition has addresses"
+        target = interface.target or InterfaceTarget()
+        # A generated name that came in with somebody's live XML is no wish (VIR_NET_GENERATED_VNET_PREFIX).
+        wanted = None if target.dev is None or target.dev.startswith(network.GENERATED) else target.dev
+        tap = network.open_tap(wanted, mac=interface.mac, bridge=interface.bridge, mtu=interface.mtu)
+        opened.callback(os.close, tap.fd)
+        taps[index] = tap.fd
+        interfaces[index] = replace(interface, target=replace(target, dev=tap.name))
+    run.definition = replace(run.definition, devices=replace(run.definition.devices, interfaces=tuple(interfaces)))
+    return taps
+
+
+async def attach(domain: DomainCore, run: Run) -> None:
+    """Connect the monitor of ``run``; from here on its events are followed. Raises as ``Monitor.connect``."""
+    run.monitor = await Monitor.connect(
+        run.monitor_path,
+        domain.host,
+        name=domain.name,
+        last_output=run.last_output,
+        subscriber=lambda event: lifecycle.handle(domain, run, event),
+    )
+
+
+async def _learn(definition: DomainDef, monitor: Monitor) -> DomainDef:
+    """``definition`` with what only a running QEMU knows: the ptys it took, the VNC ports it listens on."""
+    ptys = {
+        str(entry["label"]).removeprefix("char"): str(entry["filename"]).removeprefix("pty:")
+        for entry in await monitor.execute("query-chardev")
+        if str(entry["filename"]).startswith("pty:")
+    }
+    devices = definition.devices
+    return replace(
+        definition,
+        devices=replace(
+            devices,
+            serials=tuple(_on_pty(serial, ptys) for serial in devices.serials),
+            consoles=tuple(_on_pty(console, ptys) for console in devices.consoles),
+            channels=tuple(_on_pty(channel, ptys) for channel in devices.channels),
+        ),
+    )
+
+
+def _on_pty(device: C, ptys: dict[str, str]) -> C:
+    path = ptys.get(device.alias or "")
+    if device.type != "pty" or path is None:
+        return device
+    source = replace(device.source or ChardevSource(), path=path)
+    if isinstance(device, Console):
+        return replace(device, source=source, tty=path)
+    return replace(device, source=source)

@@ -1,0 +1,96 @@
+"""Where the driver keeps things: definitions, live status, logs, sockets.
+
+::
+
+    etc/qemu/NAME.xml             a persistent definition
+    run/qemu/NAME.json            the live status of a running domain
+    run/qemu/domain-ID-SHORT/     sockets and short-lived files of one run (monitor.sock …)
+    log/qemu/NAME.log             what QEMU has said, over all runs
+    lib/qemu/                     what outlives a reboot and is nobody's configuration
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from culvert.ground import errors
+
+# NAME_MAX is 255 bytes; the rest is for the longest decoration a name gets (".NAME.json.tmp").
+NAME_LIMIT = 240
+SHORT_NAME = 20  # libvirt's virDomainDefGetShortName keeps as many characters of the name
+
+DIRECTORY_MODE = 0o700
+
+
+def check_name(name: str) -> None:
+    """Refuse a domain name that cannot be a file name, an argument and a line of text at once.
+
+    Raises ``errors.XMLError`` saying what is wrong with it.
+    """
+    if not name.strip():
+        raise errors.XMLError("the name of a domain must not be empty")
+    if "/" in name:
+        raise errors.XMLError(f"name '{name}' of a domain must not contain '/'")
+    if name in (".", "..") or any(ord(c) < 32 or ord(c) == 127 for c in name):
+        raise errors.XMLError(f"name {name!r} of a domain must be printable and must not be '.' or '..'")
+    try:
+        size = len(name.encode())
+    except UnicodeEncodeError as err:
+        raise errors.XMLError(f"name {name!r} of a domain is not valid text") from err
+    if size > NAME_LIMIT:
+        raise errors.XMLError(f"name '{name[:SHORT_NAME]}…' of a domain has {size} bytes, at most {NAME_LIMIT} work")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The four directories given to a driver; everything else is derived from them."""
+
+    etc: Path
+    lib: Path
+    run: Path
+    log: Path
+
+    @classmethod
+    def below(cls, root: Path) -> Layout:
+        """All four under one directory."""
+        return cls(root / "etc", root / "lib", root / "run", root / "log")
+
+    @property
+    def definitions(self) -> Path:
+        return self.etc / "qemu"
+
+    @property
+    def statuses(self) -> Path:
+        return self.run / "qemu"
+
+    @property
+    def logs(self) -> Path:
+        return self.log / "qemu"
+
+    @property
+    def state(self) -> Path:
+        return self.lib / "qemu"
+
+    def definition(self, name: str) -> Path:
+        return self.definitions / f"{name}.xml"
+
+    def status(self, name: str) -> Path:
+        return self.statuses / f"{name}.json"
+
+    def log_file(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def runtime(self, domain_id: int, name: str) -> Path:
+        """The directory of one run of a domain; made at start, removed when the process has ended."""
+        return self.statuses / f"domain-{domain_id}-{name[:SHORT_NAME]}"
+
+    def make(self) -> None:
+        """Create the directories that are missing. Raises ``errors.SystemCallError``."""
+        for path in (self.definitions, self.statuses, self.logs, self.state):
+            try:
+                path.mkdir(parents=True, exist_ok=True, mode=DIRECTORY_MODE)
+            except OSError as err:
+                raise errors.SystemCallError(
+                    f"cannot create directory '{path}': {err.strerror}", errno=err.errno
+                ) from err

@@ -1,0 +1,60 @@
+"""The filters of CONNECT_LIST_ALL_DOMAINS (include/libvirt/libvirt-domain.h, virConnectListAllDomainsFlags)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from culvert.ground import errors
+from culvert.protocol.constants import DomainState, ListFlag
+
+
+class Listed(Protocol):
+    """What a filter looks at."""
+
+    @property
+    def is_active(self) -> bool: ...
+
+    @property
+    def is_persistent(self) -> bool: ...
+
+    @property
+    def state(self) -> DomainState: ...
+
+
+_BY_STATE = {
+    DomainState.RUNNING: ListFlag.RUNNING,
+    DomainState.PAUSED: ListFlag.PAUSED,
+    DomainState.SHUTOFF: ListFlag.SHUTOFF,
+}
+
+# Of each group at least one flag must fit, if any of the group is given.
+GROUPS = (
+    ListFlag.ACTIVE | ListFlag.INACTIVE,
+    ListFlag.PERSISTENT | ListFlag.TRANSIENT,
+    ListFlag.RUNNING | ListFlag.PAUSED | ListFlag.SHUTOFF | ListFlag.OTHER,
+    ListFlag.MANAGEDSAVE | ListFlag.NO_MANAGEDSAVE,
+    ListFlag.AUTOSTART | ListFlag.NO_AUTOSTART,
+    ListFlag.HAS_SNAPSHOT | ListFlag.NO_SNAPSHOT,
+    ListFlag.HAS_CHECKPOINT | ListFlag.NO_CHECKPOINT,
+)
+
+# What no domain of this driver has.
+_NEVER = ListFlag.NO_MANAGEDSAVE | ListFlag.NO_AUTOSTART | ListFlag.NO_SNAPSHOT | ListFlag.NO_CHECKPOINT
+
+
+def traits(domain: Listed) -> ListFlag:
+    """The flags that are true of ``domain``, one of each group."""
+    return (
+        (ListFlag.ACTIVE if domain.is_active else ListFlag.INACTIVE)
+        | (ListFlag.PERSISTENT if domain.is_persistent else ListFlag.TRANSIENT)
+        | _BY_STATE.get(domain.state, ListFlag.OTHER)
+        | _NEVER
+    )
+
+
+def matches(domain: Listed, flags: int) -> bool:
+    """Whether the filter ``flags`` lets ``domain`` through. Raises ``errors.InvalidArgument`` for unknown flags."""
+    if flags & ~sum(GROUPS):
+        raise errors.InvalidArgument(f"unsupported flags (0x{flags:x}) in function qemuConnectListAllDomains")
+    having = traits(domain)
+    return all(not flags & group or flags & group & having for group in GROUPS)

@@ -1,0 +1,96 @@
+"""Tap devices on a bridge of the host, made for a guest's network card and handed to QEMU as a descriptor.
+
+The device belongs to the descriptor (it is not persistent): when QEMU ends, it is gone.
+Source: Linux Documentation/networking/tuntap.rst; netdevice(7) for the ioctls.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from culvert.ground import errors
+
+T = TypeVar("T")
+
+TUN_DEVICE = "/dev/net/tun"
+
+TUNSETIFF = 0x400454CA
+IFF_TAP, IFF_NO_PI, IFF_VNET_HDR = 0x0002, 0x1000, 0x4000
+SIOCGIFFLAGS, SIOCSIFFLAGS = 0x8913, 0x8914
+SIOCSIFMTU, SIOCSIFHWADDR, SIOCGIFINDEX = 0x8922, 0x8924, 0x8933
+SIOCBRADDIF = 0x89A2
+IFF_UP = 0x1
+ARPHRD_ETHER = 1
+
+NAME_LIMIT = 15  # IFNAMSIZ without the final NUL
+GENERATED = "vnet"  # VIR_NET_GENERATED_VNET_PREFIX
+ANY_NAME = f"{GENERATED}%d"  # the kernel puts the first free number
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """An open tap device; ``fd`` is the caller's to close, and with the last copy of it the device goes."""
+
+    name: str
+    fd: int
+
+
+def open_tap(name: str | None, *, mac: str, bridge: str | None, mtu: int | None = None) -> Tap:
+    """Make a tap device, attach it to ``bridge`` if one is named, and switch it on.
+
+    ``mac`` is the guest's address; the host's end gets the same with a first byte of fe, so that the bridge never
+    takes it for its own (as libvirt does). Raises ``errors.SystemCallError`` naming the device and the step.
+    """
+    wanted = name or ANY_NAME
+    if len(wanted.encode()) > NAME_LIMIT:
+        raise errors.InvalidArgument(f"network device name '{wanted}' is longer than {NAME_LIMIT} bytes")
+    fd = _try(f"open {TUN_DEVICE}", wanted, lambda: os.open(TUN_DEVICE, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK))
+    try:
+        request = _request(wanted, struct.pack("H", IFF_TAP | IFF_NO_PI | IFF_VNET_HDR))
+        answer = _try("create", wanted, lambda: fcntl.ioctl(fd, TUNSETIFF, request))
+        made = answer[:16].split(b"\0")[0].decode()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as control:
+            _configure(control, made, mac, bridge, mtu)
+    except BaseException:
+        os.close(fd)
+        raise
+    return Tap(made, fd)
+
+
+def _configure(control: socket.socket, name: str, mac: str, bridge: str | None, mtu: int | None) -> None:
+    host_end = b"\xfe" + bytes.fromhex(mac.replace(":", ""))[1:]
+    address = _request(name, struct.pack("H6s", ARPHRD_ETHER, host_end))
+    _try("set the address of", name, lambda: fcntl.ioctl(control, SIOCSIFHWADDR, address))
+    if mtu is not None:
+        size = _request(name, struct.pack("i", mtu))
+        _try("set the MTU of", name, lambda: fcntl.ioctl(control, SIOCSIFMTU, size))
+    if bridge is not None:
+        if not Path("/sys/class/net", bridge, "bridge").is_dir():
+            raise errors.OperationFailed(f"cannot attach network device '{name}': there is no bridge '{bridge}'")
+        found = _try("find", name, lambda: fcntl.ioctl(control, SIOCGIFINDEX, _request(name)))
+        index = struct.unpack_from("i", found, 16)[0]
+        attach = _request(bridge, struct.pack("i", index))
+        _try(f"attach to bridge '{bridge}'", name, lambda: fcntl.ioctl(control, SIOCBRADDIF, attach))
+    before = _try("ask", name, lambda: fcntl.ioctl(control, SIOCGIFFLAGS, _request(name)))
+    flags = struct.unpack_from("H", before, 16)[0] | IFF_UP
+    _try("switch on", name, lambda: fcntl.ioctl(control, SIOCSIFFLAGS, _request(name, struct.pack("H", flags))))
+
+
+def _request(name: str, payload: bytes = b"") -> bytes:
+    return struct.pack("16s24s", name.encode(), payload)
+
+
+def _try(step: str, name: str, call: Callable[[], T]) -> T:
+    try:
+        return call()
+    except OSError as err:
+        raise errors.SystemCallError(
+            f"cannot {step} network device '{name}': {err.strerror}", errno=err.errno
+        ) from err

@@ -1,0 +1,70 @@
+"""One run of a domain: the process, its monitor, and what was learnt from it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.process import Process
+from culvert.protocol.constants import ShutoffReason, StoppedDetail
+
+MONITOR_SOCKET = "monitor.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Why a run ends: what GET_STATE will say, and the detail of the STOPPED event (``None``: no event)."""
+
+    reason: ShutoffReason
+    detail: StoppedDetail | None
+
+
+# qemu/qemu_process.c, qemuProcessHandleMonitorEOF: an end that was announced is a shutdown, any other a crash.
+ANNOUNCED = Ending(ShutoffReason.SHUTDOWN, StoppedDetail.SHUTDOWN)
+UNANNOUNCED = Ending(ShutoffReason.CRASHED, StoppedDetail.FAILED)
+START_FAILED = Ending(ShutoffReason.FAILED, None)
+
+
+@dataclass(slots=True)
+class Run:
+    """Lives from before the process is started until everything of it is gone; ``gone`` is set then.
+
+    ``stop_reason`` is what every STOP of QEMU is put down to while it is set, because we are the cause;
+    ``stop_cause`` is what QEMU itself has named as the cause of the STOP that follows, and counts for more.
+    ``resume_reason`` is what the next RESUME is put down to, and is then forgotten. ``started``: the start has
+    succeeded, from here on an end is news.
+    """
+
+    id: int
+    definition: DomainDef
+    runtime: Path
+    process: Process | None = None
+    monitor: Monitor | None = None
+    log_offset: int = 0
+    started: bool = False
+    ending: Ending | None = None
+    shutdown_announced: bool = False
+    killing: bool = False
+    fake_reboot: bool = False
+    stop_reason: int | None = None
+    stop_cause: int | None = None
+    resume_reason: int | None = None
+    gone: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def natural_ending(self) -> Ending:
+        """What an end is that nobody has asked for."""
+        if not self.started:
+            return START_FAILED
+        return ANNOUNCED if self.shutdown_announced else UNANNOUNCED
+
+    @property
+    def monitor_path(self) -> Path:
+        return self.runtime / MONITOR_SOCKET
+
+    def last_output(self) -> str:
+        """The tail of what QEMU has said in this run."""
+        return self.process.output.tail() if self.process else ""

@@ -1,0 +1,71 @@
+"""A picture of a guest's screen, taken by QEMU into a file that exists for a moment."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import tempfile
+from typing import TYPE_CHECKING
+
+from culvert.ground import errors
+
+if TYPE_CHECKING:
+    from culvert.drivers.qemu.core import DomainCore
+
+MIME = "image/png"
+CHUNK = 256 * 1024  # bytes per read
+
+
+class Screenshot:
+    """The picture: ``mime`` type and ``size``, read in pieces. Close it, or use it in ``with``."""
+
+    def __init__(self, fd: int) -> None:
+        self.mime = MIME
+        self.size = os.fstat(fd).st_size
+        self._fd = fd
+
+    async def read(self, limit: int = CHUNK) -> bytes:
+        """The next bytes; empty at the end. Raises ``errors.SystemCallError``."""
+        try:
+            return await asyncio.to_thread(os.read, self._fd, limit)
+        except OSError as err:
+            raise errors.SystemCallError(f"cannot read the screenshot: {err.strerror}", errno=err.errno) from err
+
+    def close(self) -> None:
+        """The last trace of the file is gone afterwards. Idempotent."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Screenshot:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        self.close()
+
+
+async def take(domain: DomainCore, screen: int) -> Screenshot:
+    """Take a picture of ``screen``: the number of a video device, 0 for the first.
+
+    Raises ``errors.OperationUnsupported`` for a guest without a screen, ``errors.InvalidArgument`` for one that it
+    does not have, and what the monitor raises.
+    """
+    run = domain.require_active()
+    videos = [video for video in run.definition.devices.videos if video.model.type != "none"]
+    if not videos:
+        raise errors.OperationUnsupported(f"domain '{domain.name}' has no screens to take a screenshot from")
+    if not 0 <= screen < len(videos):
+        raise errors.InvalidArgument(f"domain '{domain.name}' has no screen {screen}")
+    # QEMU opens it by name, so it is made first, where nobody else looks, and its name is gone before the answer.
+    fd, path = tempfile.mkstemp(prefix="screenshot-", suffix=".png", dir=run.runtime)
+    try:
+        where = {"device": videos[screen].alias} if videos[screen].alias and screen else {}
+        await domain.monitor.execute("screendump", {"filename": path, "format": "png", **where})
+        return Screenshot(fd)
+    except BaseException:
+        os.close(fd)
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(path)

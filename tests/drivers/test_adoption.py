@@ -1,0 +1,184 @@
+"""Guests outlive the driver and are found again, as they stand then."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from culvert.drivers.qemu import process, store
+from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.status import Status
+from culvert.ground import errors
+from culvert.protocol.constants import DomainState, PausedReason, RunningReason, ShutoffReason
+from tests.drivers.support import (
+    PATIENCE,
+    POWER_OFF,
+    SERIAL_PTY,
+    Heard,
+    booted,
+    domain_xml,
+    echo_disk,
+    eventually,
+    needs_qemu,
+    read_until,
+    running_driver,
+)
+
+pytestmark = needs_qemu
+
+
+def process_of(domain: Domain) -> process.Process:
+    found = domain.require_active().process
+    assert found is not None
+    return found
+
+
+async def ended(pid: int) -> None:
+    """Wait for the end of a process that is our child, as all QEMUs of a test are, and collect it."""
+    await asyncio.to_thread(os.waitpid, pid, 0)
+
+
+async def test_running_guests_run_on_and_are_found(tmp_path: Path) -> None:
+    async with running_driver(tmp_path, leave_guests=True) as driver:
+        persistent = await driver.define_xml(domain_xml("persistent", SERIAL_PTY + echo_disk(tmp_path)))
+        await persistent.start(paused=True)
+        (await booted(persistent)).close()
+        transient = await driver.create_xml(domain_xml("transient"))
+        await transient.suspend()
+        persistent.annotations["migration"] = "out"
+        persistent.changed()
+        before = {one.name: (one.id, process_of(one).pid, one.xml()) for one in driver.domains()}
+    async with running_driver(tmp_path) as driver:
+        heard = Heard(driver)
+        assert {one.name: (one.id, process_of(one).pid, one.xml()) for one in driver.domains()} == before
+        persistent, transient = driver.lookup_by_name("persistent"), driver.lookup_by_name("transient")
+        assert (persistent.state, persistent.reason) == (DomainState.RUNNING, RunningReason.UNPAUSED)
+        assert (transient.state, transient.reason) == (DomainState.PAUSED, PausedReason.USER)
+        assert (persistent.is_persistent, transient.is_persistent) == (True, False)
+        assert persistent.annotations == {"migration": "out"}
+        third = await driver.create_xml(domain_xml("third"))
+        assert third.id == 3
+        console = await persistent.console()
+        await console.write(b"alive")
+        assert await read_until(console, b"alive") == b"alive"
+        await console.write(POWER_OFF)
+        await heard.until("STOPPED", "SHUTDOWN")
+        await transient.destroy()
+        assert [one.name for one in driver.domains()] == ["persistent", "third"]
+
+
+async def test_what_happened_meanwhile(tmp_path: Path) -> None:
+    async with running_driver(tmp_path, leave_guests=True) as driver:
+        for name in ("paused", "dead"):
+            await (await driver.define_xml(domain_xml(name))).start()
+        await (await driver.define_xml(domain_xml("off", SERIAL_PTY + echo_disk(tmp_path)))).start(paused=True)
+        await driver.create_xml(domain_xml("gone"))
+        pids = {one.name: process_of(one).pid for one in driver.domains()}
+        sockets = {one.name: one.require_active().monitor_path for one in driver.domains()}
+        runtimes = [one.require_active().runtime for one in driver.domains()]
+        await booted(driver.lookup_by_name("off"))
+        pty = driver.lookup_by_name("off").definition.devices.serials[0].source
+        assert pty is not None
+        assert pty.path is not None
+    for name in ("dead", "gone"):
+        os.kill(pids[name], signal.SIGKILL)
+        await ended(pids[name])
+    await _stop(sockets["paused"])
+    await _power_off(pty.path, sockets["off"])
+    async with running_driver(tmp_path) as driver:
+        paused, dead, off = (driver.lookup_by_name(name) for name in ("paused", "dead", "off"))
+        assert (paused.state, paused.reason) == (DomainState.PAUSED, PausedReason.UNKNOWN)
+        assert (dead.state, dead.reason, dead.id) == (DomainState.SHUTOFF, ShutoffReason.CRASHED, -1)
+        async with asyncio.timeout(PATIENCE):
+            await off.exited.wait()
+        assert (off.state, off.reason) == (DomainState.SHUTOFF, ShutoffReason.SHUTDOWN)
+        with pytest.raises(errors.NoDomain):
+            driver.lookup_by_name("gone")
+        await dead.start()
+        await paused.resume()
+        assert paused.state is DomainState.RUNNING
+    assert not any(runtime.exists() for runtime in runtimes)
+
+
+async def _stop(monitor_path: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        monitor = await Monitor.connect(monitor_path, tasks, name="test")
+        await monitor.execute("stop")
+        await monitor.close()
+
+
+async def _power_off(pty: str, monitor_path: Path) -> None:
+    # QEMU looks for somebody at the other end of a pty once a second: it must be held until it has been read.
+    fd = os.open(pty, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            monitor = await Monitor.connect(monitor_path, tasks, name="test")
+            async with monitor.events(["SHUTDOWN"]) as queue:
+                os.write(fd, POWER_OFF)
+                await queue.get(PATIENCE)
+            await monitor.close()
+    finally:
+        os.close(fd)
+
+
+async def test_an_adopted_guest_that_dies_is_noticed(tmp_path: Path) -> None:
+    async with running_driver(tmp_path, leave_guests=True) as driver:
+        await driver.create_xml(domain_xml("g"))
+    async with running_driver(tmp_path) as driver:
+        heard = Heard(driver)
+        domain = driver.lookup_by_name("g")
+        os.kill(process_of(domain).pid, signal.SIGKILL)
+        await heard.until("STOPPED", "FAILED")
+        async with asyncio.timeout(PATIENCE):
+            await eventually(lambda: list(driver.layout.statuses.iterdir()) == [])
+
+
+async def test_a_start_that_was_never_written_down_is_ended(tmp_path: Path) -> None:
+    async with running_driver(tmp_path, leave_guests=True) as driver:
+        domain = await driver.create_xml(domain_xml("g"))
+        pid = process_of(domain).pid
+        status = driver.layout.status("g")
+    # As a daemon that was killed between the start and its record leaves it.
+    recorded = Status.from_text(status.read_text())
+    store.write_atomically(status, recorded.to_text().replace(f'"pid": {pid}', '"pid": 0'))
+    text = status.read_text()
+    begin, end = text.index('"process": {'), text.index("}", text.index('"process": {')) + 1
+    store.write_atomically(status, text[:begin] + '"process": null' + text[end:])
+    async with running_driver(tmp_path) as driver:
+        async with asyncio.timeout(PATIENCE):
+            await ended(pid)
+        assert driver.domains() == []
+        assert list(driver.layout.statuses.iterdir()) == []
+
+
+@pytest.mark.parametrize("damage", ["half a fi", '{"format": 1, "name": "g"}', '{"format": 7}'])
+async def test_an_unreadable_status_is_kept_and_harms_no_other(tmp_path: Path, damage: str) -> None:
+    async with running_driver(tmp_path, leave_guests=True) as driver:
+        await driver.create_xml(domain_xml("g"))
+        driver.layout.status("broken").write_text(damage)
+    async with running_driver(tmp_path) as driver:
+        assert [one.name for one in driver.domains()] == ["g"]
+        assert driver.layout.status("broken.json.unreadable").with_suffix("").read_text() == damage
+
+
+async def test_a_guest_whose_monitor_does_not_answer_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("culvert.drivers.qemu.adoption.FIRST_TIMEOUT", 0.1)
+    monkeypatch.setattr("culvert.drivers.qemu.adoption.RETRY_PAUSE", 0.1)
+    async with running_driver(tmp_path, leave_guests=True) as driver:
+        pid = process_of(await driver.create_xml(domain_xml("g"))).pid
+    os.kill(pid, signal.SIGSTOP)
+    async with running_driver(tmp_path) as driver:
+        domain = driver.lookup_by_name("g")
+        assert domain.is_active
+        with pytest.raises(errors.OperationInvalid, match="monitor"):
+            await domain.suspend()
+        os.kill(pid, signal.SIGCONT)
+        async with asyncio.timeout(PATIENCE):
+            await eventually(lambda: domain.require_active().monitor is not None)
+        await domain.suspend()
+        assert domain.state is DomainState.PAUSED

@@ -1,0 +1,66 @@
+"""The filters of virsh list."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import pytest
+
+from culvert.drivers.qemu import listing
+from culvert.ground import errors
+from culvert.protocol.constants import DomainState, ListFlag
+
+
+@dataclass(frozen=True)
+class One:
+    is_active: bool
+    is_persistent: bool
+    state: DomainState
+
+
+RUNNING = One(True, True, DomainState.RUNNING)
+PAUSED = One(True, False, DomainState.PAUSED)
+CRASHED = One(True, True, DomainState.CRASHED)
+OFF = One(False, True, DomainState.SHUTOFF)
+ALL = (RUNNING, PAUSED, CRASHED, OFF)
+
+TABLE = [
+    (ListFlag(0), ALL),
+    (ListFlag.ACTIVE, (RUNNING, PAUSED, CRASHED)),
+    (ListFlag.INACTIVE, (OFF,)),
+    (ListFlag.ACTIVE | ListFlag.INACTIVE, ALL),
+    (ListFlag.TRANSIENT, (PAUSED,)),
+    (ListFlag.PERSISTENT, (RUNNING, CRASHED, OFF)),
+    (ListFlag.RUNNING, (RUNNING,)),
+    (ListFlag.RUNNING | ListFlag.PAUSED, (RUNNING, PAUSED)),
+    (ListFlag.OTHER, (CRASHED,)),
+    (ListFlag.SHUTOFF, (OFF,)),
+    (ListFlag.ACTIVE | ListFlag.SHUTOFF, ()),
+    (ListFlag.MANAGEDSAVE, ()),
+    (ListFlag.NO_MANAGEDSAVE | ListFlag.NO_SNAPSHOT | ListFlag.NO_CHECKPOINT | ListFlag.NO_AUTOSTART, ALL),
+    (ListFlag.AUTOSTART, ()),
+    (ListFlag.HAS_SNAPSHOT, ()),
+    (ListFlag.HAS_CHECKPOINT, ()),
+]
+
+
+@pytest.mark.parametrize(("flags", "expected"), TABLE)
+def test_filter(flags: ListFlag, expected: tuple[One, ...]) -> None:
+    assert tuple(one for one in ALL if listing.matches(one, flags)) == expected
+
+
+def test_every_flag_is_in_exactly_one_group() -> None:
+    for flag in ListFlag:
+        assert sum(bool(flag & group) for group in listing.GROUPS) == 1
+
+
+def test_every_domain_has_one_trait_of_each_group() -> None:
+    for active, persistent, state in itertools.product((True, False), (True, False), DomainState):
+        traits = listing.traits(One(active, persistent, state))
+        assert all((traits & group).bit_count() == 1 for group in listing.GROUPS)
+
+
+def test_unknown_flags_are_refused() -> None:
+    with pytest.raises(errors.InvalidArgument, match="0x10000"):
+        listing.matches(RUNNING, 0x10000)

@@ -1,0 +1,162 @@
+"""The monitor adapter against a real QEMU without a guest."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from culvert.drivers.qemu import process, sockets
+from culvert.drivers.qemu.monitor import CommandRefused, Event, Monitor, MonitorGone
+from culvert.ground import errors
+from tests.drivers.support import EMULATOR, needs_qemu
+
+pytestmark = needs_qemu
+
+
+@contextlib.asynccontextmanager
+async def bare_qemu(place: Path) -> AsyncIterator[tuple[process.Process, Monitor]]:
+    """A QEMU without a machine, its monitor connected."""
+    path = place / "monitor.sock"
+    with sockets.listen(path) as listener:
+        argv = [
+            *(EMULATOR, "-S", "-no-user-config", "-nodefaults", "-display", "none", "-machine", "none"),
+            *("-chardev", f"socket,id=m,fd={listener.fileno()},server=on,wait=off", "-mon", "chardev=m,mode=control"),
+        ]
+        running = process.launch("bare", argv, log_file=place / "log", pass_fds=[listener.fileno()])
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            monitor = await Monitor.connect(path, tasks, name="bare", last_output=running.output.tail)
+            yield running, monitor
+            await monitor.close()
+    finally:
+        await running.terminate()
+
+
+async def test_a_command_is_answered(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (_, monitor):
+        answer = await monitor.execute("query-version")
+        assert answer["qemu"]["major"] >= 7
+
+
+async def test_a_refusal_carries_qemus_text_and_class(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (_, monitor):
+        with pytest.raises(CommandRefused, match="no-such-command") as caught:
+            await monitor.execute("no-such-command")
+        assert caught.value.error_class == "CommandNotFound"
+        assert await monitor.execute("query-name") == {}  # and the monitor works on
+
+
+async def test_raw_gives_the_whole_answer_also_for_errors(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (_, monitor):
+        assert json.loads(await monitor.raw('{"execute":"query-name","id":"mine"}')) == {"return": {}, "id": "mine"}
+        assert json.loads(await monitor.raw('{"execute":"nonsense"}'))["error"]["class"] == "CommandNotFound"
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"execute": 1}', '"query-name"', "[" * 100_000])
+async def test_raw_refuses_what_is_no_command(tmp_path: Path, text: str) -> None:
+    async with bare_qemu(tmp_path) as (_, monitor):
+        with pytest.raises(errors.InvalidArgument):
+            await monitor.raw(text)
+
+
+async def test_human_monitor(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (_, monitor):
+        assert "paused" in await monitor.human("info status")
+
+
+async def test_events_reach_subscribers_in_order_and_before_the_answer(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (_, monitor):
+        seen: list[str] = []
+
+        def broken(event: Event) -> None:
+            raise RuntimeError("a subscriber's fault is its own")
+
+        monitor.subscribe(broken)
+        unsubscribe = monitor.subscribe(lambda event: seen.append(event["event"]))
+        await monitor.execute("cont")
+        assert seen == ["RESUME"]
+        await monitor.execute("stop")
+        assert seen == ["RESUME", "STOP"]
+        unsubscribe()
+        unsubscribe()
+        await monitor.execute("cont")
+        assert seen == ["RESUME", "STOP"]
+
+
+async def test_wait_event_collects_from_its_entry_on(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (_, monitor), monitor.events(["STOP"]) as queue:
+        await monitor.execute("cont")
+        await monitor.execute("stop")
+        assert (await queue.get(10.0))["event"] == "STOP"
+        with pytest.raises(errors.OperationTimeout, match="STOP"):
+            await queue.get(0.01)
+
+
+async def test_every_wait_ends_with_the_process_and_shows_its_output(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (running, monitor):
+        with (tmp_path / "log").open("a") as log:
+            log.write("qemu: something terrible happened\n")
+        waiting = [monitor.wait_event(["NEVER"], 60.0) for _ in range(3)]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(running.terminate(), name="terminate")
+            results = await asyncio.gather(*waiting, return_exceptions=True)
+        for result in results:
+            assert isinstance(result, MonitorGone)
+            assert "something terrible happened" in result.message
+        assert monitor.closed.is_set()
+        with pytest.raises(MonitorGone):
+            await monitor.execute("query-name")
+        with pytest.raises(MonitorGone):
+            await monitor.wait_event(["NEVER"], 60.0)
+
+
+async def test_a_cancelled_command_leaves_the_monitor_usable(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (_, monitor):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await monitor.execute("query-qmp-schema")
+        assert await monitor.execute("query-name") == {}
+
+
+async def test_a_descriptor_is_handed_over(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (_, monitor):
+        read_end, write_end = os.pipe()
+        try:
+            await asyncio.gather(*(monitor.send_fd(f"fd{number}", write_end) for number in range(5)))
+            for number in range(5):
+                await monitor.execute("closefd", {"fdname": f"fd{number}"})
+            with pytest.raises(CommandRefused, match="fd0"):
+                await monitor.execute("closefd", {"fdname": "fd0"})
+        finally:
+            os.close(read_end)
+            os.close(write_end)
+
+
+async def test_qemu_listens_again_after_the_monitor_was_closed(tmp_path: Path) -> None:
+    async with bare_qemu(tmp_path) as (running, monitor):
+        await monitor.close()
+        await monitor.close()
+        assert not running.exited.is_set()
+        async with asyncio.TaskGroup() as tasks:
+            again = await Monitor.connect(tmp_path / "monitor.sock", tasks, name="bare")
+            assert await again.execute("query-name") == {}
+            await again.close()
+
+
+async def test_nobody_listens(tmp_path: Path) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        with pytest.raises(MonitorGone, match="last words"):
+            await Monitor.connect(tmp_path / "absent", tasks, name="g", last_output=lambda: "last words")
+
+
+async def test_a_listener_that_does_not_greet(tmp_path: Path) -> None:
+    with sockets.listen(tmp_path / "mute"):
+        async with asyncio.TaskGroup() as tasks:
+            with pytest.raises(errors.OperationTimeout, match="did not greet"):
+                await Monitor.connect(tmp_path / "mute", tasks, name="g", timeout=0.05)

@@ -1,0 +1,87 @@
+"""Ports for VNC servers."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from culvert.domain import parse
+from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import vnc
+from culvert.ground import errors
+from culvert.protocol.constants import DomainState
+from tests.drivers.support import domain_xml, needs_qemu, running_driver
+
+
+def with_graphics(*graphics: str) -> DomainDef:
+    return parse.parse(domain_xml("g", "".join(f"<graphics type='vnc' {one}/>" for one in graphics)))
+
+
+def chosen(definition: DomainDef) -> list[int | None]:
+    return [graphics.port for graphics in definition.devices.graphics]
+
+
+def test_a_fixed_port_stays() -> None:
+    assert chosen(vnc.resolve(with_graphics("port='5999'"), set())) == [5999]
+
+
+@pytest.mark.parametrize("graphics", ["", "autoport='yes'", "port='-1'", "port='-1' autoport='yes'"])
+def test_a_port_is_chosen(graphics: str) -> None:
+    resolved = vnc.resolve(with_graphics(graphics), set())
+    (port,) = chosen(resolved)
+    assert port is not None
+    assert port >= vnc.FIRST_PORT
+    assert vnc.ports(resolved) == {port}
+    assert resolved.devices.graphics[0].autoport is True
+
+
+def test_reserved_and_bound_ports_are_passed_over() -> None:
+    with socket.socket() as busy:
+        busy.bind(("127.0.0.1", 0))
+        busy.listen()
+        taken = busy.getsockname()[1]
+        assert not vnc.is_free("127.0.0.1", taken)
+        if taken + 1 <= vnc.LAST_PORT:
+            (port,) = chosen(vnc.resolve(with_graphics(""), {taken + 1}, first=taken))
+            assert port is not None
+            assert port > taken + 1
+
+
+def test_an_address_of_another_host() -> None:
+    with pytest.raises(errors.OperationFailed, match=r"192\.0\.2\.1"):
+        vnc.resolve(with_graphics("listen='192.0.2.1'"), set())
+
+
+@needs_qemu
+async def test_a_port_that_is_taken_at_the_last_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as busy:
+        # Below the ports that the kernel gives out, so that the next one is free.
+        for port in range(20_000, 30_000):
+            try:
+                busy.bind(("127.0.0.1", port))
+                break
+            except OSError:
+                continue
+        busy.listen()
+        monkeypatch.setattr(vnc, "FIRST_PORT", port)
+        monkeypatch.setattr(vnc, "is_free", lambda address, port: True)
+        async with running_driver(tmp_path) as driver:
+            domain = await driver.create_xml(domain_xml("g", "<graphics type='vnc'/>"))
+            assert domain.state is DomainState.RUNNING
+            (chosen_port,) = chosen(domain.definition)
+            assert chosen_port is not None
+            assert chosen_port > port
+            assert driver.host.vnc_ports == {chosen_port}
+            listening = await domain.monitor.execute("query-vnc")
+            assert listening["service"] == str(chosen_port)
+
+
+@needs_qemu
+async def test_a_password_is_asked_for(tmp_path: Path) -> None:
+    async with running_driver(tmp_path) as driver:
+        domain = await driver.create_xml(domain_xml("g", "<graphics type='vnc' passwd='secret'/>"))
+        assert (await domain.monitor.execute("query-vnc"))["auth"] == "vnc"
+        assert "secret" not in domain.xml()
+        assert "secret" not in driver.layout.log_file("g").read_text()
