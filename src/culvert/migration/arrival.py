@@ -1,0 +1,232 @@
+"""One migration of a guest into this host: prepare, carry and finish, the destination's steps.
+
+Until ``finish`` the guest belongs to the source: whatever goes wrong, the incoming QEMU is killed and the source is
+told why. The point of no return is one line of ``_take_over``, and it is marked. An attempt that was given up here
+can never be finished any more: its record says ``GONE`` from then on, whoever asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+
+from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu.domain import Domain
+from culvert.ground import errors
+from culvert.migration import statistics
+from culvert.migration.cookie import Cookie
+from culvert.migration.outcomes import Outcomes, Word
+from culvert.migration.parameters import Options
+from culvert.migration.phases import STEPS, Phase, advance
+from culvert.protocol.constants import DomainEvent as Event
+from culvert.protocol.constants import (
+    DomainState,
+    JobOperation,
+    JobType,
+    MigrateFlag,
+    PausedReason,
+    RunningReason,
+    ShutoffReason,
+    StoppedDetail,
+    SuspendedDetail,
+)
+from culvert.protocol.culvert import Outcome
+from culvert.rpc.stream import Stream
+from culvert.tunnel import relay
+
+log = logging.getLogger(__name__)
+
+LOAD_TIMEOUT = 300.0  # seconds QEMU may take over what it has already been given
+EXIT_TIMEOUT = 5.0  # seconds for a QEMU that failed to load to say why and end
+ANNOTATION = "migration.in"  # in the domain's status, until it has arrived: the attempt
+NAMELESS = "-"  # the attempt of a source that is no culvert
+
+
+class Arrival:
+    """``attempt`` is the source's name for the migration; ``token`` is ours, for attaching its data, used once."""
+
+    def __init__(self, domain: Domain, options: Options, cookie: Cookie, outcomes: Outcomes) -> None:
+        self.domain = domain
+        self.options = options
+        self.cookie = cookie
+        self._outcomes = outcomes
+        self.attempt = cookie.attempt
+        self.token = secrets.token_urlsafe(24)
+        self.phase = Phase.PREPARE
+        self.outcome = Outcome.PENDING
+        self.cause: errors.RequestError | None = None
+        self.record = statistics.Record(operation=JobOperation.MIGRATION_IN, type=JobType.UNBOUNDED)
+        self.meter = relay.Meter()
+        self._incoming: qemu.Incoming | None = None
+        self._ours, self._theirs = relay.channel()
+        self._attached = False
+        self._over = asyncio.Event()
+        self.disown: Callable[[], None] = lambda: None
+        """Ends the care for the connection that prepared this migration."""
+
+    @property
+    def description(self) -> str:
+        """What occupies the domain (``drivers.qemu.domain.Job``)."""
+        return "migration in"
+
+    async def open(self) -> None:
+        """QEMU listens to the tunnel from here on. Raises ``OperationFailed`` with QEMU's words."""
+        await qemu.annotate(self.domain, ANNOTATION, self.attempt or NAMELESS)
+        self._incoming = qemu.Incoming(self.domain)
+        with self._theirs:
+            await self._incoming.start(self._theirs, continued=not self.options.has(MigrateFlag.PAUSED))
+
+    async def carry(self, stream: Stream) -> None:
+        """Pass the stream on to QEMU; returns when QEMU has loaded all of it, so that the stream's finish means that.
+
+        Raises what went wrong, in QEMU's words where QEMU has some; the attempt is then over. Raises
+        ``InvalidStream`` for a second stream.
+        """
+        if self._attached:
+            raise errors.InvalidStream(f"migration of domain '{self.domain.name}' has its data stream already")
+        self._attached = True
+        try:
+            await self._relay(stream)
+        except errors.RequestError as err:
+            # Once finish has begun, it alone decides: it sees for itself what QEMU has got.
+            if self.phase is Phase.PREPARE:
+                await self.give_up(err)
+            else:
+                # QEMU must not wait for the rest of it: what it has read is all it will get.
+                with contextlib.suppress(OSError):
+                    self._ours.shutdown(socket.SHUT_RDWR)
+            raise
+
+    async def _relay(self, stream: Stream) -> None:
+        """Relay until the end of the stream or of QEMU, whichever comes first."""
+        async with asyncio.TaskGroup() as tasks:
+            moving = tasks.create_task(self._move(stream), name=f"migration {self.attempt}: relay")
+            ending = tasks.create_task(self._ended(), name=f"migration {self.attempt}: QEMU ended?")
+            await asyncio.wait({moving, ending}, return_when=asyncio.FIRST_COMPLETED)
+            moving.cancel()
+            ending.cancel()
+        if not ending.cancelled():
+            raise ending.result()
+        if (error := moving.result()) is not None:
+            raise error
+        await self._loaded()
+
+    async def _move(self, stream: Stream) -> errors.RequestError | None:
+        try:
+            await relay.inward(stream, self._ours, self.meter)
+        except errors.RequestError as err:
+            return err
+        except OSError as err:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXIT_TIMEOUT):
+                    await self.domain.exited.wait()
+            return qemu.process_gone(self.domain, "destination", err)
+        return None
+
+    async def _ended(self) -> errors.RequestError:
+        """Wait for the end of this attempt by other means than its stream."""
+        async with asyncio.TaskGroup() as tasks:
+            waits = {
+                tasks.create_task(self.domain.exited.wait(), name=f"migration {self.attempt}: exited"),
+                tasks.create_task(self._over.wait(), name=f"migration {self.attempt}: over"),
+            }
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+        return self.cause or qemu.process_gone(self.domain, "destination", EOFError("no more output"))
+
+    async def _loaded(self) -> None:
+        assert self._incoming is not None, "opened before anything is carried"
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT):
+                status = await self._incoming.settled()
+        except TimeoutError:
+            raise errors.OperationTimeout(
+                f"domain '{self.domain.name}': QEMU did not load what it was given within {LOAD_TIMEOUT:g} s"
+            ) from None
+        if status != "completed":
+            # QEMU writes the reason and exits; its text is the answer that helps.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXIT_TIMEOUT):
+                    await self.domain.exited.wait()
+        await self._incoming.loaded()
+
+    async def finish(self) -> None:
+        """FINISH3: the guest runs here on return (or is paused, where that was asked), and never again at the source.
+
+        Raises why not; then the incoming QEMU is gone and the source may go on.
+        """
+        self._enter(Phase.FINISH3)
+        try:
+            if self.cause is not None:
+                raise self.cause
+            if not self._attached:
+                raise errors.OperationInvalid(
+                    f"migration of domain '{self.domain.name}' cannot be finished: no data was ever sent"
+                )
+            await self._loaded()
+            await self._take_over()
+        except errors.RequestError as err:
+            await self.give_up(err)
+            raise
+
+    async def _take_over(self) -> None:
+        await self._outcomes.put(self.attempt, Word.FINISHING, self.domain.name)
+        if self.options.has(MigrateFlag.PAUSED):
+            self.outcome = Outcome.RUNNING
+            self.domain.set_state(DomainState.PAUSED, PausedReason.USER, (Event.SUSPENDED, SuspendedDetail.PAUSED))
+        else:
+            # The point of no return: once QEMU has taken this command the guest is this host's.
+            await qemu.resume(self.domain, RunningReason.MIGRATED)
+            self.outcome = Outcome.RUNNING
+        self.close()
+        self.record.finish(JobType.COMPLETED)
+        try:
+            await self._outcomes.put(self.attempt, Word.RUNNING, self.domain.name)
+            await qemu.annotate(self.domain, ANNOTATION, "")
+        except errors.SystemCallError as err:
+            # The guest is here; that it could not be written down changes nothing about that.
+            log.error("domain=%s migration=%s arrival is not on the disk: %s", self.domain.name, self.attempt, err)
+        log.info("domain=%s migration=%s arrived", self.domain.name, self.attempt)
+
+    async def give_up(self, cause: errors.RequestError) -> None:
+        """This attempt will never run here: kill what came in. The first cause is kept. Idempotent.
+
+        Does nothing once the guest has arrived.
+        """
+        if self.outcome is Outcome.RUNNING:
+            return
+        if self.cause is None:
+            log.info("domain=%s migration=%s given up: %s", self.domain.name, self.attempt, cause)
+            self.cause = cause
+        self.outcome = Outcome.GONE
+        self._over.set()
+        self.close()
+        self.record.finish(JobType.FAILED, error=str(self.cause))
+        await self.domain.kill(ShutoffReason.FAILED, StoppedDetail.FAILED)
+
+    def close(self) -> None:
+        """Let go of the tunnel and of QEMU's events. Idempotent."""
+        if self._incoming is not None:
+            self._incoming.close()
+        self._ours.close()
+        self._theirs.close()
+        if self.domain.job is self:
+            self.domain.job = None
+
+    def _enter(self, phase: Phase) -> None:
+        """The one place where the phase changes."""
+        self.phase = advance(self.phase, phase)
+        log.info("domain=%s migration=%s phase=%s", self.domain.name, self.attempt, phase.value)
+
+    def refreshed(self) -> statistics.Record:
+        """The job's record as it is now."""
+        self.record.tunnel_bytes = self.meter.bytes
+        self.record.step = STEPS[self.phase]
+        return self.record

@@ -1,0 +1,124 @@
+"""The migration cookie: what the two sides tell each other through whoever drives the migration; pure.
+
+XML followed by one NUL that is counted (qemu/qemu_migration_cookie.c). Always with name, uuid, hostname and hostuuid:
+a cookie without them crashes libvirt 9.0 at either end. culvert adds one element of its own, which libvirt ignores::
+
+    <qemu-migration>
+      <name>g</name> <uuid>…</uuid> <hostname>host-a</hostname> <hostuuid>…</hostuuid>
+      <feature name='persistent'/> <domain>…</domain>      the definition to keep, in Perform's cookie
+      <statistics> <memory_total>…</memory_total> … </statistics>
+      <culvert attempt='…'/>                               names this attempt, for asking what became of it
+    </qemu-migration>
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from lxml import etree
+
+from culvert.domain import xml
+from culvert.ground import errors
+
+ROOT = "qemu-migration"
+
+# What names an attempt: a plain word, for it becomes a file's name at the destination.
+ATTEMPT = re.compile(r"[0-9A-Za-z]{8,64}")
+
+# Features a sender may mark as ones the receiver must understand, and those of them that culvert does
+# (qemuMigrationCookieFlag names in qemu_migration_cookie.c).
+UNDERSTOOD_FEATURES = frozenset({"persistent", "statistics", "capabilities", "cpu", "network", "nbd", "allowReboot"})
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """One cookie, read or to be sent. ``persistent_xml`` is a whole ``<domain>``; ``statistics`` are numbers."""
+
+    name: str
+    uuid: UUID
+    hostname: str
+    host_uuid: UUID
+    attempt: str = ""
+    persistent_xml: str | None = None
+    cpu_xml: str | None = None
+    statistics: dict[str, int] = field(default_factory=dict)
+
+
+def build(cookie: Cookie) -> bytes:
+    """The bytes for the wire, NUL included."""
+    root = etree.Element(ROOT)
+    for tag, text in (
+        ("name", cookie.name),
+        ("uuid", str(cookie.uuid)),
+        ("hostname", cookie.hostname),
+        ("hostuuid", str(cookie.host_uuid)),
+    ):
+        etree.SubElement(root, tag).text = text
+    if cookie.persistent_xml is not None:
+        etree.SubElement(root, "feature", name="persistent")
+        root.append(xml.read(cookie.persistent_xml))
+    if cookie.statistics:
+        statistics = etree.SubElement(root, "statistics")
+        for name, value in cookie.statistics.items():
+            etree.SubElement(statistics, name).text = str(value)
+    if cookie.attempt:
+        etree.SubElement(root, "culvert", attempt=cookie.attempt)
+    return etree.tostring(root) + b"\0"
+
+
+def parse(data: bytes) -> Cookie:
+    """Read a cookie.
+
+    Raises ``errors.InternalError`` (libvirt's code for cookie faults) when it is not one: no NUL at the end, not XML,
+    an identity missing, or a feature that the sender insists on and that culvert does not know.
+    """
+    if not data.endswith(b"\0"):
+        raise errors.InternalError("Migration cookie was not NULL terminated")
+    try:
+        root = xml.read(data[:-1].decode("utf-8"))
+        if root.tag != ROOT:
+            raise errors.InternalError(f"migration cookie is <{root.tag}> where <{ROOT}> belongs")
+        for feature in root.findall("feature"):
+            if feature.get("name") not in UNDERSTOOD_FEATURES:
+                raise errors.InternalError(f"Unknown migration cookie feature {feature.get('name')}")
+        return Cookie(
+            name=_text(root, "name"),
+            uuid=UUID(_text(root, "uuid")),
+            hostname=_text(root, "hostname"),
+            host_uuid=UUID(_text(root, "hostuuid")),
+            attempt=_attempt(root),
+            persistent_xml=_subtree(root, "domain"),
+            cpu_xml=_subtree(root, "cpu"),
+            statistics=_statistics(root),
+        )
+    except (ValueError, errors.XMLError) as err:
+        raise errors.InternalError(f"migration cookie cannot be read: {err}") from err
+
+
+def _text(root: etree._Element, tag: str) -> str:
+    text = root.findtext(tag)
+    if not text:
+        raise errors.InternalError(f"missing {tag} element in migration data")
+    return text
+
+
+def _attempt(root: etree._Element) -> str:
+    found = root.find("culvert")
+    attempt = "" if found is None else found.get("attempt", "")
+    if attempt and not ATTEMPT.fullmatch(attempt):
+        raise errors.InternalError(f"migration cookie names its attempt {attempt!r}, which is no plain word")
+    return attempt
+
+
+def _subtree(root: etree._Element, tag: str) -> str | None:
+    found = root.find(tag)
+    return None if found is None else etree.tostring(found, encoding="unicode", with_tail=False)
+
+
+def _statistics(root: etree._Element) -> dict[str, int]:
+    found = root.find("statistics")
+    if found is None:
+        return {}
+    return {str(item.tag): int(item.text) for item in found if item.text and item.text.isdecimal()}

@@ -1,0 +1,242 @@
+"""The destination's side of every migration of this host: who is arriving, and what became of those who came."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections import OrderedDict
+from dataclasses import replace
+from uuid import UUID
+
+from culvert.domain import format as xml_format
+from culvert.domain import parse as xml_parse
+from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.driver import Driver
+from culvert.ground import errors
+from culvert.migration import cookie, parameters, statistics
+from culvert.migration.arrival import ANNOTATION, Arrival
+from culvert.migration.cookie import Cookie
+from culvert.migration.outcomes import Outcomes, Word
+from culvert.migration.parameters import Options
+from culvert.migration.phases import Phase
+from culvert.migration.settings import Settings
+from culvert.migration.source import Owner
+from culvert.migration.statistics import Records
+from culvert.migration.work import Background
+from culvert.protocol.constants import DomainState, MigrateFlag, ShutoffReason, StoppedDetail
+from culvert.protocol.culvert import Outcome
+
+log = logging.getLogger(__name__)
+
+REMEMBERED = 1000  # attempts whose reason for failing is kept to be asked for; the oldest are forgotten first
+
+
+class Destination:
+    """All arrivals; ``background`` owns what must go on when a client has gone."""
+
+    def __init__(self, driver: Driver, settings: Settings, background: Background, outcomes: Outcomes) -> None:
+        self._driver = driver
+        self._settings = settings
+        self._background = background
+        self._arrivals: dict[str, Arrival] = {}
+        self._offline: dict[str, tuple[Options, Cookie]] = {}
+        self._preparing: set[str] = set()
+        self._outcomes = outcomes
+        self._reasons: OrderedDict[str, str] = OrderedDict()
+        self.completed = Records()
+        """The record of each domain's last migration to here."""
+
+    # -- jobs -----------------------------------------------------------------------------------------------------
+
+    # -- the steps ------------------------------------------------------------------------------------------------
+
+    async def prepare(self, options: Options, cookie_in: bytes, owner: Owner) -> tuple[bytes, Arrival | None]:
+        """PREPARE3, with a tunnel or without: (our cookie, the arrival whose ``carry`` takes the data stream).
+
+        Everything is made ready: XML checked, QEMU started and listening. When the connection ``owner`` ends before
+        finish, the attempt is given up. There is no arrival for an offline migration. Raises what is wrong; then
+        nothing is left of the attempt.
+        """
+        theirs = cookie.parse(cookie_in)
+        if theirs.host_uuid == self._settings.host_uuid:
+            raise errors.InternalError(f"Attempt to migrate guest to the same host {theirs.host_uuid}")
+        parameters.check_combination(options)
+        definition = xml_parse.parse(options.destination_xml or "")
+        name = options.destination_name or definition.name
+        if definition.uuid != str(theirs.uuid):
+            raise errors.InternalError(f"Incoming cookie data had unexpected UUID {theirs.uuid} vs {definition.uuid}")
+        if name in self._preparing:
+            raise errors.OperationInvalid(f"domain '{name}' is being migrated to this host already")
+        self._preparing.add(name)
+        try:
+            if options.has(MigrateFlag.OFFLINE):
+                self._check_free(name, theirs.uuid)
+                self._offline[name] = (options, theirs)
+                return self._cookie(name, theirs), None
+            domain = await self._driver.launch_incoming(definition, name)
+            arrival = Arrival(domain, options, theirs, self._outcomes)
+            domain.job = arrival
+            self._arrivals[name] = arrival
+        finally:
+            self._preparing.discard(name)
+        try:
+            await arrival.open()
+        except BaseException as err:
+            cause = (
+                err if isinstance(err, errors.RequestError) else errors.OperationAborted("prepare was interrupted")
+            )
+            await self._background.run(f"give up {name}", self._give_up(arrival, cause))
+            raise
+        arrival.disown = owner.on_close(lambda: self._owner_gone(arrival))
+        return self._cookie(name, theirs), arrival
+
+    def attach(self, token: str) -> Arrival:
+        """The arrival whose data stream ``token`` opens, once.
+
+        Raises ``AuthenticationFailed`` for a token that this host has not given out, or that has been used.
+        """
+        for arrival in self._arrivals.values():
+            if arrival.token and hmac.compare_digest(arrival.token, token):
+                arrival.token = ""
+                return arrival
+        raise errors.AuthenticationFailed("this token does not open a migration that is prepared here")
+
+    async def finish(self, name: str, options: Options, cookie_in: bytes, *, cancelled: bool) -> tuple[Domain, bytes]:
+        """FINISH3: (the domain that runs here now, the last cookie).
+
+        With ``cancelled``, or when it does not come to that, raises why: ``MigrateFinishOk`` where there was only
+        cleaning up to do, otherwise the destination's own reason. Goes on when the caller has gone.
+        """
+        if options.has(MigrateFlag.OFFLINE):
+            return await self._finish_offline(name, cookie_in, cancelled=cancelled)
+        arrival = self._arrivals.get(name)
+        if arrival is None:
+            raise errors.NoDomain(f"no migration of a domain '{name}' is prepared here (it may have been given up)")
+        if arrival.phase is not Phase.PREPARE:
+            raise errors.OperationInvalid(f"migration of domain '{name}' is being finished already")
+        return await self._background.run(f"finish {name}", self._finish(arrival, cookie_in, cancelled=cancelled))
+
+    async def _finish(self, arrival: Arrival, cookie_in: bytes, *, cancelled: bool) -> tuple[Domain, bytes]:
+        domain = arrival.domain
+        try:
+            if cancelled:
+                why = arrival.cause
+                await arrival.give_up(errors.OperationAborted("the source cancelled the migration"))
+                raise why or errors.MigrateFinishOk(
+                    f"migration of domain '{domain.name}' is cancelled and cleaned up"
+                )
+            # A cookie that says nothing is accepted here, as libvirt does.
+            theirs = cookie.parse(cookie_in) if cookie_in else arrival.cookie
+            arrival.record.reported = theirs.statistics
+            if arrival.options.has(MigrateFlag.PERSIST_DEST):
+                await self._persist(arrival, theirs)
+            await arrival.finish()
+        except errors.RequestError as err:
+            await arrival.give_up(err)
+            raise
+        finally:
+            self._settled(arrival)
+        return domain, self._cookie(domain.name, theirs, statistics.numbers(arrival.refreshed()))
+
+    async def _persist(self, arrival: Arrival, theirs: Cookie) -> None:
+        xml = theirs.persistent_xml or arrival.domain.xml()
+        definition = replace(xml_parse.parse(xml), name=arrival.domain.name, uuid=str(arrival.domain.uuid))
+        await arrival.domain.became_persistent(self._driver.complete(definition))
+
+    async def _finish_offline(self, name: str, cookie_in: bytes, *, cancelled: bool) -> tuple[Domain, bytes]:
+        options, theirs = self._offline.pop(name, (None, None))
+        if options is None or theirs is None:
+            raise errors.NoDomain(f"no offline migration of a domain '{name}' is prepared here")
+        if cancelled:
+            raise errors.MigrateFinishOk(f"offline migration of domain '{name}' is cancelled")
+        # libvirt's client, which skips perform, sends none; then the one of begin counts.
+        theirs = cookie.parse(cookie_in) if cookie_in else theirs
+        definition = replace(xml_parse.parse(theirs.persistent_xml or options.destination_xml or ""), name=name)
+        domain = await self._driver.define_xml(xml_format.format(definition))
+        return domain, self._cookie(name, theirs)
+
+    # -- what became of it ----------------------------------------------------------------------------------------
+
+    def _check_free(self, name: str, uuid: UUID) -> None:
+        """Raises ``DomainExists`` when another domain has this name, or this UUID under another name."""
+        for other in self._driver.domains():
+            if (other.name == name) != (other.uuid == uuid):
+                raise errors.DomainExists(f"domain '{other.name}' already exists here with uuid {other.uuid}")
+
+    async def outcome(self, attempt: str) -> tuple[Outcome, str]:
+        """What became of ``attempt``, and why, for a source that has lost the answer to finish.
+
+        Who asks has no answer under way any more, so an attempt that nobody is finishing is given up before the
+        answer: a late finish can then not start the guest behind the source's back.
+        """
+        for arrival in list(self._arrivals.values()):
+            if arrival.attempt == attempt:
+                if arrival.phase is Phase.PREPARE:
+                    await self._background.run(
+                        f"give up {arrival.domain.name}",
+                        self._give_up(
+                            arrival, errors.OperationAborted("the source lost its connection before finish")
+                        ),
+                    )
+                    break
+                return arrival.outcome, ""
+        if await self._outcomes.get(attempt) is Word.RUNNING:
+            return Outcome.RUNNING, ""
+        if attempt in self._reasons:
+            return Outcome.GONE, self._reasons[attempt]
+        return Outcome.UNKNOWN, "the destination has no such migration, and will never run its guest"
+
+    def _owner_gone(self, arrival: Arrival) -> None:
+        if arrival.phase is Phase.PREPARE and arrival.outcome is Outcome.PENDING:
+            gone = errors.ConnectionLost("the connection that prepared the migration has ended before finish")
+            self._background.spawn(f"give up {arrival.domain.name}", self._give_up(arrival, gone))
+        elif arrival.outcome is Outcome.GONE:
+            self._settled(arrival)
+
+    async def _give_up(self, arrival: Arrival, cause: errors.RequestError) -> None:
+        try:
+            await arrival.give_up(cause)
+        except errors.RequestError as err:
+            log.error("domain=%s migration=%s %s", arrival.domain.name, arrival.attempt, err)
+        finally:
+            self._settled(arrival)
+
+    def _settled(self, arrival: Arrival) -> None:
+        """The attempt is over: remember how."""
+        if self._arrivals.get(arrival.domain.name) is arrival:
+            del self._arrivals[arrival.domain.name]
+        arrival.disown()
+        if arrival.attempt and arrival.cause is not None:
+            self._reasons[arrival.attempt] = str(arrival.cause)
+            while len(self._reasons) > REMEMBERED:
+                self._reasons.popitem(last=False)
+        self.completed.put(arrival.domain.uuid, arrival.refreshed())
+
+    async def recover(self) -> None:
+        """After a restart of the daemon: a guest whose CPUs run has arrived; one that still waits is killed.
+
+        As libvirt's qemuProcessRecoverMigrationIn, for the phases before and in finish.
+        """
+        for domain in self._driver.domains():
+            attempt = domain.annotations.get(ANNOTATION)
+            if attempt is None or not domain.is_active:
+                continue
+            word = await self._outcomes.get(attempt)
+            if word is Word.RUNNING or (word is Word.FINISHING and domain.state is DomainState.RUNNING):
+                await self._outcomes.put(attempt, Word.RUNNING, domain.name)
+                continue
+            log.warning("domain=%s migration=%s had not arrived when the daemon ended: killed", domain.name, attempt)
+            self._reasons[attempt] = "the destination's daemon was restarted before the guest had arrived"
+            await domain.kill(ShutoffReason.FAILED, StoppedDetail.FAILED)
+
+    def _cookie(self, name: str, theirs: Cookie, figures: dict[str, int] | None = None) -> bytes:
+        return cookie.build(
+            Cookie(
+                name=name,
+                uuid=theirs.uuid,
+                hostname=self._settings.hostname,
+                host_uuid=self._settings.host_uuid,
+                attempt=theirs.attempt,
+                statistics=figures or {},
+            )
+        )

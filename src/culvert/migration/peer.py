@@ -1,0 +1,97 @@
+"""The destination daemon as the source sees it: a client connection and the calls of a migration."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from culvert.ground import errors, uri
+from culvert.ground.uri import ConnectionURI
+from culvert.migration.parameters import SOURCE_ONLY_FLAGS, Options
+from culvert.migration.settings import Settings
+from culvert.protocol import culvert, remote, types
+from culvert.protocol.constants import Feature, MigrateFlag
+from culvert.rpc import client, prologue
+from culvert.rpc.stream import Stream
+
+# What a destination must be able to do, and what is said of one that cannot (libvirt-domain.c, qemu_migration.c).
+REQUIRED_FEATURES = {
+    Feature.MIGRATION_P2P: "peer-to-peer migration",
+    Feature.MIGRATION_V3: "migration protocol version 3",
+    Feature.MIGRATION_PARAMS: "migration with parameters",
+}
+
+
+class Peer:
+    """An open connection to the daemon at ``uri``."""
+
+    def __init__(self, where: ConnectionURI, connection: client.Client) -> None:
+        self.uri = where
+        self._client = connection
+
+    async def check(self) -> None:
+        """Raises ``ArgumentUnsupported`` naming what the daemon at the other end cannot do."""
+        for feature, name in REQUIRED_FEATURES.items():
+            answer = await self._client.call(remote.CONNECT_SUPPORTS_FEATURE, remote.FeatureArgs(int(feature)))
+            if not answer.supported:
+                raise errors.ArgumentUnsupported(f"the destination {self.uri} does not support {name}")
+
+    async def prepare_tunnel(self, options: Options, cookie: bytes) -> tuple[bytes, Stream]:
+        """PREPARE_TUNNEL3: the destination's cookie, and the stream that leads to its QEMU."""
+        options = options.with_flags(MigrateFlag.PEER2PEER | MigrateFlag.TUNNELLED)
+        answer, stream = await self._client.open_stream(
+            remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, _prepare(options, cookie)
+        )
+        return answer.cookie_out, stream
+
+    async def prepare(self, options: Options, cookie: bytes) -> bytes:
+        """PREPARE3 without a tunnel, for an offline migration: the destination's cookie."""
+        answer = await self._client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, _prepare(options, cookie))
+        return answer.cookie_out
+
+    async def finish(self, options: Options, cookie: bytes, *, cancelled: bool) -> bytes:
+        """FINISH3: its cookie. With ``cancelled`` the answer is always an error, 93 where all is well."""
+        answer = await self._client.call(
+            remote.DOMAIN_MIGRATE_FINISH3_PARAMS,
+            remote.Finish3ParamsArgs(options.to_typed(), cookie, _flags(options), int(cancelled)),
+        )
+        return answer.cookie_out
+
+    async def attach(self, token: str) -> Stream:
+        """The data stream of a migration that a client has prepared."""
+        _, stream = await self._client.open_stream(
+            culvert.MIGRATION_ATTACH, culvert.MigrationAttachArgs(token=token, channel=0)
+        )
+        return stream
+
+    async def outcome(self, dom: types.Domain, attempt: str) -> tuple[culvert.Outcome, str]:
+        """What became of ``attempt``, and the reason in words. Asking settles an attempt that nobody is finishing."""
+        answer = await self._client.call(culvert.MIGRATION_OUTCOME, culvert.MigrationOutcomeArgs(dom, attempt))
+        return culvert.Outcome(answer.outcome), answer.detail
+
+
+def _flags(options: Options) -> int:
+    return int(options.flags & ~SOURCE_ONLY_FLAGS)
+
+
+def _prepare(options: Options, cookie: bytes) -> remote.Prepare3ParamsArgs:
+    return remote.Prepare3ParamsArgs(options.to_typed(), cookie, _flags(options))
+
+
+@asynccontextmanager
+async def connect(text: str, settings: Settings, *, hypervisor: bool = True) -> AsyncIterator[Peer]:
+    """Connect to the daemon that ``text`` names and close the connection at the end of the block.
+
+    ``hypervisor``: also CONNECT_OPEN, for everything that is not culvert's own program. Raises ``InvalidArgument``
+    for a URI that cannot be read, and what connecting raises, naming the destination.
+    """
+    where = uri.parse(text)
+    async with client.connect(where, timeout=settings.connect_seconds) as connection:
+        if hypervisor:
+            await prologue.open_connection(connection)
+        else:
+            await prologue.agree_on_keepalive(connection)
+        yield Peer(where, connection)
+        # The work is done: a connection that ends before its goodbye costs nobody anything.
+        with suppress(errors.RequestError):
+            await prologue.close_connection(connection)

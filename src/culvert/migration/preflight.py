@@ -1,0 +1,64 @@
+"""What is looked at before a migration begins, so that what cannot work is refused while nothing has happened."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from culvert.domain import abi
+from culvert.domain import format as xml_format
+from culvert.domain import parse as xml_parse
+from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import shared
+from culvert.drivers.qemu.domain import Domain
+from culvert.ground import errors
+from culvert.migration.parameters import Options
+from culvert.protocol.constants import MigrateFlag
+
+
+async def check(domain: Domain, options: Options, complete: Callable[[DomainDef], DomainDef]) -> str:
+    """The XML for the destination: the domain's own in migratable form, or the one that was asked for.
+
+    ``complete`` gives a definition libvirt's defaults, so that what an XML leaves out is no difference. Raises
+    ``OperationInvalid`` (QEMU says that this guest cannot migrate now), ``MigrateUnsafe`` (its disks are not
+    shared), ``ConfigUnsupported`` (the XML asked for would change what the guest sees).
+    """
+    if options.has(MigrateFlag.OFFLINE):
+        if domain.is_active:
+            raise errors.OperationInvalid(
+                f"domain '{domain.name}' is running: offline migration moves a definition only"
+            )
+    else:
+        await _check_blockers(domain)
+        if not options.has(MigrateFlag.UNSAFE):
+            await _check_disks(domain, domain.definition)
+    definition = domain.definition
+    if options.destination_xml:
+        definition = _replacement(definition, complete(xml_parse.parse(options.destination_xml)))
+    return xml_format.format(definition, migratable=True)
+
+
+def _replacement(definition: DomainDef, wanted: DomainDef) -> DomainDef:
+    # A rename is asked for by destination_name; the XML's own name counts for nothing.
+    wanted = replace(wanted, name=definition.name)
+    abi.check(definition, wanted)
+    return wanted
+
+
+async def _check_blockers(domain: Domain) -> None:
+    answer = await domain.monitor.execute("query-migrate")
+    if reasons := answer.get("blocked-reasons"):
+        raise errors.OperationInvalid(f"cannot migrate domain '{domain.name}': {'; '.join(reasons)}")
+
+
+async def _check_disks(domain: Domain, definition: DomainDef) -> None:
+    for disk in definition.devices.disks:
+        path = disk.source.file if disk.source is not None else None
+        if path is None or disk.readonly:
+            continue
+        if not await asyncio.to_thread(shared.is_shared, path):
+            raise errors.MigrateUnsafe(
+                "Migration without shared storage is unsafe: "
+                f"disk '{disk.target.dev}' of domain '{domain.name}' is {path}; --unsafe if the destination sees it"
+            )

@@ -1,0 +1,17 @@
+"""What the migration side must be told of this host and its configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """``hostname`` and ``host_uuid`` go into cookies; seconds as in the configuration, 0 for no limit."""
+
+    hostname: str
+    host_uuid: UUID
+    connect_seconds: float = 20.0
+    deadline_seconds: float = 0.0
+    stall_seconds: float = 120.0

@@ -1,0 +1,78 @@
+"""Flags and parameters: what is refused, by which name, before anything happens."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from culvert.ground import errors
+from culvert.migration import parameters
+from culvert.migration.parameters import Options
+from culvert.protocol import types
+from culvert.protocol.constants import MigrateFlag
+
+REFUSED = [flag for flag in MigrateFlag if not flag & parameters.SUPPORTED_FLAGS]
+
+
+@pytest.mark.parametrize("flag", REFUSED, ids=lambda flag: flag.name)
+def test_a_flag_that_is_not_served_is_refused_by_name(flag: MigrateFlag) -> None:
+    with pytest.raises(errors.ArgumentUnsupported, match=rf"\b{flag.name}\b"):
+        parameters.check_flags(MigrateFlag.LIVE | flag)
+
+
+def test_all_supported_flags_pass_together() -> None:
+    assert parameters.check_flags(int(parameters.SUPPORTED_FLAGS)) == parameters.SUPPORTED_FLAGS
+
+
+@given(st.integers(21, 63))
+def test_unknown_bits_are_invalid(bit: int) -> None:
+    with pytest.raises(errors.InvalidArgument, match=f"0x{1 << bit:x}"):
+        parameters.check_flags(1 | 1 << bit)
+
+
+F = MigrateFlag
+
+COMBINATIONS = [
+    (Options(flags=F.OFFLINE | F.PEER2PEER | F.TUNNELLED | F.PERSIST_DEST), errors.OperationInvalid, "tunnelled"),
+    (Options(flags=F.OFFLINE | F.LIVE | F.PERSIST_DEST), errors.InvalidArgument, "mutually exclusive"),
+    (Options(flags=F.OFFLINE), errors.OperationInvalid, "persistent"),
+    (Options(flags=F.TUNNELLED), errors.InvalidArgument, "PEER2PEER"),
+    (Options(persistent_xml="<domain/>"), errors.InvalidArgument, "PERSIST_DEST"),
+]
+
+
+@pytest.mark.parametrize(("options", "kind", "text"), COMBINATIONS)
+def test_combinations_without_meaning(options: Options, kind: type[errors.RequestError], text: str) -> None:
+    with pytest.raises(kind, match=text):
+        parameters.check_combination(options)
+
+
+@given(
+    st.builds(
+        Options,
+        flags=st.sampled_from([F(0), F.LIVE, F.LIVE | F.PEER2PEER]),
+        migrate_uri=st.none() | st.text(min_size=1),
+        destination_name=st.none() | st.text(min_size=1),
+        destination_xml=st.none() | st.text(min_size=1),
+        persistent_xml=st.none() | st.text(min_size=1),
+        bandwidth=st.integers(0, 2**63),
+    )
+)
+def test_parameters_survive_the_way_to_the_wire_and_back(options: Options) -> None:
+    assert parameters.from_typed(options.to_typed(), int(options.flags)) == options
+
+
+def test_parameters_that_are_not_served_are_refused_by_name() -> None:
+    with pytest.raises(errors.ArgumentUnsupported, match=r"parallel\.connections"):
+        parameters.from_typed([types.TypedParam("parallel.connections", (1, 4))], 0)
+
+
+def test_parameters_that_nobody_knows_are_refused_by_name() -> None:
+    with pytest.raises(errors.ArgumentUnsupported, match="parameter 'speed' not supported"):
+        parameters.from_typed([types.TypedParam("speed", (4, 4))], 0)
+
+
+def test_a_parameter_of_the_wrong_type_is_invalid() -> None:
+    with pytest.raises(errors.InvalidArgument, match="bandwidth"):
+        parameters.from_typed([types.TypedParam("bandwidth", (7, "fast"))], 0)
