@@ -1,0 +1,184 @@
+"""The daemon's configuration: one TOML file, every key declared here once with its default, unit and sentence.
+
+The annotated sample and ``--show-config`` are written from the same table, so that they cannot differ from the code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from culvert.ground import errors
+from culvert.ground.units import MiB
+
+
+def _key(default: Any, sentence: str) -> Any:
+    metadata = {"sentence": sentence}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """Who the daemon is and where it listens."""
+
+    listen: list[str] = _key(
+        [],
+        "Addresses to listen on besides the UNIX socket: tcp://HOST:PORT (clear-text; port 16509 by default).",
+    )
+    allow_clear_text: bool = _key(
+        False,
+        "Let tcp:// listeners start on other addresses than loopback. Nothing on them is encrypted or authenticated.",
+    )
+    unix_socket_mode: int = _key(0o600, "Permissions of the UNIX socket.")
+    hostname: str = _key("", "Name of this host as clients see it; empty: the system's.")
+    log_level: str = _key("info", "debug, info, warning or error.")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one peer may take."""
+
+    max_clients: int = _key(5000, "Connections at one time.")
+    max_anonymous_clients: int = _key(20, "Connections that have not authenticated yet.")
+    max_client_requests: int = _key(32, "Calls of one connection being worked on; more wait in the socket.")
+    max_packet: int = _key(32 * MiB, "Largest packet in bytes, 65536 to 33554432 (VIR_NET_MESSAGE_MAX).")
+
+
+@dataclass(frozen=True, slots=True)
+class Keepalive:
+    """How a silent peer is found out."""
+
+    interval: int = _key(5, "Seconds of silence before a ping.")
+    count: int = _key(5, "Unanswered pings before the connection is given up.")
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """How guests move."""
+
+    connect_seconds: int = _key(20, "How long connecting to a destination may take.")
+    deadline_seconds: int = _key(0, "A migration that has not reached its last step by then is cancelled; 0: never.")
+    stall_seconds: int = _key(
+        120, "A migration whose tunnel has not moved a byte for this long is cancelled; 0: never."
+    )
+    host: str = _key(
+        "",
+        "Address under which other daemons reach this one's TCP listener, for migrations that a client drives; "
+        "empty: the address that the client itself used.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Qemu:
+    """How QEMU is run."""
+
+    start_seconds: int = _key(60, "How long QEMU may take to answer on its monitor after the start.")
+    stop_seconds: int = _key(15, "How long QEMU may take to end before it is killed.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The whole file: one table a section."""
+
+    daemon: Daemon = field(default_factory=Daemon)
+    limits: Limits = field(default_factory=Limits)
+    keepalive: Keepalive = field(default_factory=Keepalive)
+    migration: Migration = field(default_factory=Migration)
+    qemu: Qemu = field(default_factory=Qemu)
+
+
+# (section, key) → the values that make sense; what is not named takes anything of its type.
+_RANGES: dict[tuple[str, str], range] = {
+    ("daemon", "unix_socket_mode"): range(0o1000),
+    ("limits", "max_clients"): range(1, 1_000_001),
+    ("limits", "max_anonymous_clients"): range(1, 1_000_001),
+    ("limits", "max_client_requests"): range(1, 10_001),
+    ("limits", "max_packet"): range(65536, 32 * MiB + 1),
+    ("keepalive", "interval"): range(1, 3601),
+    ("keepalive", "count"): range(1, 1001),
+    ("migration", "connect_seconds"): range(1, 3601),
+    ("migration", "deadline_seconds"): range(10_000_001),
+    ("migration", "stall_seconds"): range(10_000_001),
+    ("qemu", "start_seconds"): range(1, 3601),
+    ("qemu", "stop_seconds"): range(1, 3601),
+}
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def load(path: Path | None) -> Config:
+    """The configuration in ``path``; the defaults where there is no such file.
+
+    Raises ``errors.InvalidArgument`` naming the file and the key: not readable, not TOML, a section or key that does
+    not exist, a value of another type or outside its range.
+    """
+    if path is None or not path.exists():
+        return Config()
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as err:
+        raise errors.InvalidArgument(f"configuration file {path} cannot be read: {err}") from err
+    return from_tables(tables, str(path))
+
+
+def from_tables(tables: dict[str, Any], where: str) -> Config:
+    """The configuration in parsed TOML; ``where`` names it in messages. Raises as ``load``."""
+    sections: dict[str, Any] = {}
+    types = get_type_hints(Config)
+    for name, table in tables.items():
+        if name not in types or not isinstance(table, dict):
+            raise errors.InvalidArgument(f"{where}: there is no section [{name}]; known are {', '.join(types)}")
+        sections[name] = types[name](**_values(types[name], name, table, where))
+    return Config(**sections)
+
+
+def _values(section: Any, name: str, table: dict[str, Any], where: str) -> dict[str, Any]:
+    defaults = section()
+    for key, value in table.items():
+        if key not in {f.name for f in dataclasses.fields(section)}:
+            raise errors.InvalidArgument(f"{where}: section [{name}] has no key '{key}'")
+        default = getattr(defaults, key)
+        if type(value) is not type(default):
+            raise errors.InvalidArgument(
+                f"{where}: [{name}] {key} is {value!r}, where a {type(default).__name__} belongs"
+            )
+        if isinstance(value, list) and not all(isinstance(item, str) for item in value):
+            raise errors.InvalidArgument(f"{where}: [{name}] {key} is a list of strings")
+        allowed = _RANGES.get((name, key))
+        if allowed is not None and value not in allowed:
+            raise errors.InvalidArgument(
+                f"{where}: [{name}] {key} is {value}, which is not between {allowed.start} and {allowed.stop - 1}"
+            )
+        if (name, key) == ("daemon", "log_level") and value not in _LOG_LEVELS:
+            raise errors.InvalidArgument(f"{where}: [{name}] {key} is '{value}', not one of {', '.join(_LOG_LEVELS)}")
+    return table
+
+
+def render(config: Config, *, commented: bool) -> str:
+    """The configuration as an annotated TOML file; ``commented`` makes every key a comment (the sample)."""
+    lines: list[str] = []
+    for part in dataclasses.fields(config):
+        section = getattr(config, part.name)
+        lines += [f"# {(type(section).__doc__ or '').strip()}", f"[{part.name}]"]
+        for key in dataclasses.fields(section):
+            lines += ["", f"# {key.metadata['sentence']}"]
+            mark = "#" if commented else ""
+            lines.append(f"{mark}{key.name} = {_toml(key.name, getattr(section, key.name))}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _toml(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if name.endswith("_mode"):
+        return f"0o{value:o}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml("", item) for item in value) + "]"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)

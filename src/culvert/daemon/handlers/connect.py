@@ -1,0 +1,139 @@
+"""The connection itself: authentication, open, close, features, and what a client asks about the host."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from culvert.daemon.service import Service, no_flags
+from culvert.drivers.qemu import nodeinfo
+from culvert.ground import errors, uri
+from culvert.protocol import remote
+from culvert.protocol.constants import Feature
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+log = logging.getLogger(__name__)
+
+LIB_VERSION = 9_000_000  # the libvirt whose protocol and behaviour this is; clients compare it
+MAX_VCPUS = 255  # of the machine types served (QEMU, query-machines cpu-max of pc)
+READ_ONLY = 1  # VIR_CONNECT_RO
+OPEN_PATHS = ("/system", "/session")
+
+# What is answered 1. libvirt's QEMU driver also has migration version 2 and the passing of descriptors, which are not
+# served here; every number that is not in the set is answered 0.
+FEATURES = frozenset(
+    {
+        Feature.MIGRATION_P2P,
+        Feature.MIGRATION_V3,
+        Feature.MIGRATE_CHANGE_PROTECTION,
+        Feature.TYPED_PARAM_STRING,
+        Feature.PROGRAM_KEEPALIVE,
+        Feature.XML_MIGRATABLE,
+        Feature.MIGRATION_OFFLINE,
+        Feature.MIGRATION_PARAMS,
+        Feature.REMOTE_EVENT_CALLBACK,
+        Feature.REMOTE_CLOSE_CALLBACK,
+    }
+)
+
+
+class Connect:
+    """Handlers of the connection group."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        handlers.add(remote.AUTH_LIST, self.auth_list)
+        handlers.add(remote.CONNECT_OPEN, self.open)
+        handlers.add(remote.CONNECT_CLOSE, self.close)
+        handlers.add(remote.CONNECT_SUPPORTS_FEATURE, self.supports_feature)
+        handlers.add(remote.CONNECT_GET_TYPE, self.get_type)
+        handlers.add(remote.CONNECT_GET_VERSION, self.get_version)
+        handlers.add(remote.CONNECT_GET_LIB_VERSION, self.get_lib_version)
+        handlers.add(remote.CONNECT_GET_HOSTNAME, self.get_hostname)
+        handlers.add(remote.CONNECT_GET_URI, self.get_uri)
+        handlers.add(remote.CONNECT_GET_CAPABILITIES, self.get_capabilities)
+        handlers.add(remote.CONNECT_GET_MAX_VCPUS, self.get_max_vcpus)
+        handlers.add(remote.CONNECT_IS_SECURE, self.is_secure)
+        handlers.add(remote.CONNECT_SET_IDENTITY, self.set_identity)
+        handlers.add(remote.CONNECT_REGISTER_CLOSE_CALLBACK, self.nothing)
+        handlers.add(remote.CONNECT_UNREGISTER_CLOSE_CALLBACK, self.nothing)
+        handlers.add(remote.NODE_GET_INFO, self.node_get_info)
+        handlers.add(remote.NODE_GET_FREE_MEMORY, self.node_get_free_memory)
+        handlers.add(remote.NODE_GET_SECURITY_MODEL, self.node_get_security_model)
+
+    async def auth_list(self, session: Session, args: Void) -> remote.AuthListRet:
+        return remote.AuthListRet([remote.AuthType.NONE])
+
+    async def open(self, session: Session, args: remote.ConnectOpenArgs) -> Void:
+        no_flags(args.flags, "virConnectOpen", READ_ONLY)
+        if args.name:
+            where = uri.parse(args.name)
+            if where.driver != "qemu" or where.path not in OPEN_PATHS:
+                raise errors.InvalidArgument(
+                    f"no connection driver available for {args.name}: use qemu:///system or qemu:///session"
+                )
+        session.opened = True
+        session.read_only = bool(args.flags & READ_ONLY)
+        session.data["uri"] = args.name or "qemu:///system"
+        return Void()
+
+    async def close(self, session: Session, args: Void) -> Void:
+        session.close_after_reply()
+        return Void()
+
+    async def supports_feature(self, session: Session, args: remote.FeatureArgs) -> remote.FeatureRet:
+        if args.feature == Feature.PROGRAM_KEEPALIVE:
+            session.keepalive_wanted = True
+        elif not session.opened:
+            raise errors.NotOpen("hypervisor connection not open")
+        return remote.FeatureRet(int(args.feature in FEATURES))
+
+    async def get_type(self, session: Session, args: Void) -> remote.TypeRet:
+        return remote.TypeRet("QEMU")
+
+    async def get_version(self, session: Session, args: Void) -> remote.HvVersionRet:
+        return remote.HvVersionRet(self._service.driver.version)
+
+    async def get_lib_version(self, session: Session, args: Void) -> remote.LibVersionRet:
+        return remote.LibVersionRet(LIB_VERSION)
+
+    async def get_hostname(self, session: Session, args: Void) -> remote.HostnameRet:
+        return remote.HostnameRet(self._service.hostname)
+
+    async def get_uri(self, session: Session, args: Void) -> remote.URIRet:
+        return remote.URIRet(session.data["uri"])
+
+    async def get_capabilities(self, session: Session, args: Void) -> remote.CapabilitiesRet:
+        return remote.CapabilitiesRet(await self._service.driver.capabilities())
+
+    async def get_max_vcpus(self, session: Session, args: remote.MaxVcpusArgs) -> remote.MaxVcpusRet:
+        return remote.MaxVcpusRet(MAX_VCPUS)
+
+    async def is_secure(self, session: Session, args: Void) -> remote.SecureRet:
+        return remote.SecureRet(int(session.transport == "unix"))
+
+    async def set_identity(self, session: Session, args: remote.SetIdentityArgs) -> Void:
+        # What a client says of itself grants it nothing here; it is written down for the operator.
+        log.info('session=%d identity="%s"', session.id, ", ".join(f"{p.field}={p.value[1]}" for p in args.params))
+        return Void()
+
+    async def nothing(self, session: Session, args: Void) -> Void:
+        """The close callback: the client is told by the end of the connection itself."""
+        return Void()
+
+    async def node_get_info(self, session: Session, args: Void) -> remote.NodeInfoRet:
+        info = await self._service.driver.node_info()
+        return remote.NodeInfoRet(
+            info.model, info.memory, info.cpus, info.mhz, info.nodes, info.sockets, info.cores, info.threads
+        )
+
+    async def node_get_free_memory(self, session: Session, args: Void) -> remote.FreeMemoryRet:
+        return remote.FreeMemoryRet(await asyncio.to_thread(nodeinfo.free_memory))
+
+    async def node_get_security_model(self, session: Session, args: Void) -> remote.SecurityModelRet:
+        return remote.SecurityModelRet("", "")

@@ -1,0 +1,133 @@
+"""What a domain is busy with, and what can be changed about it while it runs."""
+
+from __future__ import annotations
+
+from culvert.daemon.service import Service, no_flags
+from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu.domain import Domain
+from culvert.ground import errors
+from culvert.migration import statistics
+from culvert.migration.arrival import Arrival
+from culvert.migration.departure import Departure
+from culvert.migration.statistics import Record
+from culvert.protocol import remote, typed_params, types
+from culvert.protocol.constants import JOB_STATS, AbortFlag, JobStat, JobStatsFlag, JobType
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+
+class Jobs:
+    """Handlers of the job group."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        handlers.add(remote.DOMAIN_GET_JOB_INFO, self.get_job_info)
+        handlers.add(remote.DOMAIN_GET_JOB_STATS, self.get_job_stats)
+        handlers.add(remote.DOMAIN_ABORT_JOB, self.abort_job)
+        handlers.add(remote.DOMAIN_ABORT_JOB_FLAGS, self.abort_job_flags)
+        handlers.add(remote.DOMAIN_MIGRATE_SET_MAX_DOWNTIME, self.set_max_downtime)
+        handlers.add(remote.DOMAIN_MIGRATE_GET_MAX_DOWNTIME, self.get_max_downtime)
+        handlers.add(remote.DOMAIN_MIGRATE_SET_MAX_SPEED, self.set_max_speed)
+        handlers.add(remote.DOMAIN_MIGRATE_GET_MAX_SPEED, self.get_max_speed)
+
+    async def _running(self, domain: Domain) -> Record | None:
+        """The record of the job that ``domain`` is in."""
+        match domain.job:
+            case Departure() as departure:
+                return await departure.refreshed()
+            case Arrival() as arrival:
+                return arrival.refreshed()
+            case _:
+                return None
+
+    async def get_job_info(self, session: Session, args: remote.DomainArgs) -> remote.JobInfoRet:
+        record = await self._running(self._service.domain(args.dom))
+        if record is None:
+            return remote.JobInfoRet(int(JobType.NONE), *([0] * 11))
+        numbers = statistics.numbers(record)
+        # Only memory travels, so it is the data too.
+        total, processed, remaining = (numbers[f"memory_{name}"] for name in ("total", "processed", "remaining"))
+        return remote.JobInfoRet(
+            int(record.type),
+            time_elapsed=record.elapsed_ms,
+            time_remaining=statistics.remaining_ms(record),
+            data_total=total,
+            data_processed=processed,
+            data_remaining=remaining,
+            mem_total=total,
+            mem_processed=processed,
+            mem_remaining=remaining,
+            file_total=0,
+            file_processed=0,
+            file_remaining=0,
+        )
+
+    async def get_job_stats(self, session: Session, args: remote.DomainFlagsArgs) -> remote.JobStatsRet:
+        no_flags(args.flags, "qemuDomainGetJobStats", JobStatsFlag.COMPLETED | JobStatsFlag.KEEP_COMPLETED)
+        domain = self._service.domain(args.dom)
+        if args.flags & JobStatsFlag.COMPLETED:
+            keep = bool(args.flags & JobStatsFlag.KEEP_COMPLETED)
+            record = self._service.completed(domain, keep=keep)
+        elif isinstance(domain.job, Arrival):
+            raise errors.OperationUnsupported("migration statistics are available only on the source host")
+        else:
+            record = await self._running(domain)
+        if record is None:
+            return remote.JobStatsRet(int(JobType.NONE), [])
+        return remote.JobStatsRet(int(record.type), typed(record))
+
+    async def abort_job(self, session: Session, args: remote.DomainArgs) -> Void:
+        self._abort(self._service.domain(args.dom))
+        return Void()
+
+    async def abort_job_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+        no_flags(args.flags, "qemuDomainAbortJobFlags", AbortFlag.POSTCOPY)
+        if args.flags & AbortFlag.POSTCOPY:
+            raise errors.OperationInvalid("current job is not outgoing migration in post-copy mode")
+        self._abort(self._service.domain(args.dom))
+        return Void()
+
+    @staticmethod
+    def _abort(domain: Domain) -> None:
+        match domain.job:
+            case Departure() as departure:
+                departure.cancel()
+            case Arrival():
+                raise errors.OperationInvalid("cannot abort incoming migration; use virDomainDestroy instead")
+            case _:
+                raise errors.OperationInvalid(f"no job is active on the domain '{domain.name}'")
+
+    async def set_max_downtime(self, session: Session, args: remote.DomainDowntimeArgs) -> Void:
+        no_flags(args.flags, "qemuDomainMigrateSetMaxDowntime")
+        await qemu.set_max_downtime(self._service.domain(args.dom).monitor, args.downtime)
+        return Void()
+
+    async def get_max_downtime(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DowntimeRet:
+        no_flags(args.flags, "qemuDomainMigrateGetMaxDowntime")
+        return remote.DowntimeRet(await qemu.max_downtime(self._service.domain(args.dom).monitor))
+
+    async def set_max_speed(self, session: Session, args: remote.DomainBandwidthArgs) -> Void:
+        no_flags(args.flags, "qemuDomainMigrateSetMaxSpeed")
+        await qemu.keep_speed(self._service.domain(args.dom), args.bandwidth)
+        return Void()
+
+    async def get_max_speed(self, session: Session, args: remote.DomainFlagsArgs) -> remote.BandwidthRet:
+        no_flags(args.flags, "qemuDomainMigrateGetMaxSpeed")
+        return remote.BandwidthRet(qemu.max_speed(self._service.domain(args.dom)))
+
+
+def typed(record: Record) -> list[types.TypedParam]:
+    """A record as GET_JOB_STATS carries it."""
+    values: list[tuple[str, typed_params.Value | None]] = [
+        (JobStat.OPERATION, int(record.operation)),
+        *statistics.numbers(record).items(),
+        (JobStat.SUCCESS, None if record.ended is None else record.type is JobType.COMPLETED),
+        (JobStat.ERRMSG, record.error or None),
+        (JobStat.CULVERT_PHASE, record.step or None),
+        (JobStat.CULVERT_EXPECTED_DOWNTIME, record.qemu.expected_downtime_ms),
+    ]
+    return typed_params.encode([(name, value) for name, value in values if value is not None], JOB_STATS)

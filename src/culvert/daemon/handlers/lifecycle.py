@@ -1,0 +1,129 @@
+"""Domains defined, started, stopped and steered."""
+
+from __future__ import annotations
+
+from culvert.daemon.service import Service, no_flags, on_wire
+from culvert.ground import errors
+from culvert.protocol import remote
+from culvert.protocol.constants import CreateFlag, DefineFlag, DestroyFlag, UndefineFlag
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+# Flags of undefine that concern what culvert does not keep: there is nothing to remove, so they are harmless.
+UNDEFINE_FLAGS = (
+    UndefineFlag.MANAGED_SAVE
+    | UndefineFlag.SNAPSHOTS_METADATA
+    | UndefineFlag.NVRAM
+    | UndefineFlag.KEEP_NVRAM
+    | UndefineFlag.CHECKPOINTS_METADATA
+    | UndefineFlag.TPM
+    | UndefineFlag.KEEP_TPM
+)
+
+
+class Lifecycle:
+    """Handlers of the lifecycle group."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._driver = service.driver
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        handlers.add(remote.DOMAIN_DEFINE_XML, self.define_xml)
+        handlers.add(remote.DOMAIN_DEFINE_XML_FLAGS, self.define_xml_flags)
+        handlers.add(remote.DOMAIN_UNDEFINE, self.undefine)
+        handlers.add(remote.DOMAIN_UNDEFINE_FLAGS, self.undefine_flags)
+        handlers.add(remote.DOMAIN_CREATE_XML, self.create_xml)
+        handlers.add(remote.DOMAIN_CREATE, self.create)
+        handlers.add(remote.DOMAIN_CREATE_WITH_FLAGS, self.create_with_flags)
+        handlers.add(remote.DOMAIN_DESTROY, self.destroy)
+        handlers.add(remote.DOMAIN_DESTROY_FLAGS, self.destroy_flags)
+        handlers.add(remote.DOMAIN_SHUTDOWN, self.shutdown)
+        handlers.add(remote.DOMAIN_SHUTDOWN_FLAGS, self.shutdown_flags)
+        handlers.add(remote.DOMAIN_REBOOT, self.reboot)
+        handlers.add(remote.DOMAIN_RESET, self.reset)
+        handlers.add(remote.DOMAIN_SUSPEND, self.suspend)
+        handlers.add(remote.DOMAIN_RESUME, self.resume)
+
+    async def define_xml(self, session: Session, args: remote.XMLArgs) -> remote.DomainRet:
+        return remote.DomainRet(on_wire(await self._driver.define_xml(args.xml)))
+
+    async def define_xml_flags(self, session: Session, args: remote.XMLFlagsArgs) -> remote.DomainRet:
+        # VALIDATE asks for a check against the schema: what the schema does not know is refused here in any case.
+        no_flags(args.flags, "qemuDomainDefineXMLFlags", DefineFlag.VALIDATE)
+        return remote.DomainRet(on_wire(await self._driver.define_xml(args.xml)))
+
+    async def undefine(self, session: Session, args: remote.DomainArgs) -> Void:
+        await self._driver.undefine(self._service.domain(args.dom))
+        return Void()
+
+    async def undefine_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+        no_flags(args.flags, "qemuDomainUndefineFlags", UNDEFINE_FLAGS)
+        await self._driver.undefine(self._service.domain(args.dom))
+        return Void()
+
+    async def create_xml(self, session: Session, args: remote.DomainCreateXMLArgs) -> remote.DomainRet:
+        no_flags(args.flags, "qemuDomainCreateXML", CreateFlag.PAUSED | CreateFlag.VALIDATE)
+        domain = await self._driver.create_xml(args.xml_desc, paused=bool(args.flags & CreateFlag.PAUSED))
+        return remote.DomainRet(on_wire(domain))
+
+    async def create(self, session: Session, args: remote.DomainArgs) -> Void:
+        await self._service.domain(args.dom).start()
+        return Void()
+
+    async def create_with_flags(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainRet:
+        # FORCE_BOOT only drops a managed save image, and there is none.
+        no_flags(args.flags, "qemuDomainCreateWithFlags", CreateFlag.PAUSED | CreateFlag.FORCE_BOOT)
+        domain = self._service.domain(args.dom)
+        await domain.start(paused=bool(args.flags & CreateFlag.PAUSED))
+        return remote.DomainRet(on_wire(domain))
+
+    async def destroy(self, session: Session, args: remote.DomainArgs) -> Void:
+        await self._service.domain(args.dom).destroy()
+        return Void()
+
+    async def destroy_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+        no_flags(args.flags, "qemuDomainDestroyFlags", DestroyFlag.GRACEFUL)
+        await self._service.domain(args.dom).destroy(graceful=bool(args.flags & DestroyFlag.GRACEFUL))
+        return Void()
+
+    async def shutdown(self, session: Session, args: remote.DomainArgs) -> Void:
+        await self._service.domain(args.dom).shutdown()
+        return Void()
+
+    async def shutdown_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+        _only_acpi(args.flags, "shut down")
+        await self._service.domain(args.dom).shutdown()
+        return Void()
+
+    async def reboot(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+        _only_acpi(args.flags, "reboot")
+        await self._service.domain(args.dom).reboot()
+        return Void()
+
+    async def reset(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+        no_flags(args.flags, "qemuDomainReset")
+        await self._service.domain(args.dom).reset()
+        return Void()
+
+    async def suspend(self, session: Session, args: remote.DomainArgs) -> Void:
+        await self._service.domain(args.dom).suspend()
+        return Void()
+
+    async def resume(self, session: Session, args: remote.DomainArgs) -> Void:
+        await self._service.domain(args.dom).resume()
+        return Void()
+
+
+# VIR_DOMAIN_SHUTDOWN_*, VIR_DOMAIN_REBOOT_*: one bit for each way; 0 leaves the choice to the driver.
+_ACPI_POWER_BTN = 1
+_WAYS = {2: "the guest agent", 4: "initctl", 8: "a signal", 16: "paravirtual means"}
+
+
+def _only_acpi(flags: int, operation: str) -> None:
+    no_flags(flags, f"virDomain {operation}", _ACPI_POWER_BTN | sum(_WAYS))
+    if flags and not flags & _ACPI_POWER_BTN:
+        ways = ", ".join(name for bit, name in _WAYS.items() if flags & bit)
+        raise errors.ArgumentUnsupported(f"cannot {operation} a guest by {ways}: only ACPI is supported")

@@ -1,0 +1,72 @@
+"""Lists and look-ups of domains, and the empty lists of what culvert does not keep."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from culvert.daemon.service import Service, on_wire
+from culvert.protocol import remote
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+
+class Listing:
+    """Handlers of the listing group."""
+
+    def __init__(self, service: Service) -> None:
+        self._driver = service.driver
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        handlers.add(remote.CONNECT_LIST_ALL_DOMAINS, self.list_all_domains)
+        handlers.add(remote.CONNECT_NUM_OF_DOMAINS, self.num_of_domains)
+        handlers.add(remote.CONNECT_LIST_DOMAINS, self.list_domains)
+        handlers.add(remote.CONNECT_NUM_OF_DEFINED_DOMAINS, self.num_of_defined_domains)
+        handlers.add(remote.CONNECT_LIST_DEFINED_DOMAINS, self.list_defined_domains)
+        handlers.add(remote.DOMAIN_LOOKUP_BY_ID, self.lookup_by_id)
+        handlers.add(remote.DOMAIN_LOOKUP_BY_NAME, self.lookup_by_name)
+        handlers.add(remote.DOMAIN_LOOKUP_BY_UUID, self.lookup_by_uuid)
+        handlers.add(remote.CONNECT_LIST_ALL_NETWORKS, self.no_networks)
+        handlers.add(remote.CONNECT_LIST_ALL_STORAGE_POOLS, self.no_storage_pools)
+        handlers.add(remote.CONNECT_LIST_ALL_INTERFACES, self.no_interfaces)
+        handlers.add(remote.CONNECT_LIST_ALL_NODE_DEVICES, self.no_node_devices)
+
+    async def list_all_domains(self, session: Session, args: remote.ListAllArgs) -> remote.DomainsRet:
+        found = [on_wire(domain) for domain in self._driver.domains(args.flags)]
+        return remote.DomainsRet(found if args.need_results else [], len(found))
+
+    async def num_of_domains(self, session: Session, args: Void) -> remote.NumRet:
+        return remote.NumRet(sum(domain.is_active for domain in self._driver.domains()))
+
+    async def list_domains(self, session: Session, args: remote.MaxIDsArgs) -> remote.IDsRet:
+        ids = [domain.id for domain in self._driver.domains() if domain.is_active]
+        return remote.IDsRet(ids[: max(0, args.maxids)])
+
+    async def num_of_defined_domains(self, session: Session, args: Void) -> remote.NumRet:
+        return remote.NumRet(sum(not domain.is_active for domain in self._driver.domains()))
+
+    async def list_defined_domains(self, session: Session, args: remote.MaxNamesArgs) -> remote.NamesRet:
+        names = [domain.name for domain in self._driver.domains() if not domain.is_active]
+        return remote.NamesRet(names[: max(0, args.maxnames)])
+
+    async def lookup_by_id(self, session: Session, args: remote.IDArgs) -> remote.DomainRet:
+        return remote.DomainRet(on_wire(self._driver.lookup_by_id(args.id)))
+
+    async def lookup_by_name(self, session: Session, args: remote.NameArgs) -> remote.DomainRet:
+        return remote.DomainRet(on_wire(self._driver.lookup_by_name(args.name)))
+
+    async def lookup_by_uuid(self, session: Session, args: remote.UUIDArgs) -> remote.DomainRet:
+        return remote.DomainRet(on_wire(self._driver.lookup_by_uuid(UUID(bytes=args.uuid))))
+
+    async def no_networks(self, session: Session, args: remote.ListAllArgs) -> remote.NetworksRet:
+        return remote.NetworksRet([], 0)
+
+    async def no_storage_pools(self, session: Session, args: remote.ListAllArgs) -> remote.StoragePoolsRet:
+        return remote.StoragePoolsRet([], 0)
+
+    async def no_interfaces(self, session: Session, args: remote.ListAllArgs) -> remote.InterfacesRet:
+        return remote.InterfacesRet([], 0)
+
+    async def no_node_devices(self, session: Session, args: remote.ListAllArgs) -> remote.NodeDevicesRet:
+        return remote.NodeDevicesRet([], 0)

@@ -1,0 +1,156 @@
+"""The five steps of migration protocol version 3, with typed parameters and with fixed arguments.
+
+Both forms come down to the same ``Options``; what they mean is in ``culvert.migration``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from culvert.daemon import reach
+from culvert.daemon.service import Service, on_wire
+from culvert.ground import errors
+from culvert.migration import parameters
+from culvert.migration.arrival import Arrival
+from culvert.migration.parameters import Options
+from culvert.protocol import remote, types
+from culvert.protocol.constants import MigrateFlag
+from culvert.rpc.dispatch import Handlers, StreamBody
+from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+
+class Migrate:
+    """Handlers of the migration group."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        handlers.add(remote.DOMAIN_MIGRATE_BEGIN3_PARAMS, self.begin3_params)
+        handlers.add(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, self.prepare3_params)
+        handlers.add_stream(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, self.prepare_tunnel3_params)
+        handlers.add(remote.DOMAIN_MIGRATE_PERFORM3_PARAMS, self.perform3_params)
+        handlers.add(remote.DOMAIN_MIGRATE_FINISH3_PARAMS, self.finish3_params)
+        handlers.add(remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, self.confirm3_params)
+        handlers.add(remote.DOMAIN_MIGRATE_BEGIN3, self.begin3)
+        handlers.add(remote.DOMAIN_MIGRATE_PREPARE3, self.prepare3)
+        handlers.add_stream(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3, self.prepare_tunnel3)
+        handlers.add(remote.DOMAIN_MIGRATE_PERFORM3, self.perform3)
+        handlers.add(remote.DOMAIN_MIGRATE_FINISH3, self.finish3)
+        handlers.add(remote.DOMAIN_MIGRATE_CONFIRM3, self.confirm3)
+
+    # -- typed parameters -----------------------------------------------------------------------------------------
+
+    async def begin3_params(self, session: Session, args: remote.Begin3ParamsArgs) -> remote.CookieXMLRet:
+        options = parameters.from_typed(args.params, args.flags)
+        return await self._begin(session, args.dom, options)
+
+    async def prepare3_params(self, session: Session, args: remote.Prepare3ParamsArgs) -> remote.CookieURIRet:
+        return await self._prepare(session, parameters.from_typed(args.params, args.flags), args.cookie_in)
+
+    async def prepare_tunnel3_params(
+        self, session: Session, args: remote.Prepare3ParamsArgs
+    ) -> tuple[remote.CookieRet, StreamBody]:
+        return await self._prepare_tunnel(session, parameters.from_typed(args.params, args.flags), args.cookie_in)
+
+    async def perform3_params(self, session: Session, args: remote.Perform3ParamsArgs) -> remote.CookieRet:
+        options = parameters.from_typed(args.params, args.flags)
+        return await self._perform(args.dom, options, args.dconnuri, args.cookie_in)
+
+    async def finish3_params(self, session: Session, args: remote.Finish3ParamsArgs) -> remote.DomainCookieRet:
+        options = parameters.from_typed(args.params, args.flags)
+        if not options.destination_name:
+            raise errors.InvalidArgument("finish of a migration needs parameter 'destination_name'")
+        return await self._finish(options.destination_name, options, args.cookie_in, cancelled=bool(args.cancelled))
+
+    async def confirm3_params(self, session: Session, args: remote.Confirm3ParamsArgs) -> Void:
+        parameters.from_typed(args.params, args.flags)
+        return await self._confirm(args.dom, cancelled=bool(args.cancelled))
+
+    # -- fixed arguments ------------------------------------------------------------------------------------------
+
+    async def begin3(self, session: Session, args: remote.Begin3Args) -> remote.CookieXMLRet:
+        options = _options(args.flags, args.dname, args.resource, xml=args.xmlin)
+        return await self._begin(session, args.dom, options)
+
+    async def prepare3(self, session: Session, args: remote.Prepare3Args) -> remote.CookieURIRet:
+        options = _options(args.flags, args.dname, args.resource, xml=args.dom_xml, uri=args.uri_in)
+        return await self._prepare(session, options, args.cookie_in)
+
+    async def prepare_tunnel3(
+        self, session: Session, args: remote.PrepareTunnel3Args
+    ) -> tuple[remote.CookieRet, StreamBody]:
+        options = _options(args.flags, args.dname, args.resource, xml=args.dom_xml)
+        return await self._prepare_tunnel(session, options, args.cookie_in)
+
+    async def perform3(self, session: Session, args: remote.Perform3Args) -> remote.CookieRet:
+        options = _options(args.flags, args.dname, args.resource, xml=args.xmlin, uri=args.uri)
+        return await self._perform(args.dom, options, args.dconnuri, args.cookie_in)
+
+    async def finish3(self, session: Session, args: remote.Finish3Args) -> remote.DomainCookieRet:
+        options = _options(args.flags, args.dname, 0)
+        return await self._finish(args.dname, options, args.cookie_in, cancelled=bool(args.cancelled))
+
+    async def confirm3(self, session: Session, args: remote.Confirm3Args) -> Void:
+        parameters.check_flags(args.flags)
+        return await self._confirm(args.dom, cancelled=bool(args.cancelled))
+
+    # -- the steps ------------------------------------------------------------------------------------------------
+
+    async def _begin(self, session: Session, dom: types.Domain, options: Options) -> remote.CookieXMLRet:
+        return remote.CookieXMLRet(*await self._service.source.begin(self._service.domain(dom), options, session))
+
+    async def _prepare(self, session: Session, options: Options, cookie_in: bytes) -> remote.CookieURIRet:
+        if options.has(MigrateFlag.TUNNELLED):
+            raise errors.InternalError("Tunnelled migration requested but invalid RPC method called")
+        where = reach.address(self._service, session, options.migrate_uri)
+        cookie_out, arrival = await self._service.destination.prepare(options, cookie_in, session)
+        # Nothing is sent for an offline migration, but a client wants a URI in every answer.
+        return remote.CookieURIRet(cookie_out, str(reach.for_token(where, arrival.token if arrival else "")))
+
+    async def _prepare_tunnel(
+        self, session: Session, options: Options, cookie_in: bytes
+    ) -> tuple[remote.CookieRet, StreamBody]:
+        if not options.has(MigrateFlag.TUNNELLED):
+            raise errors.InternalError("PrepareTunnel called but no TUNNELLED flag set")
+        if options.migrate_uri:
+            raise errors.ArgumentUnsupported("migration URI is not supported by tunnelled migration")
+        cookie_out, arrival = await self._service.destination.prepare(options, cookie_in, session)
+        assert isinstance(arrival, Arrival), "an offline migration cannot be tunnelled, as was checked"
+        return remote.CookieRet(cookie_out), arrival.carry
+
+    async def _perform(
+        self, dom: types.Domain, options: Options, dconnuri: str | None, cookie_in: bytes
+    ) -> remote.CookieRet:
+        domain = self._service.domain(dom)
+        if not options.has(MigrateFlag.PEER2PEER):
+            return remote.CookieRet(await self._service.source.perform(domain, options, cookie_in))
+        if not dconnuri:
+            raise errors.InvalidArgument("peer-to-peer migration needs the destination's connection URI")
+        await self._service.source.migrate(domain, dconnuri, options)
+        return remote.CookieRet(b"")
+
+    async def _finish(
+        self, name: str, options: Options, cookie_in: bytes, *, cancelled: bool
+    ) -> remote.DomainCookieRet:
+        domain, cookie_out = await self._service.destination.finish(name, options, cookie_in, cancelled=cancelled)
+        return remote.DomainCookieRet(on_wire(domain), cookie_out)
+
+    async def _confirm(self, dom: types.Domain, *, cancelled: bool) -> Void:
+        await self._service.source.confirm(self._service.domain(dom), cancelled=cancelled)
+        return Void()
+
+
+def _options(
+    flags: int, dname: str | None, resource: int, *, xml: str | None = None, uri: str | None = None
+) -> Options:
+    """The fixed arguments as options: ``resource`` is the bandwidth in MiB/s."""
+    return replace(
+        Options(flags=parameters.check_flags(flags)),
+        destination_name=dname,
+        destination_xml=xml,
+        migrate_uri=uri,
+        bandwidth=resource,
+    )

@@ -1,0 +1,98 @@
+"""Questions about a domain."""
+
+from __future__ import annotations
+
+from culvert.daemon.service import Service, no_flags
+from culvert.ground import errors
+from culvert.protocol import remote
+from culvert.protocol.constants import XMLFlag
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.session import Session
+
+
+class Query:
+    """Handlers of the query group."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        handlers.add(remote.DOMAIN_GET_XML_DESC, self.get_xml_desc)
+        handlers.add(remote.DOMAIN_GET_INFO, self.get_info)
+        handlers.add(remote.DOMAIN_GET_STATE, self.get_state)
+        handlers.add(remote.DOMAIN_GET_CONTROL_INFO, self.get_control_info)
+        handlers.add(remote.DOMAIN_GET_OS_TYPE, self.get_os_type)
+        handlers.add(remote.DOMAIN_GET_MAX_MEMORY, self.get_max_memory)
+        handlers.add(remote.DOMAIN_GET_MAX_VCPUS, self.get_max_vcpus)
+        handlers.add(remote.DOMAIN_GET_VCPUS_FLAGS, self.get_vcpus_flags)
+        handlers.add(remote.DOMAIN_GET_AUTOSTART, self.get_autostart)
+        handlers.add(remote.DOMAIN_IS_ACTIVE, self.is_active)
+        handlers.add(remote.DOMAIN_IS_PERSISTENT, self.is_persistent)
+        handlers.add(remote.DOMAIN_HAS_MANAGED_SAVE_IMAGE, self.has_managed_save_image)
+        handlers.add(remote.DOMAIN_SNAPSHOT_NUM, self.snapshot_num)
+        handlers.add(remote.DOMAIN_LIST_ALL_SNAPSHOTS, self.list_all_snapshots)
+        handlers.add(remote.DOMAIN_GET_MESSAGES, self.get_messages)
+
+    async def get_xml_desc(self, session: Session, args: remote.DomainFlagsArgs) -> remote.XMLRet:
+        if session.read_only and args.flags & (XMLFlag.SECURE | XMLFlag.MIGRATABLE):
+            raise errors.OperationDenied("virDomainGetXMLDesc with secure or migratable flag: read-only connection")
+        return remote.XMLRet(self._service.domain(args.dom).xml(args.flags))
+
+    async def get_info(self, session: Session, args: remote.DomainArgs) -> remote.DomainGetInfoRet:
+        info = self._service.domain(args.dom).info()
+        return remote.DomainGetInfoRet(int(info.state), info.max_memory, info.memory, info.vcpus, info.cpu_time)
+
+    async def get_state(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainGetStateRet:
+        no_flags(args.flags, "qemuDomainGetState")
+        domain = self._service.domain(args.dom)
+        return remote.DomainGetStateRet(int(domain.state), int(domain.reason))
+
+    async def get_control_info(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainControlInfoRet:
+        no_flags(args.flags, "qemuDomainGetControlInfo")
+        domain = self._service.domain(args.dom)
+        domain.require_active()
+        return remote.DomainControlInfoRet(int(domain.job is not None), 0, 0)
+
+    async def get_os_type(self, session: Session, args: remote.DomainArgs) -> remote.TypeRet:
+        self._service.domain(args.dom)
+        return remote.TypeRet("hvm")
+
+    async def get_max_memory(self, session: Session, args: remote.DomainArgs) -> remote.MemoryRet:
+        return remote.MemoryRet(self._service.domain(args.dom).info().max_memory)
+
+    async def get_max_vcpus(self, session: Session, args: remote.DomainArgs) -> remote.NumRet:
+        domain = self._service.domain(args.dom)
+        domain.require_active()
+        return remote.NumRet(domain.definition.vcpus)
+
+    async def get_vcpus_flags(self, session: Session, args: remote.DomainFlagsArgs) -> remote.NumRet:
+        return remote.NumRet(self._service.domain(args.dom).info().vcpus)
+
+    async def get_autostart(self, session: Session, args: remote.DomainArgs) -> remote.AutostartRet:
+        self._service.domain(args.dom)
+        return remote.AutostartRet(0)
+
+    async def is_active(self, session: Session, args: remote.DomainArgs) -> remote.ActiveRet:
+        return remote.ActiveRet(int(self._service.domain(args.dom).is_active))
+
+    async def is_persistent(self, session: Session, args: remote.DomainArgs) -> remote.PersistentRet:
+        return remote.PersistentRet(int(self._service.domain(args.dom).is_persistent))
+
+    async def has_managed_save_image(self, session: Session, args: remote.DomainFlagsArgs) -> remote.ManagedSaveRet:
+        self._service.domain(args.dom)
+        return remote.ManagedSaveRet(0)
+
+    async def snapshot_num(self, session: Session, args: remote.DomainFlagsArgs) -> remote.NumRet:
+        self._service.domain(args.dom)
+        return remote.NumRet(0)
+
+    async def list_all_snapshots(
+        self, session: Session, args: remote.DomainListAllSnapshotsArgs
+    ) -> remote.DomainListAllSnapshotsRet:
+        self._service.domain(args.dom)
+        return remote.DomainListAllSnapshotsRet([], 0)
+
+    async def get_messages(self, session: Session, args: remote.DomainFlagsArgs) -> remote.MessagesRet:
+        self._service.domain(args.dom)
+        return remote.MessagesRet([])

@@ -1,0 +1,108 @@
+"""The daemon composed: driver, migration, handlers, listeners; started in order and ended in the reverse order."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from culvert.daemon.config import Config
+from culvert.daemon.handlers.connect import Connect
+from culvert.daemon.handlers.events import Events
+from culvert.daemon.handlers.job import Jobs
+from culvert.daemon.handlers.lifecycle import Lifecycle
+from culvert.daemon.handlers.listing import Listing
+from culvert.daemon.handlers.migrate import Migrate
+from culvert.daemon.handlers.own import Culvert, Monitor
+from culvert.daemon.handlers.query import Query
+from culvert.daemon.handlers.streams import Streams
+from culvert.daemon.places import Places
+from culvert.daemon.service import Service
+from culvert.drivers.qemu.driver import Driver
+from culvert.io.listener import Listener, listen_tcp, listen_unix
+from culvert.migration.destination import Destination
+from culvert.migration.outcomes import Outcomes
+from culvert.migration.settings import Settings
+from culvert.migration.source import Source
+from culvert.migration.work import Background
+from culvert.protocol import culvert, qemu, remote
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.limits import Limits
+from culvert.rpc.server import Server
+
+log = logging.getLogger(__name__)
+
+REMOTE_GROUPS = (Connect, Listing, Lifecycle, Query, Jobs, Migrate, Events, Streams)
+STOP_TIMEOUT = 20.0  # seconds for migrations to be cancelled when the daemon stops
+
+
+def handlers(service: Service) -> list[Handlers]:
+    """Everything that is served, by program."""
+    served = [Handlers(remote.PROGRAM), Handlers(qemu.PROGRAM), Handlers(culvert.PROGRAM)]
+    for group in REMOTE_GROUPS:
+        group(service).register(served[0])
+    Monitor(service).register(served[1])
+    Culvert(service).register(served[2])
+    return served
+
+
+@asynccontextmanager
+async def serve(
+    places: Places, config: Config, hostname: str, addresses: list[tuple[str, int]]
+) -> AsyncIterator[list[str]]:
+    """The whole daemon; answers the addresses it listens on. Guests run on when the block ends.
+
+    Raises ``errors.RequestError`` when it cannot start: a listener is taken, a directory or the emulator is unusable.
+    """
+    async with AsyncExitStack() as stack:
+        host_uuid = places.host_uuid()
+        listeners: list[Listener] = [await listen_unix(places.socket, mode=config.daemon.unix_socket_mode)]
+        stack.callback(_close, listeners)
+        for host, port in addresses:
+            listeners += await listen_tcp(host, port)
+        driver = await stack.enter_async_context(Driver(places.layout, host_uuid))
+        settings = Settings(
+            hostname,
+            host_uuid,
+            connect_seconds=config.migration.connect_seconds,
+            deadline_seconds=config.migration.deadline_seconds,
+            stall_seconds=config.migration.stall_seconds,
+        )
+        outcomes = Outcomes(places.layout.lib / "migrations")
+        outcomes.prepare()
+        background = await stack.enter_async_context(Background())
+        service = Service(
+            config=config,
+            hostname=hostname,
+            host_uuid=host_uuid,
+            driver=driver,
+            source=Source(driver, settings, background),
+            destination=Destination(driver, settings, background, outcomes),
+            socket_path=str(places.socket),
+            tcp_addresses=[listener.address for listener in listeners if listener.address is not None],
+        )
+        await service.destination.recover()
+        await service.source.recover()
+        server = Server(
+            handlers(service), _limits(config), keepalive=(config.keepalive.interval, config.keepalive.count)
+        )
+        await stack.enter_async_context(server)
+        for listener in listeners:
+            server.listen(listener)
+        # Before the connections go, so that whoever waits for a migration hears what became of it.
+        stack.push_async_callback(service.source.stop, STOP_TIMEOUT)
+        yield [f"{'tcp://' if listener.address else 'unix:'}{listener.name}" for listener in listeners]
+
+
+def _close(listeners: list[Listener]) -> None:
+    for listener in listeners:
+        listener.close()
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
+        clients=config.limits.max_clients,
+        anonymous=config.limits.max_anonymous_clients,
+        packet=config.limits.max_packet,
+        calls_in_flight=config.limits.max_client_requests,
+    )

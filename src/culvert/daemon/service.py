@@ -1,0 +1,58 @@
+"""The daemon's parts put together, as every handler sees them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from culvert.daemon.config import Config
+from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.driver import Driver
+from culvert.ground import errors
+from culvert.migration.destination import Destination
+from culvert.migration.source import Source
+from culvert.migration.statistics import Record
+from culvert.protocol import types
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """``tcp_addresses``: where the TCP listeners are, filled in once they have their ports."""
+
+    config: Config
+    hostname: str
+    host_uuid: UUID
+    driver: Driver
+    source: Source
+    destination: Destination
+    socket_path: str
+    tcp_addresses: list[tuple[str, int]]
+
+    def domain(self, dom: types.Domain) -> Domain:
+        """The domain a call is about, by its UUID: name and id in ``dom`` may be stale. Raises ``NoDomain``."""
+        return self.driver.lookup_by_uuid(UUID(bytes=dom.uuid))
+
+    def completed(self, domain: Domain, *, keep: bool) -> Record | None:
+        """The newest record of a migration that ``domain`` left or came by; taken away unless ``keep``."""
+        records = [
+            (side, record)
+            for side in (self.source.completed, self.destination.completed)
+            if (record := side.get(domain.uuid)) is not None
+        ]
+        if not records:
+            return None
+        side, newest = max(records, key=lambda found: found[1].started)
+        if not keep:
+            side.drop(domain.uuid)
+        return newest
+
+
+def on_wire(domain: Domain) -> types.Domain:
+    """``domain`` as it travels: id -1 while it does not run."""
+    return types.Domain(domain.name, domain.uuid.bytes, domain.id)
+
+
+def no_flags(flags: int, procedure: str, known: int = 0) -> None:
+    """Refuse flags that the procedure does not have. Raises ``InvalidArgument`` in libvirt's words."""
+    if unknown := flags & ~known:
+        raise errors.InvalidArgument(f"unsupported flags (0x{unknown:x}) in function {procedure}")
