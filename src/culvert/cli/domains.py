@@ -1,0 +1,132 @@
+"""Everything the command line does with domains, except moving them: each function is one command's work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from uuid import UUID
+
+from culvert.cli import target, whereabouts
+from culvert.cli.progress import Progress
+from culvert.cli.verdict import Place, Sighting, state_words
+from culvert.ground import errors
+from culvert.ground.uri import ConnectionURI
+from culvert.protocol import remote, typed_params, types
+from culvert.protocol.constants import JobStatsFlag, JobType, ListFlag
+from culvert.protocol.typed_params import Value
+from culvert.rpc import client as rpc
+
+ABORT_SECONDS = 60.0  # until an aborted job has gone
+POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A line of ``culvert list``; ``id`` is None for a domain without a process."""
+
+    id: int | None
+    name: str
+    uuid: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the daemon tells of a job; ``values`` by libvirt's names."""
+
+    type: str
+    values: dict[str, Value]
+    progress: Progress | None
+
+
+async def listing(uri: ConnectionURI, *, everything: bool) -> list[Listed]:
+    """The active domains, or all; by name."""
+    flags = ListFlag.ACTIVE | ListFlag.INACTIVE if everything else ListFlag.ACTIVE
+    async with target.opened(uri) as client:
+        found = await client.call(remote.CONNECT_LIST_ALL_DOMAINS, remote.ListAllArgs(1, int(flags)))
+        lines = []
+        for dom in sorted(found.domains, key=lambda dom: dom.name):
+            # A domain may go between the two questions; then it is no longer one to be listed.
+            with contextlib.suppress(errors.RemoteError):
+                state = await client.call(remote.DOMAIN_GET_STATE, remote.DomainFlagsArgs(dom, 0))
+                words = state_words(state.state, state.reason)
+                lines.append(Listed(None if dom.id < 0 else dom.id, dom.name, str(UUID(bytes=dom.uuid)), words))
+    return lines
+
+
+async def define(uri: ConnectionURI, xml: str) -> str:
+    """Define a domain; answers the last words."""
+    async with target.opened(uri) as client:
+        dom = (await client.call(remote.DOMAIN_DEFINE_XML, remote.XMLArgs(xml))).dom
+        seen = await whereabouts.look(client, dom.uuid)
+    return f"domain '{dom.name}' is defined at {uri}, {seen.state or seen.why}"
+
+
+async def start(uri: ConnectionURI, domain: str) -> str:
+    """Start a defined domain; answers the last words."""
+    async with target.opened(uri) as client:
+        dom = await target.find(client, domain)
+        await client.call(remote.DOMAIN_CREATE, remote.DomainArgs(dom))
+        return _now(dom, uri, await whereabouts.look(client, dom.uuid))
+
+
+async def destroy(uri: ConnectionURI, domain: str) -> str:
+    """End a guest at once, as pulling its plug would; answers the last words."""
+    async with target.opened(uri) as client:
+        dom = await target.find(client, domain)
+        await client.call(remote.DOMAIN_DESTROY, remote.DomainArgs(dom))
+        return _now(dom, uri, await whereabouts.look(client, dom.uuid))
+
+
+async def job(uri: ConnectionURI, domain: str, *, completed: bool) -> Job:
+    """The job under way, or the last one that ended (which stays to be asked for again)."""
+    flags = JobStatsFlag.COMPLETED | JobStatsFlag.KEEP_COMPLETED if completed else 0
+    async with target.opened(uri) as client:
+        dom = await target.find(client, domain)
+        stats = await client.call(remote.DOMAIN_GET_JOB_STATS, remote.DomainFlagsArgs(dom, int(flags)))
+    kind = JobType(stats.type).name.lower() if stats.type in list(JobType) else f"type {stats.type}"
+    return Job(kind, typed_params.loose(stats.params), Progress.from_stats(stats))
+
+
+async def abort(uri: ConnectionURI, domain: str) -> str:
+    """Abort the job under way and wait until it has gone; answers the last words.
+
+    Raises ``errors.OperationTimeout`` when it has not gone in time: then it may still end either way.
+    """
+    async with target.opened(uri) as client:
+        dom = await target.find(client, domain)
+        await client.call(remote.DOMAIN_ABORT_JOB, remote.DomainArgs(dom))
+        try:
+            async with asyncio.timeout(ABORT_SECONDS):
+                while True:
+                    if not await _has_job(client, dom):
+                        break
+                    await asyncio.sleep(POLL_SECONDS)
+        except TimeoutError:
+            raise errors.OperationTimeout(
+                f"the job of domain '{domain}' was told to abort, but has not ended within {ABORT_SECONDS:g} s; "
+                f"see 'culvert job {domain}'"
+            ) from None
+        return _now(dom, uri, await whereabouts.look(client, dom.uuid))
+
+
+async def _has_job(client: rpc.Client, dom: types.Domain) -> bool:
+    try:
+        stats = await client.call(remote.DOMAIN_GET_JOB_STATS, remote.DomainFlagsArgs(dom, 0))
+    except errors.RemoteError as err:
+        if errors.triple(err)[0] == errors.ErrorCode.NO_DOMAIN:
+            return False  # it moved before the abort could reach it
+        raise
+    return stats.type in (JobType.BOUNDED, JobType.UNBOUNDED)
+
+
+def _now(dom: types.Domain, uri: ConnectionURI, seen: Sighting) -> str:
+    """Where the guest is, as the daemon that was asked sees it."""
+    words = {
+        Place.ACTIVE: f"guest '{dom.name}' is {seen.state} at {uri}",
+        Place.INACTIVE: f"domain '{dom.name}' is {seen.state} at {uri}",
+        Place.ABSENT: f"domain '{dom.name}' is no longer at {uri}",
+        Place.UNKNOWN: f"it is not known what domain '{dom.name}' does at {uri}: {seen.why}",
+    }
+    return words[seen.place]

@@ -1,0 +1,203 @@
+"""The ``culvert`` command: options and files in, one coroutine run, words and an exit code out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Coroutine
+from dataclasses import asdict
+from typing import IO, Any, NoReturn, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from culvert import __version__
+from culvert.cli import display, domains, migrate, target
+from culvert.cli.exits import Exit, table
+from culvert.cli.request import Request
+from culvert.ground import errors
+from culvert.ground import uri as uris
+from culvert.ground.uri import ConnectionURI
+
+T = TypeVar("T")
+
+
+def _uri(text: str) -> ConnectionURI:
+    """A connection URI; an unreadable one is a usage error."""
+    try:
+        return uris.parse(text)
+    except errors.InvalidArgument as err:
+        raise click.BadParameter(str(err)) from err
+
+
+_PIPE_WIDTH = 4096
+XML = click.File("r", encoding="utf-8")
+
+
+@click.group(epilog=table(), context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-c",
+    "--connect",
+    "uri",
+    type=_uri,
+    metavar="URI",
+    help=f"Daemon to talk to. Default: ${target.ENVIRONMENT_URI}, or this host's own daemon.",
+)
+@click.version_option(__version__, prog_name="culvert")
+@click.pass_context
+def cli(context: click.Context, uri: ConnectionURI | None) -> None:
+    """Move running QEMU guests between hosts, inside the management daemons' own connection."""
+    try:
+        context.obj = uri or uris.parse(target.default_uri(os.environ, os.getuid()))
+    except errors.InvalidArgument as err:
+        raise click.UsageError(f"${target.ENVIRONMENT_URI}: {err}") from err
+
+
+@cli.command("list")
+@click.option("--all", "everything", is_flag=True, help="Also the domains that are shut off.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_obj
+def list_(uri: ConnectionURI, everything: bool, as_json: bool) -> None:
+    """List the domains of a daemon."""
+    lines = _run(domains.listing(uri, everything=everything))
+    if as_json:
+        for line in lines:
+            click.echo(json.dumps(asdict(line), ensure_ascii=False))
+        return
+    rows = Table("Id", "Name", "State", "UUID", box=None, pad_edge=False)
+    for line in lines:
+        rows.add_row("-" if line.id is None else str(line.id), Text(line.name), Text(line.state), line.uuid)
+    _console().print(rows)
+
+
+@cli.command()
+@click.argument("file", type=XML)
+@click.pass_obj
+def define(uri: ConnectionURI, file: IO[str]) -> None:
+    """Define a domain from the domain XML in FILE ("-" for the standard input)."""
+    click.echo(_run(domains.define(uri, _text(file))))
+
+
+@cli.command()
+@click.argument("domain")
+@click.pass_obj
+def start(uri: ConnectionURI, domain: str) -> None:
+    """Start a defined DOMAIN (name, UUID or id)."""
+    click.echo(_run(domains.start(uri, domain)))
+
+
+@cli.command()
+@click.argument("domain")
+@click.pass_obj
+def destroy(uri: ConnectionURI, domain: str) -> None:
+    """End the guest of DOMAIN at once, as pulling its plug would."""
+    click.echo(_run(domains.destroy(uri, domain)))
+
+
+@cli.command()
+@click.argument("domain")
+@click.option("--completed", is_flag=True, help="The last job that ended, instead of the one under way.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, with libvirt's names.")
+@click.pass_obj
+def job(uri: ConnectionURI, domain: str, completed: bool, as_json: bool) -> None:
+    """Tell what job DOMAIN has."""
+    found = _run(domains.job(uri, domain, completed=completed))
+    if as_json:
+        click.echo(json.dumps({"type": found.type, **found.values}, ensure_ascii=False))
+        return
+    click.echo(f"job of domain '{domain}': {found.type}")
+    if found.progress is not None:
+        click.echo(found.progress.summary() if completed else found.progress.as_text())
+    for name, value in found.values.items():
+        click.echo(f"  {name:<26} {value}")
+
+
+@cli.command()
+@click.argument("domain")
+@click.pass_obj
+def abort(uri: ConnectionURI, domain: str) -> None:
+    """Abort the job of DOMAIN and tell where its guest is then."""
+    click.echo(_run(domains.abort(uri, domain)))
+
+
+@cli.command("migrate", epilog=table())
+@click.argument("domain")
+@click.argument("destination", metavar="DEST-URI", type=_uri)
+@click.option("--live/--no-live", default=True, help="Let the guest run meanwhile (default), or pause it first.")
+@click.option("--persistent", is_flag=True, help="Define the domain at the destination.")
+@click.option("--undefinesource", is_flag=True, help="Undefine the domain at the source afterwards.")
+@click.option("--suspend", is_flag=True, help="Leave the guest paused at the destination.")
+@click.option("--dname", metavar="NAME", help="The domain's name at the destination.")
+@click.option("--xml", type=XML, metavar="FILE", help="Domain XML to start with at the destination.")
+@click.option("--persistent-xml", type=XML, metavar="FILE", help="Domain XML to define at the destination.")
+@click.option("--offline", is_flag=True, help="Move the definition of a domain that is shut off.")
+@click.option("--unsafe", is_flag=True, help="Migrate although disks are not known to be shared.")
+@click.option("--abort-on-error", is_flag=True, help="Cancel when a disk fails during the migration.")
+@click.option("--bandwidth", type=click.IntRange(min=1), metavar="MiB/s", help="Send no faster.")
+@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Cancel after S seconds.")
+@click.option("--timeout-suspend", is_flag=True, help="At the timeout suspend the guest instead: then it ends soon.")
+@click.option("--json", "as_json", is_flag=True, help="Progress and result as JSON lines.")
+@click.pass_obj
+def migrate_(
+    uri: ConnectionURI, /, *, domain: str, destination: ConnectionURI, as_json: bool, **options: Any
+) -> NoReturn:
+    """Migrate DOMAIN to the daemon at DEST-URI, tunnelled through the daemons' connection.
+
+    The daemon at the source drives the migration and connects to DEST-URI itself. Ctrl-C cancels the migration and
+    waits for the end; a second one does not wait. The last line always tells where the guest is.
+    """
+    for name in ("xml", "persistent_xml"):
+        if options[name] is not None:
+            options[name] = _text(options[name])
+    request = Request(destination=str(destination), **options)
+    if problem := request.problem():
+        raise click.UsageError(problem)
+    shown = display.choose(_console(), as_json=as_json, out=sys.stdout, err=sys.stderr)
+    try:
+        verdict = asyncio.run(migrate.migrate(uri, domain, request, shown))
+    except KeyboardInterrupt:
+        verdict = migrate.not_begun(shown, Exit.CANCELLED, "interrupted")
+    sys.exit(verdict.exit)
+
+
+def main() -> NoReturn:
+    """Run the command line; never returns."""
+    cli(prog_name="culvert")
+    raise AssertionError("click ends the process itself")
+
+
+def _console() -> Console:
+    # Into a pipe lines go as long as they are; on a terminal rich folds what is too long.
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+
+
+def _text(file: IO[str]) -> str:
+    try:
+        return file.read()
+    except UnicodeDecodeError as err:
+        raise click.UsageError(f"{file.name}: not UTF-8: {err}") from err
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run one command's work; a refusal ends the process with its words and its code."""
+    try:
+        return asyncio.run(work)
+    except target.Unreachable as err:
+        _fail(Exit.UNREACHABLE, f"{err}; nothing was done")
+    except errors.RequestError as err:
+        _fail(Exit.FAILED, str(err))
+    except KeyboardInterrupt:
+        _fail(Exit.CANCELLED, "interrupted")
+
+
+def _fail(code: Exit, words: str) -> NoReturn:
+    click.echo(f"error: {words}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,161 @@
+"""How far a migration is: one value, as text for people or as a JSON object for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from culvert.ground.units import GiB, KiB, MiB, TiB
+from culvert.protocol import remote, typed_params
+from culvert.protocol.constants import JobStat, JobType
+from culvert.protocol.typed_params import Value
+
+_RUNNING = (JobType.BOUNDED, JobType.UNBOUNDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One look at a job. None where the daemon does not say.
+
+    Sizes in bytes, rates in bytes per second, times in seconds, downtimes in milliseconds; ``phase``: begin, prepare,
+    perform, finish or confirm.
+    """
+
+    phase: str | None = None
+    percent: float | None = None
+    rate: int | None = None
+    dirty_rate: int | None = None
+    total: int | None = None
+    transferred: int | None = None
+    remaining: int | None = None
+    remaining_seconds: float | None = None
+    expected_downtime_ms: int | None = None
+    downtime_ms: int | None = None
+    iteration: int | None = None
+    elapsed_seconds: float | None = None
+
+    @classmethod
+    def from_stats(cls, stats: remote.JobStatsRet) -> Progress | None:
+        """Read GET_JOB_STATS; None when there is no job."""
+        if stats.type == JobType.NONE:
+            return None
+        values = typed_params.loose(stats.params)
+        rate = _number(values, JobStat.MEMORY_BPS)
+        dirty_rate = _product(values, JobStat.MEMORY_DIRTY_RATE, JobStat.MEMORY_PAGE_SIZE)
+        total = _number(values, JobStat.DATA_TOTAL)
+        remaining = _number(values, JobStat.DATA_REMAINING)
+        phase = values.get(JobStat.CULVERT_PHASE)
+        is_over = stats.type not in _RUNNING
+        return cls(
+            phase=None if phase is None else str(phase),
+            percent=100.0 if stats.type == JobType.COMPLETED else _percent(total, remaining),
+            rate=rate,
+            dirty_rate=dirty_rate,
+            total=total,
+            transferred=_number(values, JobStat.DATA_PROCESSED),
+            remaining=remaining,
+            remaining_seconds=None if is_over else _remaining_seconds(values, remaining, rate, dirty_rate),
+            expected_downtime_ms=_number(values, JobStat.CULVERT_EXPECTED_DOWNTIME),
+            downtime_ms=_number(values, JobStat.DOWNTIME),
+            iteration=_number(values, JobStat.MEMORY_ITERATION),
+            elapsed_seconds=_seconds(values, JobStat.TIME_ELAPSED),
+        )
+
+    def as_json(self) -> dict[str, object]:
+        """The members by name; what is not known is null."""
+        return asdict(self)
+
+    def as_text(self) -> str:
+        """One line."""
+        parts = [self.phase or "migrating"]
+        if self.percent is not None:
+            parts.append(f"{self.percent:.0f} %")
+        parts += self.details()
+        return ", ".join(parts)
+
+    def details(self) -> list[str]:
+        """What stands behind the bar, in words."""
+        parts = []
+        if self.rate is not None:
+            parts.append(f"{size(self.rate)}/s")
+        if self.dirty_rate is not None:
+            parts.append(f"dirty {size(self.dirty_rate)}/s")
+        if self.remaining is not None:
+            left = f"remaining {size(self.remaining)}"
+            if self.remaining_seconds is not None:
+                left += f" ({seconds(self.remaining_seconds)})"
+            parts.append(left)
+        if self.expected_downtime_ms is not None:
+            parts.append(f"expected downtime {self.expected_downtime_ms} ms")
+        return parts
+
+    def summary(self) -> str:
+        """What is worth knowing afterwards; empty when nothing is known."""
+        parts = []
+        if self.elapsed_seconds is not None:
+            parts.append(f"total time {seconds(self.elapsed_seconds)}")
+        if self.downtime_ms is not None:
+            parts.append(f"downtime {self.downtime_ms} ms")
+        if self.transferred is not None:
+            parts.append(f"transferred {size(self.transferred)}")
+        if self.iteration:
+            parts.append(f"{self.iteration} iteration{'s' if self.iteration > 1 else ''}")
+        return ", ".join(parts)
+
+
+def size(count: int) -> str:
+    """Bytes for people: three figures at least, binary units."""
+    for unit, name in ((TiB, "TiB"), (GiB, "GiB"), (MiB, "MiB"), (KiB, "KiB")):
+        if count >= unit:
+            value = count / unit
+            return f"{value:.0f} {name}" if value >= 100 else f"{value:.1f} {name}"
+    return f"{count} B"
+
+
+def seconds(count: float) -> str:
+    """Seconds for people."""
+    if count < 10:
+        return f"{count:.1f} s"
+    if count < 60:
+        return f"{count:.0f} s"
+    minutes, rest = divmod(int(count), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def _number(values: Mapping[str, Value], name: str) -> int | None:
+    value = values.get(name)
+    return int(value) if isinstance(value, int | float) else None
+
+
+def _product(values: Mapping[str, Value], first: str, second: str) -> int | None:
+    one, other = _number(values, first), _number(values, second)
+    return None if one is None or other is None else one * other
+
+
+def _seconds(values: Mapping[str, Value], name: str) -> float | None:
+    value = _number(values, name)
+    return None if value is None else value / 1000
+
+
+def _percent(total: int | None, remaining: int | None) -> float | None:
+    """As virsh counts it: what is left of the whole, so that it may fall when the guest dirties memory."""
+    if not total or remaining is None:
+        return None
+    return 100.0 * (1 - min(remaining, total) / total)
+
+
+def _remaining_seconds(
+    values: Mapping[str, Value], remaining: int | None, rate: int | None, dirty_rate: int | None
+) -> float | None:
+    """The daemon's own guess, or how long what is left takes at the rate that is gained on the guest.
+
+    None when the guest dirties memory as fast as it is sent: then nobody knows.
+    """
+    told = _seconds(values, JobStat.TIME_REMAINING)
+    if told:
+        return told
+    gained = (rate or 0) - (dirty_rate or 0)
+    return remaining / gained if remaining is not None and gained > 0 else None

@@ -1,0 +1,67 @@
+"""Asking both sides where the guest is, when a migration is over."""
+
+from __future__ import annotations
+
+import asyncio
+
+from culvert.cli import target
+from culvert.cli.verdict import Place, Sighting, state_words
+from culvert.ground import errors
+from culvert.ground import uri as uris
+from culvert.ground.errors import ErrorCode
+from culvert.protocol import culvert, remote
+from culvert.protocol.constants import DomainState
+from culvert.protocol.errors import is_unsupported
+from culvert.rpc import client as rpc
+
+ASK_SECONDS = 10.0
+_INACTIVE = (DomainState.SHUTOFF, DomainState.NOSTATE, DomainState.CRASHED)
+
+
+async def look(client: rpc.Client, uuid: bytes) -> Sighting:
+    """What the daemon at the other end of ``client`` says of the domain. Never raises a refusal: it is an answer."""
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            host = await _host(client)
+            found = await client.call(remote.DOMAIN_LOOKUP_BY_UUID, remote.UUIDArgs(uuid))
+            state = await client.call(remote.DOMAIN_GET_STATE, remote.DomainFlagsArgs(found.dom, 0))
+    except TimeoutError:
+        return Sighting(Place.UNKNOWN, why=f"no answer in {ASK_SECONDS:g} s")
+    except errors.RequestError as err:
+        if errors.triple(err)[0] == ErrorCode.NO_DOMAIN:
+            return Sighting(Place.ABSENT)  # host does not matter: nothing of it can be counted twice
+        return Sighting(Place.UNKNOWN, why=str(err))
+    return Sighting(
+        Place.INACTIVE if state.state in _INACTIVE else Place.ACTIVE,
+        state=state_words(state.state, state.reason),
+        running=state.state in (DomainState.RUNNING, DomainState.BLOCKED),
+        host=host,
+    )
+
+
+async def _host(client: rpc.Client) -> str:
+    """The daemon's own UUID; empty where it is not a culvert."""
+    try:
+        return (await client.call(culvert.HELLO, culvert.HelloArgs([]))).host_uuid
+    except errors.RequestError as err:
+        if not is_unsupported(err):
+            raise
+        return ""
+
+
+async def ask(uri: str, uuid: bytes) -> Sighting:
+    """``look`` over a connection of its own, which may not be possible from here."""
+    try:
+        async with target.opened(uris.parse(uri), timeout=ASK_SECONDS) as client:
+            return await look(client, uuid)
+    except errors.RequestError as err:
+        return Sighting(Place.UNKNOWN, why=str(err.__cause__ or err))
+
+
+async def look_or_ask(client: rpc.Client, uuid: bytes) -> Sighting:
+    """``look`` on a connection that may be gone: then one of its own."""
+    if not client.closed.is_set():
+        seen = await look(client, uuid)
+        if seen.place is not Place.UNKNOWN:
+            return seen
+    return await ask(str(client.uri), uuid)

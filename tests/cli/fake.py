@@ -1,0 +1,211 @@
+"""A daemon that only pretends: enough of the REMOTE program for the command line, on a real UNIX socket."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid5
+
+from culvert.ground import errors, uri
+from culvert.ground.uri import ConnectionURI
+from culvert.io.listener import listen_unix
+from culvert.protocol import culvert, remote, typed_params, types
+from culvert.protocol.constants import JOB_STATS, DomainState, JobStat, JobType
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.server import Server
+from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+_SPACE = UUID("d9a1f3f0-5a0e-4f43-a2f2-5f1b6a7c0c11")
+
+
+@dataclass
+class Guest:
+    """A domain of the fake daemon."""
+
+    name: str
+    state: int = DomainState.RUNNING
+    reason: int = 1
+
+    @property
+    def dom(self) -> types.Domain:
+        id = 7 if self.state not in (DomainState.SHUTOFF, DomainState.CRASHED) else -1
+        return types.Domain(self.name, uuid5(_SPACE, self.name).bytes, id)
+
+
+@dataclass
+class FakeDaemon:
+    """``steps``: what a migration reports, a look at a time; then it ends as ``refusal`` says.
+
+    A migration with ``endless`` set ends only when it is aborted, or when ``released``.
+    """
+
+    path: Path
+    host: str = ""
+    guests: dict[bytes, Guest] = field(default_factory=dict)
+    destination: FakeDaemon | None = None
+    refusal: errors.RequestError | None = None
+    endless: bool = False
+    lose_connection: bool = False
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    aborted: asyncio.Event = field(default_factory=asyncio.Event)
+    performing: asyncio.Event = field(default_factory=asyncio.Event)
+    looked: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: list[object] = field(default_factory=list)
+    server: Server | None = None
+
+    @property
+    def uri(self) -> ConnectionURI:
+        return uri.parse(f"qemu+unix:///system?socket={self.path}")
+
+    def add(self, guest: Guest) -> Guest:
+        self.guests[guest.dom.uuid] = guest
+        return guest
+
+    def guest(self, dom: types.Domain) -> Guest:
+        if dom.uuid not in self.guests:
+            raise errors.NoDomain(f"Domain not found: no domain with matching uuid of '{dom.name}'")
+        return self.guests[dom.uuid]
+
+    def handlers(self) -> list[Handlers]:
+        rows = Handlers(remote.PROGRAM)
+        rows.add(remote.CONNECT_OPEN, self.open)
+        rows.add(remote.CONNECT_CLOSE, self.close)
+        rows.add(remote.CONNECT_SUPPORTS_FEATURE, self.supports)
+        rows.add(remote.CONNECT_LIST_ALL_DOMAINS, self.list_all)
+        rows.add(remote.DOMAIN_LOOKUP_BY_NAME, self.by_name)
+        rows.add(remote.DOMAIN_LOOKUP_BY_UUID, self.by_uuid)
+        rows.add(remote.DOMAIN_LOOKUP_BY_ID, self.by_id)
+        rows.add(remote.DOMAIN_GET_STATE, self.get_state)
+        rows.add(remote.DOMAIN_DEFINE_XML, self.define)
+        rows.add(remote.DOMAIN_CREATE, self.create)
+        rows.add(remote.DOMAIN_DESTROY, self.destroy)
+        rows.add(remote.DOMAIN_SUSPEND, self.suspend)
+        rows.add(remote.DOMAIN_GET_JOB_STATS, self.job_stats)
+        rows.add(remote.DOMAIN_ABORT_JOB, self.abort)
+        rows.add(remote.DOMAIN_MIGRATE_PERFORM3_PARAMS, self.perform)
+        own = Handlers(culvert.PROGRAM)
+        own.add(culvert.HELLO, self.hello)
+        return [rows, own] if self.host else [rows]
+
+    async def open(self, session: Session, args: remote.ConnectOpenArgs) -> Void:
+        session.opened = True
+        return Void()
+
+    async def close(self, session: Session, args: Void) -> Void:
+        session.close_after_reply()
+        return Void()
+
+    async def supports(self, session: Session, args: remote.FeatureArgs) -> remote.FeatureRet:
+        return remote.FeatureRet(0)
+
+    async def hello(self, session: Session, args: culvert.HelloArgs) -> culvert.HelloRet:
+        return culvert.HelloRet("0", self.host, [])
+
+    async def list_all(self, session: Session, args: remote.ListAllArgs) -> remote.DomainsRet:
+        found = [guest.dom for guest in self.guests.values() if args.flags & 2 or guest.dom.id >= 0]
+        return remote.DomainsRet(found, len(found))
+
+    async def by_name(self, session: Session, args: remote.NameArgs) -> remote.DomainRet:
+        for guest in self.guests.values():
+            if guest.name == args.name:
+                return remote.DomainRet(guest.dom)
+        raise errors.NoDomain(f"Domain not found: no domain with matching name '{args.name}'")
+
+    async def by_uuid(self, session: Session, args: remote.UUIDArgs) -> remote.DomainRet:
+        return remote.DomainRet(self.guest(types.Domain("", args.uuid, -1)).dom)
+
+    async def by_id(self, session: Session, args: remote.IDArgs) -> remote.DomainRet:
+        for guest in self.guests.values():
+            if guest.dom.id == args.id:
+                return remote.DomainRet(guest.dom)
+        raise errors.NoDomain(f"Domain not found: no domain with matching id {args.id}")
+
+    async def get_state(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainGetStateRet:
+        guest = self.guest(args.dom)
+        return remote.DomainGetStateRet(guest.state, guest.reason)
+
+    async def define(self, session: Session, args: remote.XMLArgs) -> remote.DomainRet:
+        found = re.search("<name>(.*)</name>", args.xml)
+        if found is None:
+            raise errors.XMLError("missing domain name")
+        return remote.DomainRet(self.add(Guest(found[1], DomainState.SHUTOFF, 0)).dom)
+
+    async def create(self, session: Session, args: remote.DomainArgs) -> Void:
+        guest = self.guest(args.dom)
+        if guest.dom.id >= 0:
+            raise errors.OperationInvalid(f"domain '{guest.name}' is already running")
+        guest.state, guest.reason = DomainState.RUNNING, 1
+        return Void()
+
+    async def destroy(self, session: Session, args: remote.DomainArgs) -> Void:
+        guest = self.guest(args.dom)
+        guest.state, guest.reason = DomainState.SHUTOFF, 2
+        return Void()
+
+    async def suspend(self, session: Session, args: remote.DomainArgs) -> Void:
+        self.calls.append("suspend")
+        self.released.set()
+        return Void()
+
+    async def job_stats(self, session: Session, args: remote.DomainFlagsArgs) -> remote.JobStatsRet:
+        kind = JobType.UNBOUNDED if self.performing.is_set() else JobType.NONE
+        if args.flags:
+            kind = JobType.COMPLETED
+        values: list[tuple[str, typed_params.Value]] = [
+            (JobStat.TIME_ELAPSED, 1500),
+            (JobStat.DOWNTIME, 12),
+            (JobStat.DATA_TOTAL, 1000),
+            (JobStat.DATA_PROCESSED, 600),
+            (JobStat.DATA_REMAINING, 400),
+            (JobStat.CULVERT_PHASE, "perform"),
+        ]
+        self.looked.set()
+        return remote.JobStatsRet(kind, typed_params.encode(values, JOB_STATS) if kind else [])
+
+    async def abort(self, session: Session, args: remote.DomainArgs) -> Void:
+        if not self.performing.is_set():
+            raise errors.OperationInvalid("no job is active on the domain")
+        self.aborted.set()
+        self.performing.clear()
+        return Void()
+
+    async def perform(self, session: Session, args: remote.Perform3ParamsArgs) -> remote.CookieRet:
+        self.calls.append(args)
+        guest = self.guest(args.dom)
+        self.performing.set()
+        try:
+            if self.lose_connection:
+                session.disconnect("the test wants it")
+                await asyncio.Event().wait()
+            if self.endless:
+                async with asyncio.TaskGroup() as group:
+                    ends = [group.create_task(e.wait(), name="end") for e in (self.aborted, self.released)]
+                    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+                    for end in ends:
+                        end.cancel()
+                if self.aborted.is_set():
+                    raise errors.OperationAborted("operation aborted: job 'migration out' canceled by client")
+            else:
+                await self.looked.wait()
+            if self.refusal is not None:
+                raise self.refusal
+        finally:
+            self.performing.clear()
+        del self.guests[args.dom.uuid]
+        if self.destination is not None:
+            self.destination.add(Guest(guest.name, DomainState.RUNNING, 2))
+        return remote.CookieRet(b"")
+
+
+@asynccontextmanager
+async def serving(daemon: FakeDaemon) -> AsyncIterator[FakeDaemon]:
+    """The fake daemon, reachable at ``daemon.uri`` for the length of the block."""
+    async with Server(daemon.handlers()) as server:
+        daemon.server = server
+        server.listen(await listen_unix(daemon.path))
+        yield daemon
