@@ -1,0 +1,58 @@
+# culvert's verbs. Each sets up what it needs first: on a fresh Debian 12 nothing has to be installed by hand
+# (`make` itself aside).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.culvert-setup
+PINS := requirements.txt requirements-dev.txt
+# Two at a time: tests run real QEMU processes. `make test ARGS='-k tunnel'` passes words on to pytest.
+JOBS ?= 2
+ARGS ?=
+PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
+
+.PHONY: help setup debian-packages guests demo test lint format pins clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+setup: debian-packages $(STAMP) ## Debian packages, virtual environment, pinned requirements
+
+debian-packages:
+	@packaging/install-debian-packages packaging/debian-packages.txt
+
+$(STAMP): $(PINS) pyproject.toml | debian-packages
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+guests: setup ## build the test guests now rather than when first needed
+	$(BIN)/python -m guests
+
+demo: setup ## a Linux guest moves between two daemons and back
+	@$(BIN)/python -m demo
+
+test: lint ## lint, then every test (ARGS='...' goes to pytest)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+lint: setup ## ruff, mypy strict, the import rule
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: setup ## rewrite the sources in the project's layout
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+pins: setup ## pin the newest versions of all requirements, with hashes
+	test -x $(VENV)/pins/bin/pip-compile || { $(PYTHON) -m venv $(VENV)/pins && $(VENV)/pins/bin/pip install --quiet pip-tools; }
+	$(PIP_COMPILE) --upgrade --output-file requirements.txt pyproject.toml
+	$(PIP_COMPILE) --upgrade --extra dev --output-file requirements-dev.txt pyproject.toml
+
+clean: ## remove everything that was made here
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

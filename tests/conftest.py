@@ -1,0 +1,56 @@
+"""Fixtures with real processes, for every test package.
+
+``host_a`` and ``host_b`` are two running daemons of this machine, ``folder`` is a short place for their guests'
+files. A test that fails shows both logs; a test that ends, however it ends, leaves no process and no file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import DaemonProcess, remove_folder, short_folder
+
+_DAEMONS = pytest.StashKey[list[DaemonProcess]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.when == "call" and report.failed:
+        for daemon in item.stash.get(_DAEMONS, []):
+            report.sections.append((f"log of {daemon.name}", daemon.log_tail()))
+    return report
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A new folder with a short path, for guests' files and sockets; removed at the end."""
+    path = short_folder()
+    yield path
+    remove_folder(path)
+
+
+def _host(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
+    root = folder / name
+    root.mkdir()
+    daemon = DaemonProcess(root, name=f"host_{name}")
+    request.node.stash.setdefault(_DAEMONS, []).append(daemon)
+    with daemon:
+        yield daemon
+
+
+@pytest.fixture
+def host_a(folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
+    """A running daemon."""
+    yield from _host("a", folder, request)
+
+
+@pytest.fixture
+def host_b(folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
+    """Another running daemon."""
+    yield from _host("b", folder, request)
