@@ -1,0 +1,123 @@
+"""The answer to finish is lost: the guest may run at the destination, so the source asks and never guesses.
+
+A road between the two real daemons is cut in the place of one certain packet of the protocol.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from culvert.protocol import remote
+from culvert.wire.packet import PacketType
+from tests.support.daemon import DaemonProcess
+from tests.support.guest import RunningGuest, running_tiny, state_of
+from tests.support.proxy import Proxy
+from tests.support.virsh import Running, virsh
+from tests.system.test_faults import P2P, wait_for
+
+
+def packet(procedure: int, kind: PacketType) -> bytes:
+    """The part of a header that names a procedure and says whether it is the call or the reply."""
+    return struct.pack(">IIII", remote.PROGRAM.number, remote.PROGRAM.version, procedure, kind)
+
+
+FINISH_CALL = packet(remote.DOMAIN_MIGRATE_FINISH3_PARAMS.number, PacketType.CALL)
+FINISH_REPLY = packet(remote.DOMAIN_MIGRATE_FINISH3_PARAMS.number, PacketType.REPLY)
+PREPARE_REPLY = packet(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS.number, PacketType.REPLY)
+
+
+def waits_for_the_destination(guest: RunningGuest, source: DaemonProcess) -> bool:
+    """Whether the source says that it is waiting to hear where the guest runs."""
+    return "waiting for" in virsh("domjobinfo", guest.name, uri=source.uri).out
+
+
+def test_answer_lost_and_the_guest_runs_there(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    """The migration has succeeded, and that is what virsh hears."""
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        proxy.cut_on(FINISH_REPLY)
+        virsh(*P2P, guest.name, host_b.uri_by(proxy.port), uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+        host_a.assert_no_leftovers()
+
+
+def test_call_lost_and_the_guest_never_ran_there(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        proxy.cut_on(FINISH_CALL)
+        result = virsh(*P2P, guest.name, host_b.uri_by(proxy.port), uri=host_a.uri)
+        assert not result.ok
+        host_b.assert_no_leftovers()
+        guest.assert_runs_only_on(host_a, host_b)
+        told = virsh("domstate", "--reason", guest.name, uri=host_a.uri).expect()
+        assert told.strip() == "running (migration canceled)"
+        virsh(*P2P, guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+
+
+def test_answer_to_prepare_lost(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        proxy.cut_on(PREPARE_REPLY)
+        assert not virsh(*P2P, guest.name, host_b.uri_by(proxy.port), uri=host_a.uri).ok
+        host_b.assert_no_leftovers()
+        guest.assert_runs_only_on(host_a, host_b)
+
+
+@pytest.mark.parametrize(("lost", "arrived"), [(FINISH_REPLY, True), (FINISH_CALL, False)], ids=["reply", "call"])
+def test_as_long_as_nobody_can_tell_the_guest_stays_paused_here(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, lost: bytes, arrived: bool
+) -> None:
+    """It says what it waits for, cannot be aborted or resumed, and goes on when the road is there again."""
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        proxy.cut_on(lost, then_refuse=True)
+        with Running(host_a.uri, *P2P, guest.name, host_b.uri_by(proxy.port)) as running:
+            wait_for(lambda: waits_for_the_destination(guest, host_a), "the source waits")
+            assert virsh("domstate", "--reason", guest.name, uri=host_a.uri).expect().strip() == "paused (migrating)"
+            assert "destination decides" in virsh("domjobabort", guest.name, uri=host_a.uri).err
+            assert "migration out" in virsh("resume", guest.name, uri=host_a.uri).err
+            proxy.refuse(False)
+            result = running.finish()
+        assert result.ok is arrived, result
+        if arrived:
+            guest.assert_runs_only_on(host_b, host_a)
+        else:
+            host_b.assert_no_leftovers()
+            guest.assert_runs_only_on(host_a, host_b)
+
+
+@pytest.mark.parametrize(("lost", "arrived"), [(FINISH_REPLY, True), (FINISH_CALL, False)], ids=["reply", "call"])
+def test_source_daemon_killed_while_it_waits(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, lost: bytes, arrived: bool
+) -> None:
+    """The next daemon finds the migration where it was left and asks on."""
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        proxy.cut_on(lost, then_refuse=True)
+        with Running(host_a.uri, *P2P, guest.name, host_b.uri_by(proxy.port)) as running:
+            wait_for(lambda: waits_for_the_destination(guest, host_a), "the source waits")
+            host_a.restart(kill=True)
+            assert not running.finish().ok
+        assert state_of(guest.uuid, host_a) == "paused"
+        assert "migration out" in virsh("resume", guest.name, uri=host_a.uri).err
+        proxy.refuse(False)
+        wait_for(lambda: state_of(guest.uuid, host_a) != "paused", "the source has heard")
+        if arrived:
+            guest.assert_runs_only_on(host_b, host_a)
+            host_a.assert_no_leftovers()
+        else:
+            host_b.assert_no_leftovers()
+            guest.assert_runs_only_on(host_a, host_b)
+
+
+def test_destination_daemon_killed_with_the_answer_on_its_way(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """It is asked after its restart, when all that it knows is on its disk."""
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        proxy.cut_on(FINISH_REPLY, then_refuse=True)
+        with Running(host_a.uri, *P2P, guest.name, host_b.uri_by(proxy.port)) as running:
+            wait_for(lambda: waits_for_the_destination(guest, host_a), "the source waits")
+            host_b.restart(kill=True)
+            proxy.refuse(False)
+            running.finish()
+        guest.assert_runs_only_on(host_b, host_a)
