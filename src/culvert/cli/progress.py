@@ -41,7 +41,10 @@ class Progress:
             return None
         values = typed_params.loose(stats.params)
         rate = _number(values, JobStat.MEMORY_BPS)
-        dirty_rate = _product(values, JobStat.MEMORY_DIRTY_RATE, JobStat.MEMORY_PAGE_SIZE)
+        iteration = _number(values, JobStat.MEMORY_ITERATION)
+        # QEMU counts dirty pages when an iteration ends; in the first one its 0 means that nobody knows.
+        measured = iteration is None or iteration > 1
+        dirty_rate = _product(values, JobStat.MEMORY_DIRTY_RATE, JobStat.MEMORY_PAGE_SIZE) if measured else None
         total = _number(values, JobStat.DATA_TOTAL)
         remaining = _number(values, JobStat.DATA_REMAINING)
         phase = values.get(JobStat.CULVERT_PHASE)
@@ -57,7 +60,7 @@ class Progress:
             remaining_seconds=None if is_over else _remaining_seconds(values, remaining, rate, dirty_rate),
             expected_downtime_ms=_number(values, JobStat.CULVERT_EXPECTED_DOWNTIME),
             downtime_ms=_number(values, JobStat.DOWNTIME),
-            iteration=_number(values, JobStat.MEMORY_ITERATION),
+            iteration=iteration,
             elapsed_seconds=_seconds(values, JobStat.TIME_ELAPSED),
         )
 

@@ -29,6 +29,7 @@ from culvert.protocol import culvert, qemu, remote
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.limits import Limits
 from culvert.rpc.server import Server
+from culvert.wire.packet import LENGTH
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ def _limits(config: Config) -> Limits:
     return Limits(
         clients=config.limits.max_clients,
         anonymous=config.limits.max_anonymous_clients,
-        packet=config.limits.max_packet,
+        # As libvirt counts it, without the length word in front.
+        packet=config.limits.max_packet + LENGTH.size,
         calls_in_flight=config.limits.max_client_requests,
     )

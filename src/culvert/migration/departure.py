@@ -16,7 +16,7 @@ import secrets
 import socket
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from culvert.domain import format as xml_format
 from culvert.drivers.qemu import migration as qemu
@@ -26,7 +26,7 @@ from culvert.migration import cookie, statistics
 from culvert.migration.parameters import Options
 from culvert.migration.phases import STEPS, Phase, advance
 from culvert.migration.settings import Settings
-from culvert.migration.work import captured
+from culvert.migration.work import Done, captured
 from culvert.protocol.constants import (
     DomainState,
     JobOperation,
@@ -177,7 +177,7 @@ class Departure:
                 stream.abort_now()
         if self.cause is not None:
             raise self.cause
-        await self.enter(Phase.PERFORM3_DONE)
+        self._advance(Phase.PERFORM3_DONE)
 
     async def _carry(self, outgoing: qemu.Outgoing, ours: socket.socket, stream: Stream) -> None:
         """Relay until QEMU is done and the other end has everything; ``self.cause`` tells how it went."""
@@ -192,9 +192,16 @@ class Departure:
                 if (status := await self.until_failed(outgoing.settled())) != "completed":
                     why = (await outgoing.statistics()).error or f"QEMU's migration ended as '{status}'"
                     raise errors.OperationFailed(f"job 'migration out' failed: {why}")
-                await self.refreshed()
+                # The guest stands still from here on, so what can be done at the same time is: the next phase is on
+                # the disk before anybody is asked to finish, and QEMU's last figures are fetched while it exists.
+                meanwhile: list[asyncio.Task[Done[Any]]] = [
+                    tasks.create_task(captured(self._write_down(Phase.PERFORM3_DONE)), name=f"{name}: write down"),
+                    tasks.create_task(captured(self.refreshed()), name=f"{name}: last figures"),
+                ]
                 await self.until_failed(asyncio.shield(moving))
                 await self.until_failed(stream.finish())
+                for task in meanwhile:
+                    (await task).unwrap()
             except errors.RequestError as err:
                 self.fail(err)
                 await self._stop(outgoing, ours)
@@ -276,10 +283,6 @@ class Departure:
         if self.domain.is_active:
             await qemu.annotate(self.domain, ANNOTATION, "")
 
-    def _annotation(self) -> str:
-        before = "running" if self.was_running else "paused"
-        return f"{self.phase.value} {self.attempt} {before} {self.destination_uri}"
-
     @classmethod
     def left_behind(cls, domain: Domain, settings: Settings) -> Departure | None:
         """The migration that an earlier daemon had under way for ``domain``, in its last written phase."""
@@ -306,16 +309,26 @@ class Departure:
         return None if stopped_at is None else time.monotonic() - stopped_at
 
     async def enter(self, phase: Phase) -> None:
-        """The one place where the phase changes: written to the domain's status before anything is done in it."""
+        """Go on to ``phase``: written to the domain's status before anything is done in it."""
+        self._advance(phase)
+        await self._write_down(phase)
+
+    def _advance(self, phase: Phase) -> None:
+        """The one place where the phase changes."""
         self.phase = advance(self.phase, phase)
         self.record.step = STEPS[phase]
         if phase not in (Phase.CONFIRM3, Phase.CONFIRM3_CANCELLED):
             self.reached = phase
         log.info("domain=%s migration=%s phase=%s", self.domain.name, self.attempt, phase.value)
+
+    async def _write_down(self, phase: Phase) -> None:
         if not self.domain.is_active:
             return
+        before = "running" if self.was_running else "paused"
         try:
-            await qemu.annotate(self.domain, ANNOTATION, self._annotation())
+            await qemu.annotate(
+                self.domain, ANNOTATION, f"{phase.value} {self.attempt} {before} {self.destination_uri}"
+            )
         except errors.SystemCallError as err:
             if phase in (Phase.PERFORM3, Phase.PERFORM3_DONE):
                 raise

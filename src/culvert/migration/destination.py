@@ -96,7 +96,9 @@ class Destination:
         Raises ``AuthenticationFailed`` for a token that this host has not given out, or that has been used.
         """
         for arrival in self._arrivals.values():
-            if arrival.token and hmac.compare_digest(arrival.token, token):
+            if arrival.token and hmac.compare_digest(
+                arrival.token.encode(), token.encode("utf-8", "surrogateescape")
+            ):
                 arrival.token = ""
                 return arrival
         raise errors.AuthenticationFailed("this token does not open a migration that is prepared here")

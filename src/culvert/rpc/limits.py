@@ -24,8 +24,8 @@ WRITE_LOW = 256 * KiB
 class Limits:
     """Limits of a server and of each of its connections; sizes in bytes, times in seconds.
 
-    Beyond ``clients`` connections, or ``anonymous`` ones among them (nothing asked yet, or not authenticated), new
-    ones wait in the kernel's queue. An anonymous connection has ``greeting`` seconds to ask something, and its
+    Beyond ``clients`` connections, or ``anonymous`` ones by one transport (nothing asked yet, or not authenticated),
+    new ones wait in the kernel's queue. An anonymous connection has ``greeting`` seconds to ask something, and its
     packets are no longer than ``anonymous_packet``.
     """
 

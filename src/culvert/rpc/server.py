@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import logging
 import socket
+from collections import Counter
 from collections.abc import Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
@@ -47,8 +48,7 @@ class Server:
         self._authentication = authentication
         self._keepalive = keepalive
         self._numbers = itertools.count(1)
-        self._room = asyncio.Event()
-        self._room.set()
+        self._rooms: dict[str, asyncio.Event] = {}
         self._group = asyncio.TaskGroup()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -74,6 +74,7 @@ class Server:
     def listen(self, listener: Listener) -> None:
         """Accept clients from ``listener``, which is the server's to close from now on."""
         self.listeners.append(listener)
+        self._rooms.setdefault(listener.transport, asyncio.Event()).set()
         self._start(self._accept(listener), f"accept {listener.name}")
         log.info("listen transport=%s address=%s", listener.transport, listener.name)
 
@@ -101,18 +102,25 @@ class Server:
         task.add_done_callback(self._tasks.discard)
 
     def _count(self) -> None:
-        """Accept or not, by how many there are."""
-        anonymous = sum(session.anonymous for session in self.sessions.values())
-        if len(self.sessions) < self.limits.clients and anonymous < self.limits.anonymous:
-            self._room.set()
-        elif self._room.is_set():
-            self._room.clear()
-            log.warning("accept wait clients=%d anonymous=%d", len(self.sessions), anonymous)
+        """Accept or not, by how many there are.
+
+        Strangers are counted by transport: those of the network must not keep this host's own people out.
+        """
+        strangers = Counter(session.transport for session in self.sessions.values() if session.anonymous)
+        for transport, room in self._rooms.items():
+            anonymous = strangers[transport]
+            if len(self.sessions) < self.limits.clients and anonymous < self.limits.anonymous:
+                room.set()
+            elif room.is_set():
+                room.clear()
+                log.warning(
+                    "accept wait transport=%s clients=%d anonymous=%d", transport, len(self.sessions), anonymous
+                )
 
     async def _accept(self, listener: Listener) -> None:
         try:
             while True:
-                await self._room.wait()
+                await self._rooms[listener.transport].wait()
                 sock, peer = await listener.accept()
                 self.serve(sock, peer)
         except OSError as err:

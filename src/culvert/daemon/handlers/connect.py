@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 LIB_VERSION = 9_000_000  # the libvirt whose protocol and behaviour this is; clients compare it
 MAX_VCPUS = 255  # of the machine types served (QEMU, query-machines cpu-max of pc)
 READ_ONLY = 1  # VIR_CONNECT_RO
+IDENTITY_SHOWN = 80  # characters of each name and value that are logged
 OPEN_PATHS = ("/system", "/session")
 
 # What is answered 1. libvirt's QEMU driver also has migration version 2 and the passing of descriptors, which are not
@@ -119,7 +120,8 @@ class Connect:
 
     async def set_identity(self, session: Session, args: remote.SetIdentityArgs) -> Void:
         # What a client says of itself grants it nothing here; it is written down for the operator.
-        log.info('session=%d identity="%s"', session.id, ", ".join(f"{p.field}={p.value[1]}" for p in args.params))
+        told = ", ".join(f"{p.field[:IDENTITY_SHOWN]}={p.value[1]!s:.{IDENTITY_SHOWN}}" for p in args.params)
+        log.info("session=%d identity=%s", session.id, ascii(told))
         return Void()
 
     async def nothing(self, session: Session, args: Void) -> Void:

@@ -27,7 +27,6 @@ class Lifecycle:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._driver = service.driver
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
@@ -48,25 +47,25 @@ class Lifecycle:
         handlers.add(remote.DOMAIN_RESUME, self.resume)
 
     async def define_xml(self, session: Session, args: remote.XMLArgs) -> remote.DomainRet:
-        return remote.DomainRet(on_wire(await self._driver.define_xml(args.xml)))
+        return remote.DomainRet(on_wire(await self._service.driver.define_xml(args.xml)))
 
     async def define_xml_flags(self, session: Session, args: remote.XMLFlagsArgs) -> remote.DomainRet:
         # VALIDATE asks for a check against the schema: what the schema does not know is refused here in any case.
         no_flags(args.flags, "qemuDomainDefineXMLFlags", DefineFlag.VALIDATE)
-        return remote.DomainRet(on_wire(await self._driver.define_xml(args.xml)))
+        return remote.DomainRet(on_wire(await self._service.driver.define_xml(args.xml)))
 
     async def undefine(self, session: Session, args: remote.DomainArgs) -> Void:
-        await self._driver.undefine(self._service.domain(args.dom))
+        await self._service.driver.undefine(self._service.domain(args.dom))
         return Void()
 
     async def undefine_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainUndefineFlags", UNDEFINE_FLAGS)
-        await self._driver.undefine(self._service.domain(args.dom))
+        await self._service.driver.undefine(self._service.domain(args.dom))
         return Void()
 
     async def create_xml(self, session: Session, args: remote.DomainCreateXMLArgs) -> remote.DomainRet:
         no_flags(args.flags, "qemuDomainCreateXML", CreateFlag.PAUSED | CreateFlag.VALIDATE)
-        domain = await self._driver.create_xml(args.xml_desc, paused=bool(args.flags & CreateFlag.PAUSED))
+        domain = await self._service.driver.create_xml(args.xml_desc, paused=bool(args.flags & CreateFlag.PAUSED))
         return remote.DomainRet(on_wire(domain))
 
     async def create(self, session: Session, args: remote.DomainArgs) -> Void:

@@ -15,7 +15,7 @@ class Listing:
     """Handlers of the listing group."""
 
     def __init__(self, service: Service) -> None:
-        self._driver = service.driver
+        self._service = service
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
@@ -33,31 +33,31 @@ class Listing:
         handlers.add(remote.CONNECT_LIST_ALL_NODE_DEVICES, self.no_node_devices)
 
     async def list_all_domains(self, session: Session, args: remote.ListAllArgs) -> remote.DomainsRet:
-        found = [on_wire(domain) for domain in self._driver.domains(args.flags)]
+        found = [on_wire(domain) for domain in self._service.driver.domains(args.flags)]
         return remote.DomainsRet(found if args.need_results else [], len(found))
 
     async def num_of_domains(self, session: Session, args: Void) -> remote.NumRet:
-        return remote.NumRet(sum(domain.is_active for domain in self._driver.domains()))
+        return remote.NumRet(sum(domain.is_active for domain in self._service.driver.domains()))
 
     async def list_domains(self, session: Session, args: remote.MaxIDsArgs) -> remote.IDsRet:
-        ids = [domain.id for domain in self._driver.domains() if domain.is_active]
+        ids = [domain.id for domain in self._service.driver.domains() if domain.is_active]
         return remote.IDsRet(ids[: max(0, args.maxids)])
 
     async def num_of_defined_domains(self, session: Session, args: Void) -> remote.NumRet:
-        return remote.NumRet(sum(not domain.is_active for domain in self._driver.domains()))
+        return remote.NumRet(sum(not domain.is_active for domain in self._service.driver.domains()))
 
     async def list_defined_domains(self, session: Session, args: remote.MaxNamesArgs) -> remote.NamesRet:
-        names = [domain.name for domain in self._driver.domains() if not domain.is_active]
+        names = [domain.name for domain in self._service.driver.domains() if not domain.is_active]
         return remote.NamesRet(names[: max(0, args.maxnames)])
 
     async def lookup_by_id(self, session: Session, args: remote.IDArgs) -> remote.DomainRet:
-        return remote.DomainRet(on_wire(self._driver.lookup_by_id(args.id)))
+        return remote.DomainRet(on_wire(self._service.driver.lookup_by_id(args.id)))
 
     async def lookup_by_name(self, session: Session, args: remote.NameArgs) -> remote.DomainRet:
-        return remote.DomainRet(on_wire(self._driver.lookup_by_name(args.name)))
+        return remote.DomainRet(on_wire(self._service.driver.lookup_by_name(args.name)))
 
     async def lookup_by_uuid(self, session: Session, args: remote.UUIDArgs) -> remote.DomainRet:
-        return remote.DomainRet(on_wire(self._driver.lookup_by_uuid(UUID(bytes=args.uuid))))
+        return remote.DomainRet(on_wire(self._service.driver.lookup_by_uuid(UUID(bytes=args.uuid))))
 
     async def no_networks(self, session: Session, args: remote.ListAllArgs) -> remote.NetworksRet:
         return remote.NetworksRet([], 0)
