@@ -206,8 +206,8 @@ class Departure:
                 self.fail(err)
                 await self._stop(outgoing, ours)
             finally:
-                for task in (moving, *watching):
-                    task.cancel()
+                for ending in (moving, *watching):
+                    ending.cancel()
 
     async def _move(self, ours: socket.socket, stream: Stream) -> None:
         try:
