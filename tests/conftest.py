@@ -54,3 +54,9 @@ def host_a(folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProce
 def host_b(folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
     """Another running daemon."""
     yield from _host("b", folder, request)
+
+
+@pytest.fixture(params=["unix", "tcp"])
+def uri(request: pytest.FixtureRequest, host_a: DaemonProcess) -> str:
+    """``host_a``, over each of its transports."""
+    return host_a.uri if request.param == "unix" else host_a.tcp_uri

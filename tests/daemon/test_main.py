@@ -9,34 +9,6 @@ from click.testing import CliRunner
 
 from culvert.daemon import config as configuration
 from culvert.daemon import main
-from culvert.ground import errors
-
-
-@pytest.mark.parametrize(
-    ("text", "host", "port"),
-    [
-        ("tcp://127.0.0.1:5", "127.0.0.1", 5),
-        ("tcp://127.8.8.8", "127.8.8.8", 16509),
-        ("tcp://[::1]:0", "::1", 0),
-        ("tcp://localhost:1", "localhost", 1),
-    ],
-)
-def test_loopback_needs_no_permission(text: str, host: str, port: int) -> None:
-    address = main.parse_listen(text, allow_clear_text=False)
-    assert (address.host, address.port) == (host, port)
-
-
-@pytest.mark.parametrize("text", ["tcp://0.0.0.0:1", "tcp://[::]", "tcp://10.0.0.1:16509", "tcp://host-a"])
-def test_clear_text_beyond_loopback_only_when_the_configuration_says_so(text: str) -> None:
-    with pytest.raises(errors.InvalidArgument, match="allow_clear_text"):
-        main.parse_listen(text, allow_clear_text=False)
-    assert main.parse_listen(text, allow_clear_text=True)
-
-
-@pytest.mark.parametrize("text", ["127.0.0.1:5", "tls://127.0.0.1", "tcp://:5", "tcp://x:y", "tcp://x/path", ""])
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(errors.InvalidArgument, match="listen address"):
-        main.parse_listen(text, allow_clear_text=True)
 
 
 def test_show_config_prints_a_file_that_can_be_used(tmp_path: Path) -> None:

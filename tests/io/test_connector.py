@@ -10,6 +10,7 @@ import pytest
 from culvert.ground import errors, uri
 from culvert.io import connector
 from culvert.io.listener import listen_tcp, listen_unix
+from tests.support.pki import Pki
 
 
 def to(text: str) -> uri.ConnectionURI:
@@ -93,5 +94,16 @@ async def test_deadline_and_a_queue_that_gets_room(tmp_path: Path) -> None:
 
 
 async def test_transport_that_is_not_there() -> None:
-    with pytest.raises(errors.OperationUnsupported, match="transport 'tls'"):
-        await connector.connect(to("qemu+tls://host/system"), Greeted)
+    with pytest.raises(errors.OperationUnsupported, match="transport 'pigeon'"):
+        await connector.connect(uri.ConnectionURI("qemu", "pigeon", "host"), Greeted)
+
+
+async def test_tls_without_certificates_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidArgument, match=rf"{tmp_path}/cacert\.pem does not exist"):
+        await connector.connect(to(f"qemu+tls://127.0.0.1:1/system?pkipath={tmp_path}"), Greeted)
+
+
+async def test_tls_to_nobody(tmp_path: Path) -> None:
+    folder = Pki(tmp_path).holder("alpha").folder
+    with pytest.raises(errors.SystemCallError, match=r"unable to connect to server at '127\.0\.0\.1:1'"):
+        await connector.connect(to(f"qemu+tls://127.0.0.1:1/system?pkipath={folder}"), Greeted)

@@ -12,6 +12,8 @@ import pytest
 from culvert.ground import errors
 from culvert.io import listener as listeners
 from culvert.io.listener import Listener, listen_tcp, listen_unix
+from culvert.io.tls_side import ServerSide
+from tests.support.pki import Pki
 
 
 async def dial(path: Path) -> socket.socket:
@@ -45,6 +47,17 @@ async def test_tcp_addresses() -> None:
         assert peer.name == f"127.0.0.1:{client.getsockname()[1]}"
         assert (peer.transport, peer.local_address, peer.uid) == ("tcp", (host, port), None)
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        sock.close()
+    listener.close()
+
+
+async def test_tls_peer_has_still_to_shake_hands(tmp_path: Path) -> None:
+    security = ServerSide(Pki(tmp_path).holder("alpha").server)
+    [listener] = await listen_tcp("127.0.0.1", 0, security)
+    assert listener.transport == "tls"
+    with socket.create_connection(listener.address or ("", 0)):
+        sock, peer = await listener.accept()
+        assert (peer.transport, peer.security, peer.local_address) == ("tls", security, listener.address)
         sock.close()
     listener.close()
 
@@ -174,3 +187,26 @@ async def test_adopted_socket() -> None:
     listener = Listener(sock)
     assert listener.transport == "tcp"
     listener.close()
+
+
+async def test_the_next_file_with_its_number_is_watched_although_an_accept_still_waits() -> None:
+    """As when the daemon stops while it starts a guest: the guest's pidfd must not go unwatched."""
+    [listener] = await listen_tcp("127.0.0.1", 0)
+    number = listener._socket.fileno()
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(listener.accept())
+        await asyncio.sleep(0)
+        listener.close()
+        with ours, theirs:
+            os.dup2(ours.fileno(), number)
+            seen = asyncio.Event()
+            loop.add_reader(number, seen.set)
+            waiting.cancel()
+            await asyncio.wait({waiting})
+            theirs.send(b"x")
+            async with asyncio.timeout(10):
+                await seen.wait()
+            loop.remove_reader(number)
+            os.close(number)

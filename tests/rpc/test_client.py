@@ -148,7 +148,7 @@ async def test_answer_that_cannot_be_read() -> None:
     [
         ("qemu+unix:///system?socket=/nonexistent/sock", errors.SystemCallError),
         ("qemu+tcp://127.0.0.1:1/system", errors.SystemCallError),
-        ("qemu+tls://127.0.0.1/system", errors.OperationUnsupported),
+        ("qemu+tls://127.0.0.1:1/system?pkipath=/nonexistent", errors.InvalidArgument),
     ],
 )
 async def test_cannot_connect(uri: str, kind: type[errors.RequestError]) -> None:

@@ -17,7 +17,7 @@ from typing import Self
 
 from tests.support import processes
 
-_READY = re.compile(r"^culvertd ready\b.*?listen=(tcp://\S+)", re.MULTILINE)
+_READY = re.compile(r"^culvertd ready\b.*?listen=(tcp://\S+)(?:.*?listen=(tls://\S+))?", re.MULTILINE)
 LOG_TAIL = 6000  # characters of log that a failure shows
 
 
@@ -28,14 +28,18 @@ class DaemonFailed(Exception):
 class DaemonProcess:
     """One daemon, ``root`` its folder, ``name`` for people.
 
-    Afterwards ``uri`` (UNIX socket) and ``tcp_uri`` (as the other daemon reaches it) connect to it. A restart keeps
-    the port. Everything it starts is marked with ``root`` (``processes.MARK``).
+    Afterwards ``uri`` (UNIX socket) and ``tcp_uri`` (as the other daemon reaches it) connect to it, with ``tls`` also
+    ``tls_uri()``. A restart keeps the ports. Everything it starts is marked with ``root`` (``processes.MARK``).
     """
 
-    def __init__(self, root: Path, *, name: str = "host", config: str = "", arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, root: Path, *, name: str = "host", config: str = "", arguments: Sequence[str] = (), tls: bool = False
+    ) -> None:
         self.root = root
         self.name = name
         self.port = 0
+        self.tls_port = 0
+        self._tls = tls
         self.process: subprocess.Popen[bytes] | None = None
         self._arguments = list(arguments)
         self._output = root.with_name(f"{root.name}.{name}.out")
@@ -60,6 +64,8 @@ class DaemonProcess:
         """Start it and wait until it is ready. Raises ``DaemonFailed``."""
         assert not self.running, f"{self.name} is running already"
         listen = ["--listen", f"tcp://127.0.0.1:{self.port}"]
+        if self._tls:
+            listen += ["--listen", f"tls://127.0.0.1:{self.tls_port}"]
         argv = [sys.executable, "-m", "culvert.daemon.main", "--root", str(self.root), *listen, *self._arguments]
         environment = {**os.environ, processes.MARK: str(self.root), "PYTHONUNBUFFERED": "1"}
         with open(self._output, "wb") as output, open(self._log, "ab") as log:
@@ -75,6 +81,13 @@ class DaemonProcess:
                 raise DaemonFailed(f"{self.name} was not ready within {timeout} s\n{self.log_tail()}")
             time.sleep(0.01)
         self.port = int(ready.group(1).rpartition(":")[2])
+        if self._tls:
+            self.tls_port = int(ready.group(2).rpartition(":")[2])
+
+    def reload(self) -> None:
+        """SIGHUP."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
 
     def stop(self, timeout: float = 30) -> int:
         """SIGTERM, and its exit code; guests run on. Raises ``DaemonFailed`` when it does not end."""
@@ -136,6 +149,11 @@ class DaemonProcess:
     def tcp_uri(self) -> str:
         """The connection URI by TCP."""
         return f"qemu+tcp://127.0.0.1:{self.port}/system"
+
+    def tls_uri(self, host: str = "127.0.0.1", port: int = 0, **parameters: object) -> str:
+        """The connection URI by TLS, with parameters (``pkipath``)."""
+        query = "&".join(f"{name}={value}" for name, value in parameters.items())
+        return f"qemu+tls://{host}:{port or self.tls_port}/system{'?' if query else ''}{query}"
 
     def uri_by(self, port: int) -> str:
         """The connection URI by another port of this machine (a proxy's)."""

@@ -53,6 +53,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS  # utime, stime: fields 14 and 15
 
 
+def resident(pid: int) -> int:
+    """Bytes of memory the process holds."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
+    return int(status.split("VmRSS:")[1].split()[0]) << 10
+
+
 def program(pid: int) -> str:
     """The name of the program a process runs; empty when it is gone."""
     try:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from culvert.protocol import errors as wire_errors
 from culvert.protocol import remote, types
 from culvert.protocol.procedure import Procedure
-from culvert.protocol.types import Void
 from culvert.rpc.programs import KNOWN
 from culvert.wire.packet import Header, PacketType, Reader, Status
-from culvert.xdr.struct import decode, encode
+from culvert.xdr.struct import Void, decode, encode
 from tests.support.daemon import DaemonProcess
 
 A = TypeVar("A")
 R = TypeVar("R")
+NOBODY = types.Domain("nobody", b"\x11" * 16, -1)  # a domain that no daemon has
 SECONDS = 60.0  # without a byte: then the daemon hangs, and the test fails
 _PROGRAM_OF = {id(row): program for program in KNOWN for row in program}
 
@@ -79,11 +80,8 @@ class Raw:
         """A call of ``row`` with any payload; ``changed`` members of the header."""
         program = _PROGRAM_OF[id(row)]
         self._serial += 1
-        members: dict[str, Any] = {
-            **{"program": program.number, "version": program.version, "procedure": row.number},
-            **{"type": PacketType.CALL, "serial": self._serial, "status": Status.OK, **changed},
-        }
-        return Header(**members).pack(len(payload)) + payload
+        head = Header(program.number, program.version, row.number, PacketType.CALL, self._serial, Status.OK)
+        return replace(head, **changed).pack(len(payload)) + payload  # type: ignore[arg-type]  # any number will do
 
     def answer(self) -> tuple[Header, types.Error | bytes]:
         """The next packet: its payload, or the error it holds."""

@@ -1,4 +1,4 @@
-"""The real virsh at a terminal of its own, as a person has it: what is shown is read as it comes, keys are pressed."""
+"""The real virsh at a terminal of its own, as a person has it: what is shown is read, keys are pressed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import subprocess
+import termios
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -72,6 +73,14 @@ class Terminal:
     def wait_for(self, text: str, count: int = 1, timeout: float = 30) -> str:
         """``wait`` until ``text`` has been shown ``count`` times."""
         return self.wait(lambda shown: shown.count(text) >= count, f"'{text}' × {count}", timeout)
+
+    def wait_console(self, timeout: float = 30) -> None:
+        """Wait until every key goes to the guest: what is pressed before virsh has the terminal raw is lost."""
+        self.wait_for("Escape character is ^]", timeout=timeout)
+        deadline = time.monotonic() + timeout
+        while termios.tcgetattr(self._fd)[3] & termios.ICANON:  # the local modes (termios(3))
+            assert time.monotonic() < deadline, f"virsh: the terminal is not raw within {timeout} s"
+            time.sleep(0.01)
 
     def finish(self, timeout: float = 30) -> int:
         """Read on until virsh ends; its exit code. Raises ``AssertionError`` after ``timeout`` seconds."""

@@ -156,3 +156,14 @@ def test_rubbish_gives_packets_or_a_violation(data: bytes) -> None:
             outcomes.append((found, ""))
     texts = {text for _, text in outcomes}
     assert len(texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("word", "said"), [(b"\x16\x03\x01\x02", True), (b"\x15\x03\x03\x00", True), (b"\x7f\x03\x01\x02", False)]
+)
+def test_tls_to_a_clear_text_port_is_recognised(word: bytes, said: bool) -> None:
+    reader = Reader()
+    reader.feed(word)
+    with pytest.raises(errors.ProtocolViolation) as caught:
+        reader.next_packet()
+    assert ("these bytes are TLS" in str(caught.value)) is said

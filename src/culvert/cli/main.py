@@ -18,6 +18,7 @@ from rich.text import Text
 from culvert import __version__
 from culvert.cli import display, domains, migrate, target
 from culvert.cli.exits import Exit, table
+from culvert.cli.pki import pki
 from culvert.cli.request import Request
 from culvert.ground import errors
 from culvert.ground import uri as uris
@@ -162,6 +163,9 @@ def migrate_(
     except KeyboardInterrupt:
         verdict = migrate.not_begun(shown, Exit.CANCELLED, "interrupted")
     sys.exit(verdict.exit)
+
+
+cli.add_command(pki)
 
 
 def main() -> NoReturn:

@@ -28,7 +28,8 @@ class Daemon:
 
     listen: list[str] = _key(
         [],
-        "Addresses to listen on besides the UNIX socket: tcp://HOST:PORT (clear-text; port 16509 by default).",
+        "Addresses to listen on besides the UNIX socket: tls://HOST:PORT (port 16514 by default), "
+        "tcp://HOST:PORT (clear-text; port 16509 by default).",
     )
     allow_clear_text: bool = _key(
         False,
@@ -37,6 +38,31 @@ class Daemon:
     unix_socket_mode: int = _key(0o600, "Permissions of the UNIX socket.")
     hostname: str = _key("", "Name of this host as clients see it; empty: the system's.")
     log_level: str = _key("info", "debug, info, warning or error.")
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Certificates, and who may come in with theirs. SIGHUP makes the daemon read the files again."""
+
+    ca: str = _key("", "CA certificate, for both sides; empty: /etc/pki/CA/cacert.pem.")
+    cert: str = _key("", "Certificate of this host's listeners; empty: /etc/pki/libvirt/servercert.pem.")
+    key: str = _key("", "Key to it; empty: /etc/pki/libvirt/private/serverkey.pem.")
+    client_cert: str = _key("", "What this daemon shows to destinations; empty: /etc/pki/libvirt/clientcert.pem.")
+    client_key: str = _key("", "Key to it; empty: /etc/pki/libvirt/private/clientkey.pem.")
+    crl: str = _key("", "Revoked certificates; empty: /etc/pki/CA/cacrl.pem where that is there.")
+    allowed_clients: list[str] = _key(
+        [],
+        "Who may connect by TLS: distinguished names (C=GB,O=Example,CN=host) or subject alternative names, "
+        "* and ? allowed; empty: everybody with a certificate of this CA.",
+    )
+    allowed_migration_peers: list[str] = _key(
+        [],
+        "Who may bring guests here, in the same way; empty: everybody who may connect. With names in it nobody may "
+        "by clear-text TCP.",
+    )
+    min_version: str = _key("1.3", "Oldest TLS version: 1.3 or 1.2.")
+    handshake_seconds: int = _key(10, "How long a client may take to prove who it is.")
+    no_sanity: bool = _key(False, "Use this host's own certificates without looking whether they are valid.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +112,7 @@ class Config:
     """The whole file: one table a section."""
 
     daemon: Daemon = field(default_factory=Daemon)
+    tls: Tls = field(default_factory=Tls)
     limits: Limits = field(default_factory=Limits)
     keepalive: Keepalive = field(default_factory=Keepalive)
     migration: Migration = field(default_factory=Migration)
@@ -95,6 +122,7 @@ class Config:
 # (section, key) → the values that make sense; what is not named takes anything of its type.
 _RANGES: dict[tuple[str, str], range] = {
     ("daemon", "unix_socket_mode"): range(0o1000),
+    ("tls", "handshake_seconds"): range(1, 601),
     ("limits", "max_clients"): range(1, 1_000_001),
     ("limits", "max_anonymous_clients"): range(1, 1_000_001),
     ("limits", "max_client_requests"): range(1, 10_001),
@@ -107,7 +135,11 @@ _RANGES: dict[tuple[str, str], range] = {
     ("qemu", "start_seconds"): range(1, 3601),
     ("qemu", "stop_seconds"): range(1, 3601),
 }
-_LOG_LEVELS = ("debug", "info", "warning", "error")
+# (section, key) → the words it may be.
+_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("daemon", "log_level"): ("debug", "info", "warning", "error"),
+    ("tls", "min_version"): ("1.2", "1.3"),
+}
 
 
 def load(path: Path | None) -> Config:
@@ -153,8 +185,9 @@ def _values(section: Any, name: str, table: dict[str, Any], where: str) -> dict[
             raise errors.InvalidArgument(
                 f"{where}: [{name}] {key} is {value}, which is not between {allowed.start} and {allowed.stop - 1}"
             )
-        if (name, key) == ("daemon", "log_level") and value not in _LOG_LEVELS:
-            raise errors.InvalidArgument(f"{where}: [{name}] {key} is '{value}', not one of {', '.join(_LOG_LEVELS)}")
+        words = _WORDS.get((name, key))
+        if words is not None and value not in words:
+            raise errors.InvalidArgument(f"{where}: [{name}] {key} is '{value}', not one of {', '.join(words)}")
     return table
 
 
@@ -163,7 +196,7 @@ def render(config: Config, *, commented: bool) -> str:
     lines: list[str] = []
     for part in dataclasses.fields(config):
         section = getattr(config, part.name)
-        lines += [f"# {(type(section).__doc__ or '').strip()}", f"[{part.name}]"]
+        lines += [f"# {' '.join((type(section).__doc__ or '').split())}", f"[{part.name}]"]
         for key in dataclasses.fields(section):
             lines += ["", f"# {key.metadata['sentence']}"]
             mark = "#" if commented else ""

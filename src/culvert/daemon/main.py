@@ -8,58 +8,43 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
 from culvert import __version__
 from culvert.daemon import config as configuration
+from culvert.daemon import listen as listen_addresses
 from culvert.daemon.config import Config
+from culvert.daemon.listen import Address
 from culvert.daemon.notify import notify
 from culvert.daemon.places import Places
 from culvert.daemon.server import serve
-from culvert.ground import errors, uri
+from culvert.ground import errors
 
 log = logging.getLogger("culvert.daemon.main")  # also when run by -m
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A TCP address to listen on; port 0 takes any free one."""
-
-    host: str
-    port: int
+_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
-def parse_listen(text: str, *, allow_clear_text: bool) -> Address:
-    """Read ``tcp://HOST:PORT``.
+class OneLine(logging.Formatter):
+    """One event, one line: nothing that a peer has sent can begin a line of its own. Tracebacks are our own."""
 
-    Raises ``InvalidArgument`` for anything else, and for an address beyond loopback that the configuration has not
-    allowed: what comes over tcp:// is neither encrypted nor authenticated.
-    """
-    try:
-        parts = urlsplit(text)
-        port = uri.TCP_PORT if parts.port is None else parts.port
-    except ValueError as err:
-        raise errors.InvalidArgument(f"listen address '{text}' cannot be read: {err}") from err
-    if parts.scheme != "tcp" or not parts.hostname or parts.path.strip("/"):
-        raise errors.InvalidArgument(f"listen address '{text}' is not of the form tcp://HOST:PORT")
-    loopback = parts.hostname in ("localhost", "::1") or parts.hostname.startswith("127.")
-    if not loopback and not allow_clear_text:
-        raise errors.InvalidArgument(
-            f"listen address '{text}' is clear-text and reachable from outside: nothing on it is encrypted or "
-            "authenticated. Set allow_clear_text = true in section [daemon] of the configuration if that is wanted"
-        )
-    return Address(parts.hostname, port)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return super().formatMessage(record).translate(_ESCAPES)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--root", type=click.Path(path_type=Path), help="Keep all state, sockets and logs below DIR.")
-@click.option("--listen", multiple=True, metavar="tcp://HOST:PORT", help="Also listen there; may be repeated.")
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="tls://HOST:PORT",
+    help="Also listen there (or tcp://, clear-text); may be repeated.",
+)
 @click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
 @click.option("--show-config", is_flag=True, help="Print the configuration in force, annotated, and end.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Instead of the file's.")
@@ -70,7 +55,8 @@ def main(
     """Run and migrate the QEMU guests of this host.
 
     The UNIX socket is RUN/culvert-sock: DIR/run with --root, /run/culvert for root, the XDG runtime directory
-    otherwise. SIGTERM and SIGINT stop the daemon and leave the guests running; the next one finds them again.
+    otherwise. SIGTERM and SIGINT stop the daemon and leave the guests running; the next one finds them again. SIGHUP
+    makes it read its certificates again.
     """
     try:
         places = Places.below(root) if root else Places.of_system()
@@ -89,34 +75,39 @@ def main(
             click.echo(configuration.render(config, commented=False))
             return
         addresses = [
-            parse_listen(text, allow_clear_text=config.daemon.allow_clear_text) for text in config.daemon.listen
+            listen_addresses.parse(text, allow_clear_text=config.daemon.allow_clear_text)
+            for text in config.daemon.listen
         ]
         places.make()
     except errors.RequestError as err:
         click.echo(f"culvertd: {err}", err=True)
         sys.exit(2)
     _set_up_logging(places, config)
-    sys.exit(asyncio.run(_run(places, config, [(address.host, address.port) for address in addresses])))
+    sys.exit(asyncio.run(_run(places, config, addresses)))
 
 
 def _set_up_logging(places: Places, config: Config) -> None:
     """To the log file below a root or in the log directory; also to the terminal or the journal."""
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    handlers.append(logging.FileHandler(places.layout.log / "culvertd.log", encoding="utf-8"))
-    logging.basicConfig(level=config.daemon.log_level.upper(), format=LOG_FORMAT, handlers=handlers)
+    path = places.layout.log / "culvertd.log"
+    handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
+    for handler in handlers:
+        handler.setFormatter(OneLine(LOG_FORMAT))
+    logging.basicConfig(level=config.daemon.log_level.upper(), handlers=handlers)
 
 
-async def _run(places: Places, config: Config, addresses: list[tuple[str, int]]) -> int:
+async def _run(places: Places, config: Config, addresses: list[Address]) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     hostname = config.daemon.hostname or socket.gethostname()
     try:
-        async with serve(places, config, hostname, addresses) as listening:
+        async with serve(places, config, hostname, addresses) as running:
+            loop.add_signal_handler(signal.SIGHUP, running.reload)
             log.info("culvertd version=%s pid=%d host=%s", __version__, os.getpid(), hostname)
             # One line that programs wait for, on standard output alone.
-            print("culvertd ready", *(f"listen={name}" for name in listening), flush=True)
+            print("culvertd ready", *(f"listen={name}" for name in running.addresses), flush=True)
             notify("READY=1")
             await stopping.wait()
             log.info("culvertd is stopping; guests run on")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import urlsplit
 
 from culvert.daemon.service import Service
@@ -17,29 +18,59 @@ def address(service: Service, session: Session, asked: str | None) -> Connection
     """Where the source is to connect to for the data: always a listener that already is there.
 
     The host is, in this order: the one in the migration URI that the user typed (``tcp://HOST``), the configured one,
-    the address at which the client itself came in, a listener's own. A client that came by the UNIX socket of a
-    daemon without TCP listeners gets that socket. Raises ``InvalidArgument`` for a migration URI that cannot be read.
+    the address at which the client itself came in, a listener's own. The listener is the client's own, or one of the
+    same kind, or one for TLS, or any. A client that came by the UNIX socket of a daemon without other listeners gets
+    that socket. Raises ``InvalidArgument`` for a migration URI that cannot be read.
     """
-    if asked:
-        parts = urlsplit(asked)
-        if parts.scheme != "tcp" or not parts.hostname:
-            raise errors.InvalidArgument(
-                f"migration URI '{asked}' is not of the form tcp://HOST; the port is always the daemon's own"
-            )
-        host = parts.hostname
-    else:
-        host = service.config.migration.host
+    host = _asked(asked) if asked else service.config.migration.host
     came_in = session.local_address
     if not host and came_in is not None:
-        return ConnectionURI("qemu", "tcp", host=came_in[0], port=came_in[1])
-    for listener_host, port in service.tcp_addresses:
-        reachable = host or ("" if listener_host in WILDCARDS else listener_host) or service.hostname
-        return ConnectionURI("qemu", "tcp", host=reachable, port=port)
+        name = _certified(service, session.transport, came_in[0])
+        return ConnectionURI("qemu", session.transport, host=name, port=came_in[1])
+    preferred = (session.transport, "tls")
+    for transport, listener_host, port in sorted(service.reachable, key=lambda found: _rank(found[0], preferred)):
+        own = service.hostname if listener_host in WILDCARDS else listener_host
+        return ConnectionURI("qemu", transport, host=host or _certified(service, transport, own), port=port)
     if host:
         raise errors.OperationInvalid(
-            f"this daemon has no TCP listener, so it cannot be reached at '{host}': start it with --listen"
+            f"this daemon has no TLS or TCP listener, so it cannot be reached at '{host}': start it with --listen"
         )
     return ConnectionURI("qemu", "unix", parameters={"socket": service.socket_path})
+
+
+def _asked(uri: str) -> str:
+    try:
+        parts = urlsplit(uri)
+    except ValueError:  # brackets that are not an IPv6 address
+        parts = urlsplit("")
+    if parts.scheme != "tcp" or not parts.hostname:
+        raise errors.InvalidArgument(
+            f"migration URI '{uri}' is not of the form tcp://HOST; the port is always the daemon's own"
+        )
+    return parts.hostname
+
+
+def _rank(transport: str, preferred: tuple[str, ...]) -> int:
+    return preferred.index(transport) if transport in preferred else len(preferred)
+
+
+def _certified(service: Service, transport: str, host: str) -> str:
+    """``host``, or for TLS a name of this host that its certificate has: the source will look."""
+    if transport != "tls" or service.security is None:
+        return host
+    names = [name for name in service.security.names if "*" not in name]
+    for candidate in (host, service.hostname):
+        if candidate in names:
+            return candidate
+    return next((name for name in names if not _is_address(name)), host)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def for_token(where: ConnectionURI, token: str) -> ConnectionURI:

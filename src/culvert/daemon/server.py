@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 from culvert.daemon.config import Config
 from culvert.daemon.handlers.connect import Connect
@@ -16,7 +17,9 @@ from culvert.daemon.handlers.migrate import Migrate
 from culvert.daemon.handlers.own import Culvert, Monitor
 from culvert.daemon.handlers.query import Query
 from culvert.daemon.handlers.streams import Streams
+from culvert.daemon.listen import Address
 from culvert.daemon.places import Places
+from culvert.daemon.security import MigrationPeers, client_side, server_side
 from culvert.daemon.service import Service
 from culvert.drivers.qemu.driver import Driver
 from culvert.io.listener import Listener, listen_tcp, listen_unix
@@ -47,20 +50,28 @@ def handlers(service: Service) -> list[Handlers]:
     return served
 
 
-@asynccontextmanager
-async def serve(
-    places: Places, config: Config, hostname: str, addresses: list[tuple[str, int]]
-) -> AsyncIterator[list[str]]:
-    """The whole daemon; answers the addresses it listens on. Guests run on when the block ends.
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A daemon that runs: the addresses it listens on; ``reload`` reads the listeners' certificates again."""
 
-    Raises ``errors.RequestError`` when it cannot start: a listener is taken, a directory or the emulator is unusable.
+    addresses: list[str]
+    reload: Callable[[], object]
+
+
+@asynccontextmanager
+async def serve(places: Places, config: Config, hostname: str, addresses: list[Address]) -> AsyncIterator[Running]:
+    """The whole daemon. Guests run on when the block ends.
+
+    Raises ``errors.RequestError`` when it cannot start: a listener is taken, a directory, a certificate or the
+    emulator is unusable.
     """
     async with AsyncExitStack() as stack:
         host_uuid = places.host_uuid()
         listeners: list[Listener] = [await listen_unix(places.socket, mode=config.daemon.unix_socket_mode)]
         stack.callback(_close, listeners)
-        for host, port in addresses:
-            listeners += await listen_tcp(host, port)
+        security = server_side(config.tls) if any(each.transport == "tls" for each in addresses) else None
+        for each in addresses:
+            listeners += await listen_tcp(each.host, each.port, security if each.transport == "tls" else None)
         driver = await stack.enter_async_context(Driver(places.layout, host_uuid))
         settings = Settings(
             hostname,
@@ -68,6 +79,7 @@ async def serve(
             connect_seconds=config.migration.connect_seconds,
             deadline_seconds=config.migration.deadline_seconds,
             stall_seconds=config.migration.stall_seconds,
+            security=client_side(config.tls),
         )
         outcomes = Outcomes(places.layout.lib / "migrations")
         outcomes.prepare()
@@ -80,19 +92,30 @@ async def serve(
             source=Source(driver, settings, background),
             destination=Destination(driver, settings, background, outcomes),
             socket_path=str(places.socket),
-            tcp_addresses=[listener.address for listener in listeners if listener.address is not None],
+            reachable=[(each.transport, *each.address) for each in listeners if each.address is not None],
+            security=security,
         )
         await service.destination.recover()
         await service.source.recover()
         server = Server(
-            handlers(service), _limits(config), keepalive=(config.keepalive.interval, config.keepalive.count)
+            handlers(service),
+            _limits(config),
+            keepalive=(config.keepalive.interval, config.keepalive.count),
+            permit=MigrationPeers(config.tls.allowed_migration_peers),
         )
         await stack.enter_async_context(server)
         for listener in listeners:
             server.listen(listener)
         # Before the connections go, so that whoever waits for a migration hears what became of it.
         stack.push_async_callback(service.source.stop, STOP_TIMEOUT)
-        yield [f"{'tcp://' if listener.address else 'unix:'}{listener.name}" for listener in listeners]
+        yield Running(
+            [f"{each.transport}:{'//' if each.address else ''}{each.name}" for each in listeners],
+            security.reload if security is not None else _nothing_to_reload,
+        )
+
+
+def _nothing_to_reload() -> None:
+    log.info("nothing to reload: there is no TLS listener, and other certificates are read when they are used")
 
 
 def _close(listeners: list[Listener]) -> None:
@@ -106,5 +129,6 @@ def _limits(config: Config) -> Limits:
         anonymous=config.limits.max_anonymous_clients,
         # As libvirt counts it, without the length word in front.
         packet=config.limits.max_packet + LENGTH.size,
+        handshake=config.tls.handshake_seconds,
         calls_in_flight=config.limits.max_client_requests,
     )

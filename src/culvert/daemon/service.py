@@ -9,6 +9,7 @@ from culvert.daemon.config import Config
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
+from culvert.io.tls_side import ServerSide
 from culvert.migration.destination import Destination
 from culvert.migration.source import Source
 from culvert.migration.statistics import Record
@@ -17,7 +18,8 @@ from culvert.protocol import types
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """``tcp_addresses``: where the TCP listeners are, filled in once they have their ports."""
+    """``reachable``: where the listeners of the network are, with their ports, as (transport, host, port);
+    ``security``: the certificates of those that are for TLS."""
 
     config: Config
     hostname: str
@@ -26,7 +28,8 @@ class Service:
     source: Source
     destination: Destination
     socket_path: str
-    tcp_addresses: list[tuple[str, int]]
+    reachable: list[tuple[str, str, int]]
+    security: ServerSide | None = None
 
     def domain(self, dom: types.Domain) -> Domain:
         """The domain a call is about, by its UUID: name and id in ``dom`` may be stale. Raises ``NoDomain``."""

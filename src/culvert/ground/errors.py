@@ -160,6 +160,12 @@ class AuthenticationFailed(RequestError):
     domain = ErrorDomain.RPC
 
 
+class AccessDenied(RequestError):
+    """This peer may not do that."""
+
+    code = ErrorCode.ACCESS_DENIED
+
+
 class SystemCallError(RequestError):
     """A system call failed; ``errno`` says how."""
 
@@ -242,6 +248,7 @@ PREFIXES: dict[int, str] = {
     ErrorCode.MIGRATE_UNSAFE: "Unsafe migration",
     ErrorCode.OPERATION_UNSUPPORTED: "Operation not supported",
     ErrorCode.RESOURCE_BUSY: "resource busy",
+    ErrorCode.ACCESS_DENIED: "access denied",
 }
 
 

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
-from culvert.io import address
+from culvert.io import address, tls
+from culvert.io.tls_side import ClientSide
 
-P = TypeVar("P", bound=asyncio.BaseProtocol)
+P = TypeVar("P", bound=asyncio.Protocol)
 
 DEFAULT_TIMEOUT = 30.0  # seconds
 LIBVIRT_SOCKET = "/run/libvirt/libvirt-sock"  # where qemu+unix:///system without "socket=" leads
@@ -28,12 +29,22 @@ def peer_name(uri: ConnectionURI) -> str:
     return f"{host}:{uri.port}"
 
 
-async def connect(uri: ConnectionURI, factory: Callable[[], P], *, timeout: float = DEFAULT_TIMEOUT) -> P:
+async def connect(
+    uri: ConnectionURI,
+    factory: Callable[[], P],
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    security: ClientSide | None = None,
+) -> P:
     """Connect to ``uri`` and join the socket to what ``factory`` makes (its ``connection_made`` has been called).
 
+    With tls both ends have checked each other's certificate and the server has let this side in; ``security`` says
+    with which files, by default those in the usual places.
+
     Raises ``errors.SystemCallError`` (with errno) when the daemon cannot be reached, ``errors.OperationTimeout``
-    after ``timeout`` seconds, ``errors.OperationUnsupported`` for a transport culvert does not have. After an error
-    or cancellation nothing is left open.
+    after ``timeout`` seconds, ``errors.AuthenticationFailed`` when one end does not trust the other,
+    ``errors.InvalidArgument`` naming a certificate file that cannot be used, ``errors.OperationUnsupported`` for a
+    transport culvert does not have. After an error or cancellation nothing is left open.
     """
     name = peer_name(uri)
     way = _WAYS.get(uri.transport)
@@ -41,7 +52,7 @@ async def connect(uri: ConnectionURI, factory: Callable[[], P], *, timeout: floa
         raise errors.OperationUnsupported(f"cannot connect to '{uri}': transport '{uri.transport}' is not supported")
     try:
         async with asyncio.timeout(timeout):
-            protocol = await way(uri, factory)
+            protocol = await way(uri, factory, security or ClientSide())
     except TimeoutError:
         raise errors.OperationTimeout(
             f"unable to connect to server at '{name}': no answer in {timeout:g} s"
@@ -53,7 +64,7 @@ async def connect(uri: ConnectionURI, factory: Callable[[], P], *, timeout: floa
     return protocol
 
 
-async def _unix(uri: ConnectionURI, factory: Callable[[], P]) -> P:
+async def _unix(uri: ConnectionURI, factory: Callable[[], P], security: ClientSide) -> P:
     loop = asyncio.get_running_loop()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -79,7 +90,7 @@ async def _dial(sock: socket.socket, path: str) -> None:
             return
 
 
-async def _tcp(uri: ConnectionURI, factory: Callable[[], P]) -> P:
+async def _tcp(uri: ConnectionURI, factory: Callable[[], P], security: ClientSide) -> P:
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.create_connection(
         factory, uri.host, uri.port, happy_eyeballs_delay=_NEXT_ADDRESS
@@ -89,4 +100,22 @@ async def _tcp(uri: ConnectionURI, factory: Callable[[], P]) -> P:
     return protocol
 
 
-_WAYS = {"unix": _unix, "tcp": _tcp}
+async def _tls(uri: ConnectionURI, factory: Callable[[], P], security: ClientSide) -> P:
+    try:
+        context = security.context(uri)
+    except errors.InvalidArgument as err:
+        raise errors.InvalidArgument(f"unable to connect to server at '{peer_name(uri)}': {err}") from err
+    upper = factory()
+    try:
+        channel = await _tcp(uri, lambda: tls.Channel(context, upper, host=uri.host), security)
+    except ValueError as err:  # a host that no certificate can name
+        raise errors.InvalidArgument(f"connection URI '{uri}': {err}") from err
+    try:
+        await tls.settled(channel)
+    except errors.AuthenticationFailed as err:
+        hint = security.hint(uri) if channel.trusted else ""
+        raise errors.AuthenticationFailed(f"unable to connect to server at '{peer_name(uri)}': {err}{hint}") from err
+    return upper
+
+
+_WAYS = {"unix": _unix, "tcp": _tcp, "tls": _tls}

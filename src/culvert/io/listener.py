@@ -1,4 +1,4 @@
-"""Listening sockets, UNIX and TCP, and who it is that connects."""
+"""Listening sockets, UNIX, TCP and TLS, and who it is that connects."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from culvert.ground import errors
 from culvert.io import address
+from culvert.io.tls_side import ServerSide
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +37,9 @@ _EXHAUSTED_PAUSE = 0.2  # seconds; long enough not to spin, short enough not to 
 class Peer:
     """The other end of an accepted connection.
 
-    ``transport`` is "unix" or "tcp"; ``name`` is for people and logs; ``local_address`` is where it came in (host,
-    port), None for unix; ``uid`` and ``pid`` are what the kernel says of a unix peer (SO_PEERCRED), None for tcp.
+    ``transport`` is "unix", "tcp" or "tls"; ``name`` is for people and logs; ``local_address`` is where it came in
+    (host, port), None for unix; ``uid`` and ``pid`` are what the kernel says of a unix peer (SO_PEERCRED), None for
+    the others. A tls peer has still to shake hands: ``security`` says with whom.
     """
 
     transport: str
@@ -45,17 +47,19 @@ class Peer:
     local_address: tuple[str, int] | None = None
     uid: int | None = None
     pid: int | None = None
+    security: ServerSide | None = None
 
 
 class Listener:
-    """One listening socket. ``name`` is its path or host:port."""
+    """One listening socket. ``name`` is its path or host:port; with ``security`` its clients have to speak TLS."""
 
-    def __init__(self, sock: socket.socket, path: str = "") -> None:
+    def __init__(self, sock: socket.socket, path: str = "", security: ServerSide | None = None) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._path = path
         self._inode = _inode(path) if path else None
-        self.transport = "unix" if sock.family == socket.AF_UNIX else "tcp"
+        self._security = security
+        self.transport = "unix" if sock.family == socket.AF_UNIX else "tls" if security else "tcp"
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -100,10 +104,18 @@ class Listener:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         host, port = sock.getpeername()[:2]
         local = sock.getsockname()
-        return Peer("tcp", _host_port(host, port), local_address=(str(local[0]), int(local[1])))
+        where = (str(local[0]), int(local[1]))
+        return Peer(self.transport, _host_port(host, port), local_address=where, security=self._security)
 
     def close(self) -> None:
-        """Stop listening and remove the socket file, if it is still ours. Idempotent."""
+        """Stop listening and remove the socket file, if it is still ours. Idempotent.
+
+        An ``accept`` that waits goes on waiting; it is its caller's to cancel.
+        """
+        if self._socket.fileno() >= 0:
+            # The loop keeps what it watches by number and would not watch the next file that gets this one.
+            with contextlib.suppress(RuntimeError):  # no loop runs any more
+                asyncio.get_running_loop().remove_reader(self._socket.fileno())
         self._socket.close()
         if self._inode is not None and _inode(self._path) == self._inode:
             os.unlink(self._path)
@@ -157,10 +169,10 @@ def _clear(name: str, short: str) -> None:
         os.unlink(short)
 
 
-async def listen_tcp(host: str, port: int) -> list[Listener]:
+async def listen_tcp(host: str, port: int, security: ServerSide | None = None) -> list[Listener]:
     """Listen on every address of ``host`` ("" for all of this machine's); port 0 takes a free one, the same for all.
 
-    Raises ``errors.SystemCallError`` naming the address.
+    With ``security`` for TLS, without for clear-text. Raises ``errors.SystemCallError`` naming the address.
     """
     loop = asyncio.get_running_loop()
     listeners: list[Listener] = []
@@ -168,7 +180,7 @@ async def listen_tcp(host: str, port: int) -> list[Listener]:
         found = await loop.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         for family, _, _, _, where in dict.fromkeys(found):
             chosen = (where[0], port or _chosen(listeners), *where[2:])
-            listeners.append(_listen(family, chosen))
+            listeners.append(_listen(family, chosen, security))
     except OSError as err:
         for listener in listeners:
             listener.close()
@@ -182,7 +194,7 @@ def _chosen(listeners: list[Listener]) -> int:
     return found[1] if found else 0
 
 
-def _listen(family: int, where: tuple[object, ...]) -> Listener:
+def _listen(family: int, where: tuple[object, ...], security: ServerSide | None) -> Listener:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -193,7 +205,7 @@ def _listen(family: int, where: tuple[object, ...]) -> Listener:
     except BaseException:
         sock.close()
         raise
-    return Listener(sock)
+    return Listener(sock, security=security)
 
 
 def _inode(path: str) -> tuple[int, int] | None:

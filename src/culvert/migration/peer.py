@@ -86,7 +86,7 @@ async def connect(text: str, settings: Settings, *, hypervisor: bool = True) -> 
     for a URI that cannot be read, and what connecting raises, naming the destination.
     """
     where = uri.parse(text)
-    async with client.connect(where, timeout=settings.connect_seconds) as connection:
+    async with client.connect(where, timeout=settings.connect_seconds, security=settings.security) as connection:
         if hypervisor:
             await prologue.open_connection(connection)
         else:

@@ -9,9 +9,11 @@ there is one.
 from __future__ import annotations
 
 from culvert.ground import errors
+from culvert.ground.units import KiB
 from culvert.protocol import types
 
 LEVEL_ERROR = 2  # VIR_ERR_ERROR
+MESSAGE_MAX = 16 * KiB  # characters; a text that repeats what the client sent could outgrow the protocol's strings
 
 #: A bug of ours must not be told as success: code 0 (VIR_ERR_OK) in an error reply confuses every client.
 _FALLBACK_CODE = int(errors.ErrorCode.INTERNAL_ERROR)
@@ -23,6 +25,8 @@ UNKNOWN_PROCEDURE = "unknown procedure"
 def to_wire(error: errors.RequestError) -> types.Error:
     """The wire form of ``error``; a ``RemoteError`` keeps the code and the domain of the daemon that raised it."""
     code, domain, message = errors.triple(error)
+    if len(message) > MESSAGE_MAX:
+        message = f"{message[:MESSAGE_MAX]}… ({len(message)} characters)"
     return types.Error(
         code=code or _FALLBACK_CODE,
         domain=domain,

@@ -16,6 +16,7 @@ from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.uri import ConnectionURI
 from culvert.io import connector
+from culvert.io.tls_side import ClientSide
 from culvert.protocol import errors as wire_errors
 from culvert.protocol import types
 from culvert.protocol.procedure import Message, Procedure, Program, StreamDirection
@@ -55,6 +56,8 @@ class Client:
         self.uri = uri
         self.peer = connector.peer_name(uri)
         self.link = Link(Role.CLIENT, self, limits or Limits(), peer=self.peer)
+        if uri.transport == "tcp":
+            self.link.unheard = " before it said anything: does it expect TLS on this port (qemu+tls)?"
         self._keepalive = keepalive
         self._index = known.Index(programs)
         self._waiting: dict[int, _Waiting] = {}
@@ -204,16 +207,18 @@ async def connect(
     keepalive: tuple[float, int] = (DEFAULT_INTERVAL, DEFAULT_COUNT),
     limits: Limits | None = None,
     programs: Sequence[Program] = known.KNOWN,
+    security: ClientSide | None = None,
 ) -> AsyncIterator[Client]:
     """A connection to the daemon at ``uri`` for the length of the block; ``prologue`` says the customary hello.
 
+    ``security``: the certificates of a tls connection, by default those in the usual places.
     ``keepalive``: interval in seconds and count, used once ``start_keepalive`` is called. Raises what
     ``connector.connect`` raises. Afterwards everything is closed, and whoever still waits has been woken.
     """
     client = Client(
         uris.parse(uri) if isinstance(uri, str) else uri, keepalive=keepalive, limits=limits, programs=programs
     )
-    await connector.connect(client.uri, lambda: client.link, timeout=timeout)
+    await connector.connect(client.uri, lambda: client.link, timeout=timeout, security=security)
     try:
         yield client
     finally:

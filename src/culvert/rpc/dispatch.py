@@ -47,6 +47,9 @@ client aborts or the connection goes, ``send`` and ``recv`` raise, and a body th
 grace."""
 
 Handler = Callable[["Session", A], Awaitable[R]]
+Permit = Callable[["Session", Procedure[Any, Any]], None]
+"""Says who may call what; raises ``RequestError`` for who may not."""
+
 StreamHandler = Callable[["Session", A], Awaitable[tuple[R, StreamBody]]]
 
 
@@ -121,7 +124,8 @@ def refusal(error: errors.RequestError) -> Answer:
 class Dispatcher:
     """All handlers of a server, and the rules that hold before any of them is asked (rpc/virnetserverprogram.c)."""
 
-    def __init__(self, handlers: Iterable[Handlers]) -> None:
+    def __init__(self, handlers: Iterable[Handlers], permit: Permit = lambda session, row: None) -> None:
+        self._permit_more = permit
         self._handlers = {(each.program.number, each.program.version): each for each in handlers}
         self.index = Index(each.program for each in self._handlers.values())
 
@@ -173,3 +177,4 @@ class Dispatcher:
             raise errors.NotOpen("hypervisor connection not open")
         if session.read_only and not row.read_only:
             raise errors.OperationDenied(f"operation {row.name} forbidden: the connection is read-only")
+        self._permit_more(session, row)

@@ -32,6 +32,8 @@ class Limits:
     clients: int = 5000  # max_clients of libvirtd.conf
     anonymous: int = 20  # max_anonymous_clients
     greeting: float = 30.0
+    handshake: float = 10.0
+    """What a TLS client has to prove who it is, before its ``greeting`` begins."""
     anonymous_packet: int = 1 * MiB
     packet: int = PACKET_MAX
     calls_in_flight: int = 32

@@ -68,6 +68,8 @@ class Link(asyncio.Protocol):
         self.error: errors.ConnectionLost | None = None
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.unheard = ""
+        """What is added to the reason when the other end closes without having said anything."""
         self._owner = owner
         self._clock = clock
         self._transport: asyncio.Transport | None = None
@@ -97,10 +99,10 @@ class Link(asyncio.Protocol):
         self._report()
 
     def eof_received(self) -> None:
-        self._because("the other end closed the connection")
+        self._because(self._hung_up_reason())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._because(f"connection failed: {exc}" if exc else "the other end closed the connection")
+        self._because(f"connection failed: {exc}" if exc else self._hung_up_reason())
         for timer in (self._timer, self._farewell):
             if timer is not None:
                 timer.cancel()
@@ -112,6 +114,9 @@ class Link(asyncio.Protocol):
             stream.fail(error)
         self.closed.set()
         self._owner.on_lost(error)
+
+    def _hung_up_reason(self) -> str:
+        return f"the other end closed the connection{'' if self.bytes_received else self.unheard}"
 
     def pause_writing(self) -> None:
         self.turns.shut()

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from culvert.io.listener import Listener, Peer
-from culvert.rpc.dispatch import Dispatcher, Handlers
+from culvert.rpc.dispatch import Dispatcher, Handlers, Permit
 from culvert.rpc.limits import Limits
 from culvert.rpc.session import Session
 from culvert.wire.keepalive import DEFAULT_COUNT, DEFAULT_INTERVAL
@@ -30,7 +30,8 @@ class Server:
 
     Leaving the block closes the listeners, ends every call and stream, sends what is written and closes the
     connections. ``authentication``: sessions begin unauthenticated, and a handler has to set ``authenticated``.
-    ``keepalive``: interval in seconds (0: never) and count, towards clients that ask for it.
+    ``keepalive``: interval in seconds (0: never) and count, towards clients that ask for it. ``permit`` is asked
+    before each call that the protocol's own rules allow.
     """
 
     def __init__(
@@ -40,11 +41,12 @@ class Server:
         *,
         authentication: bool = False,
         keepalive: tuple[float, int] = (DEFAULT_INTERVAL, DEFAULT_COUNT),
+        permit: Permit = lambda session, row: None,
     ) -> None:
         self.limits = limits or Limits()
         self.sessions: dict[int, Session] = {}
         self.listeners: list[Listener] = []
-        self._dispatcher = Dispatcher(handlers)
+        self._dispatcher = Dispatcher(handlers, permit)
         self._authentication = authentication
         self._keepalive = keepalive
         self._numbers = itertools.count(1)

@@ -16,7 +16,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from culvert.ground import errors
+from culvert.io import tls
 from culvert.io.listener import Peer
+from culvert.io.tls_identity import Identity
 from culvert.protocol.procedure import Message, Procedure
 from culvert.rpc import dispatch
 from culvert.rpc.limits import Limits
@@ -35,9 +37,10 @@ M = TypeVar("M")
 class Session:
     """A client's connection, as handlers see it.
 
-    ``id`` counts from 1 in each server; ``transport`` is "unix" or "tcp"; ``peer`` names the client for people;
-    ``peer_uid`` is the kernel's word on a unix client; ``local_address`` is where a tcp client came in. Handlers set
-    ``authenticated``, ``opened``, ``read_only`` and ``keepalive_wanted``; ``data`` is theirs to use.
+    ``id`` counts from 1 in each server; ``transport`` is "unix", "tcp" or "tls"; ``peer`` names the client for
+    people; ``peer_uid`` is the kernel's word on a unix client; ``identity`` is what a tls client's certificate says,
+    verified; ``local_address`` is where a client of the network came in. Handlers set ``authenticated``, ``opened``,
+    ``read_only`` and ``keepalive_wanted``; ``data`` is theirs to use.
     """
 
     def __init__(
@@ -55,6 +58,8 @@ class Session:
         self.peer = peer.name
         self.peer_uid = peer.uid
         self.local_address = peer.local_address
+        self.identity: Identity | None = None
+        self._security = peer.security
         self.authenticated = authenticated
         self.opened = False
         self.read_only = False
@@ -144,14 +149,13 @@ class Session:
 
         Cancelled: ends the calls and streams, sends what is written, closes. The socket is closed in every case.
         """
-        loop = asyncio.get_running_loop()
         started = time.monotonic()
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                await loop.connect_accepted_socket(lambda: self.link, sock)
-                tasks.create_task(self._greeting(), name=f"session {self.id} greeting")
-                await self.link.closed.wait()
+                if await self._connected(sock):
+                    tasks.create_task(self._greeting(), name=f"session {self.id} greeting")
+                    await self.link.closed.wait()
         finally:
             self._tasks = None
             await self.link.end("the server is stopping")
@@ -161,6 +165,31 @@ class Session:
                 *(self.id, self.peer, self.link.reason, self.calls),
                 *(self.link.bytes_received, self.link.bytes_sent, time.monotonic() - started),
             )
+
+    async def _connected(self, sock: socket.socket) -> bool:
+        """Join the socket and the link, over TLS once the client is let in; false, and the reason kept, if not."""
+        loop = asyncio.get_running_loop()
+        if self._security is None:
+            await loop.connect_accepted_socket(lambda: self.link, sock)
+            return True
+        try:
+            async with asyncio.timeout(self._limits.handshake):
+                await tls.serve(sock, self.link, self._security.context, self._admit)
+        except TimeoutError:
+            self.link.abort(f"TLS handshake failed: not done in {self._limits.handshake:g} s")
+        except errors.AuthenticationFailed as err:
+            self.link.abort(str(err))
+        else:
+            return True
+        log.warning('session refused id=%d peer="%s" reason="%s"', self.id, self.peer, self.link.reason)
+        return False
+
+    def _admit(self, identity: Identity | None) -> None:
+        """Before the first call can come."""
+        assert self._security is not None
+        self._security.admit(identity)
+        self.identity = identity
+        log.info('session verified id=%d peer="%s" identity="%s"', self.id, self.peer, identity)
 
     async def _greeting(self) -> None:
         try:

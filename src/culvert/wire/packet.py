@@ -81,6 +81,11 @@ class Header:
         )
 
 
+def _is_tls(length: int) -> bool:
+    """Whether a length word is the beginning of a TLS record: content type 20 to 23, version 3.x (RFC 8446 5.1)."""
+    return length >> 24 in range(20, 24) and length >> 16 & 0xFF == 3
+
+
 @dataclass(frozen=True, slots=True)
 class Packet:
     """One packet as it came."""
@@ -156,7 +161,10 @@ class Reader:
         if length < HEADER_SIZE:
             raise errors.ProtocolViolation(f"packet length {length} is shorter than a header ({HEADER_SIZE})")
         if length > self.maximum:
-            raise errors.ProtocolViolation(f"packet length {length} is longer than the limit of {self.maximum}")
+            looks = " (these bytes are TLS: is this port a clear-text one?)" if _is_tls(length) else ""
+            raise errors.ProtocolViolation(
+                f"packet length {length} is longer than the limit of {self.maximum}{looks}"
+            )
         return length
 
     def _peek(self, size: int) -> bytes:

@@ -116,7 +116,7 @@ class Connect:
         return remote.MaxVcpusRet(MAX_VCPUS)
 
     async def is_secure(self, session: Session, args: Void) -> remote.SecureRet:
-        return remote.SecureRet(int(session.transport == "unix"))
+        return remote.SecureRet(int(session.transport in ("unix", "tls")))
 
     async def set_identity(self, session: Session, args: remote.SetIdentityArgs) -> Void:
         # What a client says of itself grants it nothing here; it is written down for the operator.

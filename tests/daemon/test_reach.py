@@ -1,0 +1,77 @@
+"""Where a source is sent for the data: the listener, and a host that its certificate names."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from culvert.daemon import reach
+from culvert.daemon.service import Service
+from culvert.ground import errors
+from culvert.rpc.session import Session
+
+TCP = ("tcp", "10.0.0.2", 1000)
+TLS = ("tls", "10.0.0.2", 2000)
+ANYWHERE = ("tls", "0.0.0.0", 2000)
+
+
+def where(
+    *reachable: tuple[str, str, int],
+    transport: str = "unix",
+    came_in: tuple[str, int] | None = None,
+    asked: str | None = None,
+    configured: str = "",
+    names: tuple[str, ...] | None = None,
+) -> str:
+    service = SimpleNamespace(
+        reachable=list(reachable),
+        hostname="beta",
+        socket_path="/run/s",
+        security=None if names is None else SimpleNamespace(names=names),
+        config=SimpleNamespace(migration=SimpleNamespace(host=configured)),
+    )
+    session = SimpleNamespace(transport=transport, local_address=came_in)
+    return str(reach.address(cast(Service, service), cast(Session, session), asked))
+
+
+def test_the_way_the_client_came() -> None:
+    assert where(TCP, TLS, transport="tcp", came_in=("10.0.0.2", 1000)) == "qemu+tcp://10.0.0.2:1000/system"
+    certified = where(TCP, TLS, transport="tls", came_in=("10.0.0.2", 2000), names=("10.0.0.2", "beta"))
+    assert certified == "qemu+tls://10.0.0.2:2000/system"
+
+
+@pytest.mark.parametrize(
+    ("names", "host"),
+    [
+        (("10.0.0.2", "beta"), "10.0.0.2"),
+        (("beta",), "beta"),
+        (("10.9.9.9", "*.example", "beta.example"), "beta.example"),
+        (("10.9.9.9",), "10.0.0.2"),
+        ((), "10.0.0.2"),
+    ],
+)
+def test_a_host_that_the_certificate_names(names: tuple[str, ...], host: str) -> None:
+    found = where(TLS, transport="tls", came_in=("10.0.0.2", 2000), names=names)
+    assert found == f"qemu+tls://{host}:2000/system"
+
+
+def test_what_was_asked_or_configured_is_the_host() -> None:
+    assert where(TCP, TLS, transport="tls", asked="tcp://h", names=("x",)) == "qemu+tls://h:2000/system"
+    assert where(TLS, TCP, transport="tcp", asked="tcp://h", names=("x",)) == "qemu+tcp://h:1000/system"
+    assert where(TCP, configured="h") == "qemu+tcp://h:1000/system"
+
+
+def test_a_local_client_gets_tls_first_then_tcp_then_the_socket() -> None:
+    assert where(TCP, ANYWHERE, names=("beta.example",)) == "qemu+tls://beta.example:2000/system"
+    assert where(TCP, ANYWHERE, names=("beta",)) == "qemu+tls://beta:2000/system"
+    assert where(TCP) == "qemu+tcp://10.0.0.2:1000/system"
+    assert where() == "qemu+unix:///system?socket=/run/s"
+
+
+def test_what_cannot_be() -> None:
+    with pytest.raises(errors.InvalidArgument, match="not of the form tcp://HOST"):
+        where(TCP, asked="rdma://h")
+    with pytest.raises(errors.OperationInvalid, match="no TLS or TCP listener"):
+        where(asked="tcp://h")

@@ -1,0 +1,96 @@
+"""TLS as configured, and which calls are only for those who may bring guests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from culvert.daemon import security
+from culvert.daemon.config import Tls
+from culvert.ground import errors, uri
+from culvert.io.tls_identity import Identity
+from culvert.protocol import culvert, remote
+from culvert.protocol.procedure import Procedure
+from culvert.rpc.session import Session
+from tests.support.pki import Pki
+
+BRINGING: list[Procedure[Any, Any]] = [
+    remote.DOMAIN_MIGRATE_PREPARE3,
+    remote.DOMAIN_MIGRATE_PREPARE3_PARAMS,
+    remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3,
+    remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS,
+    remote.DOMAIN_MIGRATE_FINISH3,
+    remote.DOMAIN_MIGRATE_FINISH3_PARAMS,
+    culvert.MIGRATION_ATTACH,
+    culvert.MIGRATION_OUTCOME,
+]
+OTHERS: list[Procedure[Any, Any]] = [
+    culvert.HELLO,
+    remote.CONNECT_OPEN,
+    remote.DOMAIN_MIGRATE_BEGIN3_PARAMS,
+    remote.DOMAIN_MIGRATE_PERFORM3_PARAMS,
+    remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS,
+]
+
+
+class Caller:
+    """As much of a session as is asked about."""
+
+    def __init__(self, transport: str, identity: Identity | None = None) -> None:
+        self.transport = transport
+        self.identity = identity
+        self.peer = "10.0.0.9:1"
+
+
+def permit(patterns: list[str], caller: Caller, row: Procedure[Any, Any]) -> None:
+    security.MigrationPeers(patterns)(cast(Session, caller), row)
+
+
+BETA = Caller("tls", Identity("O=x,CN=beta", ("beta.example",)))
+ADMIN = Caller("tls", Identity("O=x,CN=admin"))
+
+
+@pytest.mark.parametrize("row", BRINGING, ids=lambda row: row.name)
+def test_only_those_on_the_list_bring_guests(row: Procedure[Any, Any]) -> None:
+    permit(["beta.example"], BETA, row)
+    permit(["beta.example"], Caller("unix"), row)
+    with pytest.raises(errors.AccessDenied, match=f"{row.name}: 'O=x,CN=admin' matches nothing"):
+        permit(["beta.example"], ADMIN, row)
+    with pytest.raises(errors.AccessDenied, match="has shown no certificate"):
+        permit(["*"], Caller("tcp"), row)
+
+
+@pytest.mark.parametrize("row", OTHERS, ids=lambda row: row.name)
+def test_everything_else_is_not_asked(row: Procedure[Any, Any]) -> None:
+    permit(["beta.example"], ADMIN, row)
+    permit(["beta.example"], Caller("tcp"), row)
+
+
+def test_without_a_list_everybody_may() -> None:
+    for row in BRINGING:
+        permit([], ADMIN, row)
+        permit([], Caller("tcp"), row)
+
+
+def test_sides_from_the_configuration(tmp_path: Path) -> None:
+    holder = Pki(tmp_path).holder("alpha")
+    config = Tls(
+        ca=str(holder.server.ca),
+        cert=str(holder.server.cert),
+        key=str(holder.server.key),
+        client_cert=str(holder.client.cert),
+        client_key=str(holder.client.key),
+        allowed_clients=["*CN=beta"],
+    )
+    server = security.server_side(config)
+    assert "alpha" in server.names
+    with pytest.raises(errors.AuthenticationFailed):
+        server.admit(Identity("CN=alpha"))
+    assert security.client_side(config).context(uri.parse("qemu+tls://h/system"))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(errors.InvalidArgument, match=str(tmp_path / "ca.pem")):
+        security.server_side(Tls(ca=str(tmp_path / "ca.pem")))
