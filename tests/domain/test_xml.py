@@ -48,3 +48,17 @@ def test_comments_and_instructions_are_passed_over() -> None:
 def test_layout_is_that_of_libvirt() -> None:
     node = xml.Node("a", {"k": "it's"}, children=[xml.Node("b", text="<&>"), xml.Node("c", {"n": "1\n2"})])
     assert xml.render(node) == "<a k='it&apos;s'>\n  <b>&lt;&amp;&gt;</b>\n  <c n='1&#10;2'/>\n</a>\n"
+
+
+def test_more_attributes_than_any_element_has_are_refused_before_they_are_compared() -> None:
+    """libxml2 takes time by the square of their number."""
+    for quote in "'\"":
+        attributes = " ".join(f"a{number}={quote}>{quote}" for number in range(200_000))
+        with pytest.raises(errors.XMLError, match="attributes"):
+            xml.read(f"<domain>\n<x\n{attributes}/></domain>")
+    assert xml.read(f"<a b='{'=' * 5000}'>{'=' * 5000}</a>").get("b") == "=" * 5000
+
+
+def test_more_elements_than_are_read_are_refused_before_they_are_made() -> None:
+    with pytest.raises(errors.XMLError, match="elements"):
+        xml.read("<a>" + "<b/>" * 900_000 + "</a>")

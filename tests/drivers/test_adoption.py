@@ -156,6 +156,20 @@ async def test_a_start_that_was_never_written_down_is_ended(tmp_path: Path) -> N
         assert list(driver.layout.statuses.iterdir()) == []
 
 
+async def test_a_start_that_was_not_finished_is_ended(tmp_path: Path) -> None:
+    async with running_driver(tmp_path, leave_guests=True) as driver:
+        domain = await driver.create_xml(domain_xml("g"), paused=True)
+        pid = process_of(domain).pid
+        domain.set_state(DomainState.PAUSED, PausedReason.STARTING_UP)
+        await domain.persist()
+    async with running_driver(tmp_path) as driver:
+        async with asyncio.timeout(PATIENCE):
+            await eventually(lambda: driver.domains() == [])
+            await eventually(lambda: list(driver.layout.statuses.iterdir()) == [])
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
 @pytest.mark.parametrize("damage", ["half a fi", '{"format": 1, "name": "g"}', '{"format": 7}'])
 async def test_an_unreadable_status_is_kept_and_harms_no_other(tmp_path: Path, damage: str) -> None:
     async with running_driver(tmp_path, leave_guests=True) as driver:
@@ -180,5 +194,6 @@ async def test_a_guest_whose_monitor_does_not_answer_is_kept(tmp_path: Path, mon
         os.kill(pid, signal.SIGCONT)
         async with asyncio.timeout(PATIENCE):
             await eventually(lambda: domain.require_active().monitor is not None)
+        await domain.monitor.execute("query-status")
         await domain.suspend()
         assert domain.state is DomainState.PAUSED

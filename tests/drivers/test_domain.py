@@ -327,7 +327,7 @@ async def test_many_at_once(tmp_path: Path) -> None:
         domains = await asyncio.gather(
             *(driver.create_xml(domain_xml(f"g{number}", "<graphics type='vnc'/>")) for number in range(3))
         )
-        assert sorted(domain.id for domain in domains) == [1, 2, 3]
+        assert len({domain.id for domain in domains}) == 3
         ports = {graphics.port for domain in domains for graphics in domain.definition.devices.graphics}
         assert len(ports) == 3
         await asyncio.gather(*(domain.destroy() for domain in domains))

@@ -21,6 +21,12 @@ def test_names_that_work(name: str, tmp_path: Path) -> None:
     layout.runtime(2**31, name).mkdir()
 
 
+@pytest.mark.parametrize("name", ["x.json", ".json", "a.b.json", "x" * 15 + ".json"])
+def test_the_directory_of_a_run_is_never_taken_for_a_status(name: str, tmp_path: Path) -> None:
+    layout = Layout.below(tmp_path)
+    assert layout.runtime(9, name).suffix != layout.status(name).suffix
+
+
 @pytest.mark.parametrize(
     "name",
     ["", " ", "a/b", "/", "..", ".", "line\nbreak", "nul\0", "\x7f", "x" * (NAME_LIMIT + 1), "ü" * 200, "\ud800"],

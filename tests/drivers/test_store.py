@@ -110,3 +110,19 @@ def test_a_failed_write_leaves_the_old_text(tmp_path: Path, monkeypatch: pytest.
     assert caught.value.errno == 28
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["g.xml"]
+
+
+def test_what_a_cut_short_write_has_left_is_swept_away_and_nothing_else(files: store.Store) -> None:
+    files.save_definition(".x", "kept")
+    files.save_status(STATUS)
+    for path in (files.layout.definitions / ".g.xml.tmp", files.layout.statuses / ".g.json.tmp"):
+        path.write_text("hal")
+    files.sweep()
+    assert [path.name for path in files.layout.definitions.iterdir()] == [".x.xml"]
+    assert [path.name for path in files.layout.statuses.iterdir()] == ["g.json"]
+
+
+def test_a_directory_is_no_status(files: store.Store) -> None:
+    (files.layout.statuses / "x.json").mkdir()
+    assert list(files.statuses()) == []
+    assert (files.layout.statuses / "x.json").is_dir()

@@ -121,3 +121,22 @@ def _read_all(sock: socket.socket) -> bytes:
     while data := sock.recv(65536):
         found += data
     return bytes(found)
+
+
+async def test_released_while_a_relay_waits_its_number_is_forgotten() -> None:
+    ours, theirs = relay.channel()
+    number = ours.fileno()
+    loop = asyncio.get_running_loop()
+    with theirs:
+        async with asyncio.TaskGroup() as tasks:
+            waits = [
+                tasks.create_task(relay.outward(ours, Collecting(), relay.Meter())),
+                tasks.create_task(relay.inward(Giving([bytes(64 << 20)]), ours, relay.Meter())),
+            ]
+            await asyncio.sleep(0)
+            relay.release(ours)
+            relay.release(ours)
+            assert not loop.remove_reader(number)
+            assert not loop.remove_writer(number)
+            for task in waits:
+                task.cancel()

@@ -6,6 +6,7 @@ renders a tree of ``Node``: two spaces a level, single quotes, an element withou
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,11 @@ MAX_BYTES = 4 * 1024 * 1024
 # A domain description is 8 levels deep; metadata of other programs may go further, but not without end.
 MAX_DEPTH = 64
 MAX_ELEMENTS = 100_000
+# libxml2 compares every attribute of an element with all before it: 200,000 of them in 2 MB take it minutes.
+MAX_ATTRIBUTES = 256
+
+_START_TAG = re.compile(r"""[^<>"'!?/](?:[^<>"']*(?:"[^"]*"|'[^']*'))*""")
+_QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,7 @@ def read(text: str) -> etree._Element:
         raise errors.XMLError(f"XML error: the document is not valid Unicode: {err.reason}") from err
     if len(data) > MAX_BYTES:
         raise errors.XMLError(f"XML error: the document has {len(data)} bytes; at most {MAX_BYTES} are read")
+    _check_tags(text)
     parser = etree.XMLParser(
         encoding="utf-8",
         resolve_entities=False,
@@ -68,6 +75,20 @@ def read(text: str) -> etree._Element:
         raise errors.XMLError("XML error: a document type declaration is not accepted")
     _check_bounds(root)
     return root
+
+
+def _check_tags(text: str) -> None:
+    """Refuse, before the parser sees it, what would keep the parser busy."""
+    tags = text.split("<")
+    if len(tags) > 3 * MAX_ELEMENTS:
+        raise errors.XMLError(f"XML error: the document has more than {MAX_ELEMENTS} elements")
+    for tag in tags:
+        if tag.startswith("!DOCTYPE"):
+            raise errors.XMLError("XML error: a document type declaration is not accepted")
+        if tag.count("=") <= MAX_ATTRIBUTES or (found := _START_TAG.match(tag)) is None:
+            continue
+        if len(_QUOTED.findall(found[0])) > MAX_ATTRIBUTES:
+            raise errors.XMLError(f"XML error: an element has more than {MAX_ATTRIBUTES} attributes")
 
 
 def _check_bounds(root: etree._Element) -> None:

@@ -54,6 +54,19 @@ def channel() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
+def release(ours: socket.socket) -> None:
+    """Close our end, also while a relay waits for it: that one is its caller's to cancel. Idempotent.
+
+    The loop keeps what it watches by number; it must forget this one before the kernel gives it to another file,
+    which would not be watched then.
+    """
+    if (number := ours.fileno()) >= 0:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(number)
+        loop.remove_writer(number)
+    ours.close()
+
+
 async def outward(ours: socket.socket, sink: Sink, meter: Meter) -> None:
     """Pass on everything QEMU writes until it closes its end.
 

@@ -13,13 +13,13 @@ import logging
 from pathlib import Path
 
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import launch, lifecycle, process, states, vnc
+from culvert.drivers.qemu import launch, lifecycle, process, vnc
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
-from culvert.drivers.qemu.run import UNANNOUNCED, Run
+from culvert.drivers.qemu.run import START_FAILED, UNANNOUNCED, Run
 from culvert.drivers.qemu.status import Status
 from culvert.ground import errors
-from culvert.protocol.constants import DomainState
+from culvert.protocol.constants import DomainState, PausedReason
 
 log = logging.getLogger(__name__)
 
@@ -68,18 +68,19 @@ async def _take_over(domain: Domain, run: Run) -> None:
     """Connect to the monitor and bring state up to date with what happened while nobody listened."""
     await launch.attach(domain, run)
     try:
-        answer = await domain.monitor.execute("query-status")
+        status = await domain.refresh_state()
     except BaseException:
         if run.monitor is not None:
             await run.monitor.close()
             run.monitor = None  # what greets and does not answer is tried again as well
         raise
-    state, reason = states.state_of(answer["status"], (domain.state, domain.reason))
-    log.info(
-        "domain=%s pid=%d found again qemu_status=%s", domain.name, run.process.pid if run.process else 0, answer
-    )
-    domain.set_state(state, reason)
-    if state is DomainState.SHUTDOWN:
+    pid = run.process.pid if run.process else 0
+    log.info("domain=%s pid=%d found again qemu_status=%s state=%s", domain.name, pid, status, domain.state.name)
+    if domain.state is DomainState.PAUSED and domain.reason == PausedReason.STARTING_UP:
+        # Whoever asked for it has heard that it failed (qemu/qemu_process.c, qemuProcessReconnect).
+        log.warning("domain=%s pid=%d its start was not finished when the last daemon ended: ended", domain.name, pid)
+        await domain.kill(START_FAILED.reason, START_FAILED.detail)
+    if domain.state is DomainState.SHUTDOWN and not run.shutdown_announced:
         run.shutdown_announced = True
         lifecycle.end_shutdown(domain, run, domain.definition.on_poweroff or lifecycle.DESTROY)
 

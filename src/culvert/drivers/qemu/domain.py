@@ -119,10 +119,16 @@ class Domain(DomainCore):
             run.resume_reason = RunningReason.UNPAUSED
             await self.monitor.execute("cont")
 
-    async def refresh_state(self) -> None:
-        """Ask QEMU how the guest stands and correct what is known, without an event."""
-        answer = await self.monitor.execute("query-status")
+    async def refresh_state(self) -> str:
+        """Ask QEMU how the guest stands, correct what is known, without an event, and return QEMU's word for it."""
+        run = self.require_active()
+        while True:
+            before = run.heard
+            answer = await self.monitor.execute("query-status")
+            if run.heard == before:  # else an event is newer than the answer
+                break
         self.set_state(*states.state_of(answer["status"], (self.state, self.reason)))
+        return str(answer["status"])
 
     async def monitor_command(self, command: str, *, hmp: bool = False) -> str:
         """qemu-monitor-command: one QMP command as JSON text, or one line of the human monitor; the whole answer."""

@@ -20,7 +20,7 @@ from culvert.domain import defaults
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
-from culvert.drivers.qemu import adoption, capabilities, launch, listing, machines, nodeinfo, store
+from culvert.drivers.qemu import adoption, capabilities, launch, listing, machines, nodeinfo, store, strays
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
@@ -255,6 +255,7 @@ class Driver:
 
     async def _load(self) -> None:
         host = self.host
+        await asyncio.to_thread(host.store.sweep)
         definitions = await asyncio.to_thread(lambda: list(host.store.definitions(xml_parse.parse)))
         for name, definition in definitions:
             domain = self._new(definition, persistent=True)
@@ -268,6 +269,7 @@ class Driver:
         async with asyncio.TaskGroup() as adopting:
             for name, status in statuses:
                 adopting.create_task(self._adopt(name, status), name=f"adopt-{name}")
+        await strays.find(host, {domain.run.runtime for domain in self.domains() if domain.run is not None})
 
     def _clashes(self, domain: Domain) -> bool:
         return any(other.uuid == domain.uuid or other.name == domain.name for other in self._by_uuid.values())

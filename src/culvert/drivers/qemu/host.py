@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
 
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.layout import Layout
@@ -43,6 +45,9 @@ class Host:
     last_id: int = 0
     vnc_ports: set[int] = field(default_factory=set)
     """Ports given to guests that are being started or run: not to be tried for another one."""
+
+    strays: dict[UUID, Path] = field(default_factory=dict)
+    """Monitor socket of each QEMU that runs without a status, by its domain's UUID; see ``strays``."""
 
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _finishing: set[asyncio.Task[None]] = field(default_factory=set)

@@ -14,7 +14,7 @@ from culvert.domain import start
 from culvert.domain.chardev import Channel, ChardevSource, Console, Serial
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
-from culvert.drivers.qemu import command, lifecycle, network, process, sockets, vnc
+from culvert.drivers.qemu import command, lifecycle, network, process, sockets, strays, vnc
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.layout import DIRECTORY_MODE
 from culvert.drivers.qemu.monitor import Monitor
@@ -82,6 +82,7 @@ async def _all_or_nothing(domain: DomainCore) -> AsyncIterator[None]:
 
 async def _launch(domain: DomainCore, definition: DomainDef, *, incoming: bool) -> Run:
     """A QEMU whose CPUs stand still, whose monitor answers, and whose devices are known."""
+    strays.check(domain.host, domain.name, domain.uuid)
     first = vnc.FIRST_PORT
     for attempt in range(1, VNC_ATTEMPTS + 1):
         resolved = vnc.resolve(start.prepare(definition), domain.host.vnc_ports, first)
@@ -180,6 +181,7 @@ async def attach(domain: DomainCore, run: Run) -> None:
         domain.host,
         name=domain.name,
         last_output=run.last_output,
+        ended=run.process.exited if run.process else None,
         subscriber=lambda event: lifecycle.handle(domain, run, event),
     )
 

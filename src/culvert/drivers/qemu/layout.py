@@ -83,7 +83,8 @@ class Layout:
 
     def runtime(self, domain_id: int, name: str) -> Path:
         """The directory of one run of a domain; made at start, removed when the process has ended."""
-        return self.statuses / f"domain-{domain_id}-{name[:SHORT_NAME]}"
+        short = name[:SHORT_NAME].replace(".", "_")  # the run of a domain "x.json" is nobody's status
+        return self.statuses / f"domain-{domain_id}-{short}"
 
     def make(self) -> None:
         """Create the directories that are missing. Raises ``errors.SystemCallError``."""

@@ -50,6 +50,7 @@ def handle(domain: DomainCore, run: Run, event: Event) -> None:
     handler = HANDLERS.get(event["event"])
     if handler is not None and domain.run is run:
         log.debug("domain=%s qemu_event=%s data=%r", domain.name, event["event"], event.get("data"))
+        run.heard += 1
         handler(domain, run, event.get("data", {}))
 
 

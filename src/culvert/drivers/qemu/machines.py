@@ -123,7 +123,7 @@ async def _answer(
 ) -> Machines | errors.RequestError:
     try:
         monitor = await Monitor.connect(
-            path, tasks, name="probe", last_output=running.output.tail, timeout=PROBE_TIMEOUT
+            path, tasks, name="probe", last_output=running.output.tail, timeout=PROBE_TIMEOUT, ended=running.exited
         )
         try:
             return await _answers(emulator, monitor, kvm=kvm)

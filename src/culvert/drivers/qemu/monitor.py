@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 
 CONNECT_TIMEOUT = 30.0  # seconds until QEMU greets; libvirt gives it the same (qemuMonitorOpen)
+RETRY_PAUSE = 0.05  # seconds until the next attempt to connect
 COMMAND_TIMEOUT = 30.0  # seconds until a command is answered
 CLOSE_TIMEOUT = 5.0  # seconds for what is still in our buffers when the connection is closed
 
@@ -89,8 +90,12 @@ class Monitor:
         last_output: Callable[[], str] = str,
         subscriber: Callback | None = None,
         timeout: float = CONNECT_TIMEOUT,
+        ended: asyncio.Event | None = None,
     ) -> Monitor:
         """Connect to the monitor socket at ``path`` and negotiate.
+
+        ``ended`` is set when the process has ended; until then, if it is given, a connection that QEMU drops before
+        it has greeted is made anew.
 
         ``tasks`` owns the task that watches the connection; ``last_output`` gives the tail of QEMU's log for errors;
         ``subscriber`` misses no event from the first on. Raises ``MonitorGone``, or ``errors.OperationTimeout``.
@@ -103,7 +108,8 @@ class Monitor:
         qmp.register_listener(_Tap(monitor._deliver))
         try:
             async with asyncio.timeout(timeout):
-                await qmp.connect(sockets.connect(path))
+                while not await monitor._try_connect(path, ended):
+                    pass
         except TimeoutError as err:
             raise errors.OperationTimeout(
                 f"domain '{name}': QEMU did not greet on its monitor within {timeout:g} s"
@@ -112,6 +118,23 @@ class Monitor:
             raise monitor._gone("process exited while connecting to monitor") from err
         tasks.create_task(monitor._watch(), name=f"monitor-{name}")
         return monitor
+
+    async def _try_connect(self, path: Path, ended: asyncio.Event | None) -> bool:
+        """One attempt. False: QEMU has let go of the connection while it started, and lives.
+
+        Its main thread and its monitor thread may both be woken for the first connection; the one that comes second
+        then throws it away (seen with 7.2.22, about once in a thousand starts).
+        """
+        try:
+            await self._qmp.connect(sockets.connect(path))
+        except (QMPError, OSError, EOFError):
+            if ended is None or ended.is_set():
+                raise
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RETRY_PAUSE):
+                    await ended.wait()
+            return False
+        return True
 
     async def execute(
         self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = COMMAND_TIMEOUT

@@ -35,7 +35,7 @@ class Run:
     ``stop_reason`` is what every STOP of QEMU is put down to while it is set, because we are the cause;
     ``stop_cause`` is what QEMU itself has named as the cause of the STOP that follows, and counts for more.
     ``resume_reason`` is what the next RESUME is put down to, and is then forgotten. ``started``: the start has
-    succeeded, from here on an end is news.
+    succeeded, from here on an end is news. ``heard`` counts QEMU's events that may have changed the state.
     """
 
     id: int
@@ -49,6 +49,7 @@ class Run:
     shutdown_announced: bool = False
     killing: bool = False
     fake_reboot: bool = False
+    heard: int = 0
     stop_reason: int | None = None
     stop_cause: int | None = None
     resume_reason: int | None = None

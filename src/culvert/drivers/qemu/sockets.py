@@ -28,11 +28,14 @@ def _address(path: Path) -> Iterator[str]:
 
 
 def listen(path: Path, *, backlog: int = 1) -> socket.socket:
-    """A listening socket at ``path``, open to its owner only. A socket left there before is replaced.
+    """A non-blocking listening socket at ``path``, open to its owner only. A socket left there before is replaced.
 
     Raises ``OSError``; nothing is left open then.
     """
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    # Non-blocking also for QEMU, which inherits it: its main thread and its monitor thread may both be woken for the
+    # first connection, and the one that comes second would wait in accept(2) for ever (seen with 7.2.22, about once
+    # in a thousand starts: a QEMU that neither greets nor heeds SIGTERM).
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()

@@ -88,6 +88,12 @@ class Store:
     def remove_status(self, name: str) -> None:
         remove(self.layout.status(name))
 
+    def sweep(self) -> None:
+        """Remove what is left of a write that was cut short; the file it was to replace is whole."""
+        for directory in (self.layout.definitions, self.layout.statuses):
+            for path in directory.glob(".*.tmp"):
+                remove(path)
+
     def definitions(self, parse: Callable[[str], T]) -> Iterator[tuple[str, T]]:
         """(name of the file, what ``parse`` makes of it) of every persistent definition, by name."""
         return self._all(self.layout.definitions, ".xml", parse)
@@ -99,6 +105,8 @@ class Store:
     @staticmethod
     def _all(directory: Path, suffix: str, parse: Callable[[str], T]) -> Iterator[tuple[str, T]]:
         for path in sorted(directory.glob(f"*{suffix}")):
+            if path.is_dir():
+                continue  # it is not ours to judge
             try:
                 parsed = parse(path.read_text(encoding="utf-8"))
             except (OSError, ValueError, errors.RequestError) as err:
