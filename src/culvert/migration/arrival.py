@@ -215,7 +215,7 @@ class Arrival:
         """Let go of the tunnel and of QEMU's events. Idempotent."""
         if self._incoming is not None:
             self._incoming.close()
-        self._ours.close()
+        relay.release(self._ours)
         self._theirs.close()
         if self.domain.job is self:
             self.domain.job = None

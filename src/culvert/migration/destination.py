@@ -5,7 +5,8 @@ from __future__ import annotations
 import hmac
 import logging
 from collections import OrderedDict
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from culvert.domain import format as xml_format
@@ -29,6 +30,16 @@ from culvert.protocol.culvert import Outcome
 log = logging.getLogger(__name__)
 
 REMEMBERED = 1000  # attempts whose reason for failing is kept to be asked for; the oldest are forgotten first
+OFFLINE_MAX = 64  # offline migrations that are prepared at one time: each holds a definition
+
+
+@dataclass(frozen=True, slots=True)
+class _Offline:
+    """An offline migration between prepare and finish; ``disown``: its connection no longer matters."""
+
+    options: Options
+    cookie: Cookie
+    disown: Callable[[], None]
 
 
 class Destination:
@@ -39,7 +50,7 @@ class Destination:
         self._settings = settings
         self._background = background
         self._arrivals: dict[str, Arrival] = {}
-        self._offline: dict[str, tuple[Options, Cookie]] = {}
+        self._offline: dict[str, _Offline] = {}
         self._preparing: set[str] = set()
         self._outcomes = outcomes
         self._reasons: OrderedDict[str, str] = OrderedDict()
@@ -71,7 +82,7 @@ class Destination:
         try:
             if options.has(MigrateFlag.OFFLINE):
                 self._check_free(name, theirs.uuid)
-                self._offline[name] = (options, theirs)
+                self._expect_offline(name, options, theirs, owner)
                 return self._cookie(name, theirs), None
             domain = await self._driver.launch_incoming(definition, name)
             arrival = Arrival(domain, options, theirs, self._outcomes)
@@ -145,10 +156,23 @@ class Destination:
         definition = replace(xml_parse.parse(xml), name=arrival.domain.name, uuid=str(arrival.domain.uuid))
         await arrival.domain.became_persistent(self._driver.complete(definition))
 
+    def _expect_offline(self, name: str, options: Options, theirs: Cookie, owner: Owner) -> None:
+        """Keep what finish will define, until then or until the connection ``owner`` ends."""
+        if name in self._offline:
+            raise errors.OperationInvalid(f"domain '{name}' is being migrated to this host already")
+        if len(self._offline) >= OFFLINE_MAX:
+            raise errors.ResourceBusy(f"{OFFLINE_MAX} offline migrations to this host wait for their end already")
+
+        def forget() -> None:
+            del self._offline[name]
+
+        self._offline[name] = _Offline(options, theirs, owner.on_close(forget))
+
     async def _finish_offline(self, name: str, cookie_in: bytes, *, cancelled: bool) -> tuple[Domain, bytes]:
-        options, theirs = self._offline.pop(name, (None, None))
-        if options is None or theirs is None:
+        if (expected := self._offline.pop(name, None)) is None:
             raise errors.NoDomain(f"no offline migration of a domain '{name}' is prepared here")
+        expected.disown()
+        options, theirs = expected.options, expected.cookie
         if cancelled:
             raise errors.MigrateFinishOk(f"offline migration of domain '{name}' is cancelled")
         # libvirt's client, which skips perform, sends none; then the one of begin counts.

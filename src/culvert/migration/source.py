@@ -212,8 +212,10 @@ class Source:
             if cancelled:
                 return
             raise errors.OperationInvalid(f"domain '{domain.name}' has no migration to confirm")
-        if not cancelled and departure.phase is Phase.PERFORM3:
-            raise errors.OperationInvalid(f"migration of domain '{domain.name}' is still sending")
+        if departure.phase is Phase.PERFORM3:
+            raise errors.OperationInvalid(f"migration of domain '{domain.name}' is still sending: abort it first")
+        if not cancelled and departure.phase is Phase.BEGIN3 and not departure.options.has(MigrateFlag.OFFLINE):
+            raise errors.OperationInvalid(f"domain '{domain.name}' has not been sent, so it runs nowhere else")
         await self._background.run(f"confirm {domain.name}", self._confirm(departure, arrived=not cancelled))
 
     async def _confirm(self, departure: Departure, *, arrived: bool) -> None:
