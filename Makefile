@@ -12,7 +12,7 @@ ARGS ?=
 PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup debian-packages guests demo test lint format pins clean
+.PHONY: help setup debian-packages guests demo test lint manual format pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -44,6 +44,9 @@ lint: setup ## ruff, mypy strict, the import rule
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+manual: setup ## write docs/wire.md, docs/xml.md and docs/cli.md anew from the code
+	@$(BIN)/python -m tools.manual
 
 format: setup ## rewrite the sources in the project's layout
 	$(BIN)/ruff format .
