@@ -38,7 +38,10 @@ def folder() -> Iterator[Path]:
 def _host(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
     root = folder / name
     root.mkdir()
-    daemon = DaemonProcess(root, name=f"host_{name}")
+    # A test with a parameter "route" has daemons that take it.
+    callspec = getattr(request.node, "callspec", None)
+    route = callspec.params.get("route") if callspec is not None else None
+    daemon = DaemonProcess(root, name=f"host_{name}", config=f'[migration]\nroute = "{route}"\n' if route else "")
     request.node.stash.setdefault(_DAEMONS, []).append(daemon)
     with daemon:
         yield daemon

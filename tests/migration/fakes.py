@@ -17,6 +17,7 @@ from qemu.qmp import QMPClient
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
+from culvert.migration.route import StreamWay
 from culvert.protocol.constants import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 from culvert.rpc.stream import Stream
 
@@ -135,5 +136,5 @@ class FakeStream:
         self.ended.append("abort")
 
     @property
-    def as_stream(self) -> Stream:
-        return cast(Stream, self)
+    def as_way(self) -> StreamWay:
+        return StreamWay(cast(Stream, self))

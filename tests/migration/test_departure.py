@@ -35,7 +35,7 @@ def stream() -> FakeStream:
 async def test_all_is_well(domain: FakeDomain, stream: FakeStream) -> None:
     departure = depart(domain)
     domain.monitor.on["migrate"] = domain.complete
-    await departure.perform(stream.as_stream)
+    await departure.perform(stream.as_way)
     assert departure.phase is Phase.PERFORM3_DONE
     assert stream.ended == ["finish"]
     assert domain.annotations[ANNOTATION].startswith("perform3_done ")
@@ -62,7 +62,7 @@ async def test_qemu_gives_up_by_itself(domain: FakeDomain, stream: FakeStream) -
     departure = depart(domain)
     domain.monitor.on["migrate"] = lambda: domain.monitor.status("failed")
     with pytest.raises(errors.OperationFailed, match="ended as 'failed'"):
-        await departure.perform(stream.as_stream)
+        await departure.perform(stream.as_way)
     await assert_runs_on(departure, domain, stream, "failed")
     assert departure.record.type is JobType.FAILED
 
@@ -71,7 +71,7 @@ async def test_cancelled_before_qemu_has_started(domain: FakeDomain, stream: Fak
     departure = depart(domain)
     departure.cancel()
     with pytest.raises(errors.OperationAborted):
-        await departure.perform(stream.as_stream)
+        await departure.perform(stream.as_way)
     await assert_runs_on(departure, domain, stream, "canceled by client")
     assert departure.record.type is JobType.CANCELLED
 
@@ -81,7 +81,7 @@ async def test_cancelled_while_bytes_flow(domain: FakeDomain, stream: FakeStream
     domain.monitor.on["migrate"] = departure.cancel
     domain.monitor.on["migrate_cancel"] = lambda: domain.monitor.status("cancelled")
     with pytest.raises(errors.OperationAborted):
-        await departure.perform(stream.as_stream)
+        await departure.perform(stream.as_way)
     assert "migrate_cancel" in domain.monitor.commands
     await assert_runs_on(departure, domain, stream, "canceled by client")
 
@@ -95,7 +95,7 @@ async def test_cancelled_when_qemu_has_completed_but_the_other_end_has_not(
     stream.go_on.clear()
     stream.on_finish = departure.cancel
     with pytest.raises(errors.OperationAborted):
-        await departure.perform(stream.as_stream)
+        await departure.perform(stream.as_way)
     await assert_runs_on(departure, domain, stream, "canceled by client")
     assert domain.history.count("cont") == 1
 
@@ -103,7 +103,7 @@ async def test_cancelled_when_qemu_has_completed_but_the_other_end_has_not(
 async def test_after_that_only_the_destination_decides(domain: FakeDomain, stream: FakeStream) -> None:
     departure = depart(domain)
     domain.monitor.on["migrate"] = domain.complete
-    await departure.perform(stream.as_stream)
+    await departure.perform(stream.as_way)
     with pytest.raises(errors.OperationInvalid, match="destination decides"):
         departure.cancel()
     departure.fail(errors.OperationFailed("too late"))
@@ -119,7 +119,7 @@ async def test_late_error_of_the_other_end(domain: FakeDomain, stream: FakeStrea
 
     stream.on_finish = fail
     with pytest.raises(errors.RemoteError, match="could not load"):
-        await departure.perform(stream.as_stream)
+        await departure.perform(stream.as_way)
     await assert_runs_on(departure, domain, stream, "could not load")
 
 
@@ -133,7 +133,7 @@ async def test_the_first_cause_is_the_one_that_is_told(domain: FakeDomain, strea
 
     domain.monitor.on["migrate"] = both
     with pytest.raises(errors.ConnectionLost, match="first"):
-        await departure.perform(stream.as_stream)
+        await departure.perform(stream.as_way)
     await assert_runs_on(departure, domain, stream, "first")
 
 
@@ -143,7 +143,7 @@ async def test_an_io_error_ends_it_only_when_that_was_asked(domain: FakeDomain, 
         domain.complete()
 
     domain.monitor.on["migrate"] = trouble
-    await depart(domain).perform(stream.as_stream)
+    await depart(domain).perform(stream.as_way)
 
     other, aborted = FakeDomain(), FakeStream()
 
@@ -154,7 +154,7 @@ async def test_an_io_error_ends_it_only_when_that_was_asked(domain: FakeDomain, 
     other.monitor.on["migrate_cancel"] = lambda: other.monitor.status("cancelled")
     departure = depart(other, MigrateFlag.LIVE | MigrateFlag.ABORT_ON_ERROR)
     with pytest.raises(errors.OperationFailed, match="vda"):
-        await departure.perform(aborted.as_stream)
+        await departure.perform(aborted.as_way)
     await assert_runs_on(departure, other, aborted, "I/O error")
 
 
@@ -167,7 +167,7 @@ async def test_qemu_ends(domain: FakeDomain, stream: FakeStream) -> None:
 
     domain.monitor.on["migrate"] = end
     with pytest.raises(errors.OperationFailed, match="QEMU's last words"):
-        await departure.perform(stream.as_stream)
+        await departure.perform(stream.as_way)
     await departure.confirm(arrived=False)
     assert "cont" not in domain.history
 
@@ -183,7 +183,7 @@ async def test_a_disk_that_is_full_stops_it_before_anything_is_given_away(
 
     domain.monitor.on["migrate"] = fill
     with pytest.raises(errors.SystemCallError, match="no space"):
-        await departure.perform(stream.as_stream)
+        await departure.perform(stream.as_way)
     domain.full_disk = False
     await assert_runs_on(departure, domain, stream, "no space")
 
@@ -193,7 +193,7 @@ async def test_a_decision_is_carried_out_even_if_it_cannot_be_written_down(
 ) -> None:
     departure = depart(domain)
     domain.monitor.on["migrate"] = domain.complete
-    await departure.perform(stream.as_stream)
+    await departure.perform(stream.as_way)
     domain.full_disk = True
     await departure.confirm(arrived=True)
     assert domain.history[-1] == "kill MIGRATED"
@@ -204,7 +204,7 @@ async def test_a_guest_that_was_paused_stays_paused(domain: FakeDomain, stream: 
     departure = depart(domain)
     domain.monitor.on["migrate"] = lambda: domain.monitor.status("failed")
     with pytest.raises(errors.OperationFailed):
-        await departure.perform(stream.as_stream)
+        await departure.perform(stream.as_way)
     await departure.confirm(arrived=False)
     assert "cont" not in domain.history
 
@@ -213,7 +213,7 @@ async def test_what_was_confirmed_cannot_be_confirmed_the_other_way(domain: Fake
     """A guest that runs at the destination is never resumed here, whatever goes wrong with its old copy."""
     departure = depart(domain)
     domain.monitor.on["migrate"] = domain.complete
-    await departure.perform(stream.as_stream)
+    await departure.perform(stream.as_way)
     await departure.confirm(arrived=True)
     with pytest.raises(PhaseError):
         await departure.confirm(arrived=False)

@@ -21,6 +21,7 @@ from tests.support.proxy import Proxy
 from tests.support.virsh import Result, Running, virsh
 
 P2P = ("migrate", "--live", "--p2p", "--tunnelled")
+BOTH_ROUTES = pytest.mark.parametrize("route", ["stream", "direct"])
 SLOW = "1"  # MiB/s: a guest of 20 MiB takes its time
 FAST = "0"  # no limit
 
@@ -154,9 +155,10 @@ def test_disk_that_is_not_shared(host_a: DaemonProcess, host_b: DaemonProcess, f
         guest.assert_runs_only_on(host_b, host_a)
 
 
+@BOTH_ROUTES
 @pytest.mark.parametrize("client_driven", [False, True], ids=["p2p", "client"])
 def test_destination_qemu_dies_while_bytes_flow(
-    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, client_driven: bool
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, client_driven: bool, route: str
 ) -> None:
     with running_tiny(host_a, folder) as guest:
         with slow_migration(guest, host_a, host_b.tcp_uri, client_driven=client_driven) as running:
@@ -166,7 +168,10 @@ def test_destination_qemu_dies_while_bytes_flow(
         aftermath(guest, host_a, host_b, result, "QEMU at the destination ended")
 
 
-def test_source_qemu_dies_while_bytes_flow(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_source_qemu_dies_while_bytes_flow(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
+) -> None:
     """The guest is lost with its QEMU, and that is said; nothing half-moved is left."""
     with running_tiny(host_a, folder, persistent=True) as guest:
         with slow_migration(guest, host_a, host_b.tcp_uri) as running:
@@ -183,9 +188,10 @@ def test_source_qemu_dies_while_bytes_flow(host_a: DaemonProcess, host_b: Daemon
         assert state_of(guest.uuid, host_b) == "running"
 
 
+@BOTH_ROUTES
 @pytest.mark.parametrize("client_driven", [False, True], ids=["p2p", "client"])
 def test_destination_daemon_killed(
-    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, client_driven: bool
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, client_driven: bool, route: str
 ) -> None:
     with running_tiny(host_a, folder) as guest:
         with slow_migration(guest, host_a, host_b.tcp_uri, client_driven=client_driven) as running:
@@ -204,7 +210,8 @@ def test_destination_daemon_stopped(host_a: DaemonProcess, host_b: DaemonProcess
         aftermath(guest, host_a, host_b, result)
 
 
-def test_source_daemon_killed(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_source_daemon_killed(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str) -> None:
     with running_tiny(host_a, folder) as guest:
         with slow_migration(guest, host_a, host_b.tcp_uri) as running:
             host_a.kill()
@@ -224,7 +231,10 @@ def test_source_daemon_stopped(host_a: DaemonProcess, host_b: DaemonProcess, fol
         aftermath(guest, host_a, host_b, result, "stopping")
 
 
-def test_connection_between_the_daemons_cut(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_connection_between_the_daemons_cut(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
+) -> None:
     with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
         with slow_migration(guest, host_a, host_b.uri_by(proxy.port)) as running:
             proxy.cut()
@@ -232,7 +242,10 @@ def test_connection_between_the_daemons_cut(host_a: DaemonProcess, host_b: Daemo
         aftermath(guest, host_a, host_b, result, "lost")
 
 
-def test_connection_cut_at_every_stage(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_connection_cut_at_every_stage(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
+) -> None:
     """After the first hundred bytes, in the prologue, in prepare, early and late in the data."""
     with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
         for count in (100, 600, 6000, 1 << 16, 1 << 20, 8 << 20):
@@ -244,8 +257,11 @@ def test_connection_cut_at_every_stage(host_a: DaemonProcess, host_b: DaemonProc
         aftermath(guest, host_a, host_b, result)
 
 
+@BOTH_ROUTES
 @pytest.mark.parametrize("client_driven", [False, True], ids=["p2p", "client"])
-def test_aborted_by_the_user(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, client_driven: bool) -> None:
+def test_aborted_by_the_user(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, client_driven: bool, route: str
+) -> None:
     with running_tiny(host_a, folder) as guest:
         with slow_migration(guest, host_a, host_b.tcp_uri, client_driven=client_driven) as running:
             virsh("domjobabort", guest.name, uri=host_a.uri).expect()
@@ -275,7 +291,8 @@ def test_virsh_killed_in_peer_to_peer_changes_nothing(
         guest.assert_runs_only_on(host_b, host_a)
 
 
-def test_virsh_killed_while_it_drives(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_virsh_killed_while_it_drives(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str) -> None:
     """Nobody is left who could say finish: the guest stays where it is."""
     with running_tiny(host_a, folder) as guest:
         with slow_migration(guest, host_a, host_b.tcp_uri, client_driven=True) as running:
@@ -286,8 +303,9 @@ def test_virsh_killed_while_it_drives(host_a: DaemonProcess, host_b: DaemonProce
         guest.assert_runs_only_on(host_a, host_b)
 
 
+@BOTH_ROUTES
 def test_destroyed_at_the_destination_while_bytes_flow(
-    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
 ) -> None:
     with running_tiny(host_a, folder) as guest:
         with slow_migration(guest, host_a, host_b.tcp_uri) as running:

@@ -26,7 +26,11 @@ def packet(procedure: int, kind: PacketType) -> bytes:
 
 FINISH_CALL = packet(remote.DOMAIN_MIGRATE_FINISH3_PARAMS.number, PacketType.CALL)
 FINISH_REPLY = packet(remote.DOMAIN_MIGRATE_FINISH3_PARAMS.number, PacketType.REPLY)
-PREPARE_REPLY = packet(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS.number, PacketType.REPLY)
+PREPARE_REPLY = {
+    "stream": packet(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS.number, PacketType.REPLY),
+    "direct": packet(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS.number, PacketType.REPLY),
+}
+BOTH_ROUTES = pytest.mark.parametrize("route", ["stream", "direct"])
 
 
 def waits_for_the_destination(guest: RunningGuest, source: DaemonProcess) -> bool:
@@ -34,7 +38,10 @@ def waits_for_the_destination(guest: RunningGuest, source: DaemonProcess) -> boo
     return "waiting for" in virsh("domjobinfo", guest.name, uri=source.uri).out
 
 
-def test_answer_lost_and_the_guest_runs_there(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_answer_lost_and_the_guest_runs_there(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
+) -> None:
     """The migration has succeeded, and that is what virsh hears."""
     with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
         proxy.cut_on(FINISH_REPLY)
@@ -43,7 +50,10 @@ def test_answer_lost_and_the_guest_runs_there(host_a: DaemonProcess, host_b: Dae
         host_a.assert_no_leftovers()
 
 
-def test_call_lost_and_the_guest_never_ran_there(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_call_lost_and_the_guest_never_ran_there(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
+) -> None:
     with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
         proxy.cut_on(FINISH_CALL)
         result = virsh(*P2P, guest.name, host_b.uri_by(proxy.port), uri=host_a.uri)
@@ -56,9 +66,10 @@ def test_call_lost_and_the_guest_never_ran_there(host_a: DaemonProcess, host_b: 
         guest.assert_runs_only_on(host_b, host_a)
 
 
-def test_answer_to_prepare_lost(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_answer_to_prepare_lost(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str) -> None:
     with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
-        proxy.cut_on(PREPARE_REPLY)
+        proxy.cut_on(PREPARE_REPLY[route])
         assert not virsh(*P2P, guest.name, host_b.uri_by(proxy.port), uri=host_a.uri).ok
         host_b.assert_no_leftovers()
         guest.assert_runs_only_on(host_a, host_b)

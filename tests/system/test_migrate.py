@@ -27,9 +27,13 @@ def assert_moved(guest: RunningGuest, source: DaemonProcess, destination: Daemon
     source.assert_no_leftovers()
 
 
+BOTH_ROUTES = pytest.mark.parametrize("route", ["stream", "direct"])
+
+
+@BOTH_ROUTES
 @pytest.mark.parametrize("machine", ["pc", "q35"])
 def test_peer_to_peer_tunnelled_there_and_back(
-    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, machine: str
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, machine: str, route: str
 ) -> None:
     with running_tiny(host_a, folder, machine=machine) as guest:
         migrate(guest, host_a, host_b)
@@ -48,13 +52,30 @@ def test_peer_to_peer_is_tunnelled_without_being_told(
         assert max(received) > 1 << 20, "the guest's memory came over the daemons' own connection"
 
 
-def test_driven_by_the_client(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_driven_by_the_client(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str) -> None:
     """The client has both connections; the data still goes through the destination's one port."""
     with running_tiny(host_a, folder) as guest:
         virsh("migrate", "--live", guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
         assert_moved(guest, host_a, host_b)
         virsh("migrate", "--live", guest.name, host_a.uri, uri=host_b.tcp_uri).expect()
         assert_moved(guest, host_b, host_a)
+
+
+@pytest.mark.parametrize("route", ["stream", "direct", "auto"])
+def test_the_destination_uri_chooses_the_route(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
+) -> None:
+    """Whatever the configuration says; and what comes by the direct route does not pass through the daemon."""
+    other = "stream" if route == "direct" else "direct"
+    with running_tiny(host_a, folder) as guest:
+        virsh(*P2P, guest.name, f"{host_b.tcp_uri}?route={other}", uri=host_a.uri).expect()
+        received = max(int(count) for count in re.findall(r"received=(\d+)", host_b.log))
+        assert (received > 1 << 20) is (other == "stream")
+        assert_moved(guest, host_a, host_b)
+        result = virsh(*P2P, guest.name, f"{host_a.tcp_uri}?route=pigeon", uri=host_b.uri)
+        assert "pigeon" in result.err, result
+        guest.assert_runs_only_on(host_b, host_a)
 
 
 def test_not_live(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
@@ -82,7 +103,10 @@ def test_without_them_the_definition_stays_at_the_source(
         assert virsh("domstate", "--reason", guest.name, uri=host_b.uri).expect().strip() == "running (migrated)"
 
 
-def test_suspend_arrives_paused_and_moves_on(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+@BOTH_ROUTES
+def test_suspend_arrives_paused_and_moves_on(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
+) -> None:
     with running_tiny(host_a, folder) as guest:
         migrate(guest, host_a, host_b, "--suspend")
         assert state_of(guest.uuid, host_b) == "paused"

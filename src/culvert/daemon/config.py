@@ -89,6 +89,11 @@ class Migration:
 
     connect_seconds: int = _key(20, "How long connecting to a destination may take.")
     deadline_seconds: int = _key(0, "A migration that has not reached its last step by then is cancelled; 0: never.")
+    route: str = _key(
+        "stream",
+        "How the guest's bytes travel: stream (packets of the daemons' connection), direct (a connection to the same "
+        "port that is handed to QEMU on both sides), or auto (direct where it can be had).",
+    )
     stall_seconds: int = _key(
         120, "A migration whose tunnel has not moved a byte for this long is cancelled; 0: never."
     )
@@ -139,6 +144,7 @@ _RANGES: dict[tuple[str, str], range] = {
 _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("daemon", "log_level"): ("debug", "info", "warning", "error"),
     ("tls", "min_version"): ("1.2", "1.3"),
+    ("migration", "route"): ("stream", "direct", "auto"),
 }
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from culvert.daemon.service import Service
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
-from culvert.migration.source import ATTEMPT_PARAMETER
+from culvert.migration.route import TOKEN_PARAMETER
 from culvert.rpc.session import Session
 
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
@@ -75,4 +75,4 @@ def _is_address(name: str) -> bool:
 
 def for_token(where: ConnectionURI, token: str) -> ConnectionURI:
     """The same with the token that opens the data stream."""
-    return where.with_parameters(**{ATTEMPT_PARAMETER: token})
+    return where.with_parameters(**{TOKEN_PARAMETER: token})

@@ -79,6 +79,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             connect_seconds=config.migration.connect_seconds,
             deadline_seconds=config.migration.deadline_seconds,
             stall_seconds=config.migration.stall_seconds,
+            route=config.migration.route,
             security=client_side(config.tls),
         )
         outcomes = Outcomes(places.layout.lib / "migrations")

@@ -22,6 +22,7 @@ from culvert.migration.cookie import Cookie
 from culvert.migration.outcomes import Outcomes, Word
 from culvert.migration.parameters import Options
 from culvert.migration.phases import STEPS, Phase, advance
+from culvert.migration.route import Route
 from culvert.protocol.constants import DomainEvent as Event
 from culvert.protocol.constants import (
     DomainState,
@@ -62,7 +63,7 @@ class Arrival:
         self.record = statistics.Record(operation=JobOperation.MIGRATION_IN, type=JobType.UNBOUNDED)
         self.meter = relay.Meter()
         self._incoming: qemu.Incoming | None = None
-        self._ours, self._theirs = relay.channel()
+        self._ours: socket.socket | None = None
         self._attached = False
         self._over = asyncio.Event()
         self.disown: Callable[[], None] = lambda: None
@@ -74,37 +75,73 @@ class Arrival:
         return "migration in"
 
     async def open(self) -> None:
-        """QEMU listens to the tunnel from here on. Raises ``OperationFailed`` with QEMU's words."""
+        """Everything is ready for the data to come, by ``carry`` or by ``take``."""
         await qemu.annotate(self.domain, ANNOTATION, self.attempt or NAMELESS)
         self._incoming = qemu.Incoming(self.domain)
-        with self._theirs:
-            await self._incoming.start(self._theirs, continued=not self.options.has(MigrateFlag.PAUSED))
+
+    async def take(self, connection: socket.socket) -> None:
+        """QEMU reads from ``connection`` itself, and answers on it; the caller closes its own copy.
+
+        Raises ``OperationFailed`` with QEMU's words, ``InvalidStream`` for a second way; then the attempt is over.
+        """
+        self._attach()
+        self.record.route = Route.DIRECT.value
+        try:
+            await self._start(connection, return_path=True)
+        except errors.RequestError as err:
+            await self._broke(err)
+            raise
 
     async def carry(self, stream: Stream) -> None:
         """Pass the stream on to QEMU; returns when QEMU has loaded all of it, so that the stream's finish means that.
 
-        Raises what went wrong, in QEMU's words where QEMU has some; the attempt is then over. Raises
-        ``InvalidStream`` for a second stream.
+        Raises what went wrong, in QEMU's words where QEMU has some, and ``InvalidStream`` for a second way; the
+        attempt is then over.
         """
-        if self._attached:
-            raise errors.InvalidStream(f"migration of domain '{self.domain.name}' has its data stream already")
-        self._attached = True
+        self._attach()
+        self.record.route = Route.STREAM.value
         try:
-            await self._relay(stream)
+            self._ours, theirs = relay.channel()
+            with theirs:
+                await self._start(theirs, return_path=False)
+            await self._relay(stream, self._ours)
         except errors.RequestError as err:
-            # Once finish has begun, it alone decides: it sees for itself what QEMU has got.
-            if self.phase is Phase.PREPARE:
-                await self.give_up(err)
-            else:
-                # QEMU must not wait for the rest of it: what it has read is all it will get.
-                with contextlib.suppress(OSError):
-                    self._ours.shutdown(socket.SHUT_RDWR)
+            await self._broke(err)
             raise
 
-    async def _relay(self, stream: Stream) -> None:
+    def _attach(self) -> None:
+        if self._attached:
+            raise errors.InvalidStream(f"migration of domain '{self.domain.name}' has its data path already")
+        self._attached = True
+
+    async def _start(self, sock: socket.socket, *, return_path: bool) -> None:
+        assert self._incoming is not None, "opened before anything is attached"
+        continued = not self.options.has(MigrateFlag.PAUSED)
+        await self._incoming.start(sock, continued=continued, return_path=return_path)
+
+    async def _broke(self, cause: errors.RequestError) -> None:
+        # Once finish has begun, it alone decides: it sees for itself what QEMU has got.
+        if self.phase is Phase.PREPARE:
+            await self.give_up(cause)
+        elif self._ours is not None:
+            # QEMU must not wait for the rest of it: what it has read is all it will get.
+            with contextlib.suppress(OSError):
+                self._ours.shutdown(socket.SHUT_RDWR)
+
+    async def why_cancelled(self) -> errors.RequestError | None:
+        """The reason on this side, where there is one, when the source cancels: QEMU could not load, or has ended."""
+        if self.cause is None and self._attached and self._incoming is not None and await self._incoming.failed():
+            # QEMU writes the reason and exits; its text is the answer that helps.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXIT_TIMEOUT):
+                    await self.domain.exited.wait()
+            return qemu.process_gone(self.domain, "destination", EOFError("no more output"))
+        return self.cause
+
+    async def _relay(self, stream: Stream, ours: socket.socket) -> None:
         """Relay until the end of the stream or of QEMU, whichever comes first."""
         async with asyncio.TaskGroup() as tasks:
-            moving = tasks.create_task(self._move(stream), name=f"migration {self.attempt}: relay")
+            moving = tasks.create_task(self._move(stream, ours), name=f"migration {self.attempt}: relay")
             ending = tasks.create_task(self._ended(), name=f"migration {self.attempt}: QEMU ended?")
             await asyncio.wait({moving, ending}, return_when=asyncio.FIRST_COMPLETED)
             moving.cancel()
@@ -115,9 +152,9 @@ class Arrival:
             raise error
         await self._loaded()
 
-    async def _move(self, stream: Stream) -> errors.RequestError | None:
+    async def _move(self, stream: Stream, ours: socket.socket) -> errors.RequestError | None:
         try:
-            await relay.inward(stream, self._ours, self.meter)
+            await relay.inward(stream, ours, self.meter)
         except errors.RequestError as err:
             return err
         except OSError as err:
@@ -215,8 +252,8 @@ class Arrival:
         """Let go of the tunnel and of QEMU's events. Idempotent."""
         if self._incoming is not None:
             self._incoming.close()
-        relay.release(self._ours)
-        self._theirs.close()
+        if self._ours is not None:
+            relay.release(self._ours)
         if self.domain.job is self:
             self.domain.job = None
 

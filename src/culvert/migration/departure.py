@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import socket
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -25,6 +24,7 @@ from culvert.ground import errors
 from culvert.migration import cookie, statistics
 from culvert.migration.parameters import Options
 from culvert.migration.phases import STEPS, Phase, advance
+from culvert.migration.route import Way
 from culvert.migration.settings import Settings
 from culvert.migration.work import Done, captured
 from culvert.protocol.constants import (
@@ -37,8 +37,6 @@ from culvert.protocol.constants import (
     ShutoffReason,
     StoppedDetail,
 )
-from culvert.rpc.stream import Stream
-from culvert.tunnel import relay
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +44,10 @@ T = TypeVar("T")
 
 CANCEL_TIMEOUT = 60.0  # seconds QEMU may take to give a migration up
 ANNOTATION = "migration.out"  # in the domain's status: "PHASE ATTEMPT running|paused DESTINATION-URI"
+
+
+class Broke(errors.OperationFailed):
+    """QEMU gave the migration up by itself; the destination may know better why."""
 
 
 class Departure:
@@ -57,7 +59,6 @@ class Departure:
         self.settings = settings
         self.attempt = secrets.token_hex(16)
         self.phase = Phase.BEGIN3
-        self.meter = relay.Meter()
         self.record = statistics.Record(
             operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, step=STEPS[self.phase]
         )
@@ -72,6 +73,7 @@ class Departure:
         """Set when nothing more will be done about this migration."""
         self._failed = asyncio.Event()
         self._outgoing: qemu.Outgoing | None = None
+        self._way: Way | None = None
 
     @property
     def description(self) -> str:
@@ -119,7 +121,8 @@ class Departure:
         if self._outgoing is not None and self.phase is Phase.PERFORM3:
             with contextlib.suppress(errors.RequestError):
                 self.record.update(await self._outgoing.statistics())
-        self.record.tunnel_bytes = self.meter.bytes
+        meter = self._way.meter if self._way is not None else None
+        self.record.tunnel_bytes = self.record.qemu.ram_transferred if meter is None else meter.bytes
         return self.record
 
     # -- the steps ------------------------------------------------------------------------------------------------
@@ -152,38 +155,43 @@ class Departure:
         if peer.host_uuid == self.settings.host_uuid:
             raise errors.InternalError(f"Attempt to migrate guest to the same host {peer.host_uuid}")
 
-    async def perform(self, stream: Stream) -> None:
-        """Send the guest into ``stream`` and finish it: on return the destination's QEMU has loaded every byte.
+    async def perform(self, way: Way) -> None:
+        """Send the guest along ``way``: on return the destination's QEMU has loaded every byte. Closes ``way``.
 
-        The guest is then paused here. Raises the first cause; QEMU's migration is then cancelled, the stream aborted
+        The guest is then paused here. Raises the first cause; QEMU's migration is then cancelled, the way aborted
         and the phase still PERFORM3: ``confirm(False)`` lets the guest run on.
         """
-        await self.enter(Phase.PERFORM3)
-        outgoing = self._outgoing = qemu.Outgoing(self.domain)
-        if self.options.has(MigrateFlag.ABORT_ON_ERROR):
-            outgoing.on_io_error = self._io_error
-        ours, theirs = relay.channel()
         try:
-            with theirs:
-                await self.until_failed(outgoing.start(theirs, self.options.bandwidth or qemu.max_speed(self.domain)))
-            await self._carry(outgoing, ours, stream)
-        except errors.RequestError as err:
-            self.fail(err)
-        finally:
-            ours.close()
-            outgoing.close()
+            await self.enter(Phase.PERFORM3)
+            self._way = way
+            self.record.route = way.route.value
+            outgoing = self._outgoing = qemu.Outgoing(self.domain)
+            if self.options.has(MigrateFlag.ABORT_ON_ERROR):
+                outgoing.on_io_error = self._io_error
+            try:
+                await self._send(outgoing, way)
+            except errors.RequestError as err:
+                self.fail(err)
+            finally:
+                outgoing.close()
             if self.cause is not None:
-                # Not waited for: a destination that stands still must not keep the guest from running on here.
-                stream.abort_now()
-        if self.cause is not None:
-            raise self.cause
+                way.abort()
+                raise self.cause
+        finally:
+            way.close()
         self._advance(Phase.PERFORM3_DONE)
 
-    async def _carry(self, outgoing: qemu.Outgoing, ours: socket.socket, stream: Stream) -> None:
-        """Relay until QEMU is done and the other end has everything; ``self.cause`` tells how it went."""
+    async def _send(self, outgoing: qemu.Outgoing, way: Way) -> None:
+        with way.qemu_end() as theirs:
+            speed = self.options.bandwidth or qemu.max_speed(self.domain)
+            await self.until_failed(outgoing.start(theirs, speed, return_path=way.return_path))
+        await self._carry(outgoing, way)
+
+    async def _carry(self, outgoing: qemu.Outgoing, way: Way) -> None:
+        """Go on until QEMU is done and the other end has everything; ``self.cause`` tells how it went."""
         name = f"migration {self.attempt}"
         async with asyncio.TaskGroup() as tasks:
-            moving = tasks.create_task(self._move(ours, stream), name=f"{name}: relay")
+            moving = tasks.create_task(self._move(way), name=f"{name}: {way.route.value}")
             watching = [
                 tasks.create_task(self._watch_deadline(), name=f"{name}: deadline"),
                 tasks.create_task(self._watch_progress(), name=f"{name}: progress"),
@@ -191,7 +199,7 @@ class Departure:
             try:
                 if (status := await self.until_failed(outgoing.settled())) != "completed":
                     why = (await outgoing.statistics()).error or f"QEMU's migration ended as '{status}'"
-                    raise errors.OperationFailed(f"job 'migration out' failed: {why}")
+                    raise Broke(f"job 'migration out' failed: {why}")
                 # The guest stands still from here on, so what can be done at the same time is: the next phase is on
                 # the disk before anybody is asked to finish, and QEMU's last figures are fetched while it exists.
                 meanwhile: list[asyncio.Task[Done[Any]]] = [
@@ -199,36 +207,34 @@ class Departure:
                     tasks.create_task(captured(self.refreshed()), name=f"{name}: last figures"),
                 ]
                 await self.until_failed(asyncio.shield(moving))
-                await self.until_failed(stream.finish())
+                await self.until_failed(way.finish())
                 for task in meanwhile:
                     (await task).unwrap()
             except errors.RequestError as err:
                 self.fail(err)
-                await self._stop(outgoing, ours)
+                await self._stop(outgoing, way)
             finally:
                 for ending in (moving, *watching):
                     ending.cancel()
 
-    async def _move(self, ours: socket.socket, stream: Stream) -> None:
+    async def _move(self, way: Way) -> None:
         try:
-            await relay.outward(ours, stream, self.meter)
+            await way.carry()
         except errors.RequestError as err:
             self.fail(err)
         except OSError as err:
             # QEMU's end of the socket pair broke: the reason is QEMU's to tell, through its monitor.
-            log.debug("migration=%s relay ended: %s", self.attempt, err)
+            log.debug("migration=%s the way ended: %s", self.attempt, err)
 
     def _io_error(self, device: str) -> None:
         self.fail(errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)"))
 
-    async def _stop(self, outgoing: qemu.Outgoing, ours: socket.socket) -> None:
+    async def _stop(self, outgoing: qemu.Outgoing, way: Way) -> None:
         """Make QEMU give up and wait until it has; what it says then changes nothing any more."""
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
                 await outgoing.cancel()
-                # A QEMU that is blocked in a write learns it from its socket.
-                with contextlib.suppress(OSError):
-                    ours.shutdown(socket.SHUT_RDWR)
+                way.abort()
                 await outgoing.settled()
         except (errors.RequestError, TimeoutError) as err:
             log.warning(
@@ -247,14 +253,20 @@ class Departure:
     async def _watch_progress(self) -> None:
         if seconds := self.settings.stall_seconds:
             before = -1
-            while before != self.meter.bytes:
-                before = self.meter.bytes
+            while before != (moved := await self._moved()):
+                before = moved
                 await asyncio.sleep(seconds)
             self.fail(
                 errors.OperationTimeout(
                     f"migration of domain '{self.domain.name}': nothing went through the tunnel for {seconds:g} s"
                 )
             )
+
+    async def _moved(self) -> int:
+        """Bytes on their way so far."""
+        if self._way is not None and self._way.meter is not None:
+            return self._way.meter.bytes
+        return (await self.refreshed()).qemu.ram_transferred
 
     async def confirm(self, *, arrived: bool) -> None:
         """CONFIRM3: the guest runs at the destination, so the copy here goes; or it never will, so this one goes on.

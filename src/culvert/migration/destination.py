@@ -133,7 +133,7 @@ class Destination:
         domain = arrival.domain
         try:
             if cancelled:
-                why = arrival.cause
+                why = await arrival.why_cancelled()
                 await arrival.give_up(errors.OperationAborted("the source cancelled the migration"))
                 raise why or errors.MigrateFinishOk(
                     f"migration of domain '{domain.name}' is cancelled and cleaned up"

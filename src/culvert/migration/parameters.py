@@ -56,6 +56,10 @@ class Options:
         """The same with ``flags`` added."""
         return replace(self, flags=self.flags | flags)
 
+    def without_flags(self, flags: MigrateFlag) -> Options:
+        """The same without ``flags``."""
+        return replace(self, flags=self.flags & ~flags)
+
     def to_typed(self) -> list[types.TypedParam]:
         """The parameters (flags travel beside them) in the protocol's form."""
         values = {name: getattr(self, name) for name in sorted(SUPPORTED_PARAMETERS)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -11,6 +13,7 @@ from culvert.migration.parameters import SOURCE_ONLY_FLAGS, Options
 from culvert.migration.settings import Settings
 from culvert.protocol import culvert, remote, types
 from culvert.protocol.constants import Feature, MigrateFlag
+from culvert.protocol.errors import is_unsupported
 from culvert.rpc import client, prologue
 from culvert.rpc.stream import Stream
 
@@ -29,6 +32,16 @@ class Peer:
         self.uri = where
         self._client = connection
 
+    @property
+    def closed(self) -> asyncio.Event:
+        """Set when the connection is gone."""
+        return self._client.closed
+
+    @property
+    def close_reason(self) -> str:
+        """Why it is gone."""
+        return self._client.close_reason
+
     async def check(self) -> None:
         """Raises ``ArgumentUnsupported`` naming what the daemon at the other end cannot do."""
         for feature, name in REQUIRED_FEATURES.items():
@@ -44,10 +57,10 @@ class Peer:
         )
         return answer.cookie_out, stream
 
-    async def prepare(self, options: Options, cookie: bytes) -> bytes:
-        """PREPARE3 without a tunnel, for an offline migration: the destination's cookie."""
+    async def prepare(self, options: Options, cookie: bytes) -> tuple[bytes, str]:
+        """PREPARE3, where the data (if any) comes by a connection of its own: the cookie, and the URI for that."""
         answer = await self._client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, _prepare(options, cookie))
-        return answer.cookie_out
+        return answer.cookie_out, answer.uri_out or ""
 
     async def finish(self, options: Options, cookie: bytes, *, cancelled: bool) -> bytes:
         """FINISH3: its cookie. With ``cancelled`` the answer is always an error, 93 where all is well."""
@@ -57,8 +70,26 @@ class Peer:
         )
         return answer.cookie_out
 
+    async def abilities(self) -> frozenset[str]:
+        """What of culvert's own program the daemon has; nothing where it is no culvert."""
+        try:
+            return frozenset((await self._client.call(culvert.HELLO, culvert.HelloArgs([]))).abilities)
+        except errors.RemoteError as err:
+            if is_unsupported(err):
+                return frozenset()
+            raise
+
+    async def keep_alive(self) -> None:
+        """Notice when the daemon is silent, from now on."""
+        await prologue.agree_on_keepalive(self._client)
+
+    async def direct(self, token: str) -> socket.socket:
+        """This connection itself as the data path of a prepared migration; it carries no call afterwards."""
+        await self._client.call(culvert.MIGRATION_DIRECT, culvert.MigrationAttachArgs(token=token, channel=0))
+        return await self._client.detach()
+
     async def attach(self, token: str) -> Stream:
-        """The data stream of a migration that a client has prepared."""
+        """The data stream of a prepared migration."""
         _, stream = await self._client.open_stream(
             culvert.MIGRATION_ATTACH, culvert.MigrationAttachArgs(token=token, channel=0)
         )
@@ -82,15 +113,13 @@ def _prepare(options: Options, cookie: bytes) -> remote.Prepare3ParamsArgs:
 async def connect(text: str, settings: Settings, *, hypervisor: bool = True) -> AsyncIterator[Peer]:
     """Connect to the daemon that ``text`` names and close the connection at the end of the block.
 
-    ``hypervisor``: also CONNECT_OPEN, for everything that is not culvert's own program. Raises ``InvalidArgument``
-    for a URI that cannot be read, and what connecting raises, naming the destination.
+    ``hypervisor``: also keepalive and CONNECT_OPEN, for everything that is not culvert's own program. Raises
+    ``InvalidArgument`` for a URI that cannot be read, and what connecting raises, naming the destination.
     """
     where = uri.parse(text)
     async with client.connect(where, timeout=settings.connect_seconds, security=settings.security) as connection:
         if hypervisor:
             await prologue.open_connection(connection)
-        else:
-            await prologue.agree_on_keepalive(connection)
         yield Peer(where, connection)
         # The work is done: a connection that ends before its goodbye costs nobody anything.
         with suppress(errors.RequestError):

@@ -24,23 +24,17 @@ from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
 from culvert.ground import uri as uris
-from culvert.migration import parameters, peer, preflight
+from culvert.migration import ask, parameters, peer, peer_to_peer, preflight
 from culvert.migration.departure import Departure
 from culvert.migration.parameters import Options
 from culvert.migration.phases import Phase
+from culvert.migration.route import TOKEN_PARAMETER
 from culvert.migration.settings import Settings
 from culvert.migration.statistics import Records
 from culvert.migration.work import Background
-from culvert.protocol import types
 from culvert.protocol.constants import DomainState, MigrateFlag
-from culvert.protocol.culvert import Outcome
-from culvert.protocol.errors import is_unsupported
 
 log = logging.getLogger(__name__)
-
-ATTEMPT_PARAMETER = "culvert-migration"  # in the URI that a destination hands out: the token of its data stream
-CLEAN_UP_TIMEOUT = 15.0  # seconds for a destination to confirm that it has dropped a cancelled migration
-ASK_AGAIN = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between questions to a destination; the last one repeats
 
 
 class Owner(Protocol):
@@ -95,9 +89,9 @@ class Source:
     async def _drive(self, departure: Departure) -> None:
         try:
             try:
-                arrived = await self._five_steps(departure)
+                arrived = await peer_to_peer.drive(departure, await self._begin(departure))
             except errors.RequestError as err:
-                departure.cause = departure.cause or err
+                departure.cause = err  # what this side saw first, or what the destination knows better
                 arrived = False
             await self._settle(departure, arrived=arrived)
             if not arrived:
@@ -109,48 +103,6 @@ class Source:
                 )
         finally:
             self._forget(departure)
-
-    async def _five_steps(self, departure: Departure) -> bool:
-        """Everything up to the destination's answer to finish. Raises why the guest has not arrived."""
-        options = await self._begin(departure)
-        async with peer.connect(departure.destination_uri, self._settings) as destination:
-            await departure.until_failed(destination.check())
-            departure.record.step = "prepare"
-            if options.has(MigrateFlag.OFFLINE):
-                departure.check_destination(await destination.prepare(options, departure.cookie()))
-                await destination.finish(options, departure.last_cookie(), cancelled=False)
-                return True
-            cookie_out, stream = await departure.until_failed(destination.prepare_tunnel(options, departure.cookie()))
-            try:
-                departure.check_destination(cookie_out)
-                await departure.perform(stream)
-            except errors.RequestError as err:
-                # The stream was aborted, so the guest can never run there: it need not wait for the clean-up.
-                await departure.run_on()
-                raise await self._told_by(destination, options, departure, err) from err
-            try:
-                await destination.finish(options, departure.last_cookie(), cancelled=False)
-            except errors.RequestError as err:
-                # Whatever the answer was, or that it was lost: the guest may run there, so it stays paused here until
-                # the destination has said what became of it.
-                return await self._ask(departure, err)
-            return True
-
-    async def _told_by(
-        self, destination: peer.Peer, options: Options, departure: Departure, cause: errors.RequestError
-    ) -> errors.RequestError:
-        """Have the destination clean up; its own reason, where it has one, is better than what was seen from here."""
-        try:
-            async with asyncio.timeout(CLEAN_UP_TIMEOUT):
-                await destination.finish(options, departure.cookie(), cancelled=True)
-        except errors.RemoteError as err:
-            if err.remote_code != errors.ErrorCode.MIGRATE_FINISH_OK and not isinstance(
-                cause, errors.OperationAborted
-            ):
-                return err
-        except (errors.RequestError, TimeoutError) as err:
-            log.info("domain=%s the destination did not confirm its clean-up: %s", departure.domain.name, err)
-        return cause
 
     # -- driven by a client ---------------------------------------------------------------------------------------
 
@@ -185,7 +137,7 @@ class Source:
 
     async def _perform(self, departure: Departure) -> bytes:
         where = uris.parse(departure.destination_uri)
-        token = where.parameters.get(ATTEMPT_PARAMETER)
+        token = where.parameters.get(TOKEN_PARAMETER)
         if not token:
             raise errors.ArgumentUnsupported(
                 f"migration of domain '{departure.domain.name}': the destination's migration URI "
@@ -193,7 +145,9 @@ class Source:
             )
         try:
             async with peer.connect(departure.destination_uri, self._settings, hypervisor=False) as destination:
-                await departure.perform(await departure.until_failed(destination.attach(token)))
+                await departure.until_failed(destination.keep_alive())
+                way = await departure.until_failed(peer_to_peer.open_way(destination, departure, token))
+                await peer_to_peer.perform(destination, departure, way)
         except errors.RequestError as err:
             cause = departure.cause = departure.cause or err
             await self._settle(departure, arrived=False)
@@ -235,7 +189,7 @@ class Source:
 
     async def _without_owner(self, departure: Departure, gone: errors.RequestError) -> None:
         try:
-            arrived = departure.phase is Phase.PERFORM3_DONE and await self._ask(departure, gone)
+            arrived = departure.phase is Phase.PERFORM3_DONE and await ask.has_arrived(departure, gone)
             await self._settle(departure, arrived=arrived)
         except errors.RequestError as err:
             log.error("domain=%s %s", departure.domain.name, err)
@@ -277,7 +231,7 @@ class Source:
             log.info(
                 "domain=%s migration=%s outcome=%s bytes=%d ms=%d",
                 *(departure.domain.name, departure.attempt, departure.record.type.name),
-                *(departure.meter.bytes, departure.record.elapsed_ms),
+                *(departure.record.tunnel_bytes, departure.record.elapsed_ms),
             )
         if arrived and departure.options.has(MigrateFlag.UNDEFINE_SOURCE) and departure.domain.is_persistent:
             await self._driver.undefine(departure.domain)
@@ -288,40 +242,6 @@ class Source:
         departure.disown()
         if departure.domain.job is departure:
             departure.domain.job = None
-
-    async def _ask(self, departure: Departure, why: errors.RequestError) -> bool:
-        """Ask the destination what became of the guest until it answers; the guest stays paused here meanwhile.
-
-        ``why`` is what came in the place of a good answer to finish. Returns whether the guest has arrived. A
-        destination that cannot be asked (it is no culvert) is believed when it refused; when its answer was lost, the
-        guest stays paused: nobody here can know.
-        """
-        domain = departure.domain
-        asked = types.Domain(domain.name, domain.uuid.bytes, domain.id)
-        delays = iter(ASK_AGAIN)
-        delay, obstacle = 0.0, why
-        while True:
-            try:
-                async with peer.connect(departure.destination_uri, self._settings, hypervisor=False) as destination:
-                    outcome, detail = await destination.outcome(asked, departure.attempt)
-            except errors.RequestError as err:
-                if is_unsupported(err) and isinstance(why, errors.RemoteError):
-                    departure.cause = why
-                    return False
-                obstacle = err
-            else:
-                if outcome is Outcome.RUNNING:
-                    return True
-                if outcome is not Outcome.PENDING:
-                    refused = isinstance(why, errors.RemoteError)
-                    departure.cause = why if refused else errors.OperationFailed(detail or str(why))
-                    return False
-            waiting = f"waiting for {departure.destination_uri} to say whether the guest runs there: {obstacle}"
-            if waiting != departure.record.error:
-                departure.record.error = waiting
-                log.warning("domain=%s migration=%s %s", domain.name, departure.attempt, waiting)
-            delay = next(delays, delay)
-            await asyncio.sleep(delay)
 
     async def recover(self) -> None:
         """After a restart of the daemon: bring migrations that an earlier one left to their end."""
@@ -336,7 +256,7 @@ class Source:
         try:
             if departure.phase is Phase.PERFORM3:
                 await departure.take_back()
-            arrived = departure.phase is Phase.PERFORM3_DONE and await self._ask(departure, lost)
+            arrived = departure.phase is Phase.PERFORM3_DONE and await ask.has_arrived(departure, lost)
             departure.cause = departure.cause or lost
             await self._settle(departure, arrived=arrived)
         except errors.RequestError as err:

@@ -23,6 +23,7 @@ class Record:
     downtime: float | None = None
     step: str = ""
     tunnel_bytes: int = 0
+    route: str = ""
     error: str = ""
     qemu: Statistics = field(default_factory=Statistics)
     reported: dict[str, int] = field(default_factory=dict)

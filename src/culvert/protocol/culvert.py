@@ -11,7 +11,7 @@ import sys
 from enum import IntEnum
 from typing import Annotated
 
-from culvert.protocol.procedure import Procedure, Program, StreamDirection
+from culvert.protocol.procedure import Procedure, Program, StreamDirection, Wait
 from culvert.protocol.types import Domain, Int, Str, UInt, listed, struct
 from culvert.xdr.struct import Void
 
@@ -79,6 +79,10 @@ MIGRATION_ATTACH = Procedure(
     stream=StreamDirection.WRITE,
     before_open=True,
     read_only=False,
+)
+# The connection that carries this call becomes the data path: after the reply neither side speaks RPC on it.
+MIGRATION_DIRECT = Procedure(
+    4, "MIGRATION_DIRECT", MigrationAttachArgs, Void, wait=Wait.NORMAL, before_open=True, read_only=False
 )
 MIGRATION_OUTCOME = Procedure(3, "MIGRATION_OUTCOME", MigrationOutcomeArgs, MigrationOutcomeRet, before_open=True)
 

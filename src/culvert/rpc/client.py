@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -118,6 +119,12 @@ class Client:
     async def close(self, reason: str = "closed here") -> None:
         """Send what is written, close, and wait until it is closed. Whoever waits gets ``ConnectionLost``."""
         await self.link.end(reason)
+
+    async def detach(self) -> socket.socket:
+        """This connection's socket for somebody else; the connection is closed here. See ``Link.detach``."""
+        sock = self.link.detach()
+        await self.close("handed over")
+        return sock
 
     async def _exchange(
         self, row: Procedure[Any, Any], args: object, timeout: float | None

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
@@ -236,6 +238,22 @@ class Link(asyncio.Protocol):
     def backlog(self) -> int:
         """Bytes written that the socket has not taken."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    # The socket for somebody else.
+
+    def detach(self) -> socket.socket:
+        """Another descriptor of the connection's socket, for somebody who goes on where this connection ends.
+
+        Nothing is read here from now on; what is written still goes out, and the caller then closes the link, which
+        leaves the socket to the other one. Raises ``errors.InvalidStream`` when something has been received behind
+        the last packet (it would be lost), or when keepalive could still write into the other's bytes.
+        """
+        if self._transport is None or self._reason:
+            raise errors.InvalidStream(f"connection to {self.peer} is closed")
+        if self.connection.buffered or self.connection.pending or self._keepalive is not None:
+            raise errors.InvalidStream(f"connection to {self.peer} is in use and cannot become a data path")
+        self.hold("detached")
+        return socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
 
     # Keepalive.
 

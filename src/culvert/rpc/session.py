@@ -134,6 +134,15 @@ class Session:
         """Close the connection when the answer to the call being served has been sent (CONNECT_CLOSE)."""
         self._closing = True
 
+    def detach(self) -> socket.socket:
+        """This connection's socket for somebody else, once the call being served is answered; see ``Link.detach``.
+
+        The connection is closed here when the answer has been sent.
+        """
+        sock = self.link.detach()
+        self.close_after_reply()
+        return sock
+
     async def idle(self) -> None:
         """Wait until no call is being served."""
         await self._idle.wait()

@@ -10,7 +10,12 @@ from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
-ABILITIES = ["attach", "outcome"]  # names for HELLO: what of culvert's program is served
+ABILITIES = ["attach", "direct", "outcome"]  # names for HELLO: what of culvert's program is served
+
+
+def _only_channel(channel: int) -> None:
+    if channel != 0:
+        raise errors.ArgumentUnsupported(f"migration channel {channel}: this daemon takes one channel, 0")
 
 
 class Monitor:
@@ -41,15 +46,22 @@ class Culvert:
         """The procedures served here."""
         handlers.add(culvert.HELLO, self.hello)
         handlers.add_stream(culvert.MIGRATION_ATTACH, self.migration_attach)
+        handlers.add(culvert.MIGRATION_DIRECT, self.migration_direct)
         handlers.add(culvert.MIGRATION_OUTCOME, self.migration_outcome)
 
     async def hello(self, session: Session, args: culvert.HelloArgs) -> culvert.HelloRet:
         return culvert.HelloRet(__version__, str(self._service.host_uuid), ABILITIES)
 
     async def migration_attach(self, session: Session, args: culvert.MigrationAttachArgs) -> tuple[Void, StreamBody]:
-        if args.channel != 0:
-            raise errors.ArgumentUnsupported(f"migration channel {args.channel}: this daemon takes one channel, 0")
+        _only_channel(args.channel)
         return Void(), self._service.destination.attach(args.token).carry
+
+    async def migration_direct(self, session: Session, args: culvert.MigrationAttachArgs) -> Void:
+        _only_channel(args.channel)
+        arrival = self._service.destination.attach(args.token)
+        with session.detach() as sock:
+            await arrival.take(sock)
+        return Void()
 
     async def migration_outcome(
         self, session: Session, args: culvert.MigrationOutcomeArgs

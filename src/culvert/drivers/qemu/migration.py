@@ -6,6 +6,7 @@ Both sides reach QEMU by a descriptor handed over its monitor (``getfd``) and th
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from culvert.protocol.constants import PausedReason, RunningReason
 
 UNLIMITED_SPEED = (2**63 - 1) // MiB  # QEMU_DOMAIN_MIG_BANDWIDTH_MAX, MiB/s: libvirt's default for max-bandwidth
 SETTLE_TIMEOUT = 30 * 86400.0  # seconds; a migration is ended by its own deadlines, this one only bounds the wait
+NOTICE_TIMEOUT = 1.0  # seconds for the end of a connection or of a process to be seen from here
 _FD_NAME = "migrate"
 _SPEED = "migration.speed"  # annotation: MiB/s
 
@@ -210,12 +212,13 @@ class Outgoing(_Migration):
         elif event["event"] == "BLOCK_IO_ERROR":
             self.on_io_error(str(event["data"].get("device", "")))
 
-    async def start(self, sock: socket.socket, speed: int) -> None:
+    async def start(self, sock: socket.socket, speed: int, *, return_path: bool) -> None:
         """Begin to write the guest's state into ``sock`` (QEMU's end; the caller closes its own copy).
 
-        ``speed`` in MiB/s, 0 for no limit. Raises ``OperationFailed`` with QEMU's words when it refuses.
+        ``speed`` in MiB/s, 0 for no limit. ``return_path``: the other end's QEMU answers on the same socket, so that
+        "completed" means "loaded". Raises ``OperationFailed`` with QEMU's words when it refuses.
         """
-        await _set_capabilities(self.monitor, _SOURCE_CAPABILITIES)
+        await _set_capabilities(self.monitor, _SOURCE_CAPABILITIES | ({"return-path"} if return_path else set()))
         await set_speed(self.monitor, speed)
         await self.monitor.send_fd(_FD_NAME, sock.fileno())
         await self.monitor.execute("migrate", {"uri": f"fd:{_FD_NAME}"})
@@ -234,7 +237,7 @@ class Incoming(_Migration):
 
     side = "destination"
 
-    async def start(self, sock: socket.socket, *, continued: bool) -> None:
+    async def start(self, sock: socket.socket, *, continued: bool, return_path: bool) -> None:
         """Let QEMU read the guest's state from ``sock`` (QEMU's end; the caller closes its own copy).
 
         ``continued``: the guest will run at the end. Then its disks are activated only by ``cont``; a guest that
@@ -242,9 +245,19 @@ class Incoming(_Migration):
         (seen with 7.2.22 in bdrv_inactivate_recurse).
         """
         on = _DESTINATION_CAPABILITIES if continued else _DESTINATION_CAPABILITIES - {"late-block-activate"}
-        await _set_capabilities(self.monitor, on)
+        await _set_capabilities(self.monitor, on | ({"return-path"} if return_path else set()))
         await self.monitor.send_fd(_FD_NAME, sock.fileno())
         await self.monitor.execute("migrate-incoming", {"uri": f"fd:{_FD_NAME}"})
+
+    async def failed(self) -> bool:
+        """Whether QEMU could not load what came, or has ended; waits ``NOTICE_TIMEOUT`` for it to notice."""
+        try:
+            async with asyncio.timeout(NOTICE_TIMEOUT):
+                return await self.settled() != "completed"
+        except TimeoutError:
+            return False
+        except errors.OperationFailed:
+            return True
 
     async def loaded(self) -> None:
         """Wait until the whole state is loaded; may be asked again.
