@@ -136,7 +136,7 @@ def _ram_size(definition: DomainDef) -> int:
 
     QEMU before 9.0 loses writes of a TCG guest during live migration: reading the dirty bitmap of a RAM block whose
     length is a multiple of 64 pages forgets the TCG TLB (fixed by "physmem: Fix migration dirty bitmap coherency with
-    TCG memory access", QEMU commit 03bfc2188f). A domain that asks for a few KiB more than whole MiB is spared.
+    TCG memory access"). A domain that asks for a few KiB more than whole MiB is spared.
     """
     size = definition.memory * KiB
     exact = definition.type == "qemu" and size % (8 * KiB) == 0
