@@ -6,11 +6,18 @@ A road between the two real daemons is cut in the place of one certain packet of
 from __future__ import annotations
 
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from culvert.ground import errors, uri
+from culvert.migration.parameters import Options
 from culvert.protocol import remote
+from culvert.protocol.constants import MigrateFlag
+from culvert.rpc.client import Client, connect
+from culvert.rpc.prologue import open_connection
 from culvert.wire.packet import PacketType
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny, state_of
@@ -132,3 +139,47 @@ def test_destination_daemon_killed_with_the_answer_on_its_way(
             proxy.refuse(False)
             running.finish()
         guest.assert_runs_only_on(host_b, host_a)
+
+
+@pytest.mark.parametrize("claimed", [True, False], ids=["arrived", "cancelled"])
+@pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
+async def test_a_client_that_says_the_wrong_thing(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, finished: bool, claimed: bool
+) -> None:
+    """Who drives the steps may be wrong about finish, or lie: the source asks the destination before it acts."""
+    live = int(MigrateFlag.LIVE)
+    with running_tiny(host_a, folder) as guest:
+        async with connected(host_a) as at_a, connected(host_b) as at_b:
+            dom = (await at_a.call(remote.DOMAIN_LOOKUP_BY_NAME, remote.NameArgs(guest.name))).dom
+            begun = await at_a.call(remote.DOMAIN_MIGRATE_BEGIN3_PARAMS, remote.Begin3ParamsArgs(dom, [], live))
+            named = Options(destination_xml=begun.xml, destination_name=guest.name).to_typed()
+            prepared = await at_b.call(
+                remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, remote.Prepare3ParamsArgs(named, begun.cookie_out, live)
+            )
+            where = Options(migrate_uri=prepared.uri_out).to_typed()
+            performed = await at_a.call(
+                remote.DOMAIN_MIGRATE_PERFORM3_PARAMS,
+                remote.Perform3ParamsArgs(dom, None, where, prepared.cookie_out, live),
+            )
+            if finished:
+                await at_b.call(
+                    remote.DOMAIN_MIGRATE_FINISH3_PARAMS,
+                    remote.Finish3ParamsArgs(named, performed.cookie_out, live, 0),
+                )
+            confirm = remote.Confirm3ParamsArgs(dom, [], b"", live, int(not claimed))
+            if claimed and not finished:
+                with pytest.raises(errors.RemoteError, match="has not arrived"):
+                    await at_a.call(remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
+            else:
+                await at_a.call(remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
+        here, there = (host_b, host_a) if finished else (host_a, host_b)
+        there.assert_no_leftovers()
+        guest.assert_runs_only_on(here, there)
+
+
+@asynccontextmanager
+async def connected(host: DaemonProcess) -> AsyncIterator[Client]:
+    """An open connection, as a client library has it."""
+    async with connect(uri.parse(host.tcp_uri)) as client:
+        await open_connection(client)
+        yield client

@@ -173,8 +173,15 @@ class Source:
         await self._background.run(f"confirm {domain.name}", self._confirm(departure, arrived=not cancelled))
 
     async def _confirm(self, departure: Departure, *, arrived: bool) -> None:
+        """The client's word alone neither destroys the copy here nor lets it run: the destination is asked too."""
+        claimed = arrived
         try:
+            if departure.phase is Phase.PERFORM3_DONE:
+                arrived = await ask.has_arrived(departure, errors.OperationFailed("the client confirmed it so"))
             await self._settle(departure, arrived=arrived)
+            if claimed and not arrived:
+                assert departure.cause is not None, "who does not arrive has a reason"
+                raise told(departure.cause, f"domain '{departure.domain.name}' has not arrived and goes on here")
         finally:
             self._forget(departure)
 
