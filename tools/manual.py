@@ -191,7 +191,9 @@ def command_lines() -> Iterator[str]:
 
 
 def _help(command: click.Command, name: str, parent: click.Context | None) -> Iterator[str]:
-    with click.Context(command, info_name=name, parent=parent, max_content_width=100, terminal_width=100) as context:
+    width = {"max_content_width": 100, "terminal_width": 100}
+    settings = {**command.context_settings, **width}
+    with click.Context(command, info_name=name, parent=parent, **settings) as context:
         yield from (f"## {context.command_path}", "", "```", *context.get_help().splitlines(), "```", "")
         if isinstance(command, click.Group):
             for each in command.list_commands(context):
