@@ -65,3 +65,13 @@ def test_what_is_wrong_is_refused_by_its_name(tmp_path: Path, text: str, names: 
     with pytest.raises(errors.InvalidArgument, match=names) as caught:
         config.load(path)
     assert str(path) in str(caught.value)
+
+
+def test_every_key_is_used() -> None:
+    """A key that nothing reads would be a promise to the operator that nobody keeps."""
+    sources = "\n".join(
+        path.read_text() for path in (Path(config.__file__).parent).rglob("*.py") if path.name != "config.py"
+    )
+    for section in dataclasses.fields(config.Config):
+        for key in dataclasses.fields(getattr(config.Config(), section.name)):
+            assert f".{key.name}" in sources, f"[{section.name}] {key.name}"

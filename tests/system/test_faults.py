@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny, state_of
 from tests.support.proxy import Proxy
 from tests.support.virsh import Result, Running, virsh
+from tests.support.wait import wait_for
 
 P2P = ("migrate", "--live", "--p2p", "--tunnelled")
 BOTH_ROUTES = pytest.mark.parametrize("route", ["stream", "direct"])
@@ -45,14 +45,6 @@ def sent(guest: RunningGuest, source: DaemonProcess) -> int:
         if line.startswith("memory_processed"):
             return int(line.split(":")[1])
     return 0
-
-
-def wait_for(condition: Callable[[], bool], what: str, timeout: float = 30) -> None:
-    """Wait until ``condition`` holds. Raises ``AssertionError``."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        time.sleep(0.05)
 
 
 def aftermath(

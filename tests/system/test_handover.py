@@ -23,7 +23,8 @@ from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny, state_of
 from tests.support.proxy import Proxy
 from tests.support.virsh import Running, virsh
-from tests.system.test_faults import P2P, wait_for
+from tests.support.wait import wait_for
+from tests.system.test_faults import P2P
 
 
 def packet(procedure: int, kind: PacketType) -> bytes:

@@ -108,8 +108,9 @@ class Migration:
 class Qemu:
     """How QEMU is run."""
 
-    start_seconds: int = _key(60, "How long QEMU may take to answer on its monitor after the start.")
-    stop_seconds: int = _key(15, "How long QEMU may take to end before it is killed.")
+    emulator: str = _key("/usr/bin/qemu-system-x86_64", "The QEMU that runs guests whose XML names none.")
+    start_seconds: int = _key(30, "How long QEMU may take to answer on its monitor after the start.")
+    stop_seconds: int = _key(10, "How long QEMU may take to end before it is killed.")
 
 
 @dataclass(frozen=True, slots=True)

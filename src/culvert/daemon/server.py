@@ -72,7 +72,15 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
         security = server_side(config.tls) if any(each.transport == "tls" for each in addresses) else None
         for each in addresses:
             listeners += await listen_tcp(each.host, each.port, security if each.transport == "tls" else None)
-        driver = await stack.enter_async_context(Driver(places.layout, host_uuid))
+        driver = await stack.enter_async_context(
+            Driver(
+                places.layout,
+                host_uuid,
+                emulator=config.qemu.emulator,
+                start_timeout=config.qemu.start_seconds,
+                stop_timeout=config.qemu.stop_seconds,
+            )
+        )
         settings = Settings(
             hostname,
             host_uuid,

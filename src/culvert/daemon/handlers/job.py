@@ -39,8 +39,8 @@ class Jobs:
         match domain.job:
             case Departure() as departure:
                 return await departure.refreshed()
-            case Arrival() as arrival:
-                return arrival.refreshed()
+            case Arrival():
+                raise errors.OperationUnsupported("migration statistics are available only on the source host")
             case _:
                 return None
 
@@ -72,8 +72,6 @@ class Jobs:
         if args.flags & JobStatsFlag.COMPLETED:
             keep = bool(args.flags & JobStatsFlag.KEEP_COMPLETED)
             record = self._service.completed(domain, keep=keep)
-        elif isinstance(domain.job, Arrival):
-            raise errors.OperationUnsupported("migration statistics are available only on the source host")
         else:
             record = await self._running(domain)
         if record is None:

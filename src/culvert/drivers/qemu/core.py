@@ -13,7 +13,7 @@ from uuid import UUID
 from culvert.domain import aliases
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import process, states, vnc
+from culvert.drivers.qemu import states, vnc
 from culvert.drivers.qemu.events import DomainEvent
 from culvert.drivers.qemu.host import Host
 from culvert.drivers.qemu.monitor import Monitor
@@ -234,7 +234,7 @@ class DomainCore:
     async def _kill(self, run: Run) -> None:
         assert run.process is not None
         try:
-            await run.process.terminate(force_after=process.TERM_TIMEOUT)
+            await run.process.terminate(force_after=self.host.stop_timeout)
         except errors.OperationTimeout as err:
             run.killing = False  # the next one may try again
             log.error("domain=%s %s", self.name, err.message)

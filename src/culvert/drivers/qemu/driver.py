@@ -26,6 +26,8 @@ from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.host import Host
 from culvert.drivers.qemu.layout import Layout, check_name
+from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
+from culvert.drivers.qemu.process import TERM_TIMEOUT
 from culvert.drivers.qemu.recorder import Recorder
 from culvert.drivers.qemu.status import Status
 from culvert.drivers.qemu.store import Store
@@ -40,11 +42,21 @@ EMULATOR = "/usr/bin/qemu-system-x86_64"
 class Driver:
     """All domains of this host. ``events`` tells what happens to them."""
 
-    def __init__(self, layout: Layout, host_uuid: UUID, *, emulator: str = EMULATOR) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        host_uuid: UUID,
+        *,
+        emulator: str = EMULATOR,
+        start_timeout: float = CONNECT_TIMEOUT,
+        stop_timeout: float = TERM_TIMEOUT,
+    ) -> None:
+        """``start_timeout``, ``stop_timeout``: see ``Host``."""
         self.layout = layout
         self.host_uuid = host_uuid
         self.events = Events()
         self._emulator = emulator
+        self._timeouts = (start_timeout, stop_timeout)
         self._by_uuid: dict[UUID, Domain] = {}
         self._changing = asyncio.Lock()
         self._host: Host | None = None
@@ -57,7 +69,9 @@ class Driver:
         tasks = asyncio.TaskGroup()
         await tasks.__aenter__()
         try:
-            self._host = Host(self.layout, files, self.events, Recorder(files), found, tasks, self._retire)
+            self._host = Host(
+                self.layout, files, self.events, Recorder(files), found, tasks, self._retire, *self._timeouts
+            )
             self._host.spawn(self._host.recorder.run(), name="status-recorder")
             await self._load()
         except BaseException as err:

@@ -13,6 +13,8 @@ from uuid import UUID
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.layout import Layout
 from culvert.drivers.qemu.machines import Machines
+from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
+from culvert.drivers.qemu.process import TERM_TIMEOUT
 from culvert.drivers.qemu.recorder import Recorder
 from culvert.drivers.qemu.store import Store
 from culvert.ground import errors
@@ -42,6 +44,10 @@ class Host:
     machines: Machines
     tasks: asyncio.TaskGroup
     retire: Callable[[DomainCore], None]
+    start_timeout: float = CONNECT_TIMEOUT
+    """Seconds until a started QEMU answers on its monitor."""
+    stop_timeout: float = TERM_TIMEOUT
+    """Seconds between asking a QEMU to end and killing it."""
     last_id: int = 0
     vnc_ports: set[int] = field(default_factory=set)
     """Ports given to guests that are being started or run: not to be tried for another one."""

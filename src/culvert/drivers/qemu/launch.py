@@ -182,6 +182,7 @@ async def attach(domain: DomainCore, run: Run) -> None:
         name=domain.name,
         last_output=run.last_output,
         ended=run.process.exited if run.process else None,
+        timeout=domain.host.start_timeout,
         subscriber=lambda event: lifecycle.handle(domain, run, event),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
 
 FORMAT = 1  # of the remembered text
+PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
 PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer and to end
 
 
@@ -72,7 +74,8 @@ async def probe(emulator: str, cache: Path) -> Machines:
     remembered = cache / f"capabilities-{Path(emulator).name}.json"
     found = await asyncio.to_thread(_recall, remembered, stamp)
     if found is None:
-        found = await _ask(emulator, kvm=kvm)
+        await asyncio.to_thread(_sweep, cache)
+        found = await _ask(emulator, cache, kvm=kvm)
         text = json.dumps({"stamp": stamp, "found": asdict(found)}, indent=1)
         await asyncio.to_thread(store.write_atomically, remembered, text)
     return found
@@ -95,8 +98,14 @@ def _recall(path: Path, stamp: dict[str, Any]) -> Machines | None:
         return None  # it is only a memory: ask again
 
 
-async def _ask(emulator: str, *, kvm: bool) -> Machines:
-    with tempfile.TemporaryDirectory(prefix="culvert-probe-") as place:
+def _sweep(cache: Path) -> None:
+    """Remove the folders of probes that ended with their daemon."""
+    for path in cache.glob(f"{PROBE}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+async def _ask(emulator: str, cache: Path, *, kvm: bool) -> Machines:
+    with tempfile.TemporaryDirectory(prefix=PROBE, dir=cache) as place:
         path = Path(place, "monitor.sock")
         with sockets.listen(path) as listener:
             chardev = f"socket,id=monitor,fd={listener.fileno()},server=on,wait=off"
