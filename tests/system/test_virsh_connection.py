@@ -39,6 +39,7 @@ def test_the_host_name_of_the_configuration(folder: Path) -> None:
 def test_other_ways_to_name_it(host_a: DaemonProcess) -> None:
     for other in (
         host_a.tcp_uri.replace("/system", "/session"),
+        host_a.uri.replace("/system", "/session"),  # a user's own daemon: the client's flags say so
         host_a.tcp_uri + "?no_verify=1&whatever=2",
         host_a.tcp_uri.replace("qemu+tcp", "remote+tcp"),
         host_a.tcp_uri.replace("qemu+tcp", "remote+tcp").replace("/system", "/"),  # the server finds the driver
