@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 LIB_VERSION = 9_000_000  # the libvirt whose protocol and behaviour this is; clients compare it
 MAX_VCPUS = 255  # of the machine types served (QEMU, query-machines cpu-max of pc)
 READ_ONLY = 1  # VIR_CONNECT_RO
-# What a client that is not root sends besides: VIR_DRV_OPEN_REMOTE_USER and _AUTOSTART (remote/remote_driver.c) concern
+# What a client that is not root sends besides: VIR_DRV_OPEN_REMOTE_USER, _AUTOSTART (remote/remote_driver.c) concern
 # the way it took to the daemon, and its daemon looks at READ_ONLY alone.
 CLIENTS_OWN = 2 | 4
 IDENTITY_SHOWN = 80  # characters of each name and value that are logged
