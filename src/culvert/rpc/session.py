@@ -8,6 +8,7 @@ its connection ends is not cancelled: what it does concerns others too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import socket
@@ -76,6 +77,7 @@ class Session:
         self._idle = asyncio.Event()
         self._idle.set()
         self._streams = 0
+        self._cut_short = False  # a stream has been ended because the server stops
         self._closing = False
         self._greeted = asyncio.Event()
         self._callbacks: dict[int, Callable[[], object]] = {}
@@ -167,6 +169,12 @@ class Session:
                     await self.link.closed.wait()
         finally:
             self._tasks = None
+            if self._cut_short:
+                # libvirt's client loses the error of a stream when the end of the connection comes right behind it,
+                # and then waits for ever: it gets the time to close by itself.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._limits.farewell):
+                        await self.link.closed.wait()
             await self.link.end("the server is stopping")
             sock.close()
             log.info(
@@ -296,6 +304,7 @@ class Session:
             stream.reject(errors.InternalError(f"internal error: {row.name}: {err or 'deadline passed'}"))
         except asyncio.CancelledError:
             stream.reject(errors.OperationAborted(f"{row.name}: the server is stopping"))
+            self._cut_short = True
             raise
         except Exception as err:
             log.exception("stream failed session=%d procedure=%s", self.id, row.name)
