@@ -76,6 +76,7 @@ REFUSED = [
     (LIBVIRT_9.replace(b"<hostuuid>aaaaaaaa", b"<hostuuid>zz"), "cannot be read"),
     (LIBVIRT_9.replace(b"<capabilities>", b"<culvert attempt='../../x'/><capabilities>"), "no plain word"),
     (LIBVIRT_9.replace(b"<capabilities>", b"<feature name='lockstate'/><capabilities>"), "lockstate"),
+    (LIBVIRT_9.replace(b"<capabilities>", b"<feature name='nbd'/><capabilities>"), "nbd"),
 ]
 
 

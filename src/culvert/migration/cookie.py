@@ -27,9 +27,9 @@ ROOT = "qemu-migration"
 # What names an attempt: a plain word, for it becomes a file's name at the destination.
 ATTEMPT = re.compile(r"[0-9A-Za-z]{8,64}")
 
-# Features a sender may mark as ones the receiver must understand, and those of them that culvert does
-# (qemuMigrationCookieFlag names in qemu_migration_cookie.c).
-UNDERSTOOD_FEATURES = frozenset({"persistent", "statistics", "capabilities", "cpu", "network", "nbd", "allowReboot"})
+# Features a sender may insist on (qemuMigrationCookieFlag names in qemu_migration_cookie.c): those that are acted on
+# here. To accept another would be to drop silently what its sender relies on.
+UNDERSTOOD_FEATURES = frozenset({"persistent", "statistics"})
 
 
 @dataclass(frozen=True, slots=True)
