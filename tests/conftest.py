@@ -6,6 +6,7 @@ files. A test that fails shows both logs; a test that ends, however it ends, lea
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -35,13 +36,22 @@ def folder() -> Iterator[Path]:
     remove_folder(path)
 
 
+def _config(request: pytest.FixtureRequest) -> str:
+    """Section [migration] as the test's marker ``migration`` has it; a parameter "route" of the test is in it too."""
+    marker = request.node.get_closest_marker("migration")
+    settings = dict(marker.kwargs) if marker is not None else {}
+    callspec = getattr(request.node, "callspec", None)
+    if callspec is not None and "route" in callspec.params:
+        settings["route"] = callspec.params["route"]
+    if not settings:
+        return ""
+    return "[migration]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+
+
 def _host(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
     root = folder / name
     root.mkdir()
-    # A test with a parameter "route" has daemons that take it.
-    callspec = getattr(request.node, "callspec", None)
-    route = callspec.params.get("route") if callspec is not None else None
-    daemon = DaemonProcess(root, name=f"host_{name}", config=f'[migration]\nroute = "{route}"\n' if route else "")
+    daemon = DaemonProcess(root, name=f"host_{name}", config=_config(request))
     request.node.stash.setdefault(_DAEMONS, []).append(daemon)
     with daemon:
         yield daemon

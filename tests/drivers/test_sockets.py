@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from culvert.drivers.qemu import sockets
+from culvert.io import address
 
 
 @pytest.mark.parametrize("depth", [0, 3])
@@ -14,7 +15,7 @@ def test_listen_and_connect(tmp_path: Path, depth: int) -> None:
     place = tmp_path.joinpath(*["a-rather-long-directory-name-of-fifty-characters-ok"] * depth)
     place.mkdir(parents=True, exist_ok=True)
     path = place / "monitor.sock"
-    assert (len(str(path)) > sockets.SUN_PATH_LIMIT) == (depth > 0)
+    assert (len(str(path)) > address.SUN_PATH_MAX) == (depth > 0)
     with sockets.listen(path) as listener, sockets.connect(path) as client:
         assert not listener.getblocking()  # QEMU inherits it so
         served, _ = listener.accept()

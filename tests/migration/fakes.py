@@ -17,7 +17,7 @@ from qemu.qmp import QMPClient
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
-from culvert.migration.route import StreamWay
+from culvert.migration.ways import StreamWay
 from culvert.protocol.constants import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 from culvert.rpc.stream import Stream
 

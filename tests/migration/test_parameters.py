@@ -38,6 +38,8 @@ COMBINATIONS = [
     (Options(flags=F.OFFLINE | F.LIVE | F.PERSIST_DEST), errors.InvalidArgument, "mutually exclusive"),
     (Options(flags=F.OFFLINE), errors.OperationInvalid, "persistent"),
     (Options(flags=F.TUNNELLED), errors.InvalidArgument, "PEER2PEER"),
+    (Options(parallel_connections=-1), errors.InvalidArgument, "not between 1 and 255"),
+    (Options(parallel_connections=256), errors.InvalidArgument, "not between 1 and 255"),
     (Options(persistent_xml="<domain/>"), errors.InvalidArgument, "PERSIST_DEST"),
 ]
 
@@ -46,6 +48,19 @@ COMBINATIONS = [
 def test_combinations_without_meaning(options: Options, kind: type[errors.RequestError], text: str) -> None:
     with pytest.raises(kind, match=text):
         parameters.check_combination(options)
+
+
+CONNECTIONS = [
+    (Options(), 0),
+    (Options(flags=F.PARALLEL), parameters.PARALLEL_DEFAULT),
+    (Options(flags=F.PARALLEL, parallel_connections=4), 4),
+    (Options(parallel_connections=4), 4),
+]
+
+
+@pytest.mark.parametrize(("options", "connections"), CONNECTIONS)
+def test_how_many_connections(options: Options, connections: int) -> None:
+    assert options.connections == connections
 
 
 @given(
@@ -57,6 +72,7 @@ def test_combinations_without_meaning(options: Options, kind: type[errors.Reques
         destination_xml=st.none() | st.text(min_size=1),
         persistent_xml=st.none() | st.text(min_size=1),
         bandwidth=st.integers(0, 2**63),
+        parallel_connections=st.integers(0, 255),
     )
 )
 def test_parameters_survive_the_way_to_the_wire_and_back(options: Options) -> None:
@@ -64,8 +80,8 @@ def test_parameters_survive_the_way_to_the_wire_and_back(options: Options) -> No
 
 
 def test_parameters_that_are_not_served_are_refused_by_name() -> None:
-    with pytest.raises(errors.ArgumentUnsupported, match=r"parallel\.connections"):
-        parameters.from_typed([types.TypedParam("parallel.connections", (1, 4))], 0)
+    with pytest.raises(errors.ArgumentUnsupported, match=r"compression\.mt\.level"):
+        parameters.from_typed([types.TypedParam("compression.mt.level", (1, 4))], 0)
 
 
 def test_parameters_that_nobody_knows_are_refused_by_name() -> None:

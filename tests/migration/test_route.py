@@ -2,38 +2,77 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from culvert.ground import errors
 from culvert.migration import route
 from culvert.migration.route import Route
 
-CULVERT = frozenset({"attach", "direct", "outcome"})
-OLDER = frozenset({"attach", "outcome"})
+CULVERT = frozenset({"attach", "direct", "outcome", "pump"})
+OLDER = frozenset({"attach", "direct", "outcome"})
+LIBVIRT = frozenset[str]()
 
 CHOICES = [
-    ("stream", CULVERT, "tcp", Route.STREAM),
-    ("direct", CULVERT, "tcp", Route.DIRECT),
-    ("direct", CULVERT, "unix", Route.DIRECT),
-    ("auto", CULVERT, "tcp", Route.DIRECT),
-    ("auto", CULVERT, "tls", Route.STREAM),
-    ("auto", OLDER, "tcp", Route.STREAM),
-    ("auto", frozenset[str](), "tcp", Route.STREAM),
-    ("stream", frozenset[str](), "tls", Route.STREAM),
+    ("stream", CULVERT, "tcp", {}, Route.STREAM),
+    ("stream", LIBVIRT, "tls", {}, Route.STREAM),
+    ("direct", CULVERT, "tcp", {}, Route.DIRECT),
+    ("direct", CULVERT, "unix", {}, Route.DIRECT),
+    ("pump", CULVERT, "tcp", {}, Route.PUMP),
+    ("pump", CULVERT, "tls", {"connections": 8, "compression": "on"}, Route.PUMP),
+    ("auto", CULVERT, "tcp", {}, Route.DIRECT),
+    ("auto", CULVERT, "tcp", {"connections": 2}, Route.PUMP),
+    ("auto", CULVERT, "tcp", {"compression": "auto"}, Route.PUMP),
+    ("auto", CULVERT, "tls", {}, Route.PUMP),
+    ("auto", OLDER, "tcp", {}, Route.DIRECT),
+    ("auto", OLDER, "tls", {}, Route.STREAM),
+    ("auto", LIBVIRT, "tcp", {}, Route.STREAM),
 ]
 
 
-@pytest.mark.parametrize(("wanted", "abilities", "transport", "chosen"), CHOICES)
-def test_choice(wanted: str, abilities: frozenset[str], transport: str, chosen: Route) -> None:
-    assert route.choose(wanted, abilities, transport) is chosen
+@pytest.mark.parametrize(("wanted", "abilities", "transport", "more", "chosen"), CHOICES)
+def test_choice(wanted: str, abilities: frozenset[str], transport: str, more: dict[str, Any], chosen: Route) -> None:
+    found = route.choose(wanted, abilities, transport, **more)
+    assert found is chosen
 
 
-@pytest.mark.parametrize(("abilities", "transport"), [(CULVERT, "tls"), (OLDER, "tcp"), (frozenset[str](), "unix")])
-def test_direct_where_it_cannot_be_had_is_refused(abilities: frozenset[str], transport: str) -> None:
-    with pytest.raises(errors.ArgumentUnsupported, match="direct"):
-        route.choose("direct", abilities, transport)
+REFUSALS = [
+    ("direct", CULVERT, "tls", {}, "'direct' needs a connection without encryption"),
+    ("direct", LIBVIRT, "unix", {}, "'direct' needs a culvert"),
+    ("direct", CULVERT, "tcp", {"connections": 2}, "'direct' needs a single channel"),
+    ("direct", CULVERT, "tcp", {"compression": "on"}, "'direct' needs compression off"),
+    ("pump", OLDER, "tcp", {}, "'pump' needs a culvert that knows it"),
+    (
+        "stream",
+        CULVERT,
+        "tcp",
+        {"connections": 2, "compression": "on"},
+        "'stream' needs a single channel and compression off",
+    ),
+    (
+        "auto",
+        LIBVIRT,
+        "tcp",
+        {"connections": 2},
+        "a single channel; the other end is no culvert that has another route",
+    ),
+]
+
+
+@pytest.mark.parametrize(("wanted", "abilities", "transport", "more", "words"), REFUSALS)
+def test_what_cannot_be_had_is_refused_with_the_reason(
+    wanted: str, abilities: frozenset[str], transport: str, more: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(errors.ArgumentUnsupported, match=words):
+        route.choose(wanted, abilities, transport, **more)
 
 
 def test_a_word_that_is_no_route_is_refused() -> None:
     with pytest.raises(errors.InvalidArgument, match="pigeon"):
         route.choose("pigeon", CULVERT, "tcp")
+
+
+def test_a_word_that_is_no_compression_is_refused() -> None:
+    with pytest.raises(errors.InvalidArgument, match="perhaps"):
+        route.choose("auto", CULVERT, "tcp", compression="perhaps")

@@ -59,6 +59,16 @@ def resident(pid: int) -> int:
     return int(status.split("VmRSS:")[1].split()[0]) << 10
 
 
+def descriptors(pid: int) -> int:
+    """How many descriptors the process has open."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def threads(pid: int) -> int:
+    """How many threads the process has."""
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
 def program(pid: int) -> str:
     """The name of the program a process runs; empty when it is gone."""
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,19 +21,24 @@ from tests.support.virsh import Result, Running, virsh
 from tests.support.wait import wait_for
 
 P2P = ("migrate", "--live", "--p2p", "--tunnelled")
-BOTH_ROUTES = pytest.mark.parametrize("route", ["stream", "direct"])
+EVERY_ROUTE = pytest.mark.parametrize("route", ["stream", "direct", "pump"])
 SLOW = "1"  # MiB/s: a guest of 20 MiB takes its time
 FAST = "0"  # no limit
 
 
 @contextmanager
 def slow_migration(
-    guest: RunningGuest, source: DaemonProcess, uri: str, *, client_driven: bool = False
+    guest: RunningGuest,
+    source: DaemonProcess,
+    uri: str,
+    *,
+    client_driven: bool = False,
+    options: Sequence[str] = (),
 ) -> Iterator[Running]:
     """A migration to ``uri`` that is under way: bytes flow when the block begins."""
     virsh("migrate-setspeed", guest.name, SLOW, uri=source.uri).expect()
     command = ("migrate", "--live") if client_driven else P2P
-    with Running(source.uri, *command, guest.name, uri) as running:
+    with Running(source.uri, *command, *options, guest.name, uri) as running:
         wait_for(lambda: sent(guest, source) > 0, "bytes flow")
         yield running
 
@@ -147,7 +152,7 @@ def test_disk_that_is_not_shared(host_a: DaemonProcess, host_b: DaemonProcess, f
         guest.assert_runs_only_on(host_b, host_a)
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 @pytest.mark.parametrize("client_driven", [False, True], ids=["p2p", "client"])
 def test_destination_qemu_dies_while_bytes_flow(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, client_driven: bool, route: str
@@ -160,7 +165,7 @@ def test_destination_qemu_dies_while_bytes_flow(
         aftermath(guest, host_a, host_b, result, "QEMU at the destination ended")
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 def test_source_qemu_dies_while_bytes_flow(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
 ) -> None:
@@ -180,7 +185,7 @@ def test_source_qemu_dies_while_bytes_flow(
         assert state_of(guest.uuid, host_b) == "running"
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 @pytest.mark.parametrize("client_driven", [False, True], ids=["p2p", "client"])
 def test_destination_daemon_killed(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, client_driven: bool, route: str
@@ -202,7 +207,7 @@ def test_destination_daemon_stopped(host_a: DaemonProcess, host_b: DaemonProcess
         aftermath(guest, host_a, host_b, result)
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 def test_source_daemon_killed(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str) -> None:
     with running_tiny(host_a, folder) as guest:
         with slow_migration(guest, host_a, host_b.tcp_uri) as running:
@@ -223,7 +228,7 @@ def test_source_daemon_stopped(host_a: DaemonProcess, host_b: DaemonProcess, fol
         aftermath(guest, host_a, host_b, result, "stopping")
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 def test_connection_between_the_daemons_cut(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
 ) -> None:
@@ -234,7 +239,7 @@ def test_connection_between_the_daemons_cut(
         aftermath(guest, host_a, host_b, result, "lost")
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 def test_connection_cut_at_every_stage(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
 ) -> None:
@@ -249,7 +254,7 @@ def test_connection_cut_at_every_stage(
         aftermath(guest, host_a, host_b, result)
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 @pytest.mark.parametrize("client_driven", [False, True], ids=["p2p", "client"])
 def test_aborted_by_the_user(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, client_driven: bool, route: str
@@ -283,7 +288,7 @@ def test_virsh_killed_in_peer_to_peer_changes_nothing(
         guest.assert_runs_only_on(host_b, host_a)
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 def test_virsh_killed_while_it_drives(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str) -> None:
     """Nobody is left who could say finish: the guest stays where it is."""
     with running_tiny(host_a, folder) as guest:
@@ -295,7 +300,7 @@ def test_virsh_killed_while_it_drives(host_a: DaemonProcess, host_b: DaemonProce
         guest.assert_runs_only_on(host_a, host_b)
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 def test_destroyed_at_the_destination_while_bytes_flow(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
 ) -> None:

@@ -37,8 +37,9 @@ FINISH_REPLY = packet(remote.DOMAIN_MIGRATE_FINISH3_PARAMS.number, PacketType.RE
 PREPARE_REPLY = {
     "stream": packet(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS.number, PacketType.REPLY),
     "direct": packet(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS.number, PacketType.REPLY),
+    "pump": packet(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS.number, PacketType.REPLY),
 }
-BOTH_ROUTES = pytest.mark.parametrize("route", ["stream", "direct"])
+EVERY_ROUTE = pytest.mark.parametrize("route", ["stream", "direct", "pump"])
 
 
 def waits_for_the_destination(guest: RunningGuest, source: DaemonProcess) -> bool:
@@ -46,7 +47,7 @@ def waits_for_the_destination(guest: RunningGuest, source: DaemonProcess) -> boo
     return "waiting for" in virsh("domjobinfo", guest.name, uri=source.uri).out
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 def test_answer_lost_and_the_guest_runs_there(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
 ) -> None:
@@ -58,7 +59,7 @@ def test_answer_lost_and_the_guest_runs_there(
         host_a.assert_no_leftovers()
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 def test_call_lost_and_the_guest_never_ran_there(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
 ) -> None:
@@ -74,7 +75,7 @@ def test_call_lost_and_the_guest_never_ran_there(
         guest.assert_runs_only_on(host_b, host_a)
 
 
-@BOTH_ROUTES
+@EVERY_ROUTE
 def test_answer_to_prepare_lost(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str) -> None:
     with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
         proxy.cut_on(PREPARE_REPLY[route])

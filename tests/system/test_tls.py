@@ -6,7 +6,6 @@ Certificates of the good hosts are made by ``culvert pki`` in its two commands; 
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -17,7 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from culvert.cli.main import cli
+from culvert.ground import errors
+from culvert.migration.ticket import Ticket
+from culvert.protocol import culvert as own
 from culvert.protocol import remote
+from culvert.protocol.constants import MigrateFlag
 from culvert.rpc import client as rpc
 from culvert.rpc import prologue
 from culvert.xdr.struct import Void
@@ -25,9 +28,11 @@ from tests.support import culvert
 from tests.support.daemon import DaemonFailed, DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
 from tests.support.pki import Holder, Pki
+from tests.support.processes import descriptors
 from tests.support.proxy import Proxy
 from tests.support.virsh import Result, Running, virsh
 from tests.support.wait import wait_for
+from tests.system.test_rubbish_migration import Attempt
 
 P2P = ("migrate", "--live", "--p2p", "--tunnelled")
 
@@ -92,8 +97,8 @@ def test_two_commands_make_a_pki_that_two_hosts_migrate_with(folder: Path) -> No
         guest.assert_runs_only_on(b, a)
         a.assert_no_leftovers()
         assert 'identity="O=culvert,CN=alpha (alpha, 127.0.0.1)"' in b.log
-        received = [int(count) for count in re.findall(r"received=(\d+)", b.log)]
-        assert max(received) > 1 << 20, "the guest's memory came over the daemons' own connection"
+        told = culvert.culvert("job", "--completed", guest.name, uri=b.uri).expect()
+        assert re.search(r"culvert\.route +pump\n", told), told
         with culvert.Running(b.tls_uri(pkipath=alpha.folder), "migrate", guest.name, a.tls_uri()) as running:
             assert running.finish().ok
         guest.assert_runs_only_on(a, b)
@@ -188,13 +193,9 @@ def test_a_migration_that_one_end_does_not_trust(
         aftermath(hosts, guest, result, told)
 
 
-def descriptors(host: DaemonProcess) -> int:
-    return len(os.listdir(f"/proc/{host.pid}/fd"))
-
-
 def test_a_virsh_that_is_not_trusted_harms_nobody(hosts: Hosts) -> None:
     assert_connects(hosts.b, hosts.admin)
-    before = descriptors(hosts.b)
+    before = descriptors(hosts.b.pid)
     for fault in (_wrong_ca, _untrusted, _expired, _revoked, _wrong_name, _clear_text, _tls_to_clear_text):
         uri = fault(hosts)
         if fault is _wrong_name or fault is _tls_to_clear_text:
@@ -202,7 +203,7 @@ def test_a_virsh_that_is_not_trusted_harms_nobody(hosts: Hosts) -> None:
         assert not virsh("list", uri=uri).ok, uri
         assert_connects(hosts.b, hosts.admin)
     assert hosts.b.running
-    wait_for(lambda: descriptors(hosts.b) <= before, "no descriptor is left")
+    wait_for(lambda: descriptors(hosts.b.pid) <= before, "no descriptor is left")
     assert "Traceback" not in hosts.b.log
 
 
@@ -211,13 +212,47 @@ def test_connection_cut_at_every_stage(hosts: Hosts, folder: Path) -> None:
     with running_tiny(hosts.a, folder) as guest, Proxy(hosts.b.tls_port) as proxy:
         for count in (100, 1000, 3000, 8000, 1 << 16, 8 << 20):
             proxy.cut_after(proxy.forwarded + count)
-            result = virsh(*P2P, guest.name, hosts.b.tls_uri(port=proxy.port), uri=hosts.a.uri)
+            result = virsh(*P2P, guest.name, hosts.b.tls_uri(port=proxy.port, route="stream"), uri=hosts.a.uri)
             assert not result.ok, count
             # A call that had arrived is still carried out, and then undone.
             wait_for(lambda: hosts.b.log.count("session open") == hosts.b.log.count("session close"), "all is over")
             hosts.b.assert_no_leftovers()
             guest.assert_runs_only_on(hosts.a, hosts.b)
         aftermath(hosts, guest, result, "lost")
+
+
+@pytest.mark.parametrize("count", [1 << 16, 8 << 20])
+def test_channels_cut_in_the_data_are_attached_again(hosts: Hosts, folder: Path, count: int) -> None:
+    """Every new connection shakes hands anew; the replay goes through it."""
+    with running_tiny(hosts.a, folder) as guest, Proxy(hosts.b.tls_port) as proxy:
+        proxy.cut_after(count)
+        uri = hosts.b.tls_uri(port=proxy.port)
+        virsh(*P2P, "--parallel-connections", "2", guest.name, uri, uri=hosts.a.uri).expect()
+        guest.assert_runs_only_on(hosts.b, hosts.a)
+        assert "Traceback" not in hosts.a.log + hosts.b.log
+        assert "connecting again" in hosts.a.log
+
+
+def test_the_direct_route_would_leave_encryption_out_and_is_refused(hosts: Hosts, folder: Path) -> None:
+    with running_tiny(hosts.a, folder) as guest:
+        result = virsh(*P2P, guest.name, hosts.b.tls_uri(route="direct"), uri=hosts.a.uri)
+        aftermath(hosts, guest, result, "needs a connection without encryption")
+
+
+async def test_a_ticket_is_good_for_nobody_else(hosts: Hosts, folder: Path) -> None:
+    """What one host has prepared cannot be fed by another one, even if it has overheard the ticket."""
+    attempt = Attempt(folder)
+    alpha, admin = (hosts.b.tls_uri(pkipath=hosts.pki.folder / name) for name in ("alpha", "admin"))
+    async with rpc.connect(alpha) as client, rpc.connect(admin) as thief:
+        await prologue.open_connection(client)
+        ticket = Ticket.parse(await attempt.prepare(client, int(MigrateFlag.LIVE | MigrateFlag.PEER2PEER)))
+        with pytest.raises(errors.RemoteError, match=r"given to 'O=test,CN=alpha.*not to 'O=test,CN=admin"):
+            await thief.call(own.MIGRATION_CHANNEL, own.MigrationChannelArgs(ticket.token(0, 1), 0, 0))
+        with pytest.raises(errors.RemoteError, match="leave TLS out"):
+            await client.call(own.MIGRATION_DIRECT, own.MigrationAttachArgs(ticket.token(0, 1), 0))
+        with pytest.raises(errors.RemoteError, match="cancelled"):
+            await attempt.finish(client, cancelled=True)
+    hosts.b.assert_no_leftovers()
 
 
 def test_a_destination_that_is_silent_in_the_handshake(hosts: Hosts, folder: Path) -> None:
@@ -245,7 +280,7 @@ def test_a_server_whose_certificate_has_expired(folder: Path) -> None:
 
 
 def test_silent_clients_in_the_handshake_harm_nobody(hosts: Hosts) -> None:
-    before = descriptors(hosts.b)
+    before = descriptors(hosts.b.pid)
     silent = [socket.create_connection(("127.0.0.1", hosts.b.tls_port)) for _ in range(30)]
     silent[0].sendall(b"\x16\x03\x01\x40\x00")
     try:
@@ -255,7 +290,7 @@ def test_silent_clients_in_the_handshake_harm_nobody(hosts: Hosts) -> None:
         virsh("list", uri=hosts.b.tls_uri(pkipath=hosts.admin.folder), timeout=20).expect()
         wait_for(lambda: hosts.b.log.count("session refused") == 30, "all silent ones are sent away")
         assert "TLS handshake failed: not done in 3 s" in hosts.b.log
-        wait_for(lambda: descriptors(hosts.b) <= before, "no descriptor is left")
+        wait_for(lambda: descriptors(hosts.b.pid) <= before, "no descriptor is left")
     finally:
         for sock in silent:
             sock.close()

@@ -37,6 +37,9 @@ def _uri(text: str) -> ConnectionURI:
 
 _PIPE_WIDTH = 4096
 XML = click.File("r", encoding="utf-8")
+# Words of the destination URI's parameters of the same names (docs/migration.md).
+ROUTES = ("auto", "direct", "pump", "stream")
+COMPRESSIONS = ("off", "auto", "on")
 
 
 @click.group(epilog=table(), context_settings={"help_option_names": ["-h", "--help"]})
@@ -139,6 +142,10 @@ def abort(uri: ConnectionURI, domain: str) -> None:
 @click.option("--unsafe", is_flag=True, help="Migrate although disks are not known to be shared.")
 @click.option("--abort-on-error", is_flag=True, help="Cancel when a disk fails during the migration.")
 @click.option("--bandwidth", type=click.IntRange(min=1), metavar="MiB/s", help="Send no faster.")
+@click.option("--parallel", is_flag=True, help="Send memory over several connections at once.")
+@click.option("--parallel-connections", type=click.IntRange(1, 255), metavar="N", help="So many of them.")
+@click.option("--route", type=click.Choice(ROUTES), help="How the bytes travel; by default as the source has it.")
+@click.option("--compression", type=click.Choice(COMPRESSIONS), help="Compress in the tunnel (zstd).")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Cancel after S seconds.")
 @click.option("--timeout-suspend", is_flag=True, help="At the timeout suspend the guest instead: then it ends soon.")
 @click.option("--json", "as_json", is_flag=True, help="Progress and result as JSON lines.")
@@ -154,7 +161,8 @@ def migrate_(
     for name in ("xml", "persistent_xml"):
         if options[name] is not None:
             options[name] = _text(options[name])
-    request = Request(destination=str(destination), **options)
+    words = {name: word for name in ("route", "compression") if (word := options.pop(name)) is not None}
+    request = Request(destination=str(destination.with_parameters(**words)), **options)
     if problem := request.problem():
         raise click.UsageError(problem)
     shown = display.choose(_console(), as_json=as_json, out=sys.stdout, err=sys.stderr)

@@ -18,7 +18,8 @@ class Progress:
     """One look at a job. None where the daemon does not say.
 
     Sizes in bytes, rates in bytes per second, times in seconds, downtimes in milliseconds; ``phase``: begin, prepare,
-    perform, finish or confirm.
+    perform, finish or confirm; ``route``: stream, direct or pump, over so many ``channels``; ``interruptions``:
+    connections that were lost and opened anew.
     """
 
     phase: str | None = None
@@ -33,6 +34,9 @@ class Progress:
     downtime_ms: int | None = None
     iteration: int | None = None
     elapsed_seconds: float | None = None
+    route: str | None = None
+    channels: int | None = None
+    interruptions: int | None = None
 
     @classmethod
     def from_stats(cls, stats: remote.JobStatsRet) -> Progress | None:
@@ -47,7 +51,7 @@ class Progress:
         dirty_rate = _product(values, JobStat.MEMORY_DIRTY_RATE, JobStat.MEMORY_PAGE_SIZE) if measured else None
         total = _number(values, JobStat.DATA_TOTAL)
         remaining = _number(values, JobStat.DATA_REMAINING)
-        phase = values.get(JobStat.CULVERT_PHASE)
+        phase, route = values.get(JobStat.CULVERT_PHASE), values.get(JobStat.CULVERT_ROUTE)
         is_over = stats.type not in _RUNNING
         return cls(
             phase=None if phase is None else str(phase),
@@ -62,6 +66,9 @@ class Progress:
             downtime_ms=_number(values, JobStat.DOWNTIME),
             iteration=iteration,
             elapsed_seconds=_seconds(values, JobStat.TIME_ELAPSED),
+            route=None if route is None else str(route),
+            channels=_number(values, JobStat.CULVERT_CHANNELS),
+            interruptions=_number(values, JobStat.CULVERT_INTERRUPTIONS),
         )
 
     def as_json(self) -> dict[str, object]:
@@ -90,7 +97,12 @@ class Progress:
             parts.append(left)
         if self.expected_downtime_ms is not None:
             parts.append(f"expected downtime {self.expected_downtime_ms} ms")
+        if self.interruptions:
+            parts.append(self._interrupted())
         return parts
+
+    def _interrupted(self) -> str:
+        return f"connected again {self.interruptions} time{'s' if self.interruptions != 1 else ''}"
 
     def summary(self) -> str:
         """What is worth knowing afterwards; empty when nothing is known."""
@@ -103,6 +115,11 @@ class Progress:
             parts.append(f"transferred {size(self.transferred)}")
         if self.iteration:
             parts.append(f"{self.iteration} iteration{'s' if self.iteration > 1 else ''}")
+        if self.route is not None:
+            more = f", {self.channels} channels" if (self.channels or 1) > 1 else ""
+            parts.append(f"route {self.route}{more}")
+        if self.interruptions:
+            parts.append(self._interrupted())
         return ", ".join(parts)
 
 

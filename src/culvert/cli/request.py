@@ -30,6 +30,8 @@ class Request:
     bandwidth: int | None = None
     timeout: float | None = None
     timeout_suspend: bool = False
+    parallel: bool = False
+    parallel_connections: int | None = None
 
     @property
     def flags(self) -> MigrateFlag:
@@ -47,6 +49,7 @@ class Request:
             MigrateFlag.PAUSED: self.suspend,
             MigrateFlag.UNSAFE: self.unsafe,
             MigrateFlag.ABORT_ON_ERROR: self.abort_on_error,
+            MigrateFlag.PARALLEL: self.parallel,
         }
         found = MigrateFlag(0)
         for flag, is_wanted in wanted.items():
@@ -62,6 +65,7 @@ class Request:
             MigrateParam.DEST_XML: self.xml,
             MigrateParam.PERSIST_XML: self.persistent_xml,
             MigrateParam.BANDWIDTH: self.bandwidth,
+            MigrateParam.PARALLEL_CONNECTIONS: self.parallel_connections,
         }
         return typed_params.encode(
             [(name, value) for name, value in values.items() if value is not None], MIGRATE_PARAMS
@@ -73,6 +77,8 @@ class Request:
             return "--offline moves a definition, so it needs --persistent: otherwise nothing would arrive"
         if self.persistent_xml is not None and not self.persistent:
             return "--persistent-xml needs --persistent"
+        if self.parallel_connections is not None and not self.parallel:
+            return "--parallel-connections needs --parallel"
         if self.timeout_suspend and self.timeout is None:
             return "--timeout-suspend needs --timeout"
         return None

@@ -90,10 +90,21 @@ class Migration:
     connect_seconds: int = _key(20, "How long connecting to a destination may take.")
     deadline_seconds: int = _key(0, "A migration that has not reached its last step by then is cancelled; 0: never.")
     route: str = _key(
-        "stream",
+        "auto",
         "How the guest's bytes travel: stream (packets of the daemons' connection), direct (a connection to the same "
-        "port that is handed to QEMU on both sides), or auto (direct where it can be had).",
+        "port that is handed to QEMU on both sides), pump (such connections moved by workers of the daemons: any "
+        "number of channels, TLS, and a lost connection is opened anew), or auto (direct where nothing is encrypted "
+        "and one channel is asked for, else pump; stream where the other end is no culvert).",
     )
+    compression: str = _key(
+        "off", "Compress on the pump route (zstd): off, on, or auto (while it makes the migration faster)."
+    )
+    attach_seconds: int = _key(30, "How long after it was prepared a migration into this host may begin to send.")
+    reattach_seconds: int = _key(
+        60, "How long a migration on the pump route waits for a lost connection to come back before it is cancelled."
+    )
+    dead_seconds: int = _key(10, "Silence after which a connection of the pump route counts as lost.")
+    bandwidth: int = _key(0, "What all migrations out of this host may send together, in MiB/s; 0: no limit.")
     stall_seconds: int = _key(
         120, "A migration whose tunnel has not moved a byte for this long is cancelled; 0: never."
     )
@@ -138,6 +149,10 @@ _RANGES: dict[tuple[str, str], range] = {
     ("migration", "connect_seconds"): range(1, 3601),
     ("migration", "deadline_seconds"): range(10_000_001),
     ("migration", "stall_seconds"): range(10_000_001),
+    ("migration", "attach_seconds"): range(1, 3601),
+    ("migration", "reattach_seconds"): range(1, 86_401),
+    ("migration", "dead_seconds"): range(2, 3601),
+    ("migration", "bandwidth"): range(10_000_001),
     ("qemu", "start_seconds"): range(1, 3601),
     ("qemu", "stop_seconds"): range(1, 3601),
 }
@@ -145,7 +160,8 @@ _RANGES: dict[tuple[str, str], range] = {
 _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("daemon", "log_level"): ("debug", "info", "warning", "error"),
     ("tls", "min_version"): ("1.2", "1.3"),
-    ("migration", "route"): ("stream", "direct", "auto"),
+    ("migration", "route"): ("stream", "direct", "pump", "auto"),
+    ("migration", "compression"): ("off", "auto", "on"),
 }
 
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from culvert.daemon.service import Service
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
-from culvert.migration.route import TOKEN_PARAMETER
+from culvert.migration.ticket import TICKET_PARAMETER
 from culvert.rpc.session import Session
 
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
@@ -73,6 +73,6 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def for_token(where: ConnectionURI, token: str) -> ConnectionURI:
-    """The same with the token that opens the data stream."""
-    return where.with_parameters(**{TOKEN_PARAMETER: token})
+def for_ticket(where: ConnectionURI, ticket: str) -> ConnectionURI:
+    """The same with the ticket that opens the data path."""
+    return where.with_parameters(**{TICKET_PARAMETER: ticket})

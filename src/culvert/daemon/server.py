@@ -22,6 +22,7 @@ from culvert.daemon.places import Places
 from culvert.daemon.security import MigrationPeers, client_side, server_side
 from culvert.daemon.service import Service
 from culvert.drivers.qemu.driver import Driver
+from culvert.ground.units import MiB
 from culvert.io.listener import Listener, listen_tcp, listen_unix
 from culvert.migration.destination import Destination
 from culvert.migration.outcomes import Outcomes
@@ -32,11 +33,13 @@ from culvert.protocol import culvert, qemu, remote
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.limits import Limits
 from culvert.rpc.server import Server
+from culvert.tunnel import limits as channel
 from culvert.wire.packet import LENGTH
 
 log = logging.getLogger(__name__)
 
 REMOTE_GROUPS = (Connect, Listing, Lifecycle, Query, Jobs, Migrate, Events, Streams)
+_HEARTBEATS = 5  # in the time after which a silent connection counts as lost
 STOP_TIMEOUT = 20.0  # seconds for migrations to be cancelled when the daemon stops
 
 
@@ -81,6 +84,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
                 stop_timeout=config.qemu.stop_seconds,
             )
         )
+        dead = config.migration.dead_seconds
         settings = Settings(
             hostname,
             host_uuid,
@@ -88,6 +92,11 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             deadline_seconds=config.migration.deadline_seconds,
             stall_seconds=config.migration.stall_seconds,
             route=config.migration.route,
+            compression=config.migration.compression,
+            attach_seconds=config.migration.attach_seconds,
+            reattach_seconds=config.migration.reattach_seconds,
+            host_speed=config.migration.bandwidth * MiB,
+            pump=channel.Limits(heartbeat=dead / _HEARTBEATS, dead=dead),
             security=client_side(config.tls),
         )
         outcomes = Outcomes(places.layout.lib / "migrations")
@@ -100,6 +109,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             driver=driver,
             source=Source(driver, settings, background),
             destination=Destination(driver, settings, background, outcomes),
+            background=background,
             socket_path=str(places.socket),
             reachable=[(each.transport, *each.address) for each in listeners if each.address is not None],
             security=security,

@@ -13,6 +13,7 @@ from culvert.io.tls_side import ServerSide
 from culvert.migration.destination import Destination
 from culvert.migration.source import Source
 from culvert.migration.statistics import Record
+from culvert.migration.work import Background
 from culvert.protocol import types
 
 
@@ -27,6 +28,7 @@ class Service:
     driver: Driver
     source: Source
     destination: Destination
+    background: Background
     socket_path: str
     reachable: list[tuple[str, str, int]]
     security: ServerSide | None = None

@@ -16,11 +16,12 @@ SUN_PATH_MAX = 107  # sizeof(sun_path) less the terminating NUL
 
 
 @contextmanager
-def short(path: str) -> Iterator[str]:
+def short(path: str, *, of: str = "self") -> Iterator[str]:
     """An address for ``path`` that the kernel can take, valid inside the ``with`` block.
 
-    Raises ``errors.InvalidArgument`` when even the name without its folder is too long, ``OSError`` when the folder
-    cannot be opened.
+    ``of``: whose descriptors the address speaks of; with this process's number another process of the same user can
+    use it too. Raises ``errors.InvalidArgument`` when even the name without its folder is too long, ``OSError`` when
+    the folder cannot be opened.
     """
     if len(os.fsencode(path)) <= SUN_PATH_MAX:
         yield path
@@ -28,7 +29,7 @@ def short(path: str) -> Iterator[str]:
     folder, name = os.path.split(path)
     descriptor = os.open(folder or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        address = f"/proc/self/fd/{descriptor}/{name}"
+        address = f"/proc/{of}/fd/{descriptor}/{name}"
         if len(os.fsencode(address)) > SUN_PATH_MAX:
             raise errors.InvalidArgument(f"socket name '{name}' is too long for a UNIX socket")
         yield address

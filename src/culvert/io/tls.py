@@ -25,6 +25,7 @@ from typing import Any
 
 from culvert.ground import errors
 from culvert.ground.units import KiB
+from culvert.io.detached import Session
 from culvert.io.tls_context import explain
 from culvert.io.tls_identity import Identity
 
@@ -70,6 +71,7 @@ class Channel(asyncio.Protocol, asyncio.Transport):
         self._identity: Identity | None = None
         self.trusted = True
         self._ended = False
+        self._detached = False
         self.ready: asyncio.Future[Identity | None] = asyncio.get_running_loop().create_future()
         self.closed = asyncio.Event()
 
@@ -216,8 +218,9 @@ class Channel(asyncio.Protocol, asyncio.Transport):
         """Say good-bye, send what is written, close. Idempotent."""
         if self._raw is None or self._raw.is_closing():
             return
-        with contextlib.suppress(ssl.SSLError):  # the other's own good-bye is not waited for
-            self._tls.unwrap()
+        if not self._detached:
+            with contextlib.suppress(ssl.SSLError):  # the other's own good-bye is not waited for
+                self._tls.unwrap()
         self._flush()
         self._raw.close()
 
@@ -245,6 +248,11 @@ class Channel(asyncio.Protocol, asyncio.Transport):
 
     def can_write_eof(self) -> bool:
         return False
+
+    def detach(self) -> Session:
+        """The TLS state for somebody who goes on with it; what is written still goes out, without a good-bye."""
+        self._detached = True
+        return Session(self._tls, self._incoming, self._outgoing)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As any transport; ``ssl_object`` is the connection's ``ssl.SSLObject``."""

@@ -10,19 +10,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.migration import Entrance, Setup
 from culvert.ground import errors
+from culvert.io.detached import Detached
 from culvert.migration import statistics
 from culvert.migration.cookie import Cookie
+from culvert.migration.landing import Landing
+from culvert.migration.lifeline import Lifeline
 from culvert.migration.outcomes import Outcomes, Word
 from culvert.migration.parameters import Options
 from culvert.migration.phases import STEPS, Phase, advance
 from culvert.migration.route import Route
+from culvert.migration.settings import Settings
+from culvert.migration.ticket import Gate
 from culvert.protocol.constants import DomainEvent as Event
 from culvert.protocol.constants import (
     DomainState,
@@ -41,6 +47,8 @@ from culvert.tunnel import relay
 
 log = logging.getLogger(__name__)
 
+Spawn = Callable[[str, Coroutine[Any, Any, Any]], object]
+
 LOAD_TIMEOUT = 300.0  # seconds QEMU may take over what it has already been given
 EXIT_TIMEOUT = 5.0  # seconds for a QEMU that failed to load to say why and end
 ANNOTATION = "migration.in"  # in the domain's status, until it has arrived: the attempt
@@ -48,15 +56,33 @@ NAMELESS = "-"  # the attempt of a source that is no culvert
 
 
 class Arrival:
-    """``attempt`` is the source's name for the migration; ``token`` is ours, for attaching its data, used once."""
+    """``attempt`` is the source's name for the migration; ``gate`` knows who may attach data to it.
 
-    def __init__(self, domain: Domain, options: Options, cookie: Cookie, outcomes: Outcomes) -> None:
+    ``spawn`` runs what outlives a call. ``lifeline`` is held by those who show that the source is still there.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        options: Options,
+        cookie: Cookie,
+        *,
+        gate: Gate,
+        outcomes: Outcomes,
+        settings: Settings,
+        spawn: Spawn,
+        abandoned: Callable[[], object],
+    ) -> None:
         self.domain = domain
         self.options = options
         self.cookie = cookie
+        self.gate = gate
+        self.lifeline = Lifeline(abandoned)
         self._outcomes = outcomes
+        self._settings = settings
+        self._spawn = spawn
+        self._landing: Landing | None = None
         self.attempt = cookie.attempt
-        self.token = secrets.token_urlsafe(24)
         self.phase = Phase.PREPARE
         self.outcome = Outcome.PENDING
         self.cause: errors.RequestError | None = None
@@ -84,10 +110,9 @@ class Arrival:
 
         Raises ``OperationFailed`` with QEMU's words, ``InvalidStream`` for a second way; then the attempt is over.
         """
-        self._attach()
-        self.record.route = Route.DIRECT.value
+        self._attach(Route.DIRECT)
         try:
-            await self._start(connection, return_path=True)
+            await self._start(connection, Setup(return_path=True))
         except errors.RequestError as err:
             await self._broke(err)
             raise
@@ -98,26 +123,63 @@ class Arrival:
         Raises what went wrong, in QEMU's words where QEMU has some, and ``InvalidStream`` for a second way; the
         attempt is then over.
         """
-        self._attach()
-        self.record.route = Route.STREAM.value
+        self._attach(Route.STREAM)
         try:
             self._ours, theirs = relay.channel()
             with theirs:
-                await self._start(theirs, return_path=False)
+                await self._start(theirs, Setup())
             await self._relay(stream, self._ours)
         except errors.RequestError as err:
             await self._broke(err)
             raise
 
-    def _attach(self) -> None:
+    async def expect(self, channel: int, attempt: int) -> int:
+        """Make ready for ``channel`` of the pump route: how many bytes have come by it so far.
+
+        Raises ``InvalidStream`` for a channel that was not prepared, or a way of another kind; and when the first
+        one cannot be joined with QEMU, why not: then the attempt is over.
+        """
+        if self._landing is None:
+            self._attach(Route.PUMP)
+            self._landing = Landing(
+                f"migration {self.attempt} of domain '{self.domain.name}'",
+                self.lifeline,
+                setup=Setup(return_path=True, connections=self.options.connections),
+                limits=self._settings.pump,
+                directory=self.domain.require_active().runtime,
+                spawn=self._spawn,
+                broken=self._pump_broke,
+            )
+            self.lifeline.patience = self._settings.reattach_seconds
+        try:
+            return await self._landing.expect(channel, attempt, self._start)
+        except errors.InvalidStream:
+            raise
+        except errors.RequestError as err:
+            await self._broke(err)
+            raise
+
+    async def join(self, channel: int, attempt: int, connection: Detached, peer_received: int) -> None:
+        """``connection`` is what ``expect`` has made ready for; see ``Landing.attach``."""
+        assert self._landing is not None, "expected before it is joined"
+        try:
+            await self._landing.attach(channel, attempt, connection, peer_received)
+        except errors.RequestError as err:
+            await self._broke(err)
+
+    async def _pump_broke(self, cause: errors.RequestError) -> None:
+        await self._broke(await self._qemu_says(cause) if isinstance(cause, errors.OperationFailed) else cause)
+
+    def _attach(self, route: Route) -> None:
         if self._attached:
             raise errors.InvalidStream(f"migration of domain '{self.domain.name}' has its data path already")
         self._attached = True
+        self.record.route = route.value
+        self.record.channels = self.options.connections + 1
 
-    async def _start(self, sock: socket.socket, *, return_path: bool) -> None:
+    async def _start(self, entrance: Entrance, setup: Setup) -> None:
         assert self._incoming is not None, "opened before anything is attached"
-        continued = not self.options.has(MigrateFlag.PAUSED)
-        await self._incoming.start(sock, continued=continued, return_path=return_path)
+        await self._incoming.start(entrance, setup, continued=not self.options.has(MigrateFlag.PAUSED))
 
     async def _broke(self, cause: errors.RequestError) -> None:
         # Once finish has begun, it alone decides: it sees for itself what QEMU has got.
@@ -131,11 +193,7 @@ class Arrival:
     async def why_cancelled(self) -> errors.RequestError | None:
         """The reason on this side, where there is one, when the source cancels: QEMU could not load, or has ended."""
         if self.cause is None and self._attached and self._incoming is not None and await self._incoming.failed():
-            # QEMU writes the reason and exits; its text is the answer that helps.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EXIT_TIMEOUT):
-                    await self.domain.exited.wait()
-            return qemu.process_gone(self.domain, "destination", EOFError("no more output"))
+            return await self._qemu_says(EOFError("no more output"))
         return self.cause
 
     async def _relay(self, stream: Stream, ours: socket.socket) -> None:
@@ -158,11 +216,15 @@ class Arrival:
         except errors.RequestError as err:
             return err
         except OSError as err:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EXIT_TIMEOUT):
-                    await self.domain.exited.wait()
-            return qemu.process_gone(self.domain, "destination", err)
+            return await self._qemu_says(err)
         return None
+
+    async def _qemu_says(self, seen: Exception) -> errors.RequestError:
+        """QEMU's own words for what was ``seen`` at its socket: it writes the reason and exits."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_TIMEOUT):
+                await self.domain.exited.wait()
+        return qemu.process_gone(self.domain, "destination", seen)
 
     async def _ended(self) -> errors.RequestError:
         """Wait for the end of this attempt by other means than its stream."""
@@ -208,6 +270,8 @@ class Arrival:
                     f"migration of domain '{self.domain.name}' cannot be finished: no data was ever sent"
                 )
             await self._loaded()
+            if self._landing is not None:
+                self._landing.finishing()
             await self._take_over()
         except errors.RequestError as err:
             await self.give_up(err)
@@ -244,14 +308,19 @@ class Arrival:
             self.cause = cause
         self.outcome = Outcome.GONE
         self._over.set()
+        if self._landing is not None:
+            self._landing.abort(str(self.cause))
         self.close()
         self.record.finish(JobType.FAILED, error=str(self.cause))
         await self.domain.kill(ShutoffReason.FAILED, StoppedDetail.FAILED)
 
     def close(self) -> None:
         """Let go of the tunnel and of QEMU's events. Idempotent."""
+        self.lifeline.cut()
         if self._incoming is not None:
             self._incoming.close()
+        if self._landing is not None:
+            self._landing.close()
         if self._ours is not None:
             relay.release(self._ours)
         if self.domain.job is self:
@@ -264,6 +333,6 @@ class Arrival:
 
     def refreshed(self) -> statistics.Record:
         """The job's record as it is now."""
-        self.record.tunnel_bytes = self.meter.bytes
+        self.record.tunnel_bytes = (self._landing or self).meter.bytes
         self.record.step = STEPS[self.phase]
         return self.record

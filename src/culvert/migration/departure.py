@@ -21,7 +21,9 @@ from culvert.domain import format as xml_format
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
+from culvert.ground.units import MiB
 from culvert.migration import cookie, statistics
+from culvert.migration.budget import Budget
 from culvert.migration.parameters import Options
 from culvert.migration.phases import STEPS, Phase, advance
 from culvert.migration.route import Way
@@ -53,10 +55,11 @@ class Broke(errors.OperationFailed):
 class Departure:
     """``attempt`` names this migration towards the destination, for ever: asking what became of it uses that name."""
 
-    def __init__(self, domain: Domain, options: Options, settings: Settings) -> None:
+    def __init__(self, domain: Domain, options: Options, settings: Settings, budget: Budget | None = None) -> None:
         self.domain = domain
         self.options = options
         self.settings = settings
+        self._budget = budget or Budget()
         self.attempt = secrets.token_hex(16)
         self.phase = Phase.BEGIN3
         self.record = statistics.Record(
@@ -74,6 +77,11 @@ class Departure:
         self._failed = asyncio.Event()
         self._outgoing: qemu.Outgoing | None = None
         self._way: Way | None = None
+
+    @property
+    def sends(self) -> bool:
+        """Whether QEMU is under way, so that its limits can be changed."""
+        return self._outgoing is not None and self.phase is Phase.PERFORM3
 
     @property
     def description(self) -> str:
@@ -118,10 +126,12 @@ class Departure:
 
     async def refreshed(self) -> statistics.Record:
         """The job's record with QEMU's latest figures."""
-        if self._outgoing is not None and self.phase is Phase.PERFORM3:
+        if self._outgoing is not None and self.sends:
             with contextlib.suppress(errors.RequestError):
                 self.record.update(await self._outgoing.statistics())
-        meter = self._way.meter if self._way is not None else None
+        meter = None
+        if self._way is not None:
+            meter, self.record.interruptions = self._way.meter, self._way.interruptions
         self.record.tunnel_bytes = self.record.qemu.ram_transferred if meter is None else meter.bytes
         return self.record
 
@@ -165,6 +175,7 @@ class Departure:
             await self.enter(Phase.PERFORM3)
             self._way = way
             self.record.route = way.route.value
+            self.record.channels = way.setup.connections + 1
             outgoing = self._outgoing = qemu.Outgoing(self.domain)
             if self.options.has(MigrateFlag.ABORT_ON_ERROR):
                 outgoing.on_io_error = self._io_error
@@ -174,18 +185,24 @@ class Departure:
                 self.fail(err)
             finally:
                 outgoing.close()
+                await self._budget.leave(self)
             if self.cause is not None:
-                way.abort()
+                way.abort(str(self.cause))
                 raise self.cause
         finally:
             way.close()
         self._advance(Phase.PERFORM3_DONE)
 
     async def _send(self, outgoing: qemu.Outgoing, way: Way) -> None:
-        with way.qemu_end() as theirs:
-            speed = self.options.bandwidth or qemu.max_speed(self.domain)
-            await self.until_failed(outgoing.start(theirs, speed, return_path=way.return_path))
+        await self.limit(self.options.bandwidth or qemu.max_speed(self.domain))
+        with way.entrance() as entrance:
+            await self.until_failed(outgoing.start(entrance, way.setup))
         await self._carry(outgoing, way)
+
+    async def limit(self, mib_per_second: int) -> None:
+        """Send at most so much from now on, within the host's budget; 0 for no limit of its own."""
+        wanted = 0 if mib_per_second >= qemu.UNLIMITED_SPEED else mib_per_second * MiB
+        await self._budget.join(self, wanted, lambda limit: qemu.set_speed(self.domain.monitor, limit))
 
     async def _carry(self, outgoing: qemu.Outgoing, way: Way) -> None:
         """Go on until QEMU is done and the other end has everything; ``self.cause`` tells how it went."""
@@ -206,7 +223,6 @@ class Departure:
                     tasks.create_task(captured(self._write_down(Phase.PERFORM3_DONE)), name=f"{name}: write down"),
                     tasks.create_task(captured(self.refreshed()), name=f"{name}: last figures"),
                 ]
-                await self.until_failed(asyncio.shield(moving))
                 await self.until_failed(way.finish())
                 for task in meanwhile:
                     (await task).unwrap()
@@ -234,7 +250,7 @@ class Departure:
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
                 await outgoing.cancel()
-                way.abort()
+                way.abort(str(self.cause))
                 await outgoing.settled()
         except (errors.RequestError, TimeoutError) as err:
             log.warning(

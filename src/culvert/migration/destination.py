@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hmac
+import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
@@ -23,6 +23,7 @@ from culvert.migration.phases import Phase
 from culvert.migration.settings import Settings
 from culvert.migration.source import Owner
 from culvert.migration.statistics import Records
+from culvert.migration.ticket import Gate, Ticket, Token, refused
 from culvert.migration.work import Background
 from culvert.protocol.constants import DomainState, MigrateFlag, ShutoffReason, StoppedDetail
 from culvert.protocol.culvert import Outcome
@@ -80,12 +81,16 @@ class Destination:
             raise errors.OperationInvalid(f"domain '{name}' is being migrated to this host already")
         self._preparing.add(name)
         try:
+            if (earlier := self._arrivals.get(name)) is not None and not earlier.lifeline.held:
+                # Its source has gone and may come back; now it has, with something else in mind.
+                again = errors.OperationAborted("the domain is being migrated to this host anew")
+                await self._background.run(f"give up {name}", self._give_up(earlier, again))
             if options.has(MigrateFlag.OFFLINE):
                 self._check_free(name, theirs.uuid)
                 self._expect_offline(name, options, theirs, owner)
                 return self._cookie(name, theirs), None
             domain = await self._driver.launch_incoming(definition, name)
-            arrival = Arrival(domain, options, theirs, self._outcomes)
+            arrival = self._arrival(domain, options, theirs, owner)
             domain.job = arrival
             self._arrivals[name] = arrival
         finally:
@@ -98,21 +103,36 @@ class Destination:
             )
             await self._background.run(f"give up {name}", self._give_up(arrival, cause))
             raise
-        arrival.disown = owner.on_close(lambda: self._owner_gone(arrival))
+        arrival.lifeline.hold(owner)
+        arrival.disown = owner.on_close(lambda: self._owner_gone(arrival, owner))
         return self._cookie(name, theirs), arrival
 
-    def attach(self, token: str) -> Arrival:
-        """The arrival whose data stream ``token`` opens, once.
+    def _arrival(self, domain: Domain, options: Options, theirs: Cookie, owner: Owner) -> Arrival:
+        # Driven by a client, the data comes from somebody else than who prepares.
+        holder = owner.principal if options.has(MigrateFlag.PEER2PEER) else ""
+        gate = Gate(Ticket.draw(), holder, asyncio.get_running_loop().time() + self._settings.attach_seconds)
+        arrival = Arrival(
+            *(domain, options, theirs),
+            gate=gate,
+            outcomes=self._outcomes,
+            settings=self._settings,
+            spawn=self._background.spawn,
+            abandoned=lambda: self._abandoned(arrival),
+        )
+        return arrival
 
-        Raises ``AuthenticationFailed`` for a token that this host has not given out, or that has been used.
+    def attach(self, text: str, who: str) -> tuple[Arrival, Token]:
+        """The arrival whose data path the token in ``text`` opens, once, for ``who``.
+
+        Raises ``AuthenticationFailed`` for a token that this host has not given out, that has been used, that has
+        expired, or that was given to somebody else.
         """
+        token = Token.parse(text)
         for arrival in self._arrivals.values():
-            if arrival.token and hmac.compare_digest(
-                arrival.token.encode(), token.encode("utf-8", "surrogateescape")
-            ):
-                arrival.token = ""
-                return arrival
-        raise errors.AuthenticationFailed("this token does not open a migration that is prepared here")
+            if arrival.gate.ticket.name == token.name:
+                arrival.gate.admit(token, who, asyncio.get_running_loop().time())
+                return arrival, token
+        raise refused()
 
     async def finish(self, name: str, options: Options, cookie_in: bytes, *, cancelled: bool) -> tuple[Domain, bytes]:
         """FINISH3: (the domain that runs here now, the last cookie).
@@ -212,12 +232,17 @@ class Destination:
             return Outcome.GONE, self._reasons[attempt]
         return Outcome.UNKNOWN, "the destination has no such migration, and will never run its guest"
 
-    def _owner_gone(self, arrival: Arrival) -> None:
-        if arrival.phase is Phase.PREPARE and arrival.outcome is Outcome.PENDING:
-            gone = errors.ConnectionLost("the connection that prepared the migration has ended before finish")
-            self._background.spawn(f"give up {arrival.domain.name}", self._give_up(arrival, gone))
-        elif arrival.outcome is Outcome.GONE:
+    def _owner_gone(self, arrival: Arrival, owner: Owner) -> None:
+        arrival.lifeline.release(owner)
+        if arrival.outcome is Outcome.GONE:
             self._settled(arrival)
+
+    def _abandoned(self, arrival: Arrival) -> None:
+        """Nobody of the source's side is there any more."""
+        if arrival.phase is Phase.PREPARE and arrival.outcome is Outcome.PENDING:
+            waited = f", {arrival.lifeline.patience:g} s ago" if arrival.lifeline.patience else ""
+            gone = errors.ConnectionLost(f"the source's last connection has ended before finish{waited}")
+            self._background.spawn(f"give up {arrival.domain.name}", self._give_up(arrival, gone))
 
     async def _give_up(self, arrival: Arrival, cause: errors.RequestError) -> None:
         try:

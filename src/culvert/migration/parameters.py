@@ -27,19 +27,30 @@ SUPPORTED_FLAGS = (
     | MigrateFlag.UNSAFE
     | MigrateFlag.OFFLINE
     | MigrateFlag.ABORT_ON_ERROR
+    | MigrateFlag.PARALLEL
 )
 
 # Not sent to the destination: they concern the source alone (qemu_migration.c, what libvirt 9.0 leaves out).
 SOURCE_ONLY_FLAGS = MigrateFlag.ABORT_ON_ERROR | MigrateFlag.CHANGE_PROTECTION
 
-SUPPORTED_PARAMETERS = frozenset(
-    {"migrate_uri", "destination_name", "destination_xml", "persistent_xml", "bandwidth"}
-)
+# parameter → the member of ``Options`` that holds it.
+_MEMBERS = {
+    "bandwidth": "bandwidth",
+    "destination_name": "destination_name",
+    "destination_xml": "destination_xml",
+    "migrate_uri": "migrate_uri",
+    "parallel.connections": "parallel_connections",
+    "persistent_xml": "persistent_xml",
+}
+SUPPORTED_PARAMETERS = frozenset(_MEMBERS)
+
+PARALLEL_DEFAULT = 2  # multifd-channels of a QEMU that was told nothing (qapi/migration.json)
+PARALLEL_MAX = 255
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One migration as asked. ``bandwidth`` in MiB/s, 0 where none was named."""
+    """One migration as asked. ``bandwidth`` in MiB/s, 0 where none was named; so ``parallel_connections``."""
 
     flags: MigrateFlag = NO_FLAGS
     migrate_uri: str | None = None
@@ -47,6 +58,17 @@ class Options:
     destination_xml: str | None = None
     persistent_xml: str | None = None
     bandwidth: int = 0
+    parallel_connections: int = 0
+
+    @property
+    def connections(self) -> int:
+        """Channels for memory besides the main one; 0: everything goes through that.
+
+        A number alone asks for them too: libvirt's client does not let PARALLEL and TUNNELLED pass together.
+        """
+        if self.parallel_connections or not self.has(MigrateFlag.PARALLEL):
+            return self.parallel_connections
+        return PARALLEL_DEFAULT
 
     def has(self, flag: MigrateFlag) -> bool:
         """Whether ``flag`` was asked for."""
@@ -62,7 +84,7 @@ class Options:
 
     def to_typed(self) -> list[types.TypedParam]:
         """The parameters (flags travel beside them) in the protocol's form."""
-        values = {name: getattr(self, name) for name in sorted(SUPPORTED_PARAMETERS)}
+        values = {name: getattr(self, member) for name, member in _MEMBERS.items()}
         return typed_params.encode([(n, v) for n, v in values.items() if v], constants.MIGRATE_PARAMS)
 
 
@@ -96,6 +118,10 @@ def check_combination(options: Options) -> None:
             raise errors.OperationInvalid("offline migration must be specified with the persistent flag set")
     if options.has(MigrateFlag.TUNNELLED) and not options.has(MigrateFlag.PEER2PEER):
         raise errors.InvalidArgument("migration flag TUNNELLED needs PEER2PEER: use --p2p --tunnelled")
+    if not 0 <= options.parallel_connections <= PARALLEL_MAX:
+        raise errors.InvalidArgument(
+            f"parallel.connections is {options.parallel_connections}, which is not between 1 and {PARALLEL_MAX}"
+        )
     if options.persistent_xml and not options.has(MigrateFlag.PERSIST_DEST):
         raise errors.InvalidArgument("persistent_xml needs migration flag PERSIST_DEST (--persistent)")
 
@@ -112,4 +138,5 @@ def from_typed(params: Sequence[types.TypedParam], flags: int) -> Options:
         raise errors.ArgumentUnsupported(
             f"migration parameter {', '.join(refused)} is not supported by culvert; nothing was changed"
         )
-    return Options(flags=checked, **dict(values))  # type: ignore[arg-type]  # names and types were checked above
+    members = {_MEMBERS[name]: value for name, value in values}
+    return Options(flags=checked, **members)  # type: ignore[arg-type]  # names and types were checked above

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from culvert.ground import errors, uri
 from culvert.ground.uri import ConnectionURI
+from culvert.io.detached import Detached
 from culvert.migration.parameters import SOURCE_ONLY_FLAGS, Options
 from culvert.migration.settings import Settings
 from culvert.protocol import culvert, remote, types
@@ -85,8 +86,18 @@ class Peer:
 
     async def direct(self, token: str) -> socket.socket:
         """This connection itself as the data path of a prepared migration; it carries no call afterwards."""
-        await self._client.call(culvert.MIGRATION_DIRECT, culvert.MigrationAttachArgs(token=token, channel=0))
-        return await self._client.detach()
+        args = culvert.MigrationAttachArgs(token=token, channel=0)
+        _, detached = await self._client.turn_into(culvert.MIGRATION_DIRECT, args)
+        return detached.sock
+
+    async def channel(self, token: str, channel: int, received: int) -> tuple[int, Detached]:
+        """This connection itself as one channel of a prepared migration: (bytes the destination has, the connection).
+
+        ``received``: bytes of the destination's that are here already.
+        """
+        args = culvert.MigrationChannelArgs(token, channel, received)
+        answer, detached = await self._client.turn_into(culvert.MIGRATION_CHANNEL, args)
+        return answer.received, detached
 
     async def attach(self, token: str) -> Stream:
         """The data stream of a prepared migration."""
@@ -110,14 +121,17 @@ def _prepare(options: Options, cookie: bytes) -> remote.Prepare3ParamsArgs:
 
 
 @asynccontextmanager
-async def connect(text: str, settings: Settings, *, hypervisor: bool = True) -> AsyncIterator[Peer]:
+async def connect(
+    text: str, settings: Settings, *, hypervisor: bool = True, timeout: float | None = None
+) -> AsyncIterator[Peer]:
     """Connect to the daemon that ``text`` names and close the connection at the end of the block.
 
     ``hypervisor``: also keepalive and CONNECT_OPEN, for everything that is not culvert's own program. Raises
     ``InvalidArgument`` for a URI that cannot be read, and what connecting raises, naming the destination.
     """
     where = uri.parse(text)
-    async with client.connect(where, timeout=settings.connect_seconds, security=settings.security) as connection:
+    seconds = settings.connect_seconds if timeout is None else timeout
+    async with client.connect(where, timeout=seconds, security=settings.security) as connection:
         if hypervisor:
             await prologue.open_connection(connection)
         yield Peer(where, connection)

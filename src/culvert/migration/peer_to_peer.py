@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from culvert.ground import errors
 from culvert.ground import uri as uris
+from culvert.io.detached import Detached
 from culvert.migration import ask, peer
 from culvert.migration.departure import Broke, Departure
 from culvert.migration.parameters import Options
-from culvert.migration.route import PARAMETER, TOKEN_PARAMETER, DirectWay, Route, StreamWay, Way, choose
+from culvert.migration.pump_way import PumpWay
+from culvert.migration.route import COMPRESSION_PARAMETER, PARAMETER, Route, Way, choose
+from culvert.migration.ticket import TICKET_PARAMETER, Ticket
+from culvert.migration.ways import DirectWay, StreamWay
 from culvert.migration.work import captured
 from culvert.protocol.constants import MigrateFlag
 
@@ -41,9 +48,10 @@ async def drive(departure: Departure, options: Options) -> bool:
         except errors.RequestError as err:
             # The way was aborted, so the guest can never run there: it need not wait for the clean-up.
             await departure.run_on()
-            raise await _told_by(destination, options, departure, err) from err
+            raise await _told_by(destination, options, departure, err, again=way.outlives_connection) from err
         try:
-            await destination.finish(options, departure.last_cookie(), cancelled=False)
+            async with _reaching(destination, departure, again=way.outlives_connection) as reached:
+                await reached.finish(options, departure.last_cookie(), cancelled=False)
         except errors.RequestError as err:
             # Whatever the answer was, or that it was lost: the guest may run there, so it stays paused here until
             # the destination has said what became of it.
@@ -51,60 +59,109 @@ async def drive(departure: Departure, options: Options) -> bool:
         return True
 
 
-async def open_way(destination: peer.Peer, departure: Departure, token: str) -> Way:
-    """The way into a migration that a client has prepared at ``destination`` and that waits for ``token``."""
-    if await _choose(destination, departure.settings.route) is Route.DIRECT:
-        return await _direct(departure, token)
-    return StreamWay(await destination.attach(token))
+@asynccontextmanager
+async def _reaching(destination: peer.Peer, departure: Departure, *, again: bool) -> AsyncIterator[peer.Peer]:
+    """``destination``; where its connection was lost and the migration is not (``again``), by another one."""
+    if again and destination.closed.is_set():
+        log.info("domain=%s connecting again to %s for finish", departure.domain.name, departure.destination_uri)
+        async with peer.connect(departure.destination_uri, departure.settings) as reached:
+            yield reached
+    else:
+        yield destination
 
 
-async def _choose(destination: peer.Peer, route: str) -> Route:
+async def open_way(destination: peer.Peer, departure: Departure, ticket: Ticket) -> Way:
+    """The way into a migration that a client has prepared at ``destination`` and that ``ticket`` opens."""
+    route, compression = await _choose(destination, departure)
+    if route is Route.STREAM:
+        return StreamWay(await destination.attach(ticket.token(0, 1)))
+    return await _open(departure, ticket, route, compression)
+
+
+async def _choose(destination: peer.Peer, departure: Departure) -> tuple[Route, str]:
+    settings, asked = departure.settings, uris.parse(departure.destination_uri).parameters
+    route = asked.get(PARAMETER, settings.route)
+    compression = asked.get(COMPRESSION_PARAMETER, settings.compression)
     abilities = frozenset[str]() if route == Route.STREAM.value else await destination.abilities()
-    return choose(route, abilities, destination.uri.transport)
+    connections = departure.options.connections
+    return choose(
+        route, abilities, destination.uri.transport, connections=connections, compression=compression
+    ), compression
 
 
 async def _prepare(destination: peer.Peer, departure: Departure, options: Options) -> Way:
-    route = await _choose(destination, destination.uri.parameters.get(PARAMETER, departure.settings.route))
+    route, compression = await _choose(destination, departure)
     if route is Route.STREAM:
         cookie_out, stream = await destination.prepare_tunnel(options, departure.cookie())
         departure.check_destination(cookie_out)
         return StreamWay(stream)
     cookie_out, where = await destination.prepare(options.without_flags(MigrateFlag.TUNNELLED), departure.cookie())
     departure.check_destination(cookie_out)
-    return await _direct(departure, uris.parse(where).parameters.get(TOKEN_PARAMETER, ""))
+    ticket = Ticket.parse(uris.parse(where).parameters.get(TICKET_PARAMETER, ""))
+    try:
+        return await _open(departure, ticket, route, compression)
+    except errors.RequestError as err:
+        # A destination that has seen a channel would wait for the next one.
+        raise await _told_by(destination, options, departure, err, again=route is Route.PUMP) from err
 
 
-async def _direct(departure: Departure, token: str) -> Way:
-    # To where the calls go too: that road is known to be open, whatever the destination calls itself.
-    async with peer.connect(departure.destination_uri, departure.settings, hypervisor=False) as data:
-        return DirectWay(await data.direct(token))
+async def _open(departure: Departure, ticket: Ticket, route: Route, compression: str) -> Way:
+    """Open the connections for the data: to where the calls go too, for that road is known to be open, whatever the
+    destination calls itself."""
+    uri, settings, attempts = departure.destination_uri, departure.settings, itertools.count(1)
+    if route is Route.DIRECT:
+        async with peer.connect(uri, settings, hypervisor=False) as data:
+            return DirectWay(await data.direct(ticket.token(0, next(attempts))))
+
+    async def dial(channel: int, received: int) -> tuple[int, Detached]:
+        async with peer.connect(uri, settings, hypervisor=False) as data:
+            return await data.channel(ticket.token(channel, next(attempts)), channel, received)
+
+    way = PumpWay(
+        f"migration {departure.attempt}",
+        dial,
+        settings,
+        departure.domain.require_active().runtime,
+        connections=departure.options.connections,
+        compression=compression,
+    )
+    await way.open()
+    return way
 
 
 async def perform(destination: peer.Peer, departure: Departure, way: Way) -> None:
     """``departure.perform`` for as long as the connection lives by which the destination can be reached."""
     async with asyncio.TaskGroup() as tasks:
         watch = tasks.create_task(
-            _fail_when_closed(destination, departure), name=f"migration {departure.attempt}: connection"
+            _fail_when_closed(destination, departure, way), name=f"migration {departure.attempt}: connection"
         )
         done = await captured(departure.perform(way))
         watch.cancel()
     done.unwrap()
 
 
-async def _fail_when_closed(destination: peer.Peer, departure: Departure) -> None:
+async def _fail_when_closed(destination: peer.Peer, departure: Departure, way: Way) -> None:
     await destination.closed.wait()
+    if way.outlives_connection:
+        log.warning(
+            "domain=%s connection to %s lost: %s; the migration goes on",
+            departure.domain.name,
+            destination.uri,
+            destination.close_reason,
+        )
+        return
     departure.fail(
         errors.ConnectionLost(f"connection to {departure.destination_uri} lost: {destination.close_reason}")
     )
 
 
 async def _told_by(
-    destination: peer.Peer, options: Options, departure: Departure, cause: errors.RequestError
+    destination: peer.Peer, options: Options, departure: Departure, cause: errors.RequestError, *, again: bool
 ) -> errors.RequestError:
     """Have the destination clean up; its own reason may be better than what was seen from here."""
     try:
-        async with asyncio.timeout(CLEAN_UP_TIMEOUT):
-            await destination.finish(options, departure.cookie(), cancelled=True)
+        async with asyncio.timeout(CLEAN_UP_TIMEOUT), _reaching(destination, departure, again=again) as reached:
+            await reached.finish(options, departure.cookie(), cancelled=True)
     except errors.RemoteError as err:
         if err.remote_code != errors.ErrorCode.MIGRATE_FINISH_OK and isinstance(cause, _SEEN_FROM_AFAR):
             return err

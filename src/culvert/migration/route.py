@@ -6,137 +6,107 @@ route    how                                                                    
 stream   packets of an RPC connection: QEMU ⇄ socket pair ⇄ relay ⇄ stream                     copy every byte
 direct   a connection to the peer's same port, opened with a one-time token; its descriptor    out of the path
          is handed to QEMU on both sides
+pump     such a connection for every channel; a worker moves the bytes, numbered and           copy every byte,
+         acknowledged, so that a lost connection is opened anew and QEMU notices nothing       outside the loop
 ======== ===================================================================================== =================
 
-A route is chosen by the destination's URI (``?route=``) or the configuration. ``direct`` needs a culvert at the other
-end and a connection without encryption.
+A route is chosen by the destination's URI (``?route=``) or the configuration. ``auto`` is direct where nothing has to
+be encrypted and one channel is enough, pump where that is not so, stream where the other end is no culvert.
 """
 
 from __future__ import annotations
 
-import contextlib
-import socket
 from collections.abc import Collection
+from contextlib import AbstractContextManager
 from enum import Enum
 from typing import Protocol
 
+from culvert.drivers.qemu.migration import Entrance, Setup
 from culvert.ground import errors
-from culvert.rpc.stream import Stream
-from culvert.tunnel import relay
+from culvert.tunnel.relay import Meter
 
 PARAMETER = "route"  # of the destination's connection URI
-TOKEN_PARAMETER = "culvert-migration"  # noqa: S105 - the name; of the URI that a destination hands out
-DIRECT_ABILITY = "direct"  # a peer's word in HELLO
-AUTO = "auto"  # direct where it can be had
+COMPRESSION_PARAMETER = "compression"
+AUTO = "auto"
+COMPRESSIONS = ("off", "auto", "on")
 
 
 class Route(Enum):
-    """The value is the word in URIs, the configuration and job statistics."""
+    """The value is the word in URIs, the configuration, job statistics and a peer's HELLO."""
 
     STREAM = "stream"
     DIRECT = "direct"
+    PUMP = "pump"
 
 
-def choose(wanted: str, abilities: Collection[str], transport: str) -> Route:
-    """The route for a peer with these abilities, reached by this transport.
+def choose(
+    wanted: str, abilities: Collection[str], transport: str, *, connections: int = 0, compression: str = "off"
+) -> Route:
+    """The route to a peer with these abilities, reached by this transport.
 
-    Raises ``InvalidArgument`` for a word that is no route, ``ArgumentUnsupported`` when ``direct`` cannot be had.
+    ``connections``: channels besides the main one. Raises ``InvalidArgument`` for a word that is no route or no
+    compression, ``ArgumentUnsupported`` when what is wanted cannot be had, with the reason.
     """
     if wanted not in (AUTO, *(route.value for route in Route)):
-        raise errors.InvalidArgument(f"route '{wanted}' is not one of auto, direct, stream")
-    able = DIRECT_ABILITY in abilities and transport in ("tcp", "unix")
-    if wanted == Route.DIRECT.value and not able:
-        raise errors.ArgumentUnsupported(
-            f"route 'direct' needs a culvert at the other end of tcp or unix ({transport})"
-        )
-    return Route.DIRECT if able and wanted != Route.STREAM.value else Route.STREAM
+        raise errors.InvalidArgument(f"route '{wanted}' is not one of auto, direct, pump, stream")
+    if compression not in COMPRESSIONS:
+        raise errors.InvalidArgument(f"compression '{compression}' is not one of {', '.join(COMPRESSIONS)}")
+    obstacles = {
+        Route.DIRECT: (
+            "a culvert that knows it at the other end" if Route.DIRECT.value not in abilities else "",
+            "a connection without encryption (tcp or unix)" if transport not in ("tcp", "unix") else "",
+            "a single channel" if connections else "",
+            "compression off" if compression != "off" else "",
+        ),
+        Route.PUMP: ("a culvert that knows it at the other end" if Route.PUMP.value not in abilities else "",),
+        Route.STREAM: (
+            "a single channel" if connections else "",
+            "compression off" if compression != "off" else "",
+        ),
+    }
+    order = [Route.DIRECT, Route.PUMP, Route.STREAM] if wanted == AUTO else [Route(wanted)]
+    for route in order:
+        if not any(obstacles[route]):
+            return route
+    needs = " and ".join(need for need in obstacles[order[-1]] if need)
+    hint = "; the other end is no culvert that has another route" if wanted == AUTO else ""
+    raise errors.ArgumentUnsupported(f"route '{order[-1].value}' needs {needs}{hint}")
 
 
 class Way(Protocol):
     """One migration's road, opened by the source: QEMU's end of it, and what the daemon does at its own."""
 
-    route: Route
-    return_path: bool
-    """Whether the destination's QEMU can answer on it."""
+    @property
+    def route(self) -> Route:
+        """Which kind it is."""
 
     @property
-    def meter(self) -> relay.Meter | None:
+    def setup(self) -> Setup:
+        """What QEMU has to be told for it."""
+
+    @property
+    def meter(self) -> Meter | None:
         """Bytes moved; ``None`` where only QEMU knows."""
 
-    def qemu_end(self) -> socket.socket:
-        """The socket for QEMU; the caller closes it when QEMU has its copy."""
+    @property
+    def interruptions(self) -> int:
+        """How often a connection of it was lost and opened anew."""
+
+    @property
+    def outlives_connection(self) -> bool:
+        """Whether it goes on when the connection of the calls is lost."""
+
+    def entrance(self) -> AbstractContextManager[Entrance]:
+        """QEMU's end; our copy of a socket is closed when the block ends."""
 
     async def carry(self) -> None:
-        """Work until QEMU has closed its end. Raises what the road raises."""
+        """Work until QEMU has closed its end, or until it is cancelled. Raises what the road raises."""
 
     async def finish(self) -> None:
-        """The other end has consumed everything on return. Raises its late errors."""
+        """QEMU has said that it is done: the other end has consumed everything on return. Raises its late errors."""
 
-    def abort(self) -> None:
+    def abort(self, reason: str) -> None:
         """The end is abnormal: the other end is told, and a QEMU that is blocked in a write is woken. Idempotent."""
 
     def close(self) -> None:
         """Let go of everything. Idempotent."""
-
-
-class StreamWay:
-    """QEMU writes into a socket pair; the relay makes stream packets of it."""
-
-    route = Route.STREAM
-    return_path = False
-
-    def __init__(self, stream: Stream) -> None:
-        self.meter = relay.Meter()
-        self._stream = stream
-        self._ours, self._theirs = relay.channel()
-
-    def qemu_end(self) -> socket.socket:
-        return self._theirs
-
-    async def carry(self) -> None:
-        await relay.outward(self._ours, self._stream, self.meter)
-
-    async def finish(self) -> None:
-        await self._stream.finish()
-
-    def abort(self) -> None:
-        # Not waited for: a destination that stands still must not keep the guest from running on here.
-        self._stream.abort_now()
-        _shut_down(self._ours)
-
-    def close(self) -> None:
-        self._ours.close()
-        self._theirs.close()
-
-
-class DirectWay:
-    """QEMU writes into the connection itself; with its return path it knows by itself that all has been loaded."""
-
-    route = Route.DIRECT
-    return_path = True
-    meter = None
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._ours = connection
-        self._theirs = connection.dup()
-
-    def qemu_end(self) -> socket.socket:
-        return self._theirs
-
-    async def carry(self) -> None:
-        """The kernel does."""
-
-    async def finish(self) -> None:
-        """QEMU has."""
-
-    def abort(self) -> None:
-        _shut_down(self._ours)
-
-    def close(self) -> None:
-        self._ours.close()
-        self._theirs.close()
-
-
-def _shut_down(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        sock.shutdown(socket.SHUT_RDWR)

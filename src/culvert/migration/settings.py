@@ -6,13 +6,17 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from culvert.io.tls_side import ClientSide
+from culvert.tunnel.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """``hostname`` and ``host_uuid`` go into cookies; seconds as in the configuration, 0 for no limit.
 
-    ``route`` is a word of ``route.choose``; ``security`` is what this daemon shows the destinations it connects to.
+    ``route`` and ``compression`` are words of ``route.choose``; ``attach_seconds`` is how long after prepare the data
+    may begin to come, ``reattach_seconds`` how long a migration on the pump route lives without a connection;
+    ``pump`` are the limits of each channel on it. ``host_speed`` is what all migrations out of this host may send
+    together, in bytes per second. ``security`` is what this daemon shows the destinations it connects to.
     """
 
     hostname: str
@@ -20,5 +24,10 @@ class Settings:
     connect_seconds: float = 20.0
     deadline_seconds: float = 0.0
     stall_seconds: float = 120.0
-    route: str = "stream"
+    route: str = "auto"
+    compression: str = "off"
+    attach_seconds: float = 30.0
+    reattach_seconds: float = 60.0
+    host_speed: int = 0
+    pump: Limits = field(default_factory=Limits)
     security: ClientSide = field(default_factory=ClientSide)

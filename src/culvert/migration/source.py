@@ -25,12 +25,13 @@ from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.migration import ask, parameters, peer, peer_to_peer, preflight
+from culvert.migration.budget import Budget
 from culvert.migration.departure import Departure
 from culvert.migration.parameters import Options
 from culvert.migration.phases import Phase
-from culvert.migration.route import TOKEN_PARAMETER
 from culvert.migration.settings import Settings
 from culvert.migration.statistics import Records
+from culvert.migration.ticket import TICKET_PARAMETER, Ticket
 from culvert.migration.work import Background
 from culvert.protocol.constants import DomainState, MigrateFlag
 
@@ -39,6 +40,10 @@ log = logging.getLogger(__name__)
 
 class Owner(Protocol):
     """The connection that drives a migration step by step."""
+
+    @property
+    def principal(self) -> str:
+        """Who is at its other end, as far as that is proved; empty where nothing is."""
 
     def on_close(self, callback: Callable[[], None]) -> Callable[[], None]: ...
 
@@ -50,6 +55,7 @@ class Source:
         self._driver = driver
         self._settings = settings
         self._background = background
+        self._budget = Budget(settings.host_speed)
         self._departures: dict[UUID, Departure] = {}
         self.completed = Records()
         """The record of each domain's last migration out of here."""
@@ -137,8 +143,8 @@ class Source:
 
     async def _perform(self, departure: Departure) -> bytes:
         where = uris.parse(departure.destination_uri)
-        token = where.parameters.get(TOKEN_PARAMETER)
-        if not token:
+        ticket = where.parameters.get(TICKET_PARAMETER)
+        if not ticket:
             raise errors.ArgumentUnsupported(
                 f"migration of domain '{departure.domain.name}': the destination's migration URI "
                 f"'{departure.destination_uri}' does not lead into a tunnel; use --p2p --tunnelled"
@@ -146,7 +152,9 @@ class Source:
         try:
             async with peer.connect(departure.destination_uri, self._settings, hypervisor=False) as destination:
                 await departure.until_failed(destination.keep_alive())
-                way = await departure.until_failed(peer_to_peer.open_way(destination, departure, token))
+                way = await departure.until_failed(
+                    peer_to_peer.open_way(destination, departure, Ticket.parse(ticket))
+                )
                 await peer_to_peer.perform(destination, departure, way)
         except errors.RequestError as err:
             cause = departure.cause = departure.cause or err
@@ -213,7 +221,7 @@ class Source:
             )
         if not options.has(MigrateFlag.OFFLINE):
             domain.require_active()
-        departure = Departure(domain, options, self._settings)
+        departure = Departure(domain, options, self._settings, self._budget)
         domain.job = departure
         self._departures[domain.uuid] = departure
         return departure

@@ -24,6 +24,8 @@ class Record:
     step: str = ""
     tunnel_bytes: int = 0
     route: str = ""
+    channels: int = 1
+    interruptions: int = 0
     error: str = ""
     qemu: Statistics = field(default_factory=Statistics)
     reported: dict[str, int] = field(default_factory=dict)

@@ -188,6 +188,9 @@ class JobStat:
     DISK_TEMP_USED = "disk_temp_used"
     DISK_TEMP_TOTAL = "disk_temp_total"
     CULVERT_PHASE = "culvert.phase"  # begin, prepare, perform, finish, confirm
+    CULVERT_ROUTE = "culvert.route"  # stream, direct, pump
+    CULVERT_CHANNELS = "culvert.channels"
+    CULVERT_INTERRUPTIONS = "culvert.interruptions"  # connections that were lost and opened anew
     CULVERT_EXPECTED_DOWNTIME = "culvert.expected_downtime"
 
 
@@ -212,5 +215,8 @@ JOB_STATS: dict[str, ParamSpec] = {
     JobStat.DISK_TEMP_USED: ParamSpec(TypedParamType.ULLONG),
     JobStat.DISK_TEMP_TOTAL: ParamSpec(TypedParamType.ULLONG),
     JobStat.CULVERT_PHASE: ParamSpec(TypedParamType.STRING),
+    JobStat.CULVERT_ROUTE: ParamSpec(TypedParamType.STRING),
+    JobStat.CULVERT_CHANNELS: ParamSpec(TypedParamType.UINT),
+    JobStat.CULVERT_INTERRUPTIONS: ParamSpec(TypedParamType.UINT),
     JobStat.CULVERT_EXPECTED_DOWNTIME: ParamSpec(TypedParamType.ULLONG),
 }

@@ -12,7 +12,7 @@ from enum import IntEnum
 from typing import Annotated
 
 from culvert.protocol.procedure import Procedure, Program, StreamDirection, Wait
-from culvert.protocol.types import Domain, Int, Str, UInt, listed, struct
+from culvert.protocol.types import Domain, Int, Str, UHyper, UInt, listed, struct
 from culvert.xdr.struct import Void
 
 ABILITIES_MAX = 64
@@ -48,10 +48,26 @@ class HelloRet:
 
 @struct
 class MigrationAttachArgs:
-    """``token``: from the cookie of the prepared migration, good for one use per channel; ``channel`` from 0."""
+    """``token``: made of the ticket in the URI that prepare answered, good for one use; ``channel`` from 0."""
 
     token: Str
     channel: UInt
+
+
+@struct
+class MigrationChannelArgs:
+    """As ``MigrationAttachArgs``; ``received``: bytes of the destination's that the source has already."""
+
+    token: Str
+    channel: UInt
+    received: UHyper
+
+
+@struct
+class MigrationChannelRet:
+    """``received``: bytes of the source's that the destination has already; it goes on from there."""
+
+    received: UHyper
 
 
 @struct
@@ -83,6 +99,16 @@ MIGRATION_ATTACH = Procedure(
 # The connection that carries this call becomes the data path: after the reply neither side speaks RPC on it.
 MIGRATION_DIRECT = Procedure(
     4, "MIGRATION_DIRECT", MigrationAttachArgs, Void, wait=Wait.NORMAL, before_open=True, read_only=False
+)
+# The same for a connection that becomes one channel of the pump route (``tunnel.frame``), anew after each cut.
+MIGRATION_CHANNEL = Procedure(
+    5,
+    "MIGRATION_CHANNEL",
+    MigrationChannelArgs,
+    MigrationChannelRet,
+    wait=Wait.NORMAL,
+    before_open=True,
+    read_only=False,
 )
 MIGRATION_OUTCOME = Procedure(3, "MIGRATION_OUTCOME", MigrationOutcomeArgs, MigrationOutcomeRet, before_open=True)
 

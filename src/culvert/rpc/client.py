@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.uri import ConnectionURI
 from culvert.io import connector
+from culvert.io.detached import Detached
 from culvert.io.tls_side import ClientSide
 from culvert.protocol import errors as wire_errors
 from culvert.protocol import types
@@ -63,6 +63,7 @@ class Client:
         self._index = known.Index(programs)
         self._waiting: dict[int, _Waiting] = {}
         self._subscribers: dict[int, list[Callable[[Any], object]]] = {}
+        self._last: Procedure[Any, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<Client {self.uri} {self.close_reason or 'open'}>"
@@ -120,11 +121,20 @@ class Client:
         """Send what is written, close, and wait until it is closed. Whoever waits gets ``ConnectionLost``."""
         await self.link.end(reason)
 
-    async def detach(self) -> socket.socket:
-        """This connection's socket for somebody else; the connection is closed here. See ``Link.detach``."""
-        sock = self.link.detach()
-        await self.close("handed over")
-        return sock
+    async def turn_into(self, row: Procedure[A, R], args: A) -> tuple[R, Detached]:
+        """The last call of this connection: after a good answer it is somebody else's. See ``Link.detach``.
+
+        Raises as ``call`` does, and ``errors.InvalidStream`` when other calls wait on the connection.
+        """
+        self._last = row
+        ret: R = await self.call(row, args)
+        detached = self.link.detach()
+        try:
+            await self.close("handed over")
+        except BaseException:
+            detached.sock.close()
+            raise
+        return ret, detached
 
     async def _exchange(
         self, row: Procedure[Any, Any], args: object, timeout: float | None
@@ -175,6 +185,8 @@ class Client:
                 self.link.write(self.link.connection.stream_abort(event.stream))
             return
         row, future = waiting
+        if row is self._last and event.ok:
+            self.link.hold("detached")  # what comes behind this answer is no packet any more
         # The stream is made first: when its result cannot be read it is dropped, and so aborted.
         stream = None if event.stream is None else Stream(self.link, event.stream, row.name, row.stream)
         try:

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from culvert.ground import errors
+from culvert.io.detached import Detached
 from culvert.io.hangup import HangupWatch
+from culvert.io.tls import Channel
 from culvert.rpc.limits import WRITE_HIGH, WRITE_LOW, Limits
 from culvert.rpc.turns import Turns, Waiters
 from culvert.wire import events
@@ -241,19 +243,22 @@ class Link(asyncio.Protocol):
 
     # The socket for somebody else.
 
-    def detach(self) -> socket.socket:
-        """Another descriptor of the connection's socket, for somebody who goes on where this connection ends.
+    def detach(self) -> Detached:
+        """The connection for somebody who goes on where RPC ends: another descriptor of its socket, its TLS state.
 
         Nothing is read here from now on; what is written still goes out, and the caller then closes the link, which
-        leaves the socket to the other one. Raises ``errors.InvalidStream`` when something has been received behind
-        the last packet (it would be lost), or when keepalive could still write into the other's bytes.
+        leaves the socket to the other one: until ``closed`` is set the other one must not write. Raises
+        ``errors.InvalidStream`` when a call is waiting, or when keepalive could still write into the other's bytes.
         """
         if self._transport is None or self._reason:
             raise errors.InvalidStream(f"connection to {self.peer} is closed")
-        if self.connection.buffered or self.connection.pending or self._keepalive is not None:
+        if self.connection.pending or self._keepalive is not None:
             raise errors.InvalidStream(f"connection to {self.peer} is in use and cannot become a data path")
         self.hold("detached")
-        return socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+        session = self._transport.detach() if isinstance(self._transport, Channel) else None
+        sock = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+        sock.setblocking(False)
+        return Detached(sock, session, self.connection.rest())
 
     # Keepalive.
 

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from culvert.ground import errors
 from culvert.io import tls
+from culvert.io.detached import Detached
 from culvert.io.listener import Peer
 from culvert.io.tls_identity import Identity
 from culvert.protocol.procedure import Message, Procedure
@@ -95,6 +96,13 @@ class Session:
         return not self._greeted.is_set()
 
     @property
+    def principal(self) -> str:
+        """Who the client has proved to be: its certificate's name, or its user on this host; empty for nobody."""
+        if self.identity is not None:
+            return str(self.identity)
+        return "" if self.peer_uid is None else f"uid {self.peer_uid}"
+
+    @property
     def keepalive_wanted(self) -> bool:
         """Whether the client has asked for keepalive (feature 10)."""
         return self.link.keepalive
@@ -136,14 +144,15 @@ class Session:
         """Close the connection when the answer to the call being served has been sent (CONNECT_CLOSE)."""
         self._closing = True
 
-    def detach(self) -> socket.socket:
-        """This connection's socket for somebody else, once the call being served is answered; see ``Link.detach``.
+    def detach(self) -> Detached:
+        """This connection for somebody else, once the call being served is answered; see ``Link.detach``.
 
-        The connection is closed here when the answer has been sent.
+        The connection is closed here when the answer has been sent; ``on_close`` then says that the other one may
+        write.
         """
-        sock = self.link.detach()
+        detached = self.link.detach()
         self.close_after_reply()
-        return sock
+        return detached
 
     async def idle(self) -> None:
         """Wait until no call is being served."""

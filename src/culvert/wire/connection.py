@@ -55,6 +55,10 @@ class Connection:
         """Bytes received and not yet reported."""
         return len(self._reader)
 
+    def rest(self) -> bytes:
+        """Bytes received and not yet reported, for somebody else: this connection is at its end."""
+        return self._reader.rest()
+
     @property
     def pending(self) -> int:
         """Calls sent whose replies have not come."""

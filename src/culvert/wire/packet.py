@@ -128,6 +128,10 @@ class Reader:
         else:
             self._chunks.append(bytearray(data))
 
+    def rest(self) -> bytes:
+        """Remove and answer everything that is left behind the packet given out last."""
+        return self._take(self._size)
+
     def skip(self, size: int) -> None:
         """Throw away the next ``size`` bytes behind the packet given out last."""
         self._skip += size

@@ -110,7 +110,10 @@ class Jobs:
 
     async def set_max_speed(self, session: Session, args: remote.DomainBandwidthArgs) -> Void:
         no_flags(args.flags, "qemuDomainMigrateSetMaxSpeed")
-        await qemu.keep_speed(self._service.domain(args.dom), args.bandwidth)
+        domain = self._service.domain(args.dom)
+        await qemu.keep_speed(domain, args.bandwidth)
+        if isinstance(domain.job, Departure) and domain.job.sends:
+            await domain.job.limit(args.bandwidth)
         return Void()
 
     async def get_max_speed(self, session: Session, args: remote.DomainFlagsArgs) -> remote.BandwidthRet:
@@ -126,6 +129,9 @@ def typed(record: Record) -> list[types.TypedParam]:
         (JobStat.SUCCESS, None if record.ended is None else record.type is JobType.COMPLETED),
         (JobStat.ERRMSG, record.error or None),
         (JobStat.CULVERT_PHASE, record.step or None),
+        (JobStat.CULVERT_ROUTE, record.route or None),
+        (JobStat.CULVERT_CHANNELS, record.channels if record.route else None),
+        (JobStat.CULVERT_INTERRUPTIONS, record.interruptions if record.route else None),
         (JobStat.CULVERT_EXPECTED_DOWNTIME, record.qemu.expected_downtime_ms),
     ]
     return typed_params.encode([(name, value) for name, value in values if value is not None], JOB_STATS)

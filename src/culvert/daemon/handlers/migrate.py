@@ -108,7 +108,9 @@ class Migrate:
         where = reach.address(self._service, session, options.migrate_uri)
         cookie_out, arrival = await self._service.destination.prepare(options, cookie_in, session)
         # Nothing is sent for an offline migration, but a client wants a URI in every answer.
-        return remote.CookieURIRet(cookie_out, str(reach.for_token(where, arrival.token if arrival else "")))
+        return remote.CookieURIRet(
+            cookie_out, str(reach.for_ticket(where, str(arrival.gate.ticket) if arrival else ""))
+        )
 
     async def _prepare_tunnel(
         self, session: Session, options: Options, cookie_in: bytes

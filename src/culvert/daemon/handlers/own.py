@@ -5,17 +5,14 @@ from __future__ import annotations
 from culvert import __version__
 from culvert.daemon.service import Service, no_flags
 from culvert.ground import errors
+from culvert.migration.arrival import Arrival
+from culvert.migration.ticket import Token
 from culvert.protocol import culvert, qemu
 from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
-ABILITIES = ["attach", "direct", "outcome"]  # names for HELLO: what of culvert's program is served
-
-
-def _only_channel(channel: int) -> None:
-    if channel != 0:
-        raise errors.ArgumentUnsupported(f"migration channel {channel}: this daemon takes one channel, 0")
+ABILITIES = ["attach", "direct", "outcome", "pump"]  # names for HELLO: what of culvert's program is served
 
 
 class Monitor:
@@ -47,21 +44,45 @@ class Culvert:
         handlers.add(culvert.HELLO, self.hello)
         handlers.add_stream(culvert.MIGRATION_ATTACH, self.migration_attach)
         handlers.add(culvert.MIGRATION_DIRECT, self.migration_direct)
+        handlers.add(culvert.MIGRATION_CHANNEL, self.migration_channel)
         handlers.add(culvert.MIGRATION_OUTCOME, self.migration_outcome)
 
     async def hello(self, session: Session, args: culvert.HelloArgs) -> culvert.HelloRet:
         return culvert.HelloRet(__version__, str(self._service.host_uuid), ABILITIES)
 
+    def _attach(self, session: Session, text: str, channel: int) -> tuple[Arrival, Token]:
+        arrival, token = self._service.destination.attach(text, session.principal)
+        if token.channel != channel:
+            raise errors.AuthenticationFailed(f"this token opens channel {token.channel}, not {channel}")
+        return arrival, token
+
     async def migration_attach(self, session: Session, args: culvert.MigrationAttachArgs) -> tuple[Void, StreamBody]:
-        _only_channel(args.channel)
-        return Void(), self._service.destination.attach(args.token).carry
+        arrival, _ = self._attach(session, args.token, args.channel)
+        return Void(), arrival.carry
 
     async def migration_direct(self, session: Session, args: culvert.MigrationAttachArgs) -> Void:
-        _only_channel(args.channel)
-        arrival = self._service.destination.attach(args.token)
-        with session.detach() as sock:
+        if session.transport == "tls":
+            raise errors.ArgumentUnsupported("route 'direct' would leave TLS out: nothing here encrypts for QEMU")
+        arrival, _ = self._attach(session, args.token, args.channel)
+        with session.detach().sock as sock:
             await arrival.take(sock)
         return Void()
+
+    async def migration_channel(
+        self, session: Session, args: culvert.MigrationChannelArgs
+    ) -> culvert.MigrationChannelRet:
+        arrival, token = self._attach(session, args.token, args.channel)
+        received = await arrival.expect(token.channel, token.attempt)
+        detached = session.detach()
+
+        def answered() -> None:
+            self._service.background.spawn(
+                f"attach channel {token.channel} of {arrival.domain.name}",
+                arrival.join(token.channel, token.attempt, detached, args.received),
+            )
+
+        session.on_close(answered)
+        return culvert.MigrationChannelRet(received)
 
     async def migration_outcome(
         self, session: Session, args: culvert.MigrationOutcomeArgs

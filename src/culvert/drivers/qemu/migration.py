@@ -1,7 +1,8 @@
 """What QEMU does in a migration, as one object for each side; every fact is QEMU's own (qapi/migration.json).
 
-Both sides reach QEMU by a descriptor handed over its monitor (``getfd``) and the ``fd:`` transport
-(migration/fd.c): no port, no path, no helper process.
+Where one channel is enough, QEMU gets it as a descriptor over its monitor (``getfd``) and the ``fd:`` transport
+(migration/fd.c): no port, no path, no helper process. Many channels need an address to connect to or to listen at
+(migration/multifd.c): then it is a UNIX socket in the directory of the domain's run.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from culvert.drivers.qemu.domain import Domain
@@ -38,6 +40,32 @@ _TOUCHED_CAPABILITIES = (
     *("xbzrle", "auto-converge", "rdma-pin-all", "events", "postcopy-ram", "compress", "pause-before-switchover"),
     *("late-block-activate", "multifd", "dirty-bitmaps", "return-path", "zero-copy-send"),
 )
+
+Entrance = socket.socket | Path
+"""QEMU's end of the way: a socket for one channel; for many the UNIX socket at which the source's QEMU connects, or
+the destination's listens, once for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What the QEMUs of both sides must have in common.
+
+    ``return_path``: the destination's QEMU answers on the way, so that "completed" at the source means "loaded" at
+    the destination. ``connections``: channels for memory besides the main one (``multifd-channels``), 0 for none.
+    """
+
+    return_path: bool = False
+    connections: int = 0
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        """To be switched on."""
+        return frozenset({"return-path"} if self.return_path else ()) | ({"multifd"} if self.connections else set())
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """For ``migrate-set-parameters``; may be empty."""
+        return {"multifd-channels": self.connections} if self.connections else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +113,10 @@ def read_statistics(answer: dict[str, Any]) -> Statistics:
     )
 
 
-async def set_speed(monitor: Monitor, mib_per_second: int) -> None:
+async def set_speed(monitor: Monitor, bytes_per_second: int) -> None:
     """Limit the migration (also a running one); 0 and everything above ``UNLIMITED_SPEED`` mean no limit."""
-    speed = min(mib_per_second or UNLIMITED_SPEED, UNLIMITED_SPEED)
-    await monitor.execute("migrate-set-parameters", {"max-bandwidth": speed * MiB})
+    most = UNLIMITED_SPEED * MiB
+    await monitor.execute("migrate-set-parameters", {"max-bandwidth": min(bytes_per_second or most, most)})
 
 
 async def set_max_downtime(monitor: Monitor, milliseconds: int) -> None:
@@ -107,13 +135,13 @@ def max_speed(domain: Domain) -> int:
 
 
 async def keep_speed(domain: Domain, mib_per_second: int) -> None:
-    """Limit this and every later migration of the running guest.
+    """Limit every later migration of the running guest.
 
     Raises ``InvalidArgument`` for more than QEMU can hold, ``OperationInvalid`` when the guest does not run.
     """
     if mib_per_second > UNLIMITED_SPEED:
         raise errors.InvalidArgument(f"bandwidth must be less than {UNLIMITED_SPEED + 1}")
-    await set_speed(domain.monitor, mib_per_second)
+    domain.require_active()
     await annotate(domain, _SPEED, str(mib_per_second))
 
 
@@ -141,6 +169,17 @@ async def _set_capabilities(monitor: Monitor, on: frozenset[str]) -> None:
     known = {item["capability"] for item in await monitor.execute("query-migrate-capabilities")}
     wanted = [{"capability": name, "state": name in on} for name in _TOUCHED_CAPABILITIES if name in known]
     await monitor.execute("migrate-set-capabilities", {"capabilities": wanted})
+
+
+async def _prepare(monitor: Monitor, entrance: Entrance, setup: Setup, capabilities: frozenset[str]) -> str:
+    """Tell QEMU all that has to be told first; the URI for its migration command."""
+    await _set_capabilities(monitor, capabilities | setup.capabilities)
+    if setup.parameters:
+        await monitor.execute("migrate-set-parameters", setup.parameters)
+    if isinstance(entrance, Path):
+        return f"unix:{entrance}"
+    await monitor.send_fd(_FD_NAME, entrance.fileno())
+    return f"fd:{_FD_NAME}"
 
 
 def process_gone(domain: Domain, side: str, cause: Exception) -> errors.OperationFailed:
@@ -212,16 +251,14 @@ class Outgoing(_Migration):
         elif event["event"] == "BLOCK_IO_ERROR":
             self.on_io_error(str(event["data"].get("device", "")))
 
-    async def start(self, sock: socket.socket, speed: int, *, return_path: bool) -> None:
-        """Begin to write the guest's state into ``sock`` (QEMU's end; the caller closes its own copy).
+    async def start(self, entrance: Entrance, setup: Setup) -> None:
+        """Begin to write the guest's state into ``entrance``; the caller closes its own copy of a socket.
 
-        ``speed`` in MiB/s, 0 for no limit. ``return_path``: the other end's QEMU answers on the same socket, so that
-        "completed" means "loaded". Raises ``OperationFailed`` with QEMU's words when it refuses.
+        The limit is what ``set_speed`` has been told last. Raises ``OperationFailed`` with QEMU's words when it
+        refuses.
         """
-        await _set_capabilities(self.monitor, _SOURCE_CAPABILITIES | ({"return-path"} if return_path else set()))
-        await set_speed(self.monitor, speed)
-        await self.monitor.send_fd(_FD_NAME, sock.fileno())
-        await self.monitor.execute("migrate", {"uri": f"fd:{_FD_NAME}"})
+        uri = await _prepare(self.monitor, entrance, setup, _SOURCE_CAPABILITIES)
+        await self.monitor.execute("migrate", {"uri": uri})
 
     async def cancel(self) -> None:
         """Ask QEMU to give up; ``settled`` says when it has. Harmless when there is nothing to cancel."""
@@ -237,17 +274,16 @@ class Incoming(_Migration):
 
     side = "destination"
 
-    async def start(self, sock: socket.socket, *, continued: bool, return_path: bool) -> None:
-        """Let QEMU read the guest's state from ``sock`` (QEMU's end; the caller closes its own copy).
+    async def start(self, entrance: Entrance, setup: Setup, *, continued: bool) -> None:
+        """Let QEMU read the guest's state from ``entrance``; the caller closes its own copy of a socket.
 
         ``continued``: the guest will run at the end. Then its disks are activated only by ``cont``; a guest that
         stays paused gets them at once, because a QEMU with inactive disks aborts when it is migrated again
         (seen with 7.2.22 in bdrv_inactivate_recurse).
         """
         on = _DESTINATION_CAPABILITIES if continued else _DESTINATION_CAPABILITIES - {"late-block-activate"}
-        await _set_capabilities(self.monitor, on | ({"return-path"} if return_path else set()))
-        await self.monitor.send_fd(_FD_NAME, sock.fileno())
-        await self.monitor.execute("migrate-incoming", {"uri": f"fd:{_FD_NAME}"})
+        uri = await _prepare(self.monitor, entrance, setup, on)
+        await self.monitor.execute("migrate-incoming", {"uri": uri})
 
     async def failed(self) -> bool:
         """Whether QEMU could not load what came, or has ended; waits ``NOTICE_TIMEOUT`` for it to notice."""

@@ -1,30 +1,18 @@
-"""UNIX sockets at paths of any length.
-
-``sun_path`` holds 108 bytes (unix(7)); a daemon's directory may be deeper than that. The directory is opened and the
-socket named below ``/proc/self/fd/N/``, which is short whatever the directory is.
-"""
+"""UNIX sockets between this daemon and QEMU, at paths of any length (``io.address``)."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
-SUN_PATH_LIMIT = 107  # sizeof(sun_path) without the final NUL
+from culvert.io import address
 
 
-@contextlib.contextmanager
-def _address(path: Path) -> Iterator[str]:
-    if len(os.fsencode(path)) <= SUN_PATH_LIMIT:
-        yield str(path)
-        return
-    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{directory}/{path.name}"
-    finally:
-        os.close(directory)
+def for_qemu(path: Path) -> contextlib.AbstractContextManager[str]:
+    """The path by which QEMU can reach the socket at ``path``, for the length of the block."""
+    return address.short(str(path), of=str(os.getpid()))
 
 
 def listen(path: Path, *, backlog: int = 1) -> socket.socket:
@@ -39,9 +27,9 @@ def listen(path: Path, *, backlog: int = 1) -> socket.socket:
     try:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
-        with _address(path) as address:
-            made.bind(address)
-            Path(address).chmod(0o600)
+        with address.short(str(path)) as place:
+            made.bind(place)
+            Path(place).chmod(0o600)
         made.listen(backlog)
     except BaseException:
         made.close()
@@ -57,8 +45,8 @@ def connect(path: Path) -> socket.socket:
     """
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        with _address(path) as address:
-            made.connect(address)
+        with address.short(str(path)) as place:
+            made.connect(place)
     except BaseException:
         made.close()
         raise

@@ -1,0 +1,115 @@
+"""The network's end of a channel: one connection, with what has been heard and said on it and when."""
+
+from __future__ import annotations
+
+from culvert.tunnel import frame
+from culvert.tunnel.carrier import Carrier
+from culvert.tunnel.frame import Kind
+from culvert.tunnel.limits import Limits
+from culvert.tunnel.pipe import Pipe
+from culvert.tunnel.receiver import Receiver
+from culvert.tunnel.sender import Sender
+from culvert.tunnel.statistics import Statistics
+from culvert.tunnel.window import Incoming, Outgoing
+from culvert.tunnel.zstd import Compressor
+
+# In full flow each so-many-th part of the window is acknowledged, and what remains when this has passed.
+_ACKS = 8
+_ACK_DELAY = 0.05
+
+
+class NetworkEnd:
+    """Owns ``carrier``. Times are seconds of one clock; what ends the connection is raised as ``OSError``."""
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        outgoing: Outgoing,
+        incoming: Incoming,
+        pipe: Pipe,
+        *,
+        limits: Limits,
+        statistics: Statistics,
+        compressor: Compressor | None,
+        now: float,
+    ) -> None:
+        self.carrier = carrier
+        self.fd = carrier.sock.fileno()
+        self.sender = Sender(carrier, outgoing, limits.chunk, statistics, compressor)
+        self.receiver = Receiver(carrier, outgoing, incoming, pipe)
+        self._outgoing = outgoing
+        self._incoming = incoming
+        self._limits = limits
+        self._statistics = statistics
+        self._wire = (statistics.wire_in, statistics.wire_out)
+        self._heard = now
+        self._said = now
+        self._acked = incoming.received  # the peer has been told when the connection was attached
+        self._ack_due: float | None = None
+        self._end_said = False
+        statistics.connections += 1
+
+    @property
+    def end_acked(self) -> bool:
+        """The peer has been sent word that QEMU here has everything, and the end; or has said that it knows."""
+        return self.receiver.over or (self._end_said and not self.sender.wants_write)
+
+    def receive(self, now: float) -> int:
+        """What ``Receiver.run`` does; a peer that is heard lives."""
+        try:
+            count = self.receiver.run()
+        finally:
+            self._statistics.wire_in = self._wire[0] + self.carrier.received
+        if count:
+            self._heard = now
+        return count
+
+    def acknowledge(self, now: float, *, delivered: bool) -> None:
+        """Tell the peer what has been received, if it is time; ``delivered``: QEMU has it all, with its end."""
+        if self.receiver.ended and delivered:
+            if not self._end_said:
+                self._end_said = True
+                over = self._outgoing.finished  # was told on an earlier connection, and is not told again
+                self.sender.say(Kind.ACK, frame.ack(self._incoming.received, end=True, over=over))
+            return
+        news = self._incoming.received - self._acked
+        if not news:
+            return
+        if self._ack_due is None:
+            self._ack_due = now + _ACK_DELAY
+        if now >= self._ack_due or news * _ACKS >= self._limits.window:
+            self._acked += news
+            self._ack_due = None
+            self.sender.say(Kind.ACK, frame.ack(self._acked))
+
+    def send(self, now: float) -> None:
+        """What ``Sender.run`` does."""
+        if self.sender.run():
+            self._said = now
+        self._statistics.wire_out = self._wire[1] + self.carrier.sent
+
+    def keep_alive(self, now: float) -> None:
+        """Say that this side lives, if nothing else has; raise ``TimeoutError`` when nothing is heard of the other.
+
+        A side that does not read, because QEMU does not take what it has, hears nothing: that says nothing.
+        """
+        if not self.receiver.wants_read:
+            self._heard = now
+        if now - self._heard >= self._limits.dead and not self.receive(now):
+            raise TimeoutError(f"nothing was heard of the other end for {self._limits.dead:g} s")
+        if now - self._said >= self._limits.heartbeat and not self.sender.wants_write:
+            self.sender.say(Kind.HEARTBEAT, frame.heartbeat())
+            self.send(now)
+            self._said = now
+
+    def wake(self) -> float:
+        """When something is to be done although nothing happens."""
+        times = [self._heard + self._limits.dead]
+        if not self.sender.wants_write:
+            times.append(self._said + self._limits.heartbeat)
+        if self._ack_due is not None:
+            times.append(self._ack_due)
+        return min(times)
+
+    def close(self) -> None:
+        self.carrier.close()

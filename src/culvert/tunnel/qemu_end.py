@@ -1,0 +1,103 @@
+"""QEMU's end of a channel: its socket, read into the outgoing window and written from the incoming one."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+from culvert.ground import errors
+from culvert.ground.units import MiB
+from culvert.tunnel.pipe import Pipe
+from culvert.tunnel.statistics import Statistics
+from culvert.tunnel.window import Incoming, Outgoing
+
+_READ = 1 * MiB
+# Room in the kernel for what QEMU has not read, so that QEMU and the worker run in turns of some hundred KiB.
+_SOCKET_BUFFER = 1 * MiB
+
+
+class QemuEnd:
+    """Owns ``sock``, non-blocking. ``blocked``: QEMU takes nothing now."""
+
+    def __init__(self, sock: socket.socket, outgoing: Outgoing, incoming: Incoming, statistics: Statistics) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.blocked = False
+        self.pipe = Pipe()
+        self._outgoing = outgoing
+        self._incoming = incoming
+        self._statistics = statistics
+        self._broken = False  # QEMU has gone after it had written everything: what still comes is for nobody
+        self._shut = False
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+
+    @property
+    def wants_read(self) -> bool:
+        return not self._outgoing.ended and not self._outgoing.full
+
+    @property
+    def delivered(self) -> bool:
+        """QEMU has everything, and reads end of file behind it."""
+        return self._shut
+
+    def read(self) -> int:
+        """Read once from QEMU: how many bytes. Raises ``errors.OperationFailed`` when the socket is broken."""
+        room = self._outgoing.room(_READ)
+        try:
+            count = self.sock.recv_into(room)
+        except BlockingIOError:
+            return 0
+        except OSError as err:
+            raise errors.OperationFailed(f"reading from QEMU's socket: {err.strerror}") from err
+        if not count:
+            self._outgoing.ended = True
+        self._outgoing.filled(count)
+        self._statistics.bytes_in += count
+        return count
+
+    def deliver(self) -> None:
+        """Write to QEMU what there is for it. Raises ``errors.OperationFailed`` when it has gone too early."""
+        self.blocked = False
+        while self._incoming.waiting:
+            if self._broken:
+                self._discard()
+                continue
+            try:
+                count = self._write()
+            except BlockingIOError:
+                self.blocked = True
+                return
+            except OSError as err:
+                if not self._outgoing.ended:
+                    raise errors.OperationFailed(f"writing to QEMU's socket: {err.strerror}") from err
+                self._broken = True
+                continue
+            self._statistics.bytes_out += count
+        if self._incoming.finished and not self._shut:
+            self._shut = True
+            with contextlib.suppress(OSError):  # QEMU has gone already
+                self.sock.shutdown(socket.SHUT_WR)
+
+    def _write(self) -> int:
+        """Write once: what was put aside came first."""
+        if self._incoming.aside:
+            count = self.pipe.drain(self.fd)
+            self._incoming.aside -= count
+        else:
+            count = self.sock.send(self._incoming.pending(self._incoming.held))
+            self._incoming.taken(count)
+        return count
+
+    def _discard(self) -> None:
+        if self._incoming.aside:
+            self._incoming.aside -= self.pipe.discard()
+        else:
+            self._incoming.taken(self._incoming.held)
+
+    def close(self) -> None:
+        """QEMU reads end of file, if it did not before, and writes to nobody. Idempotent."""
+        with contextlib.suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+        self.pipe.close()
