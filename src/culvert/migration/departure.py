@@ -22,7 +22,7 @@ from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.ground.units import MiB
-from culvert.migration import cookie, statistics
+from culvert.migration import cookie, governor, statistics
 from culvert.migration.budget import Budget
 from culvert.migration.parameters import Options
 from culvert.migration.phases import STEPS, Phase, advance
@@ -60,6 +60,7 @@ class Departure:
         self.options = options
         self.settings = settings
         self._budget = budget or Budget()
+        self._governor = governor.Governor()
         self.attempt = secrets.token_hex(16)
         self.phase = Phase.BEGIN3
         self.record = statistics.Record(
@@ -202,7 +203,19 @@ class Departure:
     async def limit(self, mib_per_second: int) -> None:
         """Send at most so much from now on, within the host's budget; 0 for no limit of its own."""
         wanted = 0 if mib_per_second >= qemu.UNLIMITED_SPEED else mib_per_second * MiB
-        await self._budget.join(self, wanted, lambda limit: qemu.set_speed(self.domain.monitor, limit))
+        await self._budget.join(self, wanted, self._slow_down)
+
+    async def _slow_down(self, limit: int) -> None:
+        await qemu.set_speed(self.domain.monitor, self._governor.change(limit))
+
+    async def _govern(self) -> None:
+        """Keep to the limit there is."""
+        while True:
+            await asyncio.sleep(governor.INTERVAL)
+            if self._governor.limit:
+                sent = await self._moved()
+                with contextlib.suppress(errors.RequestError):
+                    await qemu.set_speed(self.domain.monitor, self._governor.look(time.monotonic(), sent))
 
     async def _carry(self, outgoing: qemu.Outgoing, way: Way) -> None:
         """Go on until QEMU is done and the other end has everything; ``self.cause`` tells how it went."""
@@ -212,6 +225,7 @@ class Departure:
             watching = [
                 tasks.create_task(self._watch_deadline(), name=f"{name}: deadline"),
                 tasks.create_task(self._watch_progress(), name=f"{name}: progress"),
+                tasks.create_task(self._govern(), name=f"{name}: speed limit"),
             ]
             try:
                 if (status := await self.until_failed(outgoing.settled())) != "completed":

@@ -21,6 +21,8 @@ _RECORD = 16 * KiB  # RFC 8446 section 5.1: the longest plaintext of a record
 # allocated without asking the kernel for pages each time (mallopt(3), M_MMAP_THRESHOLD).
 _BATCH = 6 * _RECORD
 _READ = 256 * KiB
+# So much of a long frame at once: 1 ms of a link of 1 Gb/s.
+_LOW_WATER = 128 * KiB
 
 
 class Closed(ConnectionError):
@@ -49,6 +51,7 @@ class Carrier(Protocol):
     def flush(self) -> bool: ...
     def receive(self, buffers: list[memoryview]) -> int: ...
     def divert(self, pipe: Pipe, limit: int) -> int: ...
+    def expect(self, count: int) -> None: ...
     def discard(self) -> None: ...
     def shutdown(self) -> None: ...
     def close(self) -> None: ...
@@ -57,6 +60,21 @@ class Carrier(Protocol):
 def over(connection: Detached) -> Carrier:
     """The carrier for ``connection``, which is its own from now on."""
     return Plain(connection) if connection.session is None else Secure(connection, connection.session)
+
+
+class _LowWater:
+    """SO_RCVLOWAT of a socket, set when it changes: how much has to come before ``poll`` says so. (TCP keeps to it,
+    socket(7); a UNIX socket does not, and is used in tests only.) The end, and errors, are said at once."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._mark = 1
+
+    def want(self, count: int) -> None:
+        mark = _LOW_WATER if count >= _LOW_WATER else 1
+        if mark != self._mark:
+            self._mark = mark
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
 
 
 def _take(leftover: memoryview, buffers: list[memoryview]) -> int:
@@ -76,6 +94,7 @@ class Plain:
         self.sock = connection.sock
         self.sent = 0
         self.received = 0
+        self._lowat = _LowWater(connection.sock)
         self._leftover = memoryview(connection.leftover)
 
     @property
@@ -120,6 +139,10 @@ class Plain:
         self.received += count
         return count
 
+    def expect(self, count: int) -> None:
+        """``count`` more bytes are certain to come: do not wake up for fewer of them."""
+        self._lowat.want(count)
+
     def divert(self, pipe: Pipe, limit: int) -> int:
         """Receive into ``pipe`` (which is open) instead."""
         count = pipe.fill(self.sock.fileno(), limit)
@@ -148,6 +171,7 @@ class Secure:
         self.sock = connection.sock
         self.sent = 0
         self.received = 0
+        self._lowat = _LowWater(connection.sock)
         self._leftover = memoryview(connection.leftover)
         self._session = session
         self._ciphertext = memoryview(b"")
@@ -221,6 +245,10 @@ class Secure:
                 total += count
                 buffer = buffer[count:]
         return total
+
+    def expect(self, count: int) -> None:
+        """``count`` more bytes are certain to come: do not wake up for fewer of them."""
+        self._lowat.want(count - 2 * _RECORD)  # up to a record of them may be here already
 
     def divert(self, pipe: Pipe, limit: int) -> int:
         raise TypeError("ciphertext is of no use to QEMU")

@@ -54,12 +54,14 @@ class NetworkEnd:
         """The peer has been sent word that QEMU here has everything, and the end; or has said that it knows."""
         return self.receiver.over or (self._end_said and not self.sender.wants_write)
 
-    def receive(self, now: float) -> int:
-        """What ``Receiver.run`` does; a peer that is heard lives."""
+    def receive(self, now: float, *, patient: bool = False) -> int:
+        """What ``Receiver.run`` does; a peer that is heard lives. ``patient``: the next time may be put off until a
+        good part of the frame under way is there."""
         try:
             count = self.receiver.run()
         finally:
             self._statistics.wire_in = self._wire[0] + self.carrier.received
+        self.carrier.expect(self.receiver.due if patient else 0)
         if count:
             self._heard = now
         return count

@@ -29,6 +29,8 @@ class QemuEnd:
         self._statistics = statistics
         self._broken = False  # QEMU has gone after it had written everything: what still comes is for nobody
         self._shut = False
+        # What its other end holds cannot be asked for; a pair's ends are alike as they are made.
+        self.room = sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) // 2
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
 

@@ -48,6 +48,11 @@ class Receiver:
         }
 
     @property
+    def due(self) -> int:
+        """Bytes that the payload under way still brings."""
+        return self._missing
+
+    @property
     def wants_read(self) -> bool:
         """There is room for what comes next."""
         if self._unpacked:

@@ -98,8 +98,9 @@ class Worker:
         self._well = False  # both directions have ended and are acknowledged
         self._watch = watch.Watch()
         self._watch.want(self.inbox.fd, watch.READ)
-        self._paces = (Pace(), Pace())
-        self._moved = [0.0, 0.0]  # when payload was last read from QEMU, from the network
+        self._pace = Pace(qemu.room)
+        self._moved_out = 0.0  # when payload was last read from QEMU
+        self._moved_in = 0.0  # and from the network
         self._second = time.monotonic()
         self._blocked = 0.0
         self._idle = 0.0
@@ -257,7 +258,7 @@ class Worker:
         wait = self._from_qemu(at_qemu, now)
         if network is not None:
             at_network = happened.get(network.fd, 0)
-            wait = max(wait, self._from_network(network, at_network, now))
+            self._from_network(network, at_network, now)
         if not self._qemu.blocked or at_qemu:
             self._to_qemu()
         if network is not None:
@@ -273,37 +274,33 @@ class Worker:
             time.sleep(wait)
 
     def _from_qemu(self, events: int, now: float) -> float:
-        """Read; how long to wait before the next time."""
+        """Read; how long to wait before the next turn, so that the next read is worth it."""
         closing = self._phase is Phase.CLOSING
         if not self._qemu.wants_read or not (events & ~watch.WRITE or closing):
             return 0.0
         count = self._qemu.read()
-        if not count and closing:
-            self._outgoing.ended = True
-        return self._pace(0, count, now)
+        if not count:
+            self._outgoing.ended = self._outgoing.ended or closing
+            return 0.0
+        self._moved_out = now
+        wait = self._pace.after(count, now)
+        return wait if now - self._moved_in > _QUIET else 0.0
 
-    def _from_network(self, network: NetworkEnd, events: int, now: float) -> float:
-        """Receive; how long to wait before the next time."""
+    def _from_network(self, network: NetworkEnd, events: int, now: float) -> None:
+        """Receive."""
         if events & watch.BROKEN and not network.receiver.wants_read:
             raise ConnectionResetError("the connection broke")
         if not (events & ~watch.WRITE or network.carrier.buffered):
-            return 0.0
+            return
         before = self._incoming.received
-        network.receive(now)
-        return self._pace(1, self._incoming.received - before, now)
+        network.receive(now, patient=now - self._moved_out > _QUIET)
+        if self._incoming.received != before:
+            self._moved_in = now
 
     def _to_qemu(self) -> None:
         self._qemu.deliver()
         while self._network is not None and not self._qemu.blocked and self._network.receiver.unpack():
             self._qemu.deliver()
-
-    def _pace(self, direction: int, count: int, now: float) -> float:
-        """How long to wait after a read of ``count`` bytes of payload, so that the next one is worth it."""
-        if not count:
-            return 0.0
-        self._moved[direction] = now
-        wait = self._paces[direction].after(count, now)
-        return wait if now - self._moved[1 - direction] > _QUIET else 0.0
 
     def _choose(self, network: NetworkEnd, now: float) -> None:
         """A second has passed: whether to compress in the next one."""
