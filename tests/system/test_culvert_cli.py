@@ -146,7 +146,9 @@ def test_plain_lines(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path)
         assert_ended(result, Exit.OK, rf"^guest 'tiny' is running \(migrated\) at {re.escape(host_b.tcp_uri)}$")
         lines = result.out.splitlines()
         assert lines[0] == f"migrating 'tiny' from {host_a.uri} to {host_b.tcp_uri}"
-        assert re.match(r"total time .*, downtime \d+ ms, transferred [\d.]+ MiB, \d+ iterations?$", lines[-2])
+        assert re.match(
+            r"total time .*, downtime \d+ ms, transferred [\d.]+ MiB, \d+ iterations?, route direct$", lines[-2]
+        )
         assert not result.err
         guest.assert_runs_only_on(host_b, host_a)
         told = culvert("job", "--completed", guest.name, uri=host_b.uri).expect()

@@ -23,7 +23,8 @@ from tests.support.proxy import Proxy
 from tests.support.virsh import Result, virsh
 from tests.support.wait import wait_for
 from tests.system.test_faults import FAST, P2P, aftermath, slow_migration
-from tests.system.test_rubbish_migration import DIRECT, Attempt, attach, connected, refused
+from tests.system.test_rubbish_channels import attach
+from tests.system.test_rubbish_migration import DIRECT, Attempt, connected, refused
 
 PUMP = pytest.mark.parametrize("route", ["pump"])
 CHANNEL_CALL, CHANNEL_REPLY = (

@@ -17,10 +17,8 @@ import pytest
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.errors import ErrorCode
-from culvert.io.detached import Detached
 from culvert.migration import cookie
-from culvert.migration.ticket import Ticket
-from culvert.protocol import constants, culvert, remote, typed_params, types
+from culvert.protocol import constants, remote, typed_params, types
 from culvert.protocol.constants import MigrateFlag
 from culvert.protocol.typed_params import Value
 from culvert.rpc import client as rpc
@@ -162,105 +160,6 @@ async def test_offline_preparations_end_with_their_connection(host: DaemonProces
         assert 0 < prepared < 200
     async with connected(host) as client, refused(ErrorCode.NO_DOMAIN):
         await first.finish(client, OFFLINE)
-
-
-async def attach(client: rpc.Client, token: str, channel: int = 0) -> Stream:
-    return (await client.open_stream(culvert.MIGRATION_ATTACH, culvert.MigrationAttachArgs(token, channel)))[1]
-
-
-async def test_tokens_guessed_and_used(host: DaemonProcess, attempt: Attempt) -> None:
-    async with connected(host) as client:
-        ticket = Ticket.parse(await attempt.prepare(client))
-        token = ticket.token(0, 1)
-        forged = Ticket(ticket.name, "guessed").token(0, 1)
-        for guessed in ("", "x", token[:-1], token + "x", token.swapcase(), "é", forged, str(ticket)):
-            async with refused(ErrorCode.AUTH_FAILED, "does not open"):
-                await attach(client, guessed)
-        async with refused(ErrorCode.AUTH_FAILED, "opens channel 0, not 1"):
-            await attach(client, ticket.token(0, 1), 1)
-        stream = await attach(client, ticket.token(0, 2))
-        for old in (1, 2):
-            async with refused(ErrorCode.AUTH_FAILED, "used already"):
-                await attach(client, ticket.token(0, old))
-        second = await attach(client, ticket.token(0, 3))
-        async with refused(ErrorCode.INVALID_STREAM, "data path already"):
-            await second.finish()
-        await stream.abort()
-        async with refused():
-            await attempt.finish(client, DIRECT)
-
-
-async def test_the_token_of_another_migration(host: DaemonProcess, attempt: Attempt, folder: Path) -> None:
-    """It opens its own, and nothing when that is over."""
-    async with connected(host) as client, connected(host) as other:
-        ticket = Ticket.parse(await attempt.prepare(client))
-        second = Attempt(folder, "second")
-        elsewhere = Ticket.parse(await second.prepare(other))
-        async with refused(ErrorCode.AUTH_FAILED, "does not open"):
-            await attach(client, Ticket(ticket.name, elsewhere.secret).token(0, 1))
-        async with refused():
-            await second.finish(other, DIRECT, cancelled=True)
-        async with refused(ErrorCode.AUTH_FAILED, "does not open"):
-            await attach(client, elsewhere.token(0, 1))
-        async with refused():
-            await attempt.finish(client, DIRECT, cancelled=True)
-        host.assert_no_leftovers()
-
-
-async def channel(host: DaemonProcess, ticket: Ticket, number: int, count: int, received: int = 0) -> Detached:
-    """A connection that has become a channel of the prepared migration."""
-    async with rpc.connect(host.tcp_uri) as client:
-        args = culvert.MigrationChannelArgs(ticket.token(number, count), number, received)
-        return (await client.turn_into(culvert.MIGRATION_CHANNEL, args))[1]
-
-
-async def test_channels_that_were_not_prepared(host: DaemonProcess, attempt: Attempt) -> None:
-    async with connected(host) as client:
-        ticket = Ticket.parse(await attempt.prepare(client))
-        async with refused(ErrorCode.INVALID_STREAM, "not one of the 1 that were prepared"):
-            await channel(host, ticket, 1, 1)
-        first = await channel(host, ticket, 0, 1)
-        with first.sock:
-            second = await attach(client, ticket.token(0, 2))
-            async with refused(ErrorCode.INVALID_STREAM, "data path already"):
-                await second.finish()
-            async with refused():
-                await attempt.finish(client, DIRECT, cancelled=True)
-        host.assert_no_leftovers()
-
-
-RUBBISH = [b"GET / HTTP/1.0\r\n\r\n" * 10, b"\0" * 100, b"\xff" * 100_000]
-
-
-@pytest.mark.parametrize("rubbish", RUBBISH, ids=["text", "zeros", "ones"])
-async def test_a_channel_that_speaks_no_frames(host: DaemonProcess, attempt: Attempt, rubbish: bytes) -> None:
-    """The migration is over at once, and whoever asks for its end hears why."""
-    async with connected(host) as client:
-        ticket = Ticket.parse(await attempt.prepare(client))
-        made = await channel(host, ticket, 0, 1)
-        with made.sock as sock:
-            sock.setblocking(True)
-            with contextlib.suppress(ConnectionError):
-                sock.sendall(rubbish)
-                while await asyncio.to_thread(sock.recv, 1000):
-                    pass
-        async with refused():
-            await attempt.finish(client, DIRECT)
-        host.assert_no_leftovers()
-
-
-async def test_a_channel_that_has_received_what_was_never_sent(host: DaemonProcess, attempt: Attempt) -> None:
-    async with connected(host) as client:
-        ticket = Ticket.parse(await attempt.prepare(client))
-        made = await channel(host, ticket, 0, 1, received=1 << 40)
-        with made.sock as sock:
-            sock.setblocking(True)
-            with contextlib.suppress(ConnectionError):
-                while await asyncio.to_thread(sock.recv, 1000):
-                    pass
-        async with refused():
-            await attempt.finish(client, DIRECT)
-        host.assert_no_leftovers()
 
 
 async def test_a_stream_that_is_no_migration(host: DaemonProcess, attempt: Attempt) -> None:
