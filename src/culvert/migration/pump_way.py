@@ -30,7 +30,7 @@ from culvert.ground import errors
 from culvert.io.detached import Detached
 from culvert.migration.route import Route
 from culvert.migration.settings import Settings
-from culvert.migration.work import captured
+from culvert.migration.work import Done, captured
 from culvert.tunnel import relay
 from culvert.tunnel.pump import Pump
 
@@ -106,6 +106,7 @@ class PumpWay:
         return contextlib.nullcontext(Path(self._resources.enter_context(sockets.for_qemu(path))))
 
     async def carry(self) -> None:
+        tending: set[asyncio.Task[Done[None]]] = set()
         async with asyncio.TaskGroup() as tasks:
             meeting = tasks.create_task(captured(self._meet()), name=f"{self._name}: QEMU connects")
             try:
