@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from culvert.protocol import culvert as own
 from culvert.wire.packet import PacketType
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
-from tests.support.guest import RunningGuest, running_tiny, state_of
+from tests.support.guest import SMALL, RunningGuest, running_tiny, state_of
 from tests.support.processes import descriptors, threads
 from tests.support.proxy import Proxy
 from tests.support.virsh import Result, virsh
@@ -42,6 +44,11 @@ def told(guest: RunningGuest, host: DaemonProcess, name: str, *options: str) -> 
 
 def interruptions(guest: RunningGuest, host: DaemonProcess) -> int:
     return told(guest, host, "interruptions")
+
+
+def none_kept(before: list[int], *hosts: DaemonProcess) -> bool:
+    """Whether the hosts have no more descriptors than they had."""
+    return all(descriptors(host.pid) <= had for host, had in zip(hosts, before, strict=True))
 
 
 @contextmanager
@@ -259,9 +266,7 @@ def test_nothing_is_left_of_many_migrations(
             cut(guest, host_a, proxy)
         virsh(*P2P, guest.name, host_a.tcp_uri, uri=host_b.uri).expect()
         guest.assert_runs_only_on(host_a, host_b)
-        wait_for(
-            lambda: [descriptors(host.pid) for host in hosts] == settled, f"descriptors are as they were: {settled}"
-        )
+        wait_for(lambda: none_kept(settled, *hosts), f"descriptors are as they were: {settled}")
         # A daemon's own and those for its files; of more than twenty channels' none.
         few = 1 + min(32, (os.cpu_count() or 1) + 4)
         wait_for(lambda: all(threads(host.pid) <= few for host in hosts), f"no more than {few} threads are left")
@@ -278,3 +283,42 @@ async def test_a_ticket_that_nobody_has_used_expires(host_a: DaemonProcess, fold
         async with refused(words="cancelled"):
             await attempt.finish(client, DIRECT, cancelled=True)
     host_a.assert_no_leftovers()
+
+
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_descriptors_run_out(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, side: str) -> None:
+    """It fails while nothing has happened, with the reason; with descriptors again, all is well."""
+    short = host_a if side == "source" else host_b
+    with running_tiny(host_a, folder) as guest:
+        before = [descriptors(host.pid) for host in (host_a, host_b)]
+        limits = resource.prlimit(short.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(short.pid, resource.RLIMIT_NOFILE, (descriptors(short.pid) + 12, limits[1]))
+        result = virsh(*P2P, "--parallel-connections", "20", guest.name, host_b.tcp_uri, uri=host_a.uri)
+        resource.prlimit(short.pid, resource.RLIMIT_NOFILE, limits)
+        aftermath(guest, host_a, host_b, result)
+        virsh(*P2P, "--parallel-connections", "20", guest.name, host_a.tcp_uri, uri=host_b.uri).expect()
+        wait_for(lambda: none_kept(before, host_a, host_b), "none is kept")
+
+
+TEXT = replace(SMALL, mib=64, dirty_mib=1, dirty_mib_s=1, fill="text")
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_compression_on_a_slow_road(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, mode: str) -> None:
+    """What the road carries is less than what the guest has."""
+    with (
+        running_tiny(host_a, folder, parameters=TEXT) as guest,
+        Proxy(host_b.port, bytes_per_second=8 << 20) as proxy,
+    ):
+        virsh(*P2P, guest.name, f"{host_b.uri_by(proxy.port)}?compression={mode}", uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+        assert proxy.forwarded < 48 << 20
+
+
+def test_compression_is_off_where_it_is_not_asked_for(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    with running_tiny(host_a, folder, parameters=TEXT) as guest, Proxy(host_b.port) as proxy:
+        virsh(*P2P, guest.name, f"{host_b.uri_by(proxy.port)}?route=pump", uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+        assert proxy.forwarded > 60 << 20

@@ -248,15 +248,21 @@ class Link(asyncio.Protocol):
 
         Nothing is read here from now on; what is written still goes out, and the caller then closes the link, which
         leaves the socket to the other one: until ``closed`` is set the other one must not write. Raises
-        ``errors.InvalidStream`` when a call is waiting, or when keepalive could still write into the other's bytes.
+        ``errors.InvalidStream`` when a call is waiting, or when keepalive could still write into the other's bytes,
+        ``errors.SystemCallError`` when there is no descriptor to be had.
         """
         if self._transport is None or self._reason:
             raise errors.InvalidStream(f"connection to {self.peer} is closed")
         if self.connection.pending or self._keepalive is not None:
             raise errors.InvalidStream(f"connection to {self.peer} is in use and cannot become a data path")
+        try:
+            sock = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
+        except OSError as err:
+            raise errors.SystemCallError(
+                f"connection to {self.peer} cannot become a data path: {err.strerror}", errno=err.errno
+            ) from err
         self.hold("detached")
         session = self._transport.detach() if isinstance(self._transport, Channel) else None
-        sock = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
         sock.setblocking(False)
         return Detached(sock, session, self.connection.rest())
 
