@@ -132,15 +132,16 @@ async def test_closing_ends_at_once_when_the_connection_is_lost() -> None:
         await joined.a.pump.closed()
 
 
-async def test_qemu_that_goes_before_it_has_ended_fails_the_channel_at_both_ends() -> None:
+async def test_a_qemu_that_closes_with_bytes_unread_has_ended() -> None:
+    """What still comes for it is for nobody, and the other side may say all it has to say."""
     async with channel(STUCK) as joined:
         await joined.connect(support.tcp())
         await until(lambda: _fill(joined.a.guest))
-        joined.b.guest.close()  # with bytes unread, as a process that dies
-        with pytest.raises(errors.OperationFailed, match=r"channel test-b: (reading from|writing to) QEMU's socket"):
-            await joined.b.pump.wait()
-        with pytest.raises(errors.StreamFailed, match="QEMU's socket"):
-            await joined.a.pump.wait()
+        joined.b.guest.close()
+        assert await drain(joined.a.guest) == b""
+        await feed(joined.a.guest, bytes(4 * MiB))
+        joined.a.guest.close()
+        await joined.wait()
 
 
 async def test_what_comes_for_a_qemu_that_has_ended_is_for_nobody() -> None:

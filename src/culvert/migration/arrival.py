@@ -148,8 +148,9 @@ class Arrival:
                 limits=self._settings.pump,
                 directory=self.domain.require_active().runtime,
                 spawn=self._spawn,
-                broken=self._pump_broke,
+                broken=self._broke,
             )
+            self._spawn(f"migration {self.attempt}: QEMU ended?", self._watch_qemu())
             self.lifeline.patience = self._settings.reattach_seconds
         try:
             return await self._landing.expect(channel, attempt, self._start)
@@ -167,8 +168,10 @@ class Arrival:
         except errors.RequestError as err:
             await self._broke(err)
 
-    async def _pump_broke(self, cause: errors.RequestError) -> None:
-        await self._broke(await self._qemu_says(cause) if isinstance(cause, errors.OperationFailed) else cause)
+    async def _watch_qemu(self) -> None:
+        """A pump does not tell a QEMU that is through from one that has died."""
+        if (cause := await self._ended()) is not None:
+            await self._broke(cause)
 
     def _attach(self, route: Route) -> None:
         if self._attached:
@@ -204,8 +207,8 @@ class Arrival:
             await asyncio.wait({moving, ending}, return_when=asyncio.FIRST_COMPLETED)
             moving.cancel()
             ending.cancel()
-        if not ending.cancelled():
-            raise ending.result()
+        if not ending.cancelled() and (ended := ending.result()) is not None:
+            raise ended
         if (error := moving.result()) is not None:
             raise error
         await self._loaded()
@@ -226,8 +229,8 @@ class Arrival:
                 await self.domain.exited.wait()
         return qemu.process_gone(self.domain, "destination", seen)
 
-    async def _ended(self) -> errors.RequestError:
-        """Wait for the end of this attempt by other means than its stream."""
+    async def _ended(self) -> errors.RequestError | None:
+        """Wait for the end of this attempt by other means than its data: why, or ``None`` for a good end."""
         async with asyncio.TaskGroup() as tasks:
             waits = {
                 tasks.create_task(self.domain.exited.wait(), name=f"migration {self.attempt}: exited"),
@@ -238,6 +241,8 @@ class Arrival:
             finally:
                 for wait in waits:
                     wait.cancel()
+        if self.outcome is Outcome.RUNNING:
+            return None
         return self.cause or qemu.process_gone(self.domain, "destination", EOFError("no more output"))
 
     async def _loaded(self) -> None:
@@ -316,6 +321,7 @@ class Arrival:
 
     def close(self) -> None:
         """Let go of the tunnel and of QEMU's events. Idempotent."""
+        self._over.set()
         self.lifeline.cut()
         if self._incoming is not None:
             self._incoming.close()

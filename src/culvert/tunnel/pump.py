@@ -107,8 +107,7 @@ class Pump:
         """Wait until both directions have ended and everything is delivered and acknowledged.
 
         Raises ``errors.StreamFailed`` with the peer's reason when it gave up, ``errors.RpcError`` when it broke the
-        protocol, ``errors.OperationFailed`` when QEMU's end broke, ``errors.OperationAborted`` after ``abort``, and
-        after ``close`` when the channel had not ended.
+        protocol, ``errors.OperationAborted`` after ``abort``, and after ``close`` when the channel had not ended.
         """
         await self._over.wait()
         if self._outcome is not None:

@@ -199,8 +199,6 @@ class Worker:
             self._finish(errors.RpcError(f"channel {self.name}: the other end broke the protocol: {err}"), str(err))
         except errors.StreamFailed as err:
             self._finish(errors.StreamFailed(f"channel {self.name}: {err.message}"), None)
-        except errors.OperationFailed as err:
-            self._finish(errors.OperationFailed(f"channel {self.name}: {err.message}"), err.message)
         except OSError as err:
             self._lost(err)
 
