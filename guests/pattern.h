@@ -9,6 +9,9 @@
  * generation. (round, index) is all there is to know: pages before index have generation round + 1, the others of the
  * working set round, all other pages 0. So a page that a migration lost, mixed up or brought in an older state is found.
  *
+ * Words of this kind cannot be compressed. For measurements the pages outside of the working set can hold something
+ * else (fill): nothing but zeros, or letters that compress about as well as English text does.
+ *
  * The including file defines tell_bad(page, word, expected, found).
  */
 #pragma once
@@ -17,9 +20,12 @@
 #define PATTERN_WORDS 1024u
 #define PATTERN_STEP 0x9e3779b9u /* 2^32 / golden ratio: x walks through all 32-bit values */
 
+enum { FILL_SEQUENCE, FILL_ZEROS, FILL_TEXT };
+
 struct pattern {
     uint32_t *base;
     uint32_t pages, dirty_pages;
+    uint32_t fill;                   /* of the pages outside of the working set */
     uint32_t round, index;           /* the working set: complete rounds, pages of this round */
     uint32_t passes, pass_index;     /* verification: complete passes, next page of this pass */
     uint32_t verified, bad;          /* pages, since boot */
@@ -43,9 +49,53 @@ static inline uint32_t pattern_generation(const struct pattern *p, uint32_t page
     return page < p->dirty_pages ? p->round + (page < p->index) : 0;
 }
 
+/* A word of a page that holds no sequence; x walks on (Numerical Recipes' linear congruential generator). */
+static uint32_t pattern_other(const struct pattern *p, uint32_t *x)
+{
+    static const char letters[257] =
+        "the and of to in a is that it was for on are as with his they at be this have from or one had by word but not "
+        "what all were we when your can said there use an each which she do how their if will up other about out many "
+        "then them these so some her would she";
+    uint32_t word;
+    if (p->fill == FILL_ZEROS)
+        return 0;
+    *x = *x * 1664525u + 1013904223u;
+    __builtin_memcpy(&word, letters + (*x >> 26) * 4, 4);
+    return word;
+}
+
+static inline int pattern_is_other(const struct pattern *p, uint32_t page)
+{
+    return p->fill != FILL_SEQUENCE && page >= p->dirty_pages;
+}
+
+static void pattern_write_other(struct pattern *p, uint32_t page)
+{
+    uint32_t *word = pattern_page(p, page), x = pattern_seed(page, 0);
+    for (uint32_t i = 0; i < PATTERN_WORDS; i++)
+        word[i] = pattern_other(p, &x);
+}
+
+static void pattern_verify_other(struct pattern *p, uint32_t page)
+{
+    uint32_t *word = pattern_page(p, page), x = pattern_seed(page, 0);
+    for (uint32_t i = 0; i < PATTERN_WORDS; i++) {
+        uint32_t expected = pattern_other(p, &x);
+        if (word[i] == expected)
+            continue;
+        p->bad++;
+        tell_bad(page, i, expected, word[i]);
+        return;
+    }
+}
+
 static void pattern_write(struct pattern *p, uint32_t page, uint32_t generation)
 {
     uint32_t *word = pattern_page(p, page), x = pattern_seed(page, generation);
+    if (pattern_is_other(p, page)) {
+        pattern_write_other(p, page);
+        return;
+    }
     word[0] = page;
     word[1] = generation;
     for (uint32_t i = 2; i < PATTERN_WORDS; i++)
@@ -57,6 +107,10 @@ static void pattern_verify(struct pattern *p, uint32_t page)
     uint32_t *word = pattern_page(p, page), generation = pattern_generation(p, page);
     uint32_t x = pattern_seed(page, generation), i = 2, expected;
     p->verified++;
+    if (pattern_is_other(p, page)) {
+        pattern_verify_other(p, page);
+        return;
+    }
     if (word[0] != page)
         i = 0, expected = page;
     else if (word[1] != generation)

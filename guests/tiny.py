@@ -33,6 +33,7 @@ DISK_SIZE = 1 << 20  # whole cylinders for the firmware's sake; the file is spar
 # What the machine needs beside the pattern: 2 MiB below it, and firmware tables at the top of memory.
 OVERHEAD_MIB = 4
 MOST_MIB = 1900  # the pattern lies below the 32-bit PCI hole of either machine
+FILLS = {"sequence": 0, "zeros": 1, "text": 2}  # FILL_... of pattern.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class TinyParameters:
 
     ``mib`` of memory are filled, the first ``dirty_mib`` of them rewritten again and again at ``dirty_mib_s`` MiB/s;
     all of them are verified once every ``pass_s`` seconds (as far as the processor keeps up), ``hz`` lines are
-    printed in a second. ``break_page`` spoils one page after the first pass, to see that this is found.
+    printed in a second. ``break_page`` spoils one page after the first pass, to see that this is found. ``fill`` is
+    what the memory holds that is not rewritten: a ``sequence`` that cannot be compressed, ``zeros``, or ``text``.
     """
 
     mib: int = 32
@@ -50,6 +52,7 @@ class TinyParameters:
     pass_s: float = 0.5
     hz: int = 100
     break_page: int | None = None
+    fill: str = "sequence"
 
     def __post_init__(self) -> None:
         if not 1 <= self.mib <= MOST_MIB:
@@ -60,6 +63,8 @@ class TinyParameters:
             raise ValueError(f"hz={self.hz}: from 19 (the timer's slowest) to 1000")
         if self.break_page is not None and not 0 <= self.break_page < self.pages:
             raise ValueError(f"break_page={self.break_page}: not one of {self.pages} pages")
+        if self.fill not in FILLS:
+            raise ValueError(f"fill={self.fill}: not one of {', '.join(FILLS)}")
 
     @property
     def pages(self) -> int:
@@ -74,13 +79,14 @@ class TinyParameters:
     def sector(self) -> bytes:
         """The parameter sector's beginning: ``struct parameters`` of guest.c."""
         return MAGIC + struct.pack(
-            "<6I",
+            "<7I",
             self.pages,
             self.dirty_mib * PAGES_PER_MIB,
             round(self.dirty_mib_s * PAGES_PER_MIB / self.hz),
             max(1, round(self.pages / (self.pass_s * self.hz))),
             self.hz,
             0 if self.break_page is None else self.break_page + 1,
+            FILLS[self.fill],
         )
 
 

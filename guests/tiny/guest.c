@@ -28,6 +28,7 @@ struct parameters {
     uint32_t verify_per_tick; /* pages verified in a tick */
     uint32_t hz;              /* ticks in a second */
     uint32_t break_page;      /* 1 + a page to spoil after the first pass, for tests of the tests; 0: none */
+    uint32_t fill;            /* FILL_...: what the pages outside of the working set hold */
 };
 
 extern volatile struct parameters parameters;
@@ -223,6 +224,7 @@ void guest_main(void)
     uint32_t seen;
     memory.pages = parameters.pages;
     memory.dirty_pages = parameters.dirty_pages;
+    memory.fill = parameters.fill;
     for (int i = 0; i < 2; i++)
         line_init(&lines[i]);
     status(&lines[0], "culvert-guest boot");

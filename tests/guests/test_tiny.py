@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,8 +103,27 @@ def test_goes_on_across_a_live_migration(tmp_path: Path, machine: str) -> None:
         ({"mib": 8, "dirty_mib": 9}, "dirty_mib=9: from 0 to mib=8"),
         ({"hz": 5}, "hz=5"),
         ({"mib": 1, "dirty_mib": 1, "break_page": 256}, "not one of 256 pages"),
+        ({"fill": "noise"}, "fill=noise: not one of sequence, zeros, text"),
     ],
 )
-def test_wrong_parameters_are_named(wrong: dict[str, int], words: str) -> None:
+def test_wrong_parameters_are_named(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         tiny.TinyParameters(**wrong)
+
+
+@pytest.mark.parametrize("fill", tiny.FILLS)
+def test_every_fill_is_verified_and_moves(tmp_path: Path, fill: str) -> None:
+    parameters = tiny.TinyParameters(mib=8, dirty_mib=2, dirty_mib_s=40, pass_s=0.1, fill=fill)
+    image, out, channel = tiny.write_image(tmp_path / "img", parameters), tmp_path / "out", tmp_path / "channel"
+    arguments = ["-kernel", str(image), *serial(out)]
+    with (
+        watch.SerialWatch(out) as follow,
+        Machine(tmp_path, "a", parameters.memory_mib, "pc", arguments) as source,
+    ):
+        follow.wait_verified()
+        with Machine(tmp_path, "b", parameters.memory_mib, "pc", [*arguments, "-incoming", f"unix:{channel}"]):
+            source.migrate_to(channel)
+            follow.wait_verified()
+            duplicates = source.command("query-migrate")["ram"]["duplicate"]
+    # What holds zeros is told from what holds anything else by whoever sends it.
+    assert (duplicates > 6 * tiny.PAGES_PER_MIB) is (fill == "zeros")

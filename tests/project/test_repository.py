@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PINS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
 SOURCES = sorted(
-    path for folder in ("src", "tests", "guests", "demo", "tools") for path in (ROOT / folder).rglob("*.py")
+    path
+    for folder in ("src", "tests", "guests", "demo", "benchmarks", "tools")
+    for path in (ROOT / folder).rglob("*.py")
 )
 MOST_LINES = 400
 

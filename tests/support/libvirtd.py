@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -101,6 +102,8 @@ class Libvirtd:
         self._tini: subprocess.Popen[bytes] | None = None
         self._namespaces: dict[str, int] = {}
         self._mounts = 0
+        # Above the displays that QEMU's other users take, below what the kernel gives to clients.
+        self._ports = 8000 + 100 * random.randrange(200)
 
     def __enter__(self) -> Self:
         try:
@@ -254,6 +257,9 @@ class Libvirtd:
         settings = (
             *('security_driver = "none"', 'stdio_handler = "file"', 'user = "root"', 'group = "root"'),
             *("dynamic_ownership = 0", "remember_owner = 0", "namespaces = []", "cgroup_controllers = []"),
+            # Ranges of its own: whether a port is free it finds out well before QEMU takes it.
+            *(f"remote_display_port_min = {self._ports}", f"remote_display_port_max = {self._ports + 49}"),
+            *(f"migration_port_min = {self._ports + 50}", f"migration_port_max = {self._ports + 99}"),
         )
         (self.root / "etc" / "qemu.conf").write_text("\n".join([*settings, self._qemu_config, ""]), encoding="utf-8")
 

@@ -159,7 +159,7 @@ class DomainCore:
             name=self.name,
             uuid=str(self.uuid),
             id=run.id,
-            xml=xml_format.format(run.definition, secure=True),
+            xml=run.xml,
             state=int(self.state),
             reason=int(self.reason),
             process=run.process.identity if run.process else None,

@@ -6,6 +6,7 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.process import Process
@@ -54,6 +55,14 @@ class Run:
     stop_cause: int | None = None
     resume_reason: int | None = None
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    _written: tuple[DomainDef, str] | None = None
+
+    @property
+    def xml(self) -> str:
+        """The definition with its secrets, for the status file, which is written far more often than this changes."""
+        if self._written is None or self._written[0] is not self.definition:
+            self._written = self.definition, xml_format.format(self.definition, secure=True)
+        return self._written[1]
 
     @property
     def natural_ending(self) -> Ending:
