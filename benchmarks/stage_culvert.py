@@ -1,0 +1,107 @@
+"""Two culvertd, clear-text and TLS on the same pair; unmodified virsh asks for the moves."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+
+from benchmarks import daemon_guests, tree
+from benchmarks.hosts import Host, LabError
+from benchmarks.stage import Ground, client, is_qemu, virsh, wait_gone
+from guests import domain_xml
+
+TCP_PORT, TLS_PORT = 16509, 16514
+READY = "culvertd ready"
+
+
+class Daemon:
+    """One culvertd of a host."""
+
+    def __init__(self, host: Host, ground: Ground) -> None:
+        self.host = host
+        self.root = host.folder / "culvert"
+        self.root.mkdir(exist_ok=True)
+        held = ground.certificates[host.name]
+        config = host.folder / "culvertd.toml"
+        config.write_text(
+            f"[daemon]\nhostname = {json.dumps('bench-' + host.name)}\nallow_clear_text = true\n{held.config()}"
+        )
+        self.log = host.folder / "culvertd.log"
+        self.log.write_bytes(b"")
+        self.reaper = host.start(
+            [
+                *(sys.executable, "-m", "culvert.daemon.main", "--root", str(self.root), "--config", str(config)),
+                *("--listen", f"tcp://{host.address}:{TCP_PORT}", "--listen", f"tls://{host.address}:{TLS_PORT}"),
+            ],
+            self.log,
+        )
+
+    @property
+    def uri(self) -> str:
+        """By its UNIX socket."""
+        return f"qemu+unix:///system?socket={self.root}/run/culvert-sock"
+
+    def wait_ready(self, timeout: float = 30) -> None:
+        """Wait until it listens. Raises ``LabError``."""
+        deadline = time.monotonic() + timeout
+        while READY not in self.log.read_text("utf-8", "replace"):
+            if self.reaper.poll() is not None or time.monotonic() > deadline:
+                raise LabError(f"culvertd on {self.host.name} is not ready: {self.log.read_text()[-2000:]}")
+            time.sleep(0.02)
+
+
+class CulvertStage:
+    """The words of a move's ``way`` that begin with ``--``, and numbers, go to ``virsh migrate --live --p2p``.
+
+    ``tls`` and what begins with ``?`` make the destination's URI.
+    """
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.daemons = [Daemon(host, ground) for host in ground.pair]
+        try:
+            for daemon in self.daemons:
+                daemon.wait_ready()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def uris(self) -> list[str]:
+        """Of both daemons, by their UNIX sockets."""
+        return [daemon.uri for daemon in self.daemons]
+
+    def boot(self, guest: domain_xml.Guest) -> None:
+        """Create the guest on ``a``."""
+        daemon_guests.create(self.uris[0], guest, self.ground)
+
+    def move(self, guest: domain_xml.Guest, way: Sequence[str]) -> None:
+        """Move it by virsh; the source daemon drives. Raises ``MoveFailed``."""
+        client(self.command(guest.name, way), self.ground.folder / "client.log")
+        wait_gone([pid for pid in self.pids()["a"] if is_qemu(pid)], "QEMU at the source")
+
+    def command(self, name: str, way: Sequence[str]) -> list[str]:
+        """What moves the domain ``name``."""
+        options = [word for word in way if word.startswith("--") or word.isdigit()]
+        return virsh(self.uris[0], "migrate", "--live", "--p2p", *options, name, self.target(way))
+
+    def target(self, way: Sequence[str]) -> str:
+        """The destination's URI."""
+        query = "".join(word for word in way if word.startswith("?"))
+        transport = "tls" if "tls" in way else "tcp"
+        return f"qemu+{transport}://{self.ground.pair.b.address}/system{query}"
+
+    def clear(self) -> None:
+        """Destroy what runs on either."""
+        daemon_guests.destroy_all(self.uris)
+
+    def pids(self) -> dict[str, list[int]]:
+        """Daemons and QEMUs."""
+        return {daemon.host.name: tree.descendants([daemon.reaper.pid]) for daemon in self.daemons}
+
+    def close(self) -> None:
+        """End everything."""
+        for daemon in self.daemons:
+            daemon.host.end(daemon.reaper, ask=10)
