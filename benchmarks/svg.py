@@ -49,7 +49,7 @@ def colour(label: str) -> str:
 def chart(title: str, unit: str, rows: Sequence[Row]) -> str:
     """The picture; a reader without colours loses nothing."""
     marks = ticks(max((row.spread.most for row in rows), default=0))
-    scale = (WIDTH - LABELS - VALUES) / marks[-1]
+    full = marks[-1]
     height = TOP + ROW * len(rows) + BOTTOM
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}" '
@@ -58,22 +58,27 @@ def chart(title: str, unit: str, rows: Sequence[Row]) -> str:
         f'<text x="12" y="24" font-size="15" font-weight="bold">{escape(title)}, {escape(unit)}</text>',
     ]
     for mark in marks:
-        x = LABELS + mark * scale
+        x = LABELS + length(mark, full)
         parts.append(
             f'<line x1="{x:.1f}" y1="{TOP - 6}" x2="{x:.1f}" y2="{height - BOTTOM}" stroke="#e2e8f0"/>'
             f'<text x="{x:.1f}" y="{height - BOTTOM + 18}" text-anchor="middle" fill="#4a5568">{mark:g}</text>'
         )
     for number, row in enumerate(rows):
-        parts.append(_row(row, TOP + ROW * number, scale))
+        parts.append(_row(row, TOP + ROW * number, full))
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _row(row: Row, y: float, scale: float) -> str:
+def length(value: float, full: float) -> float:
+    """Pixels for ``value`` where ``full`` is the last mark; as a share first, for a mark may be a tiny number."""
+    return value / full * (WIDTH - LABELS - VALUES)
+
+
+def _row(row: Row, y: float, full: float) -> str:
     spread, middle = row.spread, y + ROW / 2
-    left, right = LABELS + spread.least * scale, LABELS + spread.most * scale
+    left, right = LABELS + length(spread.least, full), LABELS + length(spread.most, full)
     return (
         f'<text x="{LABELS - 8}" y="{middle + 4}" text-anchor="end">{escape(row.label)}</text>'
-        f'<rect x="{LABELS}" y="{y + 4}" width="{max(0.0, spread.median * scale):.1f}" height="{ROW - 8}" '
+        f'<rect x="{LABELS}" y="{y + 4}" width="{max(0.0, length(spread.median, full)):.1f}" height="{ROW - 8}" '
         f'fill="{colour(row.label)}" fill-opacity="0.8"/>'
         f'<line x1="{left:.1f}" y1="{middle}" x2="{right:.1f}" y2="{middle}" stroke="#1a202c"/>'
         f'<text x="{right + 8:.1f}" y="{middle + 4}">{number(spread.median)}</text>'
