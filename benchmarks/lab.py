@@ -75,6 +75,15 @@ class Lab:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def logs(self, length: int = 20000) -> str:
+        """The ends of all logs there are, of daemons and of QEMUs."""
+        parts = []
+        for path in sorted(self.ground.folder.glob("[ab]/**/*.log")):
+            parts.append(
+                f"--- {path.relative_to(self.ground.folder)}\n{path.read_text('utf-8', 'replace')[-length:]}"
+            )
+        return "\n".join(parts)
+
     def close(self) -> None:
         """End all stages."""
         with ExitStack() as stack:

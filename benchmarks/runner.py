@@ -71,6 +71,9 @@ def run(cells: Sequence[Cell], options: Options) -> Results:
             say(f"[{number}/{len(todo)} {time.monotonic() - begun:.0f} s] {cell.name} #{repeat + 1}: ", end="")
             record = _measured(made, cell, repeat, commit)
             say(_outcome(record))
+            if record.error:
+                _logs_path(options.output, record).write_text(f"{record.error}\n{made.logs()}", encoding="utf-8")
+                _clear(made, cell.stage)
             results.add(record)
             store.save(results, options.output)
     return results
@@ -81,11 +84,21 @@ def _measured(made: Lab, cell: Cell, repeat: int, commit: str) -> Record:
         return Record(cell.suite, cell.case, repeat, cell.measure(made), commit=commit)
     except Exception as err:  # whatever it is, hours of other measurements do not go with it
         text = f"{type(err).__name__}: {err}"[:ERROR_LENGTH]
-        try:
-            made.drop(cell.stage)
-        except Exception as another:
-            text += f"; and its hosts could not be cleared: {another}"[:ERROR_LENGTH]
         return Record(cell.suite, cell.case, repeat, error=text, commit=commit)
+
+
+def _clear(made: Lab, stage: str) -> None:
+    """What follows begins with new daemons."""
+    try:
+        made.drop(stage)
+    except Exception as err:
+        say(f"the hosts of {stage} could not be cleared: {err}")
+
+
+def _logs_path(output: Path, record: Record) -> Path:
+    return output.with_name(
+        f"{output.stem}-failed-{record.suite}-{record.case.replace('/', '-')}-{record.repeat + 1}.log"
+    )
 
 
 def _outcome(record: Record) -> str:
