@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 import pytest
@@ -53,6 +54,7 @@ LIBVIRT_9 = b"""<qemu-migration>
   <uuid>11111111-2222-4333-8444-000000000001</uuid>
   <hostname>host-a</hostname>
   <hostuuid>aaaaaaaa-2222-4333-8444-000000000001</hostuuid>
+  <feature name='lockstate'/>
   <cpu mode='custom' match='exact' check='full'><model fallback='forbid'>qemu64</model></cpu>
   <capabilities><cap name='xbzrle' auto='no'/></capabilities>
 </qemu-migration>
@@ -66,6 +68,18 @@ def test_a_cookie_of_libvirt_is_read() -> None:
     assert "qemu64" in got.cpu_xml
 
 
+@pytest.mark.parametrize("lock", [b"", b"<lockstate/>", b"<lockstate driver='nop'/>"])
+def test_a_lock_manager_that_holds_nothing_is_no_obstacle(lock: bytes) -> None:
+    cookie.parse(LIBVIRT_9.replace(b"<capabilities>", lock + b"<capabilities>"))
+
+
+def test_the_cpu_that_runs_travels() -> None:
+    cpu = "<cpu mode='custom' match='exact' check='full'><model>EPYC</model></cpu>"
+    got = cookie.parse(cookie.build(replace(IDENTITY, cpu_xml=cpu)))
+    assert got.cpu_xml is not None
+    assert "EPYC" in got.cpu_xml
+
+
 REFUSED = [
     (b"", "NULL terminated"),
     (b"<qemu-migration/>", "NULL terminated"),
@@ -75,7 +89,15 @@ REFUSED = [
     (b"\xff\xfe\0", "cannot be read"),
     (LIBVIRT_9.replace(b"<hostuuid>aaaaaaaa", b"<hostuuid>zz"), "cannot be read"),
     (LIBVIRT_9.replace(b"<capabilities>", b"<culvert attempt='../../x'/><capabilities>"), "no plain word"),
-    (LIBVIRT_9.replace(b"<capabilities>", b"<feature name='lockstate'/><capabilities>"), "lockstate"),
+    (
+        LIBVIRT_9.replace(
+            b"<capabilities>",
+            b"<feature name='lockstate'/><lockstate driver='sanlock'><leases>x</leases></lockstate><capabilities>",
+        ),
+        "Unsupported migration cookie feature lockstate",
+    ),
+    (LIBVIRT_9.replace(b"<capabilities>", b"<feature name='memory-hotplug'/><capabilities>"), "memory-hotplug"),
+    (LIBVIRT_9.replace(b"<capabilities>", b"<feature/><capabilities>"), "Unknown migration cookie feature"),
     (LIBVIRT_9.replace(b"<capabilities>", b"<feature name='nbd'/><capabilities>"), "nbd"),
 ]
 

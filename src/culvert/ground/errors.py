@@ -178,6 +178,13 @@ class MigrateUnsafe(RequestError):
     code = ErrorCode.MIGRATE_UNSAFE
 
 
+class CpuIncompatible(RequestError):
+    """This host has no such CPU as the guest has."""
+
+    code = ErrorCode.CPU_INCOMPATIBLE
+    domain = ErrorDomain.CPU
+
+
 class MigrateFinishOk(RequestError):
     """Finish was called with ``cancelled`` and everything is cleaned up: an error reply that means success."""
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from culvert.ground import errors
-from culvert.migration import peer
+from culvert.migration import peer, stock
 from culvert.migration.departure import Departure
 from culvert.protocol import types
 from culvert.protocol.culvert import Outcome
@@ -21,8 +21,8 @@ async def has_arrived(departure: Departure, why: errors.RequestError) -> bool:
     """Whether the guest runs at the destination; the guest stays paused here until that is known.
 
     ``why`` is what came in the place of a good answer to finish. A destination that cannot be asked (no culvert) is
-    believed when it refused; when its answer was lost, the guest stays paused: nobody here can know. Where the
-    answer is no, ``departure.cause`` says why.
+    believed when it refused; when its answer was lost, ``stock`` looks at the guest there, and where that does not
+    tell, the guest stays paused for good. Where the answer is no, ``departure.cause`` says why.
     """
     domain = departure.domain
     asked = types.Domain(domain.name, domain.uuid.bytes, domain.id)
@@ -33,9 +33,18 @@ async def has_arrived(departure: Departure, why: errors.RequestError) -> bool:
             async with peer.connect(departure.destination_uri, departure.settings, hypervisor=False) as destination:
                 outcome, detail = await destination.outcome(asked, departure.attempt)
         except errors.RequestError as err:
-            if is_unsupported(err) and isinstance(why, errors.RemoteError):
-                departure.cause = why
-                return False
+            if is_unsupported(err):
+                if isinstance(why, errors.RemoteError):
+                    departure.cause = why
+                    return False
+                try:
+                    return await stock.has_arrived(departure, why)
+                except stock.Undecided as undecided:
+                    departure.stays_paused = True
+                    departure.cause = undecided
+                    return False
+                except errors.RequestError as again:
+                    err = again
             obstacle = err
         else:
             if outcome is Outcome.RUNNING:

@@ -7,6 +7,7 @@ a cookie without them crashes libvirt 9.0 at either end. culvert adds one elemen
       <name>g</name> <uuid>…</uuid> <hostname>host-a</hostname> <hostuuid>…</hostuuid>
       <feature name='persistent'/> <domain>…</domain>      the definition to keep, in Perform's cookie
       <statistics> <memory_total>…</memory_total> … </statistics>
+      <cpu>…</cpu>                                         the CPU that runs, where the XML asks for another
       <culvert attempt='…'/>                               names this attempt, for asking what became of it
     </qemu-migration>
 """
@@ -14,6 +15,7 @@ a cookie without them crashes libvirt 9.0 at either end. culvert adds one elemen
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -27,9 +29,21 @@ ROOT = "qemu-migration"
 # What names an attempt: a plain word, for it becomes a file's name at the destination.
 ATTEMPT = re.compile(r"[0-9A-Za-z]{8,64}")
 
-# Features a sender may insist on (qemuMigrationCookieFlag names in qemu_migration_cookie.c): those that are acted on
-# here. To accept another would be to drop silently what its sender relies on.
-UNDERSTOOD_FEATURES = frozenset({"persistent", "statistics"})
+
+def _no_leases(root: etree._Element) -> bool:
+    """libvirt always insists on "lockstate"; it says something only where a lock manager holds leases (sanlock)."""
+    found = root.find("lockstate")
+    return found is None or (found.get("driver", "") in ("", "nop") and not (found.findtext("leases") or "").strip())
+
+
+# Features a sender may insist on (qemuMigrationCookieFlag names in qemu_migration_cookie.c), and whether they are
+# acted on here. To accept another would be to drop silently what its sender relies on.
+UNDERSTOOD_FEATURES: dict[str, Callable[[etree._Element], bool]] = {
+    "persistent": lambda root: True,
+    "statistics": lambda root: True,
+    "cpu": lambda root: True,
+    "lockstate": _no_leases,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +73,8 @@ def build(cookie: Cookie) -> bytes:
     if cookie.persistent_xml is not None:
         etree.SubElement(root, "feature", name="persistent")
         root.append(xml.read(cookie.persistent_xml))
+    if cookie.cpu_xml is not None:
+        root.append(xml.read(cookie.cpu_xml))
     if cookie.statistics:
         statistics = etree.SubElement(root, "statistics")
         for name, value in cookie.statistics.items():
@@ -81,8 +97,11 @@ def parse(data: bytes) -> Cookie:
         if root.tag != ROOT:
             raise errors.InternalError(f"migration cookie is <{root.tag}> where <{ROOT}> belongs")
         for feature in root.findall("feature"):
-            if feature.get("name") not in UNDERSTOOD_FEATURES:
-                raise errors.InternalError(f"Unknown migration cookie feature {feature.get('name')}")
+            name = feature.get("name", "")
+            if name not in UNDERSTOOD_FEATURES:
+                raise errors.InternalError(f"Unknown migration cookie feature {name}")
+            if not UNDERSTOOD_FEATURES[name](root):
+                raise errors.InternalError(f"Unsupported migration cookie feature {name}: see its element")
         return Cookie(
             name=_text(root, "name"),
             uuid=UUID(_text(root, "uuid")),

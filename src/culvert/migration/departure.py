@@ -22,7 +22,7 @@ from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.ground.units import MiB
-from culvert.migration import cookie, governor, statistics
+from culvert.migration import cookie, governor, guest_cpu, statistics
 from culvert.migration.budget import Budget
 from culvert.migration.parameters import Options
 from culvert.migration.phases import STEPS, Phase, advance
@@ -73,6 +73,8 @@ class Departure:
         self.cause: errors.RequestError | None = None
         self.disown: Callable[[], None] = lambda: None
         """Ends the care for the connection that drives this migration."""
+        self.stays_paused = False
+        """The guest may have run elsewhere and nobody can say: only a person lets it run on here."""
         self.over = asyncio.Event()
         """Set when nothing more will be done about this migration."""
         self._failed = asyncio.Event()
@@ -147,6 +149,7 @@ class Departure:
                 hostname=self.settings.hostname,
                 host_uuid=self.settings.host_uuid,
                 attempt=self.attempt,
+                cpu_xml=guest_cpu.running(self.domain),
                 **more,  # type: ignore[arg-type]  # the remaining members of Cookie, by their names
             )
         )
@@ -317,9 +320,14 @@ class Departure:
 
     async def run_on(self) -> None:
         """Let the guest go on here, if it ran before and only the migration has paused it."""
-        if self.was_running and (self.domain.state, self.domain.reason) == (
-            DomainState.PAUSED,
-            PausedReason.MIGRATION,
+        if (
+            self.was_running
+            and not self.stays_paused
+            and (self.domain.state, self.domain.reason)
+            == (
+                DomainState.PAUSED,
+                PausedReason.MIGRATION,
+            )
         ):
             await qemu.resume(self.domain, RunningReason.MIGRATION_CANCELED)
         if self.domain.is_active:

@@ -14,7 +14,7 @@ from culvert.domain import parse as xml_parse
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
-from culvert.migration import cookie, parameters, statistics
+from culvert.migration import cookie, guest_cpu, parameters, statistics
 from culvert.migration.arrival import ANNOTATION, Arrival
 from culvert.migration.cookie import Cookie
 from culvert.migration.outcomes import Outcomes, Word
@@ -89,13 +89,17 @@ class Destination:
                 self._check_free(name, theirs.uuid)
                 self._expect_offline(name, options, theirs, owner)
                 return self._cookie(name, theirs), None
-            domain = await self._driver.launch_incoming(definition, name)
+            as_it_runs = guest_cpu.obey(definition, theirs)
+            guest_cpu.check_model(as_it_runs, self._driver.host.machines.cpu_models)
+            domain = await self._driver.launch_incoming(as_it_runs, name)
             arrival = self._arrival(domain, options, theirs, owner)
             domain.job = arrival
             self._arrivals[name] = arrival
         finally:
             self._preparing.discard(name)
         try:
+            await guest_cpu.verify(domain)
+            guest_cpu.remember(domain, definition.cpu)
             await arrival.open()
         except BaseException as err:
             cause = (
@@ -172,7 +176,7 @@ class Destination:
         return domain, self._cookie(domain.name, theirs, statistics.numbers(arrival.refreshed()))
 
     async def _persist(self, arrival: Arrival, theirs: Cookie) -> None:
-        xml = theirs.persistent_xml or arrival.domain.xml()
+        xml = theirs.persistent_xml or xml_format.format(guest_cpu.configured(arrival.domain), secure=True)
         definition = replace(xml_parse.parse(xml), name=arrival.domain.name, uuid=str(arrival.domain.uuid))
         await arrival.domain.became_persistent(self._driver.complete(definition))
 

@@ -13,7 +13,7 @@ from culvert.io.detached import Detached
 from culvert.migration.parameters import SOURCE_ONLY_FLAGS, Options
 from culvert.migration.settings import Settings
 from culvert.protocol import culvert, remote, types
-from culvert.protocol.constants import Feature, MigrateFlag
+from culvert.protocol.constants import Feature, MigrateFlag, XMLFlag
 from culvert.protocol.errors import is_unsupported
 from culvert.rpc import client, prologue
 from culvert.rpc.stream import Stream
@@ -105,6 +105,16 @@ class Peer:
             culvert.MIGRATION_ATTACH, culvert.MigrationAttachArgs(token=token, channel=0)
         )
         return stream
+
+    async def domain_xml(self, dom: types.Domain) -> str:
+        """How the daemon would describe the domain to a further one (VIR_DOMAIN_XML_MIGRATABLE)."""
+        args = remote.DomainFlagsArgs(dom, XMLFlag.MIGRATABLE)
+        return (await self._client.call(remote.DOMAIN_GET_XML_DESC, args)).xml
+
+    async def state(self, dom: types.Domain) -> tuple[int, int]:
+        """State and reason of the daemon's domain of that UUID, in libvirt's numbers."""
+        answer = await self._client.call(remote.DOMAIN_GET_STATE, remote.DomainFlagsArgs(dom, 0))
+        return answer.state, answer.reason
 
     async def outcome(self, dom: types.Domain, attempt: str) -> tuple[culvert.Outcome, str]:
         """What became of ``attempt``, and the reason in words. Asking settles an attempt that nobody is finishing."""

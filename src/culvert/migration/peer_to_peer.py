@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 
+from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.io.detached import Detached
-from culvert.migration import ask, peer
+from culvert.migration import ask, peer, stability, stock
 from culvert.migration.departure import Broke, Departure
 from culvert.migration.parameters import Options
 from culvert.migration.pump_way import PumpWay
@@ -29,13 +30,16 @@ CLEAN_UP_TIMEOUT = 15.0  # seconds for a destination to confirm that it has drop
 _SEEN_FROM_AFAR = (Broke, errors.StreamFailed, errors.RemoteError)
 
 
-async def drive(departure: Departure, options: Options) -> bool:
+async def drive(departure: Departure, options: Options, complete: Callable[[DomainDef], DomainDef]) -> bool:
     """Prepare, perform and finish, by the destination that ``departure`` names: whether the guest has arrived.
 
-    Raises why it has not, where that is certain from what was seen here.
+    ``complete`` gives a definition libvirt's defaults. Raises why it has not, where that is certain from what was
+    seen here.
     """
     async with peer.connect(departure.destination_uri, departure.settings) as destination:
         await departure.until_failed(destination.check())
+        if not await departure.until_failed(destination.abilities()):
+            stock.check(departure.domain.definition, destination.uri)
         departure.record.step = "prepare"
         if options.has(MigrateFlag.OFFLINE):
             cookie_out, _ = await destination.prepare(options, departure.cookie())
@@ -44,7 +48,10 @@ async def drive(departure: Departure, options: Options) -> bool:
             return True
         way = await departure.until_failed(_prepare(destination, departure, options))
         try:
-            await perform(destination, departure, way)
+            with closing(way):
+                async with _reaching(destination, departure, again=way.outlives_connection) as reached:
+                    await departure.until_failed(stability.check(reached, departure, options, complete))
+                await perform(destination, departure, way)
         except errors.RequestError as err:
             # The way was aborted, so the guest can never run there: it need not wait for the clean-up.
             await departure.run_on()
@@ -63,7 +70,7 @@ async def drive(departure: Departure, options: Options) -> bool:
 async def _reaching(destination: peer.Peer, departure: Departure, *, again: bool) -> AsyncIterator[peer.Peer]:
     """``destination``; where its connection was lost and the migration is not (``again``), by another one."""
     if again and destination.closed.is_set():
-        log.info("domain=%s connecting again to %s for finish", departure.domain.name, departure.destination_uri)
+        log.info("domain=%s connecting again to %s", departure.domain.name, departure.destination_uri)
         async with peer.connect(departure.destination_uri, departure.settings) as reached:
             yield reached
     else:

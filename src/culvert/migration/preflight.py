@@ -14,6 +14,7 @@ from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import shared
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
+from culvert.migration import guest_cpu
 from culvert.migration.parameters import Options
 from culvert.protocol.constants import MigrateFlag
 
@@ -42,7 +43,7 @@ async def check(domain: Domain, options: Options, complete: Callable[[DomainDef]
             )
         if not options.has(MigrateFlag.UNSAFE):
             await _check_disks(domain, domain.definition)
-    definition = domain.definition
+    definition = guest_cpu.configured(domain)
     if options.destination_xml:
         definition = _replacement(definition, complete(xml_parse.parse(options.destination_xml)))
     return xml_format.format(definition, migratable=True)

@@ -95,7 +95,7 @@ class Source:
     async def _drive(self, departure: Departure) -> None:
         try:
             try:
-                arrived = await peer_to_peer.drive(departure, await self._begin(departure))
+                arrived = await peer_to_peer.drive(departure, await self._begin(departure), self._driver.complete)
             except errors.RequestError as err:
                 departure.cause = err  # what this side saw first, or what the destination knows better
                 arrived = False

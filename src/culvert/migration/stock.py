@@ -1,0 +1,82 @@
+"""A destination that is no culvert: what it cannot take, and what it can say of a guest when an answer was lost.
+
+It knows nothing of attempts, so it cannot be asked what became of one, and asking settles nothing there. It can be
+asked how the domain of that UUID stands. That answers one way only: a guest that runs there has arrived. One that is
+not there (any more) may have been given up, or may have run there and ended since; resuming the copy here would set
+it back in time. Nobody here can know, so it stays paused and a person decides.
+
+Source: qemu/qemu_migration.c and qemu/qemu_process.c of libvirt 9.0 (qemuProcessAutoDestroy: a libvirtd that loses
+the source's connection kills the guest that had not arrived, at the latest when the call that it works on is over).
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from culvert.domain.definition import DomainDef
+from culvert.ground import errors
+from culvert.ground.units import MiB
+from culvert.migration import peer
+from culvert.migration.departure import Departure
+from culvert.protocol import types
+from culvert.protocol.constants import DomainState, PausedReason
+
+# How long a guest must have been seen running there before the copy here goes: a libvirtd that works on finish while
+# it loses the connection may kill the guest that it has just let run.
+LOOK_AGAIN = 1.5  # seconds between two looks
+LOOKS = 3  # times in a row
+
+
+class Undecided(errors.OperationFailed):
+    """Nobody here can know whether the guest runs there: it stays paused."""
+
+
+def check(definition: DomainDef, destination: object) -> None:
+    """Raise ``errors.ConfigUnsupported`` for a guest that libvirt 9.0 would not start in the same shape.
+
+    libvirt gives QEMU ``-m`` in whole MiB and takes the size of an arriving guest as it is told.
+    """
+    if definition.memory * 1024 % MiB:
+        raise errors.ConfigUnsupported(
+            f"domain '{definition.name}' cannot migrate to {destination}, which is a libvirtd: its memory of"
+            f" {definition.memory} KiB is no whole number of MiB (/domain/memory)"
+        )
+
+
+async def has_arrived(departure: Departure, why: errors.RequestError) -> bool:
+    """Look at how the guest stands there until it is certain that it runs there; ``why`` is what was lost.
+
+    Raises ``Undecided`` when that is not to be found out, and what connecting raises: then it can be tried again.
+    """
+    domain = departure.domain
+    asked = types.Domain(domain.name, domain.uuid.bytes, -1)
+    seen = 0
+    async with peer.connect(departure.destination_uri, departure.settings) as destination:
+        while seen < LOOKS:
+            match await _state(destination, asked):
+                case (DomainState.PAUSED, PausedReason.MIGRATION):
+                    seen = 0  # it works on finish, or is about to give up
+                case (DomainState.RUNNING | DomainState.PAUSED, _):
+                    seen += 1
+                case _:
+                    raise undecided(departure, why)
+            await asyncio.sleep(LOOK_AGAIN)
+    return True
+
+
+async def _state(destination: peer.Peer, asked: types.Domain) -> tuple[int, int]:
+    try:
+        return await destination.state(asked)
+    except errors.RemoteError as err:
+        if err.remote_code == errors.ErrorCode.NO_DOMAIN:
+            return DomainState.SHUTOFF, 0
+        raise
+
+
+def undecided(departure: Departure, why: errors.RequestError) -> Undecided:
+    """The refusal to guess, with what there is to do."""
+    name = departure.domain.name
+    return Undecided(
+        f"whether domain '{name}' has run at {departure.destination_uri} cannot be found out: {why}; it stays paused"
+        f" here: 'virsh resume {name}' if it never ran there, 'virsh destroy {name}' if it did"
+    )
