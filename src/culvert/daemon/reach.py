@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 from culvert.daemon.service import Service
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
+from culvert.migration.parameters import Options
 from culvert.migration.ticket import TICKET_PARAMETER
+from culvert.protocol.constants import MigrateFlag
 from culvert.rpc.session import Session
 
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
@@ -36,6 +38,33 @@ def address(service: Service, session: Session, asked: str | None) -> Connection
             f"this daemon has no TLS or TCP listener, so it cannot be reached at '{host}': start it with --listen"
         )
     return ConnectionURI("qemu", "unix", parameters={"socket": service.socket_path})
+
+
+def bare(service: Service, session: Session, options: Options) -> str:
+    """Where a source that is no culvert is to send a guest without a tunnel: ``tcp://HOST:PORT`` of a listener here.
+
+    Hosts as with ``address``. Raises ``OperationUnsupported`` when it would be no better than to refuse: there is no
+    clear-text listener, or only peers with a name are let in.
+    """
+    listeners = [(host, port) for transport, host, port in service.reachable if transport == "tcp"]
+    obstacles = {
+        "this daemon has no clear-text listener": not listeners,
+        "allowed_migration_peers names who may come, and such a connection shows no name": bool(
+            service.config.tls.allowed_migration_peers
+        ),
+        "it comes by one connection here (--parallel)": options.has(MigrateFlag.PARALLEL),
+    }
+    for obstacle, there in obstacles.items():
+        if there:
+            raise errors.OperationUnsupported(
+                f"migration without a tunnel from a libvirtd is refused: {obstacle}; use --p2p --tunnelled"
+            )
+    came_in = session.local_address or ("", 0)
+    listener_host, port = came_in if came_in in listeners else listeners[0]
+    own = service.hostname if listener_host in WILDCARDS else listener_host
+    asked = _asked(options.migrate_uri) if options.migrate_uri else service.config.migration.host
+    host = asked or came_in[0] or own
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
 def _asked(uri: str) -> str:

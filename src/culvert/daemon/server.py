@@ -121,6 +121,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             _limits(config),
             keepalive=(config.keepalive.interval, config.keepalive.count),
             permit=MigrationPeers(config.tls.allowed_migration_peers),
+            divert=service.destination.bare.divert,
         )
         await stack.enter_async_context(server)
         for listener in listeners:

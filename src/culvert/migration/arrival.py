@@ -91,6 +91,8 @@ class Arrival:
         self._incoming: qemu.Incoming | None = None
         self._ours: socket.socket | None = None
         self._attached = False
+        self.unexpected = asyncio.Event()
+        """Set as soon as the data has its way, or none will come any more."""
         self._over = asyncio.Event()
         self.disown: Callable[[], None] = lambda: None
         """Ends the care for the connection that prepared this migration."""
@@ -179,6 +181,7 @@ class Arrival:
         self._attached = True
         self.record.route = route.value
         self.record.channels = self.options.connections + 1
+        self.unexpected.set()
 
     async def _start(self, entrance: Entrance, setup: Setup) -> None:
         assert self._incoming is not None, "opened before anything is attached"
@@ -313,6 +316,7 @@ class Arrival:
             self.cause = cause
         self.outcome = Outcome.GONE
         self._over.set()
+        self.unexpected.set()
         if self._landing is not None:
             self._landing.abort(str(self.cause))
         self.close()

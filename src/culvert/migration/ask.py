@@ -6,7 +6,7 @@ import asyncio
 import logging
 
 from culvert.ground import errors
-from culvert.migration import peer, stock
+from culvert.migration import native, peer, stock
 from culvert.migration.departure import Departure
 from culvert.protocol import types
 from culvert.protocol.culvert import Outcome
@@ -25,6 +25,8 @@ async def has_arrived(departure: Departure, why: errors.RequestError) -> bool:
     tell, the guest stays paused for good. Where the answer is no, ``departure.cause`` says why.
     """
     domain = departure.domain
+    if native.is_address(departure.destination_uri):
+        return _nobody_knows(departure, stock.undecided(departure, why))
     asked = types.Domain(domain.name, domain.uuid.bytes, domain.id)
     delays = iter(ASK_AGAIN)
     delay, obstacle = 0.0, why
@@ -40,9 +42,7 @@ async def has_arrived(departure: Departure, why: errors.RequestError) -> bool:
                 try:
                     return await stock.has_arrived(departure, why)
                 except stock.Undecided as undecided:
-                    departure.stays_paused = True
-                    departure.cause = undecided
-                    return False
+                    return _nobody_knows(departure, undecided)
                 except errors.RequestError as again:
                     err = again
             obstacle = err
@@ -59,3 +59,9 @@ async def has_arrived(departure: Departure, why: errors.RequestError) -> bool:
             log.warning("domain=%s migration=%s %s", domain.name, departure.attempt, waiting)
         delay = next(delays, delay)
         await asyncio.sleep(delay)
+
+
+def _nobody_knows(departure: Departure, undecided: stock.Undecided) -> bool:
+    departure.stays_paused = True
+    departure.cause = undecided
+    return False

@@ -17,6 +17,7 @@ from culvert.ground import errors
 from culvert.migration import cookie, guest_cpu, parameters, statistics
 from culvert.migration.arrival import ANNOTATION, Arrival
 from culvert.migration.cookie import Cookie
+from culvert.migration.native import BareStreams
 from culvert.migration.outcomes import Outcomes, Word
 from culvert.migration.parameters import Options
 from culvert.migration.phases import Phase
@@ -55,6 +56,8 @@ class Destination:
         self._preparing: set[str] = set()
         self._outcomes = outcomes
         self._reasons: OrderedDict[str, str] = OrderedDict()
+        self.bare = BareStreams(background)
+        """For sources that are no culvert and send without a tunnel."""
         self.completed = Records()
         """The record of each domain's last migration to here."""
 
@@ -101,6 +104,8 @@ class Destination:
             await guest_cpu.verify(domain)
             guest_cpu.remember(domain, definition.cpu)
             await arrival.open()
+            if not theirs.attempt and not options.has(MigrateFlag.TUNNELLED):
+                await self.bare.expect(arrival)
         except BaseException as err:
             cause = (
                 err if isinstance(err, errors.RequestError) else errors.OperationAborted("prepare was interrupted")

@@ -24,7 +24,7 @@ from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
 from culvert.ground import uri as uris
-from culvert.migration import ask, parameters, peer, peer_to_peer, preflight
+from culvert.migration import ask, native, parameters, peer, peer_to_peer, preflight
 from culvert.migration.budget import Budget
 from culvert.migration.departure import Departure
 from culvert.migration.parameters import Options
@@ -142,6 +142,19 @@ class Source:
         return await self._background.run(f"perform {domain.name}", self._perform(departure))
 
     async def _perform(self, departure: Departure) -> bytes:
+        try:
+            if native.is_address(departure.destination_uri):
+                await native.perform(departure)
+            else:
+                await self._perform_tunnelled(departure)
+        except errors.RequestError as err:
+            cause = departure.cause = departure.cause or err
+            await self._settle(departure, arrived=False)
+            self._forget(departure)
+            raise told(cause, f"migration of domain '{departure.domain.name}' failed in phase 'perform3'") from err
+        return departure.last_cookie()
+
+    async def _perform_tunnelled(self, departure: Departure) -> None:
         where = uris.parse(departure.destination_uri)
         ticket = where.parameters.get(TICKET_PARAMETER)
         if not ticket:
@@ -149,19 +162,10 @@ class Source:
                 f"migration of domain '{departure.domain.name}': the destination's migration URI "
                 f"'{departure.destination_uri}' does not lead into a tunnel; use --p2p --tunnelled"
             )
-        try:
-            async with peer.connect(departure.destination_uri, self._settings, hypervisor=False) as destination:
-                await departure.until_failed(destination.keep_alive())
-                way = await departure.until_failed(
-                    peer_to_peer.open_way(destination, departure, Ticket.parse(ticket))
-                )
-                await peer_to_peer.perform(destination, departure, way)
-        except errors.RequestError as err:
-            cause = departure.cause = departure.cause or err
-            await self._settle(departure, arrived=False)
-            self._forget(departure)
-            raise told(cause, f"migration of domain '{departure.domain.name}' failed in phase 'perform3'") from err
-        return departure.last_cookie()
+        async with peer.connect(departure.destination_uri, self._settings, hypervisor=False) as destination:
+            await departure.until_failed(destination.keep_alive())
+            way = await departure.until_failed(peer_to_peer.open_way(destination, departure, Ticket.parse(ticket)))
+            await peer_to_peer.perform(destination, departure, way)
 
     async def confirm(self, domain: Domain, *, cancelled: bool) -> None:
         """CONFIRM3: the client says what the destination answered to finish.
@@ -184,7 +188,8 @@ class Source:
         """The client's word alone neither destroys the copy here nor lets it run: the destination is asked too."""
         claimed = arrived
         try:
-            if departure.phase is Phase.PERFORM3_DONE:
+            # Who has opened a libvirtd's QEMU to us cannot be asked; the client has asked it.
+            if departure.phase is Phase.PERFORM3_DONE and not native.is_address(departure.destination_uri):
                 arrived = await ask.has_arrived(departure, errors.OperationFailed("the client confirmed it so"))
             await self._settle(departure, arrived=arrived)
             if claimed and not arrived:

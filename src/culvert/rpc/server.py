@@ -8,7 +8,7 @@ import itertools
 import logging
 import socket
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,7 +31,8 @@ class Server:
     Leaving the block closes the listeners, ends every call and stream, sends what is written and closes the
     connections. ``authentication``: sessions begin unauthenticated, and a handler has to set ``authenticated``.
     ``keepalive``: interval in seconds (0: never) and count, towards clients that ask for it. ``permit`` is asked
-    before each call that the protocol's own rules allow.
+    before each call that the protocol's own rules allow. ``divert`` may take a new connection for itself (True), and
+    give it back by what it is called with.
     """
 
     def __init__(
@@ -42,12 +43,14 @@ class Server:
         authentication: bool = False,
         keepalive: tuple[float, int] = (DEFAULT_INTERVAL, DEFAULT_COUNT),
         permit: Permit = lambda session, row: None,
+        divert: Callable[[socket.socket, Peer, Callable[[socket.socket, Peer], object]], bool] = lambda *_: False,
     ) -> None:
         self.limits = limits or Limits()
         self.sessions: dict[int, Session] = {}
         self.listeners: list[Listener] = []
         self._dispatcher = Dispatcher(handlers, permit)
         self._authentication = authentication
+        self._divert = divert
         self._keepalive = keepalive
         self._numbers = itertools.count(1)
         self._rooms: dict[str, asyncio.Event] = {}
@@ -124,7 +127,8 @@ class Server:
             while True:
                 await self._rooms[listener.transport].wait()
                 sock, peer = await listener.accept()
-                self.serve(sock, peer)
+                if not self._divert(sock, peer, self.serve):
+                    self.serve(sock, peer)
         except OSError as err:
             log.error("listener failed address=%s error=%s", listener.name, err)
         finally:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from culvert.daemon import reach
 from culvert.daemon.service import Service, on_wire
 from culvert.ground import errors
-from culvert.migration import parameters
+from culvert.migration import cookie, parameters
 from culvert.migration.arrival import Arrival
 from culvert.migration.parameters import Options
 from culvert.protocol import remote, types
@@ -105,6 +105,10 @@ class Migrate:
     async def _prepare(self, session: Session, options: Options, cookie_in: bytes) -> remote.CookieURIRet:
         if options.has(MigrateFlag.TUNNELLED):
             raise errors.InternalError("Tunnelled migration requested but invalid RPC method called")
+        if not options.has(MigrateFlag.OFFLINE) and not cookie.parse(cookie_in).attempt:
+            uri = reach.bare(self._service, session, options)
+            cookie_out, _ = await self._service.destination.prepare(options, cookie_in, session)
+            return remote.CookieURIRet(cookie_out, uri)
         where = reach.address(self._service, session, options.migrate_uri)
         cookie_out, arrival = await self._service.destination.prepare(options, cookie_in, session)
         # Nothing is sent for an offline migration, but a client wants a URI in every answer.
