@@ -12,7 +12,7 @@ ARGS ?=
 PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup debian-packages guests demo bench test lint manual format pins clean
+.PHONY: help setup debian-packages guests demo bench test interop lint manual format pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -42,6 +42,9 @@ bench: setup ## every way of moving a guest, measured side by side (root; ARGS='
 
 test: lint ## lint, then every test (ARGS='...' goes to pytest)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+interop: setup ## the long tests against programs of others (ARGS='...' goes to pytest)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m interop $(ARGS)
 
 lint: setup ## ruff, mypy strict, the import rule
 	$(BIN)/ruff format --check .

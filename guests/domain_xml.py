@@ -35,7 +35,10 @@ class Serial:
 
 @dataclass(frozen=True, slots=True)
 class DomainXML:
-    """A domain with a direct kernel boot or one disk, serial ports, and what ``devices`` adds as XML text."""
+    """A domain with a direct kernel boot or one disk, serial ports, and what ``cpu`` and ``devices`` add as XML text.
+
+    An empty ``usb`` leaves the controller to whoever defines it.
+    """
 
     name: str
     memory_kib: int
@@ -49,6 +52,9 @@ class DomainXML:
     domain_type: str = "qemu"
     vcpus: int = 1
     uuid: uuid_module.UUID = field(default_factory=uuid_module.uuid4)
+    balloon: str = "none"
+    usb: str = "none"
+    cpu: str = ""
     devices: str = ""
 
     def text(self) -> str:
@@ -65,11 +71,10 @@ class DomainXML:
   <memory unit='KiB'>{self.memory_kib}</memory>
   <vcpu>{self.vcpus}</vcpu>
   <os><type arch='x86_64' machine='{self.machine}'>hvm</type>{"".join(boot)}</os>
-  <features><acpi/><apic/></features>
-  <devices>
-    <controller type='usb' model='none'/>
+  <features><acpi/><apic/></features>{self.cpu}
+  <devices>{f"<controller type='usb' model='{self.usb}'/>" if self.usb else ""}
     {"".join(devices)}
-    <memballoon model='none'/>
+    <memballoon model='{self.balloon}'/>
   </devices>
 </domain>
 """

@@ -47,6 +47,8 @@ def test_a_persistent_definition_travels_whole() -> None:
     assert got.persistent_xml is not None
     assert "<name>g</name>" in got.persistent_xml
     assert b'<feature name="persistent"/>' in cookie.build(sent)
+    assert b"<feature" not in cookie.build(replace(sent, insists=False))
+    assert cookie.parse(cookie.build(replace(sent, insists=False))).persistent_xml == got.persistent_xml
 
 
 LIBVIRT_9 = b"""<qemu-migration>

@@ -6,10 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from guests import domain_xml, tiny, watch
 from tests.support.daemon import DaemonProcess
 from tests.support.virsh import virsh
+
+
+class Host(Protocol):
+    """A daemon on which guests run: one of ours, or somebody else's."""
+
+    name: str
+
+    @property
+    def uri(self) -> str: ...
+
 
 # Small enough to move in a blink, busy enough to be caught when a page is lost.
 SMALL = tiny.TinyParameters(mib=16, dirty_mib=8, dirty_mib_s=20, pass_s=0.2)
@@ -32,7 +43,7 @@ class RunningGuest:
         """The domain's UUID."""
         return str(self.guest.domain.uuid)
 
-    def assert_runs_only_on(self, host: DaemonProcess, *others: DaemonProcess) -> None:
+    def assert_runs_only_on(self, host: Host, *others: Host) -> None:
         """It runs on ``host``, on none of ``others``, and its memory is what it should be."""
         states = {each.name: state_of(self.uuid, each) for each in (host, *others)}
         assert states[host.name] == "running", f"{self.name}: {states}"
@@ -40,7 +51,7 @@ class RunningGuest:
         self.watch.wait_verified()
 
 
-def state_of(domain: str, host: DaemonProcess) -> str:
+def state_of(domain: str, host: Host) -> str:
     """virsh's word for the domain's state on ``host``; empty when there is no such domain."""
     result = virsh("domstate", domain, uri=host.uri)
     if not result.ok and "failed to get domain" in result.err:

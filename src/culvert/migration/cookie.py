@@ -48,7 +48,11 @@ UNDERSTOOD_FEATURES: dict[str, Callable[[etree._Element], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """One cookie, read or to be sent. ``persistent_xml`` is a whole ``<domain>``; ``statistics`` are numbers."""
+    """One cookie, read or to be sent. ``persistent_xml`` is a whole ``<domain>``; ``statistics`` are numbers.
+
+    ``insists``: a receiver that does not understand ``persistent_xml`` must refuse the cookie. libvirt expects it in
+    Perform's cookie only and refuses it in any other, though it would take no notice of the element alone.
+    """
 
     name: str
     uuid: UUID
@@ -58,6 +62,7 @@ class Cookie:
     persistent_xml: str | None = None
     cpu_xml: str | None = None
     statistics: dict[str, int] = field(default_factory=dict)
+    insists: bool = field(default=True, compare=False)
 
 
 def build(cookie: Cookie) -> bytes:
@@ -71,7 +76,8 @@ def build(cookie: Cookie) -> bytes:
     ):
         etree.SubElement(root, tag).text = text
     if cookie.persistent_xml is not None:
-        etree.SubElement(root, "feature", name="persistent")
+        if cookie.insists:
+            etree.SubElement(root, "feature", name="persistent")
         root.append(xml.read(cookie.persistent_xml))
     if cookie.cpu_xml is not None:
         root.append(xml.read(cookie.cpu_xml))

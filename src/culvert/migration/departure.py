@@ -161,7 +161,7 @@ class Departure:
         if not options.has(MigrateFlag.PERSIST_DEST):
             return self.cookie(statistics=figures)
         xml = options.persistent_xml or xml_format.format(definition, migratable=True)
-        return self.cookie(persistent_xml=xml, statistics=figures)
+        return self.cookie(persistent_xml=xml, statistics=figures, insists=not options.has(MigrateFlag.OFFLINE))
 
     def check_destination(self, cookie_in: bytes) -> None:
         """Refuse a destination that is this very host. Raises ``InternalError``, as libvirt does."""
