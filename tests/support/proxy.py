@@ -30,6 +30,7 @@ class Proxy:
         self._cut_after = 0
         self._cut_on = b""
         self._then_refuse = False
+        self._delays: dict[bytes, float] = {}
         self._refusing = False
         self._flowing = threading.Event()
         self._flowing.set()
@@ -77,6 +78,10 @@ class Proxy:
         """
         self._then_refuse = then_refuse
         self._cut_on = pattern
+
+    def delay_on(self, pattern: bytes, seconds: float) -> None:
+        """Pass a piece that holds ``pattern`` on ``seconds`` late, each time; what comes behind it waits too."""
+        self._delays[pattern] = seconds
 
     def stall(self) -> None:
         """Let no byte through, either way, while the connections stay."""
@@ -130,6 +135,9 @@ class Proxy:
                     self._refusing = self._then_refuse
                     self.cut()
                     return
+                for pattern, seconds in self._delays.items():
+                    if pattern in buffer[:count]:
+                        time.sleep(seconds)
                 sink.sendall(view[:count])
                 self._counted(count, forward)
                 if self.bytes_per_second:

@@ -286,6 +286,9 @@ class Arrival:
             raise
 
     async def _take_over(self) -> None:
+        if not self.attempt and not self.lifeline.held:
+            # No culvert would ask what became of it: a libvirtd that loses finish's answer resumes its copy.
+            raise errors.ConnectionLost("the source is a libvirtd, and its connection was lost before the guest ran")
         await self._outcomes.put(self.attempt, Word.FINISHING, self.domain.name)
         if self.options.has(MigrateFlag.PAUSED):
             self.outcome = Outcome.RUNNING

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from culvert.domain import format as xml_format
-from culvert.domain import parse as xml_parse
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
-from culvert.migration import cookie, guest_cpu, parameters, statistics
+from culvert.migration import cookie, foreign, guest_cpu, parameters, statistics
 from culvert.migration.arrival import ANNOTATION, Arrival
 from culvert.migration.cookie import Cookie
 from culvert.migration.native import BareStreams
@@ -76,7 +75,7 @@ class Destination:
         if theirs.host_uuid == self._settings.host_uuid:
             raise errors.InternalError(f"Attempt to migrate guest to the same host {theirs.host_uuid}")
         parameters.check_combination(options)
-        definition = xml_parse.parse(options.destination_xml or "")
+        definition = foreign.parse(options.destination_xml or "")
         name = options.destination_name or definition.name
         if definition.uuid != str(theirs.uuid):
             raise errors.InternalError(f"Incoming cookie data had unexpected UUID {theirs.uuid} vs {definition.uuid}")
@@ -182,7 +181,7 @@ class Destination:
 
     async def _persist(self, arrival: Arrival, theirs: Cookie) -> None:
         xml = theirs.persistent_xml or xml_format.format(guest_cpu.configured(arrival.domain), secure=True)
-        definition = replace(xml_parse.parse(xml), name=arrival.domain.name, uuid=str(arrival.domain.uuid))
+        definition = replace(foreign.parse(xml), name=arrival.domain.name, uuid=str(arrival.domain.uuid))
         await arrival.domain.became_persistent(self._driver.complete(definition))
 
     def _expect_offline(self, name: str, options: Options, theirs: Cookie, owner: Owner) -> None:
@@ -206,7 +205,7 @@ class Destination:
             raise errors.MigrateFinishOk(f"offline migration of domain '{name}' is cancelled")
         # libvirt's client, which skips perform, sends none; then the one of begin counts.
         theirs = cookie.parse(cookie_in) if cookie_in else theirs
-        definition = replace(xml_parse.parse(theirs.persistent_xml or options.destination_xml or ""), name=name)
+        definition = replace(foreign.parse(theirs.persistent_xml or options.destination_xml or ""), name=name)
         domain = await self._driver.define_xml(xml_format.format(definition))
         return domain, self._cookie(name, theirs)
 

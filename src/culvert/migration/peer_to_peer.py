@@ -38,7 +38,7 @@ async def drive(departure: Departure, options: Options, complete: Callable[[Doma
     """
     async with peer.connect(departure.destination_uri, departure.settings) as destination:
         await departure.until_failed(destination.check())
-        if not await departure.until_failed(destination.abilities()):
+        if is_stock := not await departure.until_failed(destination.abilities()):
             stock.check(departure.domain.definition, destination.uri)
         departure.record.step = "prepare"
         if options.has(MigrateFlag.OFFLINE):
@@ -46,7 +46,12 @@ async def drive(departure: Departure, options: Options, complete: Callable[[Doma
             departure.check_destination(cookie_out)
             await destination.finish(options, departure.last_cookie(), cancelled=False)
             return True
-        way = await departure.until_failed(_prepare(destination, departure, options))
+        try:
+            way = await departure.until_failed(_prepare(destination, departure, options))
+        except errors.RequestError as err:
+            if is_stock and not isinstance(err, errors.RemoteError):
+                await stock.tidy(departure, options)
+            raise
         try:
             with closing(way):
                 async with _reaching(destination, departure, again=way.outlives_connection) as reached:

@@ -12,7 +12,7 @@ from culvert.domain import abi
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
-from culvert.migration import peer
+from culvert.migration import foreign, peer
 from culvert.migration.departure import Departure
 from culvert.migration.parameters import Options
 from culvert.protocol import types
@@ -29,7 +29,7 @@ async def check(
     ours = complete(xml_parse.parse(options.destination_xml or ""))
     there = await destination.domain_xml(types.Domain(domain.name, domain.uuid.bytes, -1))
     try:
-        abi.check(ours, complete(xml_parse.parse(there)), name=options.destination_name)
+        abi.check(ours, complete(foreign.parse(there)), name=options.destination_name)
     except errors.RequestError as err:
         raise errors.ConfigUnsupported(
             f"domain '{domain.name}' would not be the same machine at {departure.destination_uri}: {err.message}"

@@ -12,19 +12,27 @@ the source's connection kills the guest that had not arrived, at the latest when
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.migration import peer
 from culvert.migration.departure import Departure
+from culvert.migration.parameters import Options
 from culvert.protocol import types
 from culvert.protocol.constants import DomainState, PausedReason
+
+log = logging.getLogger(__name__)
 
 # How long a guest must have been seen running there before the copy here goes: a libvirtd that works on finish while
 # it loses the connection may kill the guest that it has just let run.
 LOOK_AGAIN = 1.5  # seconds between two looks
 LOOKS = 3  # times in a row
+
+TIDY_TIMEOUT = 15.0  # seconds
+TIDY_PAUSE = 0.5  # seconds between two looks for a guest that nobody waits for
+TIDY_LOOKS = 4  # times; its QEMU is started in a quarter of a second
 
 
 class Undecided(errors.OperationFailed):
@@ -62,6 +70,38 @@ async def has_arrived(departure: Departure, why: errors.RequestError) -> bool:
                     raise undecided(departure, why)
             await asyncio.sleep(LOOK_AGAIN)
     return True
+
+
+async def tidy(departure: Departure, options: Options) -> None:
+    """Prepare was under way there when nobody waited for it any more: have it undone, if there is anything to undo.
+
+    A libvirtd 9.0 whose connection ends while it prepares keeps the guest that waits, and would refuse the next
+    attempt. Best effort: what stays there runs nothing, and is named in the log.
+    """
+    domain = departure.domain
+    asked = types.Domain(domain.name, domain.uuid.bytes, -1)
+    try:
+        async with (
+            asyncio.timeout(TIDY_TIMEOUT),
+            peer.connect(departure.destination_uri, departure.settings) as destination,
+        ):
+            for _ in range(TIDY_LOOKS):
+                await asyncio.sleep(TIDY_PAUSE)
+                if await _state(destination, asked) == (DomainState.PAUSED, PausedReason.MIGRATION):
+                    await destination.finish(options, departure.cookie(), cancelled=True)
+    except errors.RemoteError as err:
+        if err.remote_code == errors.ErrorCode.MIGRATE_FINISH_OK:
+            return
+        _may_be_left(departure, err)
+    except (errors.RequestError, TimeoutError) as err:
+        _may_be_left(departure, err)
+
+
+def _may_be_left(departure: Departure, err: Exception) -> None:
+    log.warning(
+        "domain=%s migration=%s %s may keep a paused guest that nobody waits for ('virsh destroy' there): %s",
+        *(departure.domain.name, departure.attempt, departure.destination_uri, err or type(err).__name__),
+    )
 
 
 async def _state(destination: peer.Peer, asked: types.Domain) -> tuple[int, int]:
