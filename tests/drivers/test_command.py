@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from culvert.domain.cpu import Cpu, CpuModel
+from culvert.domain.cpu import Cpu, CpuFeature, CpuModel
 from culvert.domain.defaults import complete
 from culvert.domain.definition import DomainDef
 from culvert.domain.format import format
@@ -46,6 +46,23 @@ def minimal(**changes: Any) -> DomainDef:
 
 def value(argv: list[str], flag: str) -> str:
     return argv[argv.index(flag) + 1]
+
+
+@pytest.mark.parametrize(
+    ("model", "features", "wanted"),
+    [
+        ("EPYC", (), "EPYC,monitor=off"),
+        ("EPYC", (CpuFeature(name="svm"),), "EPYC,monitor=off,svm=on"),
+        ("EPYC", (CpuFeature(name="monitor"),), "EPYC,monitor=on"),
+        ("Icelake-Server", (), "Icelake-Server,intel-pt=off"),
+        ("EPYC-Rome", (), "EPYC-Rome"),
+    ],
+)
+def test_a_model_lacks_what_libvirt_has_removed_from_it(
+    model: str, features: tuple[CpuFeature, ...], wanted: str
+) -> None:
+    cpu = Cpu(mode="custom", model=CpuModel(name=model), features=features)
+    assert value(build(minimal(cpu=cpu), OPTIONS), "-cpu") == wanted
 
 
 def test_incoming_comes_before_the_balloon_and_changes_nothing_else() -> None:
@@ -86,7 +103,10 @@ def test_hyperv_and_kvm_features() -> None:
         (Cpu(mode="host-passthrough", migratable=True), "host,migratable=on"),
         (Cpu(mode="host-passthrough", migratable=False), "host,migratable=off"),
         (Cpu(mode="maximum"), "max"),
-        (Cpu(mode="custom", model=CpuModel(name="EPYC", vendor_id="GenuineIntel")), "EPYC,vendor=GenuineIntel"),
+        (
+            Cpu(mode="custom", model=CpuModel(name="EPYC", vendor_id="GenuineIntel")),
+            "EPYC,vendor=GenuineIntel,monitor=off",
+        ),
     ],
 )
 def test_kvm_and_its_processors(cpu: Cpu, argument: str) -> None:

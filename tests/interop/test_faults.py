@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import struct
@@ -175,14 +176,16 @@ def test_a_network_that_is_silent(folder: Path, from_culvert: bool) -> None:
 
 
 @SIDES
-@pytest.mark.parametrize("kind", [CALL, REPLY], ids=["call", "reply"])
-@pytest.mark.parametrize("procedure", [OPEN, PREPARE_TUNNEL], ids=["open", "prepare"])
-def test_connection_lost_at_a_step(hosts: Pair, folder: Path, from_culvert: bool, procedure: int, kind: int) -> None:
+def test_connection_lost_at_each_step(hosts: Pair, folder: Path, from_culvert: bool) -> None:
     source = source_of(hosts, from_culvert)
     destination = hosts.other(source)
     with running(source, folder) as guest, Proxy(destination.port) as proxy:
-        proxy.cut_on(packet(procedure, kind))
-        result = virsh("migrate", *P2P, "--unsafe", guest.name, destination.uri_by(proxy.port), uri=source.uri)
+        for procedure, kind in itertools.product((OPEN, PREPARE_TUNNEL), (CALL, REPLY)):
+            proxy.cut_on(packet(procedure, kind))
+            there = destination.uri_by(proxy.port)
+            result = virsh("migrate", *P2P, "--unsafe", guest.name, there, uri=source.uri)
+            assert not result.ok, (procedure, kind)
+            wait_until_gone(guest, destination)
         aftermath(hosts, guest, source, result)
 
 

@@ -8,7 +8,7 @@ written meanwhile goes in the standstill at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,14 +95,16 @@ def guest(
     *,
     machine: str = "pc",
     rich: bool = False,
-    cpu: str = "",
+    members: Mapping[str, str] | None = None,
 ) -> domain_xml.Guest:
-    """A guest for both, its files in ``folder``; ``rich``: disk, network, screen, balloon, random numbers."""
+    """A guest for both, its files in ``folder``; ``rich``: disk, network, screen, balloon, random numbers.
+
+    ``members``: other ones of ``DomainXML``.
+    """
     boot = "disk" if rich else "kernel"
     made = domain_xml.tiny_guest(folder, name, parameters, machine=machine, boot=boot)
-    domain = replace(made.domain, memory_kib=parameters.memory_mib * 1024, cpu=cpu)
-    if rich:
-        domain = replace(domain, balloon="virtio", usb="", devices=RICH)
+    texts = {**({"balloon": "virtio", "usb": "", "devices": RICH} if rich else {}), **(members or {})}
+    domain = replace(made.domain, memory_kib=parameters.memory_mib * 1024, **texts)  # type: ignore[arg-type]  # texts
     return replace(made, domain=domain)
 
 
@@ -115,10 +117,10 @@ def running(
     *,
     machine: str = "pc",
     rich: bool = False,
-    cpu: str = "",
+    members: Mapping[str, str] | None = None,
 ) -> Iterator[RunningGuest]:
     """``guest``, created on ``host``, that has printed lines. It is ended on both hosts by their own clean-up."""
-    made = guest(folder, name, parameters, machine=machine, rich=rich, cpu=cpu)
+    made = guest(folder, name, parameters, machine=machine, rich=rich, members=members)
     with watch.SerialWatch(made.serial) as follow:
         virsh("create", str(made.write_xml()), uri=host.uri).expect()
         follow.wait_running()

@@ -58,7 +58,7 @@ class Attempt:
 
     async def prepare(self, client: rpc.Client, flags: int = DIRECT) -> str:
         """Not by a stream of its own: the ticket that opens the data path."""
-        args = remote.Prepare3ParamsArgs(self.params(), self.cookie(), flags)
+        args = remote.Prepare3ParamsArgs(self.params(), self.cookie(attempt=uuid.uuid4().hex), flags)
         answer = await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
         return uris.parse(answer.uri_out or "").parameters["culvert-migration"]
 

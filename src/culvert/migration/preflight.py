@@ -45,7 +45,11 @@ async def check(domain: Domain, options: Options, complete: Callable[[DomainDef]
             await _check_disks(domain, domain.definition)
     definition = guest_cpu.configured(domain)
     if options.destination_xml:
-        definition = _replacement(definition, complete(xml_parse.parse(options.destination_xml)))
+        wanted = complete(xml_parse.parse(options.destination_xml))
+        # What runs is said in the live XML, what was configured travels: either is the same machine.
+        if wanted.cpu == domain.definition.cpu:
+            wanted = replace(wanted, cpu=definition.cpu)
+        definition = _replacement(definition, wanted)
     return xml_format.format(definition, migratable=True)
 
 

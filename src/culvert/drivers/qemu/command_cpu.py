@@ -19,6 +19,13 @@ DEFAULT_MODEL = "qemu64"
 # libvirt's name of a feature where it is not QEMU's with another dash (cpu_map and qemu_capabilities.c).
 FEATURE_NAMES = {"pclmuldq": "pclmulqdq"}
 
+# Features that QEMU's model has and libvirt's of that name has not (any more): libvirt switches them off unless the
+# XML names them (cpu_map, <feature removed='yes'/>). QEMU would load a guest from there with them on and say nothing.
+REMOVED = {
+    **dict.fromkeys(("Dhyana", "EPYC", "EPYC-IBPB", "Opteron_G3"), "monitor"),
+    **dict.fromkeys(("Icelake-Client", "Icelake-Client-noTSX", "Icelake-Server", "Icelake-Server-noTSX"), "intel-pt"),
+}
+
 # Field of HyperV → QEMU's property, in libvirt's order.
 ENLIGHTENMENTS = {
     "relaxed": "hv-relaxed",
@@ -68,6 +75,9 @@ def _model(definition: DomainDef) -> Iterator[str]:
             yield name or DEFAULT_MODEL
     if wanted.model and wanted.model.vendor_id:
         yield f"vendor={wanted.model.vendor_id}"
+    removed = REMOVED.get(name or "") if wanted.mode in (None, "custom") else None
+    if removed and removed not in {feature.name for feature in wanted.features}:
+        yield f"{removed}=off"
     for feature in wanted.features:
         name = FEATURE_NAMES.get(feature.name, feature.name.replace("_", "-"))
         yield f"{name}={on_off(feature.policy in ('require', 'force'))}"

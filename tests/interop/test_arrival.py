@@ -1,0 +1,105 @@
+"""A source that is no culvert comes with what this host has not, or insists on what it does not know."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from culvert.ground import errors
+from culvert.ground.errors import ErrorCode
+from culvert.migration import cookie
+from culvert.protocol import constants, remote, typed_params
+from culvert.protocol.constants import MigrateFlag
+from culvert.rpc import client as rpc
+from culvert.rpc import prologue
+from tests.support.daemon import DaemonProcess
+from tests.support.interop import guest
+
+TUNNEL = int(MigrateFlag.LIVE | MigrateFlag.PEER2PEER | MigrateFlag.TUNNELLED)
+NATIVE = int(MigrateFlag.LIVE | MigrateFlag.PEER2PEER)
+
+FULL = "<cpu mode='custom' match='exact' check='full'><model>{model}</model>{feature}</cpu>"
+
+# What is changed in the XML and in the cookie, the code and the words of the refusal.
+REFUSED = [
+    (("machine='pc'", "machine='pc-i440fx-9.2'"), b"", ErrorCode.CONFIG_UNSUPPORTED, "machine type 'pc-i440fx-9.2'"),
+    (
+        ("<features>", "<cpu mode='custom'><model>Pentium-IX</model></cpu><features>"),
+        b"",
+        ErrorCode.CPU_INCOMPATIBLE,
+        "/domain/cpu/model 'Pentium-IX'",
+    ),
+    (("", ""), FULL.format(model="Pentium-IX", feature="").encode(), ErrorCode.CPU_INCOMPATIBLE, "Pentium-IX"),
+    (
+        ("", ""),
+        FULL.format(model="qemu64", feature="<feature policy='require' name='pcid'/>").encode(),
+        ErrorCode.CPU_INCOMPATIBLE,
+        "cannot provide /domain/cpu/feature 'pcid'",
+    ),
+    (
+        ("", ""),
+        FULL.format(model="qemu64", feature="<signature family='6'/>").encode(),
+        ErrorCode.CONFIG_UNSUPPORTED,
+        "/cpu/signature",
+    ),
+    (("", ""), b"<feature name='cpu-hotplug'/>", ErrorCode.INTERNAL_ERROR, "cpu-hotplug"),
+    (("", ""), b"<feature name='nbd'/><nbd port='1'/>", ErrorCode.INTERNAL_ERROR, "nbd"),
+    (
+        ("</devices>", "<tpm model='tpm-tis'/></devices>"),
+        b"",
+        ErrorCode.CONFIG_UNSUPPORTED,
+        "/domain/devices/tpm",
+    ),
+]
+
+
+async def prepare(client: rpc.Client, args: remote.Prepare3ParamsArgs) -> None:
+    if args.flags == TUNNEL:
+        await client.open_stream(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, args)
+    else:
+        await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
+
+
+@pytest.mark.parametrize("flags", [TUNNEL, NATIVE], ids=["tunnel", "native"])
+async def test_refused_and_nothing_left(host_a: DaemonProcess, folder: Path, flags: int) -> None:
+    made = guest(folder, "arriving")
+    theirs = cookie.Cookie("arriving", made.domain.uuid, "elsewhere", uuid.uuid4())
+    async with rpc.connect(host_a.tcp_uri) as client:
+        await prologue.open_connection(client)
+        for (before, after), extra, code, words in REFUSED:
+            xml = made.xml.replace(before, after) if before else made.xml
+            cookie_in = cookie.build(theirs).replace(b"</hostuuid>", b"</hostuuid>" + extra)
+            values = [("destination_name", "arriving"), ("destination_xml", xml)]
+            args = remote.Prepare3ParamsArgs(typed_params.encode(values, constants.MIGRATE_PARAMS), cookie_in, flags)
+            with pytest.raises(errors.RemoteError) as caught:
+                await prepare(client, args)
+            assert caught.value.remote_code == code, caught.value
+            assert words in caught.value.message
+            host_a.assert_no_leftovers()
+
+
+@pytest.mark.parametrize("asked", [None, "tcp://there.example", "tcp://[fe80::1]", "rdma://x"])
+async def test_where_a_libvirtd_is_to_send_without_a_tunnel(
+    host_a: DaemonProcess, folder: Path, asked: str | None
+) -> None:
+    made = guest(folder, "arriving")
+    theirs = cookie.Cookie("arriving", made.domain.uuid, "elsewhere", uuid.uuid4())
+    values = [("destination_name", "arriving"), ("destination_xml", made.xml)]
+    values += [("migrate_uri", asked)] if asked else []
+    params = typed_params.encode(values, constants.MIGRATE_PARAMS)
+    async with rpc.connect(host_a.tcp_uri) as client:
+        await prologue.open_connection(client)
+        args = remote.Prepare3ParamsArgs(params, cookie.build(theirs), NATIVE)
+        if asked == "rdma://x":
+            with pytest.raises(errors.RemoteError, match="tcp://HOST"):
+                await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
+            return
+        answer = await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
+        assert answer.uri_out == f"{asked or 'tcp://127.0.0.1'}:{host_a.port}"
+        assert cookie.parse(answer.cookie_out) == replace(
+            cookie.parse(answer.cookie_out), name="arriving", uuid=made.domain.uuid, attempt=""
+        )
+    host_a.assert_no_leftovers()
