@@ -8,17 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.interop import Pair, pair
-from tests.support.libvirtd import NEEDS, possible
 
 _PAIR = pytest.StashKey[Pair]()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    here = Path(__file__).parent
-    if not possible():
-        for item in items:
-            if item.path.is_relative_to(here):
-                item.add_marker(pytest.mark.skip(reason=NEEDS))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.guest import running_tiny
 from tests.support.interop import DIRTYING, P2P, Either, Pair, guest, running
 from tests.support.virsh import virsh
 
@@ -138,6 +139,14 @@ def test_the_cpu_that_runs_is_what_travels(hosts: Pair, folder: Path) -> None:
         hosts.move(moving, hosts.culvert, *P2P, "--xml", str(described))
         assert [value for option, value in arguments(hosts.stock) if option == "-cpu"] == [cpu]
         assert virsh("dumpxml", "--migratable", moving.name, uri=hosts.stock.uri).expect() == before
+
+
+def test_memory_that_libvirt_has_not(hosts: Pair, folder: Path) -> None:
+    with running_tiny(hosts.culvert, folder) as odd:
+        result = hosts.migrate(odd, hosts.culvert)
+        assert "no whole number of MiB (/domain/memory)" in result.err
+        assert "starting up" not in hosts.stock.log_tail()
+        odd.assert_runs_only_on(hosts.culvert, hosts.stock)
 
 
 MODELS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,9 @@ from culvert.protocol.constants import MigrateFlag
 from culvert.rpc import client as rpc
 from culvert.rpc import prologue
 from tests.support.daemon import DaemonProcess
+from tests.support.guest import state_of
 from tests.support.interop import guest
+from tests.support.virsh import virsh
 
 TUNNEL = int(MigrateFlag.LIVE | MigrateFlag.PEER2PEER | MigrateFlag.TUNNELLED)
 NATIVE = int(MigrateFlag.LIVE | MigrateFlag.PEER2PEER)
@@ -79,6 +82,24 @@ async def test_refused_and_nothing_left(host_a: DaemonProcess, folder: Path, fla
             assert caught.value.remote_code == code, caught.value
             assert words in caught.value.message
             host_a.assert_no_leftovers()
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["runs", "waits"])
+def test_found_after_a_restart(host_a: DaemonProcess, folder: Path, running: bool) -> None:
+    """A libvirtd's guest has no attempt that could be looked up: one that runs has arrived, and stays."""
+    made = guest(folder, "arrived")
+    virsh("create", *(() if running else ("--paused",)), str(made.write_xml()), uri=host_a.uri).expect()
+    host_a.stop()
+    (status,) = [path for path in host_a.root.rglob("*") if path.is_file() and b'"annotations"' in path.read_bytes()]
+    status.write_text(json.dumps(json.loads(status.read_text()) | {"annotations": {"migration.in": "-"}}))
+    host_a.start()
+    if not running:
+        host_a.assert_no_leftovers()
+        return
+    assert state_of("arrived", host_a) == "running"
+    virsh("suspend", "arrived", uri=host_a.uri).expect()
+    host_a.restart()
+    assert state_of("arrived", host_a) == "paused"
 
 
 @pytest.mark.parametrize("asked", [None, "tcp://there.example", "tcp://[fe80::1]", "rdma://x"])

@@ -13,10 +13,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
+
 from guests import domain_xml, tiny, watch
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest
-from tests.support.libvirtd import Libvirtd
+from tests.support.libvirtd import NEEDS, Libvirtd, possible
 from tests.support.pki import Holder, Pki
 from tests.support.virsh import Result, virsh
 
@@ -71,7 +73,9 @@ class Pair:
 
 @contextmanager
 def pair(folder: Path, *, config: str = "", stock_config: str = "", stock_qemu: str = "") -> Iterator[Pair]:
-    """Both, running; ``config`` and the others are more lines for their files."""
+    """Both, running; ``config`` and the others are more lines for their files. Skips where there can be none."""
+    if not possible():
+        pytest.skip(NEEDS)
     pki = Pki(folder / "pki")
     holders = {name: pki.holder(name) for name in ("culvert", "libvirt")}
     (folder / "c").mkdir()

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from culvert.domain import format as xml_format
+from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
 from culvert.migration import cookie, foreign, guest_cpu, parameters, statistics
-from culvert.migration.arrival import ANNOTATION, Arrival
+from culvert.migration.arrival import ANNOTATION, NAMELESS, Arrival
 from culvert.migration.cookie import Cookie
 from culvert.migration.native import BareStreams
 from culvert.migration.outcomes import Outcomes, Word
@@ -280,9 +281,11 @@ class Destination:
             attempt = domain.annotations.get(ANNOTATION)
             if attempt is None or not domain.is_active:
                 continue
+            nameless = attempt == NAMELESS  # a libvirtd's: nothing but the guest itself tells
             word = await self._outcomes.get(attempt)
-            if word is Word.RUNNING or (word is Word.FINISHING and domain.state is DomainState.RUNNING):
-                await self._outcomes.put(attempt, Word.RUNNING, domain.name)
+            if word is Word.RUNNING or ((nameless or word is Word.FINISHING) and domain.state is DomainState.RUNNING):
+                await self._outcomes.put("" if nameless else attempt, Word.RUNNING, domain.name)
+                await qemu.annotate(domain, ANNOTATION, "")
                 continue
             log.warning("domain=%s migration=%s had not arrived when the daemon ended: killed", domain.name, attempt)
             self._reasons[attempt] = "the destination's daemon was restarted before the guest had arrived"
