@@ -2,8 +2,9 @@
 
 It lives in mount and UTS namespaces of its own (in a network namespace too, when asked) where ``/run/libvirt``,
 ``/var/lib/libvirt``, ``/etc/libvirt``, ``/var/log/libvirt`` and ``/var/cache/libvirt`` are folders below its root. It
-has its own host name, host UUID and ``/etc/hosts``; so several live beside each other and beside the machine's own.
-Everything else of the file system is the machine's: a guest's files have the same paths everywhere.
+has its own host name, host UUID, ``/etc/hosts`` and accounts; so several live beside each other and beside the
+machine's own. Everything else of the file system is the machine's: a guest's files have the same paths
+everywhere.
 
 It runs under ``tini -s``, so a QEMU that it starts and lets go of is reaped at once, not when PID 1 comes to it.
 
@@ -46,13 +47,20 @@ FOLDERS = {
 _SET_UP = """
 set -eu
 root=$1 name=$2; shift 2
-for pair in {pairs}; do mount --bind "$root/${{pair%%:*}}" "${{pair#*:}}"; done
-mount --bind "$root/hosts" /etc/hosts
+for pair in {pairs}; do mkdir -p "${{pair#*:}}"; mount --bind "$root/${{pair%%:*}}" "${{pair#*:}}"; done
+for file in hosts passwd group; do mount --bind "$root/$file" "/etc/$file"; done
 hostname "$name"
 exec tini -s -- libvirtd "$@"
 """.format(pairs=" ".join(f"{ours}:{theirs}" for ours, theirs in FOLDERS.items()))
 
-NEEDS = "a libvirtd of one's own needs root (namespaces) and libvirt-daemon-system, tini"
+# Debian's libvirtd does not start without them; they come with libvirt-daemon-system, which starts a libvirtd of the
+# machine's too, and that is not wanted here.
+ACCOUNTS = {
+    "passwd": "libvirt-qemu:x:64055:64055:Libvirt Qemu:/var/lib/libvirt:/usr/sbin/nologin",
+    "group": "libvirt-qemu:x:64055:",
+}
+
+NEEDS = "a libvirtd of one's own needs root (namespaces) and the packages libvirt-daemon and tini"
 """What a test says that is skipped for want of ``possible()``."""
 
 START_TRIES = 5  # a port that was free a moment ago may not be when libvirtd takes it
@@ -239,6 +247,10 @@ class Libvirtd:
             machine = Path("/etc/hosts").read_text(encoding="utf-8")
             names = f"{self.address} {self.name}\n{self._hosts}\n{machine}"
             (self.root / "hosts").write_text(names, encoding="utf-8")
+            for file, line in ACCOUNTS.items():
+                accounts = Path("/etc", file).read_text(encoding="utf-8")
+                text = accounts if "\nlibvirt-qemu:" in accounts else f"{accounts}{line}\n"
+                (self.root / file).write_text(text, encoding="utf-8")
             # To ask QEMU what it can do takes libvirtd a second and a half; it checks by itself what it finds here.
             if (known := _known_capabilities()).is_dir():
                 shutil.copytree(known, self.root / "cache" / "qemu" / "capabilities")
