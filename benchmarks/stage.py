@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import time
@@ -55,6 +56,16 @@ class Stage(Protocol):
 
     def close(self) -> None:
         """End everything."""
+
+
+def fresh(folder: Path, name: str) -> Path:
+    """A new folder: ``name`` and a number. What a daemon that failed has left is not for the next one."""
+    for number in itertools.count(1):
+        path = folder / f"{name}{number}"
+        if not path.exists():
+            path.mkdir()
+            return path
+    raise AssertionError("numbers do not end")
 
 
 def is_qemu(pid: int) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from benchmarks import daemon_guests, tree
 from benchmarks.hosts import Host, LabError
-from benchmarks.stage import Ground, client, is_qemu, virsh, wait_gone
+from benchmarks.stage import Ground, client, fresh, is_qemu, virsh, wait_gone
 from guests import domain_xml
 
 TCP_PORT, TLS_PORT = 16509, 16514
@@ -21,15 +21,13 @@ class Daemon:
 
     def __init__(self, host: Host, ground: Ground) -> None:
         self.host = host
-        self.root = host.folder / "culvert"
-        self.root.mkdir(exist_ok=True)
+        self.root = fresh(host.folder, "culvert")
         held = ground.certificates[host.name]
         config = host.folder / "culvertd.toml"
         config.write_text(
             f"[daemon]\nhostname = {json.dumps('bench-' + host.name)}\nallow_clear_text = true\n{held.config()}"
         )
-        self.log = host.folder / "culvertd.log"
-        self.log.write_bytes(b"")
+        self.log = self.root / "said.log"
         self.reaper = host.start(
             [
                 *(sys.executable, "-m", "culvert.daemon.main", "--root", str(self.root), "--config", str(config)),

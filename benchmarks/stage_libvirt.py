@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from benchmarks import daemon_guests
 from benchmarks.hosts import LabError
-from benchmarks.stage import Ground, client, is_qemu, virsh, wait_gone
+from benchmarks.stage import Ground, client, fresh, is_qemu, virsh, wait_gone
 from guests import domain_xml
 from tests.support.daemon import DaemonFailed
 from tests.support.libvirtd import NEEDS, Libvirtd, possible
@@ -26,7 +26,7 @@ class LibvirtStage:
             self.daemons = [
                 self._stack.enter_context(
                     Libvirtd(
-                        host.folder / "libvirt",
+                        fresh(host.folder, "libvirt"),
                         name=f"bench-{host.name}",
                         address=host.address,
                         namespace=host.namespace,
