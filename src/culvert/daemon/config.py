@@ -104,6 +104,11 @@ class Migration:
         60, "How long a migration on the pump route waits for a lost connection to come back before it is cancelled."
     )
     dead_seconds: int = _key(10, "Silence after which a connection of the pump route counts as lost.")
+    window: int = _key(
+        2,
+        "What a channel of the pump route keeps in MiB until the other end has it. More keeps a long road full (the "
+        "bandwidth times the round trip), less lets a guest stand still for a shorter time.",
+    )
     bandwidth: int = _key(0, "What all migrations out of this host may send together, in MiB/s; 0: no limit.")
     stall_seconds: int = _key(
         120, "A migration whose tunnel has not moved a byte for this long is cancelled; 0: never."
@@ -152,6 +157,7 @@ _RANGES: dict[tuple[str, str], range] = {
     ("migration", "attach_seconds"): range(1, 3601),
     ("migration", "reattach_seconds"): range(1, 86_401),
     ("migration", "dead_seconds"): range(2, 3601),
+    ("migration", "window"): range(1, 1025),
     ("migration", "bandwidth"): range(10_000_001),
     ("qemu", "start_seconds"): range(1, 3601),
     ("qemu", "stop_seconds"): range(1, 3601),

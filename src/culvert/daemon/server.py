@@ -96,7 +96,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             attach_seconds=config.migration.attach_seconds,
             reattach_seconds=config.migration.reattach_seconds,
             host_speed=config.migration.bandwidth * MiB,
-            pump=channel.Limits(heartbeat=dead / _HEARTBEATS, dead=dead),
+            pump=channel.Limits(window=config.migration.window * MiB, heartbeat=dead / _HEARTBEATS, dead=dead),
             security=client_side(config.tls),
         )
         outcomes = Outcomes(places.layout.lib / "migrations")

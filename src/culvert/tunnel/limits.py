@@ -13,9 +13,13 @@ from culvert.tunnel import frame
 class Limits:
     """Memory of a channel is ``window`` + ``inbound`` and a few chunks at most; only what is used is resident."""
 
-    window: int = 8 * MiB
-    """Bytes from QEMU that are kept until the peer has acknowledged them: what can be replayed. Full, QEMU waits."""
-    inbound: int = 4 * MiB
+    window: int = 2 * MiB
+    """Bytes from QEMU that are kept until the peer has acknowledged them: what can be replayed. Full, QEMU waits.
+
+    What is in it when the guest stops has still to travel while it stands still; and memory that is used again soon
+    is in the processor's cache, so that less is faster too (0.63 instead of 0.70 CPU seconds per GiB with 2 MiB
+    instead of 8, both ends together)."""
+    inbound: int = 1 * MiB
     """Bytes from the peer that wait for QEMU. Full, the peer waits."""
     chunk: int = 1 * MiB
     """The most payload of one frame."""

@@ -22,7 +22,7 @@ from culvert.ground.units import MiB
 # rpc/virnetprotocol.x): the largest packet that every libvirt accepts, and one read fills one packet.
 CHUNK = 262_120
 # Room in the socket pair, so that QEMU writes and the relay reads in turns of a chunk and not of a page.
-SOCKET_BUFFER = 4 * MiB
+SOCKET_BUFFER = 1 * MiB
 
 
 class Sink(Protocol):
