@@ -17,29 +17,34 @@ class One:
     is_active: bool
     is_persistent: bool
     state: DomainState
+    autostart: bool = False
+    has_managed_save: bool = False
 
 
 RUNNING = One(True, True, DomainState.RUNNING)
 PAUSED = One(True, False, DomainState.PAUSED)
 CRASHED = One(True, True, DomainState.CRASHED)
 OFF = One(False, True, DomainState.SHUTOFF)
-ALL = (RUNNING, PAUSED, CRASHED, OFF)
+SAVED = One(False, True, DomainState.SHUTOFF, autostart=True, has_managed_save=True)
+ALL = (RUNNING, PAUSED, CRASHED, OFF, SAVED)
 
 TABLE = [
     (ListFlag(0), ALL),
     (ListFlag.ACTIVE, (RUNNING, PAUSED, CRASHED)),
-    (ListFlag.INACTIVE, (OFF,)),
+    (ListFlag.INACTIVE, (OFF, SAVED)),
     (ListFlag.ACTIVE | ListFlag.INACTIVE, ALL),
     (ListFlag.TRANSIENT, (PAUSED,)),
-    (ListFlag.PERSISTENT, (RUNNING, CRASHED, OFF)),
+    (ListFlag.PERSISTENT, (RUNNING, CRASHED, OFF, SAVED)),
     (ListFlag.RUNNING, (RUNNING,)),
     (ListFlag.RUNNING | ListFlag.PAUSED, (RUNNING, PAUSED)),
     (ListFlag.OTHER, (CRASHED,)),
-    (ListFlag.SHUTOFF, (OFF,)),
+    (ListFlag.SHUTOFF, (OFF, SAVED)),
     (ListFlag.ACTIVE | ListFlag.SHUTOFF, ()),
-    (ListFlag.MANAGEDSAVE, ()),
-    (ListFlag.NO_MANAGEDSAVE | ListFlag.NO_SNAPSHOT | ListFlag.NO_CHECKPOINT | ListFlag.NO_AUTOSTART, ALL),
-    (ListFlag.AUTOSTART, ()),
+    (ListFlag.MANAGEDSAVE, (SAVED,)),
+    (ListFlag.NO_MANAGEDSAVE | ListFlag.NO_SNAPSHOT, (RUNNING, PAUSED, CRASHED, OFF)),
+    (ListFlag.NO_CHECKPOINT | ListFlag.NO_SNAPSHOT, ALL),
+    (ListFlag.NO_AUTOSTART, (RUNNING, PAUSED, CRASHED, OFF)),
+    (ListFlag.AUTOSTART, (SAVED,)),
     (ListFlag.HAS_SNAPSHOT, ()),
     (ListFlag.HAS_CHECKPOINT, ()),
 ]

@@ -196,9 +196,12 @@ def test_calls_that_answer_nothing_change_something() -> None:
             assert not row.read_only, row.name
 
 
-def test_a_migration_is_waited_for() -> None:
+def test_what_moves_a_guests_memory_is_waited_for() -> None:
     long = {row.name for row in ROWS if row.wait is Wait.LONG}
-    assert long == {"DOMAIN_MIGRATE_PERFORM", "DOMAIN_MIGRATE_PERFORM3", "DOMAIN_MIGRATE_PERFORM3_PARAMS"}
+    performs = {"DOMAIN_MIGRATE_PERFORM", "DOMAIN_MIGRATE_PERFORM3", "DOMAIN_MIGRATE_PERFORM3_PARAMS"}
+    ways = ("", "_FLAGS", "_PARAMS")
+    saves = {f"DOMAIN_{verb}{way}" for verb in ("SAVE", "RESTORE") for way in ways} | {"DOMAIN_MANAGED_SAVE"}
+    assert long == performs | saves
 
 
 def test_every_domain_event_has_its_message() -> None:

@@ -148,7 +148,7 @@ def test_shutdown_reboot_and_reset(host_a: DaemonProcess, folder: Path, machine:
         virsh("shutdown", "--mode", "acpi", guest.name, uri=uri).expect()
         wait_state(guest.name, uri, "shut off (shutdown)")
         virsh("start", "--paused", guest.name, uri=uri).expect()
-        for mode in ("agent", "initctl", "signal", "paravirt"):
+        for mode in ("initctl", "signal", "paravirt"):
             result = virsh("shutdown", "--mode", mode, guest.name, uri=uri)
             assert not result.ok, mode
             assert "only ACPI" in result.err, (mode, result)

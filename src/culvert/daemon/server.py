@@ -8,19 +8,25 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from culvert.daemon.config import Config
+from culvert.daemon.handlers.change import Change
 from culvert.daemon.handlers.connect import Connect
-from culvert.daemon.handlers.events import Events
+from culvert.daemon.handlers.events import Events, MonitorEvents
 from culvert.daemon.handlers.job import Jobs
 from culvert.daemon.handlers.lifecycle import Lifecycle
 from culvert.daemon.handlers.listing import Listing
 from culvert.daemon.handlers.migrate import Migrate
+from culvert.daemon.handlers.node import Node
+from culvert.daemon.handlers.objects import Objects
 from culvert.daemon.handlers.own import Culvert, Monitor
 from culvert.daemon.handlers.query import Query
+from culvert.daemon.handlers.save import Save
+from culvert.daemon.handlers.stats import Stats
 from culvert.daemon.handlers.streams import Streams
 from culvert.daemon.listen import Address
 from culvert.daemon.places import Places
 from culvert.daemon.security import MigrationPeers, client_side, server_side
 from culvert.daemon.service import Service
+from culvert.drivers.qemu import autostart
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground.units import MiB
 from culvert.io.listener import Listener, listen_tcp, listen_unix
@@ -38,7 +44,10 @@ from culvert.wire.packet import LENGTH
 
 log = logging.getLogger(__name__)
 
-REMOTE_GROUPS = (Connect, Listing, Lifecycle, Query, Jobs, Migrate, Events, Streams)
+REMOTE_GROUPS = (
+    *(Connect, Node, Listing, Objects, Lifecycle, Query, Stats, Change, Save),
+    *(Jobs, Migrate, Events, Streams),
+)
 _HEARTBEATS = 5  # in the time after which a silent connection counts as lost
 STOP_TIMEOUT = 20.0  # seconds for migrations to be cancelled when the daemon stops
 
@@ -49,6 +58,7 @@ def handlers(service: Service) -> list[Handlers]:
     for group in REMOTE_GROUPS:
         group(service).register(served[0])
     Monitor(service).register(served[1])
+    MonitorEvents(service).register(served[1])
     Culvert(service).register(served[2])
     return served
 
@@ -126,6 +136,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
         await stack.enter_async_context(server)
         for listener in listeners:
             server.listen(listener)
+        driver.host.spawn(autostart.run(driver), name="autostart")
         # Before the connections go, so that whoever waits for a migration hears what became of it.
         stack.push_async_callback(service.source.stop, STOP_TIMEOUT)
         yield Running(

@@ -108,9 +108,18 @@ def verbatim(element: etree._Element) -> str:
     for child in element:
         copied = etree.fromstring(etree.tostring(child, with_tail=False))
         etree.cleanup_namespaces(copied)
-        etree.indent(copied, space="  ", level=2)
+        if not is_mixed(copied):
+            etree.indent(copied, space="  ", level=2)
         parts.append("    " + etree.tostring(copied, encoding="unicode"))
     return "\n".join(parts)
+
+
+def is_mixed(root: etree._Element) -> bool:
+    """Somewhere text stands beside elements, which white space added for the eye would change."""
+    return any(
+        len(one) > 0 and any((text or "").strip() for text in (one.text, *(each.tail for each in one)))
+        for one in root.iter()
+    )
 
 
 def render(node: Node) -> str:

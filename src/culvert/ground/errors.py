@@ -28,8 +28,14 @@ class ErrorDomain(IntEnum):
     QEMU = 10
     REMOTE = 13
     STORAGE = 18
+    NETWORK = 19
     DOMAIN = 20
+    NODEDEV = 22
+    INTERFACE = 26
+    SECRET = 30
     CPU = 31
+    NWFILTER = 33
+    DOMAIN_SNAPSHOT = 35
     STREAMS = 38
     EVENT = 40
     URI = 45
@@ -50,21 +56,34 @@ class ErrorCode(IntEnum):
     SYSTEM_ERROR = 38
     RPC = 39
     NO_DOMAIN = 42
+    NO_NETWORK = 43
     AUTH_FAILED = 45
+    NO_STORAGE_POOL = 49
+    NO_STORAGE_VOL = 50
+    NO_NODE_DEVICE = 53
     OPERATION_INVALID = 55
+    NO_INTERFACE = 57
+    NO_NWFILTER = 62
+    NO_SECRET = 66
     CONFIG_UNSUPPORTED = 67
     OPERATION_TIMEOUT = 68
     MIGRATE_PERSIST_FAILED = 69
+    NO_DOMAIN_SNAPSHOT = 72
     INVALID_STREAM = 73
     ARGUMENT_UNSUPPORTED = 74
     OPERATION_ABORTED = 78
+    NO_DOMAIN_METADATA = 80
     MIGRATE_UNSAFE = 81
     OPERATION_UNSUPPORTED = 84
+    AGENT_UNRESPONSIVE = 86
     RESOURCE_BUSY = 87
     ACCESS_DENIED = 88
     CPU_INCOMPATIBLE = 91
     MIGRATE_FINISH_OK = 93
     AUTH_UNAVAILABLE = 94
+    DEVICE_MISSING = 99
+    NO_NWFILTER_BINDING = 101
+    NO_DOMAIN_CHECKPOINT = 103
 
 
 class CulvertError(Exception):
@@ -143,6 +162,72 @@ class XMLError(RequestError):
 
 class NoDomain(RequestError):
     code = ErrorCode.NO_DOMAIN
+
+
+class NoDomainMetadata(RequestError):
+    code = ErrorCode.NO_DOMAIN_METADATA
+
+
+class NoDomainSnapshot(RequestError):
+    code = ErrorCode.NO_DOMAIN_SNAPSHOT
+
+
+class NoDomainCheckpoint(RequestError):
+    code = ErrorCode.NO_DOMAIN_CHECKPOINT
+
+
+class NoNetwork(RequestError):
+    code = ErrorCode.NO_NETWORK
+    domain = ErrorDomain.NETWORK
+
+
+class NoStoragePool(RequestError):
+    code = ErrorCode.NO_STORAGE_POOL
+    domain = ErrorDomain.STORAGE
+
+
+class NoStorageVol(RequestError):
+    code = ErrorCode.NO_STORAGE_VOL
+    domain = ErrorDomain.STORAGE
+
+
+class NoNodeDevice(RequestError):
+    code = ErrorCode.NO_NODE_DEVICE
+    domain = ErrorDomain.NODEDEV
+
+
+class NoInterface(RequestError):
+    code = ErrorCode.NO_INTERFACE
+    domain = ErrorDomain.INTERFACE
+
+
+class NoNwfilter(RequestError):
+    """Of this domain alone: clients take code 62 of any other for a newer one (remote/remote_driver.c)."""
+
+    code = ErrorCode.NO_NWFILTER
+    domain = ErrorDomain.NWFILTER
+
+
+class NoNwfilterBinding(RequestError):
+    code = ErrorCode.NO_NWFILTER_BINDING
+    domain = ErrorDomain.NWFILTER
+
+
+class NoSecret(RequestError):
+    code = ErrorCode.NO_SECRET
+    domain = ErrorDomain.SECRET
+
+
+class DeviceMissing(RequestError):
+    """The device that a change is about is not there."""
+
+    code = ErrorCode.DEVICE_MISSING
+
+
+class AgentUnresponsive(RequestError):
+    """There is no guest agent, or it does not answer."""
+
+    code = ErrorCode.AGENT_UNRESPONSIVE
 
 
 class DomainExists(RequestError):
@@ -246,16 +331,29 @@ PREFIXES: dict[int, str] = {
     ErrorCode.OPERATION_FAILED: "operation failed",
     ErrorCode.XML_ERROR: "XML error",
     ErrorCode.NO_DOMAIN: "Domain not found",
+    ErrorCode.NO_NETWORK: "Network not found",
     ErrorCode.AUTH_FAILED: "authentication failed",
+    ErrorCode.NO_STORAGE_POOL: "Storage pool not found",
+    ErrorCode.NO_STORAGE_VOL: "Storage volume not found",
+    ErrorCode.NO_NODE_DEVICE: "Node device not found",
     ErrorCode.OPERATION_INVALID: "Requested operation is not valid",
+    ErrorCode.NO_INTERFACE: "Interface not found",
+    ErrorCode.NO_NWFILTER: "Network filter not found",
+    ErrorCode.NO_SECRET: "Secret not found",
     ErrorCode.CONFIG_UNSUPPORTED: "unsupported configuration",
     ErrorCode.OPERATION_TIMEOUT: "Timed out during operation",
+    ErrorCode.NO_DOMAIN_SNAPSHOT: "Domain snapshot not found",
     ErrorCode.ARGUMENT_UNSUPPORTED: "argument unsupported",
     ErrorCode.OPERATION_ABORTED: "operation aborted",
+    ErrorCode.NO_DOMAIN_METADATA: "metadata not found",
     ErrorCode.MIGRATE_UNSAFE: "Unsafe migration",
     ErrorCode.OPERATION_UNSUPPORTED: "Operation not supported",
+    ErrorCode.AGENT_UNRESPONSIVE: "Guest agent is not responding",
     ErrorCode.RESOURCE_BUSY: "resource busy",
     ErrorCode.ACCESS_DENIED: "access denied",
+    ErrorCode.DEVICE_MISSING: "device not found",
+    ErrorCode.NO_NWFILTER_BINDING: "Network filter binding not found",
+    ErrorCode.NO_DOMAIN_CHECKPOINT: "Domain checkpoint not found",
 }
 
 

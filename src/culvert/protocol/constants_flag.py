@@ -99,6 +99,29 @@ class AffectFlag(IntFlag):
     CONFIG = 2
 
 
+class MemoryFlag(IntFlag):
+    """``virDomainMemoryModFlags``: VIR_DOMAIN_MEM_*; beside the bits of ``AffectFlag``."""
+
+    MAXIMUM = 4
+
+
+class SaveFlag(IntFlag):
+    """``virDomainSaveRestoreFlags``: VIR_DOMAIN_SAVE_*."""
+
+    BYPASS_CACHE = 1
+    RUNNING = 2
+    PAUSED = 4
+    RESET_NVRAM = 8
+
+
+class AllStatsFlag(IntFlag):
+    """``virConnectGetAllDomainStatsFlags``: VIR_CONNECT_GET_ALL_DOMAINS_STATS_*; beside filters of ``ListFlag``."""
+
+    NOWAIT = 1 << 29
+    BACKING = 1 << 30
+    ENFORCE_STATS = 1 << 31
+
+
 class VcpuFlag(IntFlag):
     """``virDomainVcpuFlags``: VIR_DOMAIN_VCPU_*; beside the bits of ``AffectFlag``."""
 

@@ -292,3 +292,35 @@ class CloseReason(IntEnum):
     EOF = 1
     KEEPALIVE = 2
     CLIENT = 3
+
+
+class CPUCompare(IntEnum):
+    """``virCPUCompareResult``: VIR_CPU_COMPARE_*; how the host's processor stands to the one asked about."""
+
+    INCOMPATIBLE = 0
+    IDENTICAL = 1
+    SUPERSET = 2
+
+
+class DiskErrorCode(IntEnum):
+    """``virDomainDiskErrorCode``: VIR_DOMAIN_DISK_ERROR_*."""
+
+    NONE = 0
+    UNSPEC = 1
+    NO_SPACE = 2
+
+
+class VcpuState(IntEnum):
+    """``virVcpuState``: VIR_VCPU_*."""
+
+    OFFLINE = 0
+    RUNNING = 1
+    BLOCKED = 2
+
+
+class MetadataType(IntEnum):
+    """``virDomainMetadataType``: VIR_DOMAIN_METADATA_*."""
+
+    DESCRIPTION = 0
+    TITLE = 1
+    ELEMENT = 2

@@ -7,25 +7,33 @@ or may come to; a procedure without a handler is answered "unknown procedure", a
 from __future__ import annotations
 
 from culvert.protocol import (
+    remote_change,
     remote_connect,
     remote_domain,
     remote_event,
     remote_job,
     remote_list,
     remote_migrate,
+    remote_object,
     remote_register,
+    remote_save,
+    remote_snapshot,
     remote_stats,
 )
 from culvert.protocol.procedure import Program
 
-# One table in eight files: the star is the point here.
+# One table in twelve files: the star is the point here.
+from culvert.protocol.remote_change import *  # noqa: F403
 from culvert.protocol.remote_connect import *  # noqa: F403
 from culvert.protocol.remote_domain import *  # noqa: F403
 from culvert.protocol.remote_event import *  # noqa: F403
 from culvert.protocol.remote_job import *  # noqa: F403
 from culvert.protocol.remote_list import *  # noqa: F403
 from culvert.protocol.remote_migrate import *  # noqa: F403
+from culvert.protocol.remote_object import *  # noqa: F403
 from culvert.protocol.remote_register import *  # noqa: F403
+from culvert.protocol.remote_save import *  # noqa: F403
+from culvert.protocol.remote_snapshot import *  # noqa: F403
 from culvert.protocol.remote_stats import *  # noqa: F403
 from culvert.protocol.shapes import *  # noqa: F403
 
@@ -35,7 +43,11 @@ PROGRAM = Program.of_modules(
     1,  # REMOTE_PROTOCOL_VERSION
     remote_connect,
     remote_list,
+    remote_object,
     remote_domain,
+    remote_change,
+    remote_save,
+    remote_snapshot,
     remote_stats,
     remote_job,
     remote_migrate,

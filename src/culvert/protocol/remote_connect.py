@@ -157,6 +157,67 @@ class PolkitRet:
 
 
 @struct
+class CPUModelNamesArgs:
+    """With ``need_results`` 0 only the count is asked for."""
+
+    arch: Str
+    need_results: Int
+    flags: UInt
+
+
+@struct
+class CPUModelNamesRet:
+    models: Annotated[list[str], listed(Str, 8192)]  # REMOTE_CONNECT_CPU_MODELS_MAX
+    ret: Int
+
+
+@struct
+class CompareCPUArgs:
+    """``xml``: a ``<cpu>``."""
+
+    xml: Str
+    flags: UInt
+
+
+@struct
+class CompareCPURet:
+    """``result`` a ``constants.CPUCompare``."""
+
+    result: Int
+
+
+@struct
+class CompareHypervisorCPUArgs:
+    emulator: OptStr
+    arch: OptStr
+    machine: OptStr
+    virttype: OptStr
+    xml_cpu: Str
+    flags: UInt
+
+
+@struct
+class BaselineCPUArgs:
+    xml_cpus: Annotated[list[str], listed(Str, 256)]  # REMOTE_CPU_BASELINE_MAX
+    flags: UInt
+
+
+@struct
+class BaselineCPURet:
+    cpu: Str
+
+
+@struct
+class BaselineHypervisorCPUArgs:
+    emulator: OptStr
+    arch: OptStr
+    machine: OptStr
+    virttype: OptStr
+    xml_cpus: Annotated[list[str], listed(Str, 256)]  # REMOTE_CPU_BASELINE_MAX
+    flags: UInt
+
+
+@struct
 class NodeInfoRet:
     """``memory`` in KiB, ``mhz`` 0 where unknown; the model's name has at most 31 characters."""
 
@@ -221,6 +282,36 @@ class NodeCPUMapRet:
 
 
 @struct
+class NodeCellsFreeMemoryArgs:
+    start_cell: Int
+    maxcells: Int
+
+
+@struct
+class NodeCellsFreeMemoryRet:
+    """Bytes, of each NUMA node."""
+
+    cells: Annotated[list[int], listed(UHyper, 1024)]  # REMOTE_NODE_MAX_CELLS
+
+
+@struct
+class NodeFreePagesArgs:
+    """``pages``: sizes in KiB."""
+
+    pages: Annotated[list[int], listed(UInt, 1024)]  # REMOTE_NODE_MAX_CELLS
+    start_cell: Int
+    cell_count: UInt
+    flags: UInt
+
+
+@struct
+class NodeFreePagesRet:
+    """Free pages of each size, node by node."""
+
+    counts: Annotated[list[int], listed(UHyper, 1024)]
+
+
+@struct
 class SecurityModelRet:
     """Empty texts where no security driver is in use."""
 
@@ -240,6 +331,15 @@ CONNECT_GET_CAPABILITIES = Procedure(7, "CONNECT_GET_CAPABILITIES", Void, Capabi
 CONNECT_GET_DOMAIN_CAPABILITIES = Procedure(
     342, "CONNECT_GET_DOMAIN_CAPABILITIES", DomainCapabilitiesArgs, CapabilitiesRet, read_only=False
 )
+CONNECT_GET_CPU_MODEL_NAMES = Procedure(312, "CONNECT_GET_CPU_MODEL_NAMES", CPUModelNamesArgs, CPUModelNamesRet)
+CONNECT_COMPARE_CPU = Procedure(158, "CONNECT_COMPARE_CPU", CompareCPUArgs, CompareCPURet)
+CONNECT_BASELINE_CPU = Procedure(162, "CONNECT_BASELINE_CPU", BaselineCPUArgs, BaselineCPURet)
+CONNECT_COMPARE_HYPERVISOR_CPU = Procedure(
+    393, "CONNECT_COMPARE_HYPERVISOR_CPU", CompareHypervisorCPUArgs, CompareCPURet
+)
+CONNECT_BASELINE_HYPERVISOR_CPU = Procedure(
+    394, "CONNECT_BASELINE_HYPERVISOR_CPU", BaselineHypervisorCPUArgs, BaselineCPURet
+)
 CONNECT_GET_MAX_VCPUS = Procedure(5, "CONNECT_GET_MAX_VCPUS", MaxVcpusArgs, MaxVcpusRet)
 # Feature 10 may be asked before CONNECT_OPEN, every other needs an open connection: the handler sees to that.
 CONNECT_SUPPORTS_FEATURE = Procedure(60, "CONNECT_SUPPORTS_FEATURE", FeatureArgs, FeatureRet, before_open=True)
@@ -258,5 +358,9 @@ NODE_GET_INFO = Procedure(6, "NODE_GET_INFO", Void, NodeInfoRet)
 NODE_GET_CPU_STATS = Procedure(227, "NODE_GET_CPU_STATS", NodeCPUStatsArgs, NodeStatsRet)
 NODE_GET_MEMORY_STATS = Procedure(228, "NODE_GET_MEMORY_STATS", NodeMemoryStatsArgs, NodeStatsRet)
 NODE_GET_FREE_MEMORY = Procedure(102, "NODE_GET_FREE_MEMORY", Void, FreeMemoryRet)
+NODE_GET_CELLS_FREE_MEMORY = Procedure(
+    101, "NODE_GET_CELLS_FREE_MEMORY", NodeCellsFreeMemoryArgs, NodeCellsFreeMemoryRet
+)
+NODE_GET_FREE_PAGES = Procedure(340, "NODE_GET_FREE_PAGES", NodeFreePagesArgs, NodeFreePagesRet)
 NODE_GET_CPU_MAP = Procedure(293, "NODE_GET_CPU_MAP", NodeCPUMapArgs, NodeCPUMapRet)
 NODE_GET_SECURITY_MODEL = Procedure(122, "NODE_GET_SECURITY_MODEL", Void, SecurityModelRet)

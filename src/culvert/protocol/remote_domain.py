@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from culvert.protocol import types
 from culvert.protocol.procedure import Procedure, StreamDirection, Wait
 from culvert.protocol.shapes import (
     DomainArgs,
@@ -64,22 +63,6 @@ class DomainControlInfoRet:
 
 
 @struct
-class DomainMemoryFlagsArgs:
-    """``memory`` in KiB."""
-
-    dom: Domain
-    memory: UHyper
-    flags: UInt
-
-
-@struct
-class DomainSetVcpusFlagsArgs:
-    dom: Domain
-    nvcpus: UInt
-    flags: UInt
-
-
-@struct
 class AutostartRet:
     autostart: Int
 
@@ -101,21 +84,10 @@ class PersistentRet:
 
 
 @struct
-class DomainListAllSnapshotsArgs:
-    dom: Domain
-    need_results: Int
-    flags: UInt
+class UpdatedRet:
+    """Whether the persistent definition differs from what runs because it was changed meanwhile."""
 
-
-@struct
-class DomainListAllSnapshotsRet:
-    snapshots: Annotated[list[types.DomainSnapshot], listed(types.DomainSnapshot, 16384)]
-    ret: Int
-
-
-@struct
-class ManagedSaveRet:
-    result: Int
+    updated: Int
 
 
 @struct
@@ -125,23 +97,16 @@ class SecurityLabelRet:
 
 
 @struct
+class SecurityLabelListRet:
+    """``ret``: how many there are."""
+
+    labels: Annotated[list[SecurityLabelRet], listed(SecurityLabelRet, 64)]  # REMOTE_SECURITY_LABEL_LIST_MAX
+    ret: Int
+
+
+@struct
 class MessagesRet:
     msgs: Annotated[list[str], listed(Str, 2048)]  # REMOTE_DOMAIN_MESSAGES_MAX
-
-
-@struct
-class DomainMetadataArgs:
-    """``type`` 0 description, 1 title, 2 element; ``uri`` names the element."""
-
-    dom: Domain
-    type: Int
-    uri: OptStr
-    flags: UInt
-
-
-@struct
-class MetadataRet:
-    metadata: Str
 
 
 @struct
@@ -223,22 +188,16 @@ DOMAIN_GET_STATE = Procedure(212, "DOMAIN_GET_STATE", DomainFlagsArgs, DomainGet
 DOMAIN_GET_CONTROL_INFO = Procedure(229, "DOMAIN_GET_CONTROL_INFO", DomainFlagsArgs, DomainControlInfoRet)
 DOMAIN_GET_OS_TYPE = Procedure(19, "DOMAIN_GET_OS_TYPE", DomainArgs, TypeRet)
 DOMAIN_GET_MAX_MEMORY = Procedure(17, "DOMAIN_GET_MAX_MEMORY", DomainArgs, MemoryRet)
-DOMAIN_SET_MEMORY_FLAGS = Procedure(204, "DOMAIN_SET_MEMORY_FLAGS", DomainMemoryFlagsArgs, Void, read_only=False)
 DOMAIN_GET_MAX_VCPUS = Procedure(18, "DOMAIN_GET_MAX_VCPUS", DomainArgs, NumRet)
 DOMAIN_GET_VCPUS_FLAGS = Procedure(200, "DOMAIN_GET_VCPUS_FLAGS", DomainFlagsArgs, NumRet)
-DOMAIN_SET_VCPUS_FLAGS = Procedure(199, "DOMAIN_SET_VCPUS_FLAGS", DomainSetVcpusFlagsArgs, Void, read_only=False)
 DOMAIN_GET_AUTOSTART = Procedure(15, "DOMAIN_GET_AUTOSTART", DomainArgs, AutostartRet)
 DOMAIN_SET_AUTOSTART = Procedure(29, "DOMAIN_SET_AUTOSTART", DomainSetAutostartArgs, Void, read_only=False)
 DOMAIN_IS_ACTIVE = Procedure(150, "DOMAIN_IS_ACTIVE", DomainArgs, ActiveRet)
+DOMAIN_IS_UPDATED = Procedure(202, "DOMAIN_IS_UPDATED", DomainArgs, UpdatedRet)
 DOMAIN_IS_PERSISTENT = Procedure(151, "DOMAIN_IS_PERSISTENT", DomainArgs, PersistentRet)
-DOMAIN_SNAPSHOT_NUM = Procedure(187, "DOMAIN_SNAPSHOT_NUM", DomainFlagsArgs, NumRet)
-DOMAIN_LIST_ALL_SNAPSHOTS = Procedure(
-    274, "DOMAIN_LIST_ALL_SNAPSHOTS", DomainListAllSnapshotsArgs, DomainListAllSnapshotsRet
-)
-DOMAIN_HAS_MANAGED_SAVE_IMAGE = Procedure(183, "DOMAIN_HAS_MANAGED_SAVE_IMAGE", DomainFlagsArgs, ManagedSaveRet)
 DOMAIN_GET_SECURITY_LABEL = Procedure(121, "DOMAIN_GET_SECURITY_LABEL", DomainArgs, SecurityLabelRet)
+DOMAIN_GET_SECURITY_LABEL_LIST = Procedure(278, "DOMAIN_GET_SECURITY_LABEL_LIST", DomainArgs, SecurityLabelListRet)
 DOMAIN_GET_MESSAGES = Procedure(426, "DOMAIN_GET_MESSAGES", DomainFlagsArgs, MessagesRet)
-DOMAIN_GET_METADATA = Procedure(265, "DOMAIN_GET_METADATA", DomainMetadataArgs, MetadataRet)
 DOMAIN_GET_TIME = Procedure(337, "DOMAIN_GET_TIME", DomainFlagsArgs, TimeRet, read_only=False)
 
 DOMAIN_OPEN_CONSOLE = Procedure(

@@ -10,6 +10,7 @@ from typing import Annotated
 from culvert.ground.units import MiB
 from culvert.protocol import types
 from culvert.protocol.procedure import Procedure
+from culvert.protocol.shapes import DomainFlagsArgs
 from culvert.protocol.types import Domain, Hyper, Int, Str, UHyper, UInt, listed, struct
 from culvert.xdr import codec
 
@@ -60,6 +61,25 @@ class BlockInfoRet:
 
 
 @struct
+class DomainBlockStatsArgs:
+    """``path``: the disk's source or its target's name; empty for all disks together."""
+
+    dom: Domain
+    path: Str
+
+
+@struct
+class BlockStatsRet:
+    """-1 where a number is not known."""
+
+    rd_req: Hyper
+    rd_bytes: Hyper
+    wr_req: Hyper
+    wr_bytes: Hyper
+    errs: Hyper
+
+
+@struct
 class DomainBlockStatsFlagsArgs:
     """``nparams`` 0 asks only how many there are."""
 
@@ -94,6 +114,87 @@ class InterfaceStatsRet:
 
 
 @struct
+class DomainVcpuPinInfoArgs:
+    """``ncpumaps`` maps of ``maplen`` bytes each are wanted."""
+
+    dom: Domain
+    ncpumaps: Int
+    maplen: Int
+    flags: UInt
+
+
+@struct
+class DomainVcpuPinInfoRet:
+    cpumaps: Annotated[bytes, codec.Opaque(8 * MiB)]  # REMOTE_CPUMAPS_MAX
+    num: Int
+
+
+@struct
+class DomainEmulatorPinInfoArgs:
+    dom: Domain
+    maplen: Int
+    flags: UInt
+
+
+@struct
+class DomainEmulatorPinInfoRet:
+    cpumaps: Annotated[bytes, codec.Opaque(8 * MiB)]  # REMOTE_CPUMAPS_MAX
+    ret: Int
+
+
+@struct
+class DomainCPUStatsArgs:
+    """``start_cpu`` -1 and ``ncpus`` 1 for the total; ``nparams`` 0 asks how many parameters there are."""
+
+    dom: Domain
+    nparams: UInt
+    start_cpu: Int
+    ncpus: UInt
+    flags: UInt
+
+
+@struct
+class DomainCPUStatsRet:
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 2048)]  # REMOTE_DOMAIN_GET_CPU_STATS_MAX
+    nparams: Int
+
+
+@struct
+class DiskError:
+    """``remote_domain_disk_error``: ``error`` a ``constants.DiskErrorCode``."""
+
+    disk: Str
+    error: Int
+
+
+@struct
+class DomainDiskErrorsArgs:
+    dom: Domain
+    maxerrors: UInt
+    flags: UInt
+
+
+@struct
+class DomainDiskErrorsRet:
+    errors: Annotated[list[DiskError], listed(DiskError, 256)]  # REMOTE_DOMAIN_DISK_ERRORS_MAX
+    nerrors: Int
+
+
+@struct
+class IOThreadInfo:
+    """``remote_domain_iothread_info``."""
+
+    iothread_id: UInt
+    cpumap: Annotated[bytes, codec.Opaque(2048)]  # REMOTE_CPUMAP_MAX
+
+
+@struct
+class IOThreadInfoRet:
+    info: Annotated[list[IOThreadInfo], listed(IOThreadInfo, 16384)]  # REMOTE_IOTHREAD_INFO_MAX
+    ret: UInt
+
+
+@struct
 class AllDomainStatsArgs:
     """``doms`` empty means all; ``stats`` is a ``constants.StatsGroup`` set, 0 for all groups."""
 
@@ -110,6 +211,14 @@ class AllDomainStatsRet:
 DOMAIN_MEMORY_STATS = Procedure(159, "DOMAIN_MEMORY_STATS", DomainMemoryStatsArgs, DomainMemoryStatsRet)
 DOMAIN_GET_VCPUS = Procedure(20, "DOMAIN_GET_VCPUS", DomainVcpusArgs, DomainVcpusRet)
 DOMAIN_GET_BLOCK_INFO = Procedure(194, "DOMAIN_GET_BLOCK_INFO", DomainBlockArgs, BlockInfoRet)
+DOMAIN_BLOCK_STATS = Procedure(64, "DOMAIN_BLOCK_STATS", DomainBlockStatsArgs, BlockStatsRet)
 DOMAIN_BLOCK_STATS_FLAGS = Procedure(243, "DOMAIN_BLOCK_STATS_FLAGS", DomainBlockStatsFlagsArgs, BlockStatsFlagsRet)
 DOMAIN_INTERFACE_STATS = Procedure(65, "DOMAIN_INTERFACE_STATS", DomainInterfaceStatsArgs, InterfaceStatsRet)
+DOMAIN_GET_VCPU_PIN_INFO = Procedure(230, "DOMAIN_GET_VCPU_PIN_INFO", DomainVcpuPinInfoArgs, DomainVcpuPinInfoRet)
+DOMAIN_GET_EMULATOR_PIN_INFO = Procedure(
+    280, "DOMAIN_GET_EMULATOR_PIN_INFO", DomainEmulatorPinInfoArgs, DomainEmulatorPinInfoRet
+)
+DOMAIN_GET_CPU_STATS = Procedure(262, "DOMAIN_GET_CPU_STATS", DomainCPUStatsArgs, DomainCPUStatsRet)
+DOMAIN_GET_DISK_ERRORS = Procedure(263, "DOMAIN_GET_DISK_ERRORS", DomainDiskErrorsArgs, DomainDiskErrorsRet)
+DOMAIN_GET_IOTHREAD_INFO = Procedure(351, "DOMAIN_GET_IOTHREAD_INFO", DomainFlagsArgs, IOThreadInfoRet)
 CONNECT_GET_ALL_DOMAIN_STATS = Procedure(344, "CONNECT_GET_ALL_DOMAIN_STATS", AllDomainStatsArgs, AllDomainStatsRet)

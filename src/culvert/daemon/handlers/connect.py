@@ -1,12 +1,10 @@
-"""The connection itself: authentication, open, close, features, and what a client asks about the host."""
+"""The connection itself: authentication, open, close, features, identity."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
 
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import nodeinfo
 from culvert.ground import errors, uri
 from culvert.protocol import remote
 from culvert.protocol.constants import Feature
@@ -60,15 +58,11 @@ class Connect:
         handlers.add(remote.CONNECT_GET_LIB_VERSION, self.get_lib_version)
         handlers.add(remote.CONNECT_GET_HOSTNAME, self.get_hostname)
         handlers.add(remote.CONNECT_GET_URI, self.get_uri)
-        handlers.add(remote.CONNECT_GET_CAPABILITIES, self.get_capabilities)
         handlers.add(remote.CONNECT_GET_MAX_VCPUS, self.get_max_vcpus)
         handlers.add(remote.CONNECT_IS_SECURE, self.is_secure)
         handlers.add(remote.CONNECT_SET_IDENTITY, self.set_identity)
         handlers.add(remote.CONNECT_REGISTER_CLOSE_CALLBACK, self.nothing)
         handlers.add(remote.CONNECT_UNREGISTER_CLOSE_CALLBACK, self.nothing)
-        handlers.add(remote.NODE_GET_INFO, self.node_get_info)
-        handlers.add(remote.NODE_GET_FREE_MEMORY, self.node_get_free_memory)
-        handlers.add(remote.NODE_GET_SECURITY_MODEL, self.node_get_security_model)
 
     async def auth_list(self, session: Session, args: Void) -> remote.AuthListRet:
         return remote.AuthListRet([remote.AuthType.NONE])
@@ -112,9 +106,6 @@ class Connect:
     async def get_uri(self, session: Session, args: Void) -> remote.URIRet:
         return remote.URIRet(session.data["uri"])
 
-    async def get_capabilities(self, session: Session, args: Void) -> remote.CapabilitiesRet:
-        return remote.CapabilitiesRet(await self._service.driver.capabilities())
-
     async def get_max_vcpus(self, session: Session, args: remote.MaxVcpusArgs) -> remote.MaxVcpusRet:
         return remote.MaxVcpusRet(MAX_VCPUS)
 
@@ -130,15 +121,3 @@ class Connect:
     async def nothing(self, session: Session, args: Void) -> Void:
         """The close callback: the client is told by the end of the connection itself."""
         return Void()
-
-    async def node_get_info(self, session: Session, args: Void) -> remote.NodeInfoRet:
-        info = await self._service.driver.node_info()
-        return remote.NodeInfoRet(
-            info.model, info.memory, info.cpus, info.mhz, info.nodes, info.sockets, info.cores, info.threads
-        )
-
-    async def node_get_free_memory(self, session: Session, args: Void) -> remote.FreeMemoryRet:
-        return remote.FreeMemoryRet(await asyncio.to_thread(nodeinfo.free_memory))
-
-    async def node_get_security_model(self, session: Session, args: Void) -> remote.SecurityModelRet:
-        return remote.SecurityModelRet("", "")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags, on_wire
+from culvert.drivers.qemu import agent
 from culvert.ground import errors
 from culvert.protocol import remote
-from culvert.protocol.constants import CreateFlag, DefineFlag, DestroyFlag, UndefineFlag
+from culvert.protocol.constants import CreateFlag, DefineFlag, DestroyFlag, ShutdownFlag, UndefineFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -93,13 +94,19 @@ class Lifecycle:
         return Void()
 
     async def shutdown_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
-        _only_acpi(args.flags, "shut down")
-        await self._service.domain(args.dom).shutdown()
+        domain = self._service.domain(args.dom)
+        if _by_agent(args.flags, "shut down"):
+            await agent.shut_down(domain, "powerdown")
+        else:
+            await domain.shutdown()
         return Void()
 
     async def reboot(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
-        _only_acpi(args.flags, "reboot")
-        await self._service.domain(args.dom).reboot()
+        domain = self._service.domain(args.dom)
+        if _by_agent(args.flags, "reboot"):
+            await agent.shut_down(domain, "reboot")
+        else:
+            await domain.reboot()
         return Void()
 
     async def reset(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
@@ -117,12 +124,17 @@ class Lifecycle:
 
 
 # VIR_DOMAIN_SHUTDOWN_*, VIR_DOMAIN_REBOOT_*: one bit for each way; 0 leaves the choice to the driver.
-_ACPI_POWER_BTN = 1
-_WAYS = {2: "the guest agent", 4: "initctl", 8: "a signal", 16: "paravirtual means"}
+_WAYS = {4: "initctl", 8: "a signal", 16: "paravirtual means"}
 
 
-def _only_acpi(flags: int, operation: str) -> None:
-    no_flags(flags, f"virDomain {operation}", _ACPI_POWER_BTN | sum(_WAYS))
-    if flags and not flags & _ACPI_POWER_BTN:
+def _by_agent(flags: int, operation: str) -> bool:
+    """Whether the agent alone is to be asked; with both bits, or none, the power button does.
+
+    Raises ``errors.ArgumentUnsupported`` for the ways there are not.
+    """
+    served = ShutdownFlag.ACPI_POWER_BTN | ShutdownFlag.GUEST_AGENT
+    no_flags(flags, f"virDomain {operation}", served | sum(_WAYS))
+    if flags and not flags & served:
         ways = ", ".join(name for bit, name in _WAYS.items() if flags & bit)
-        raise errors.ArgumentUnsupported(f"cannot {operation} a guest by {ways}: only ACPI is supported")
+        raise errors.ArgumentUnsupported(f"cannot {operation} a guest by {ways}: only ACPI and agent are supported")
+    return flags & served == ShutdownFlag.GUEST_AGENT

@@ -1,4 +1,4 @@
-"""Lists and look-ups of domains, and the empty lists of what culvert does not keep."""
+"""Lists and look-ups of domains."""
 
 from __future__ import annotations
 
@@ -27,10 +27,6 @@ class Listing:
         handlers.add(remote.DOMAIN_LOOKUP_BY_ID, self.lookup_by_id)
         handlers.add(remote.DOMAIN_LOOKUP_BY_NAME, self.lookup_by_name)
         handlers.add(remote.DOMAIN_LOOKUP_BY_UUID, self.lookup_by_uuid)
-        handlers.add(remote.CONNECT_LIST_ALL_NETWORKS, self.no_networks)
-        handlers.add(remote.CONNECT_LIST_ALL_STORAGE_POOLS, self.no_storage_pools)
-        handlers.add(remote.CONNECT_LIST_ALL_INTERFACES, self.no_interfaces)
-        handlers.add(remote.CONNECT_LIST_ALL_NODE_DEVICES, self.no_node_devices)
 
     async def list_all_domains(self, session: Session, args: remote.ListAllArgs) -> remote.DomainsRet:
         found = [on_wire(domain) for domain in self._service.driver.domains(args.flags)]
@@ -58,15 +54,3 @@ class Listing:
 
     async def lookup_by_uuid(self, session: Session, args: remote.UUIDArgs) -> remote.DomainRet:
         return remote.DomainRet(on_wire(self._service.driver.lookup_by_uuid(UUID(bytes=args.uuid))))
-
-    async def no_networks(self, session: Session, args: remote.ListAllArgs) -> remote.NetworksRet:
-        return remote.NetworksRet([], 0)
-
-    async def no_storage_pools(self, session: Session, args: remote.ListAllArgs) -> remote.StoragePoolsRet:
-        return remote.StoragePoolsRet([], 0)
-
-    async def no_interfaces(self, session: Session, args: remote.ListAllArgs) -> remote.InterfacesRet:
-        return remote.InterfacesRet([], 0)
-
-    async def no_node_devices(self, session: Session, args: remote.ListAllArgs) -> remote.NodeDevicesRet:
-        return remote.NodeDevicesRet([], 0)

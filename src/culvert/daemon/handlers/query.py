@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags
+from culvert.drivers.qemu import vcpus
 from culvert.ground import errors
 from culvert.protocol import remote
-from culvert.protocol.constants import XMLFlag
+from culvert.protocol.constants import AffectFlag, VcpuFlag, XMLFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 
@@ -26,12 +27,11 @@ class Query:
         handlers.add(remote.DOMAIN_GET_MAX_MEMORY, self.get_max_memory)
         handlers.add(remote.DOMAIN_GET_MAX_VCPUS, self.get_max_vcpus)
         handlers.add(remote.DOMAIN_GET_VCPUS_FLAGS, self.get_vcpus_flags)
-        handlers.add(remote.DOMAIN_GET_AUTOSTART, self.get_autostart)
         handlers.add(remote.DOMAIN_IS_ACTIVE, self.is_active)
         handlers.add(remote.DOMAIN_IS_PERSISTENT, self.is_persistent)
-        handlers.add(remote.DOMAIN_HAS_MANAGED_SAVE_IMAGE, self.has_managed_save_image)
-        handlers.add(remote.DOMAIN_SNAPSHOT_NUM, self.snapshot_num)
-        handlers.add(remote.DOMAIN_LIST_ALL_SNAPSHOTS, self.list_all_snapshots)
+        handlers.add(remote.DOMAIN_IS_UPDATED, self.is_updated)
+        handlers.add(remote.DOMAIN_GET_SECURITY_LABEL, self.get_security_label)
+        handlers.add(remote.DOMAIN_GET_SECURITY_LABEL_LIST, self.get_security_label_list)
         handlers.add(remote.DOMAIN_GET_MESSAGES, self.get_messages)
 
     async def get_xml_desc(self, session: Session, args: remote.DomainFlagsArgs) -> remote.XMLRet:
@@ -67,11 +67,10 @@ class Query:
         return remote.NumRet(domain.definition.vcpus)
 
     async def get_vcpus_flags(self, session: Session, args: remote.DomainFlagsArgs) -> remote.NumRet:
-        return remote.NumRet(self._service.domain(args.dom).info().vcpus)
-
-    async def get_autostart(self, session: Session, args: remote.DomainArgs) -> remote.AutostartRet:
-        self._service.domain(args.dom)
-        return remote.AutostartRet(0)
+        no_flags(args.flags, "qemuDomainGetVcpusFlags", AffectFlag.LIVE | AffectFlag.CONFIG | sum(VcpuFlag))
+        if args.flags & VcpuFlag.GUEST:
+            raise errors.ArgumentUnsupported("the guest agent is not asked for processors")
+        return remote.NumRet(vcpus.count(self._service.domain(args.dom), args.flags))
 
     async def is_active(self, session: Session, args: remote.DomainArgs) -> remote.ActiveRet:
         return remote.ActiveRet(int(self._service.domain(args.dom).is_active))
@@ -79,19 +78,17 @@ class Query:
     async def is_persistent(self, session: Session, args: remote.DomainArgs) -> remote.PersistentRet:
         return remote.PersistentRet(int(self._service.domain(args.dom).is_persistent))
 
-    async def has_managed_save_image(self, session: Session, args: remote.DomainFlagsArgs) -> remote.ManagedSaveRet:
+    async def is_updated(self, session: Session, args: remote.DomainArgs) -> remote.UpdatedRet:
         self._service.domain(args.dom)
-        return remote.ManagedSaveRet(0)
+        return remote.UpdatedRet(0)
 
-    async def snapshot_num(self, session: Session, args: remote.DomainFlagsArgs) -> remote.NumRet:
+    async def get_security_label(self, session: Session, args: remote.DomainArgs) -> remote.SecurityLabelRet:
         self._service.domain(args.dom)
-        return remote.NumRet(0)
+        return remote.SecurityLabelRet("", 0)
 
-    async def list_all_snapshots(
-        self, session: Session, args: remote.DomainListAllSnapshotsArgs
-    ) -> remote.DomainListAllSnapshotsRet:
+    async def get_security_label_list(self, session: Session, args: remote.DomainArgs) -> remote.SecurityLabelListRet:
         self._service.domain(args.dom)
-        return remote.DomainListAllSnapshotsRet([], 0)
+        return remote.SecurityLabelListRet([], 0)
 
     async def get_messages(self, session: Session, args: remote.DomainFlagsArgs) -> remote.MessagesRet:
         self._service.domain(args.dom)

@@ -13,13 +13,13 @@ import logging
 from pathlib import Path
 
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import launch, lifecycle, process, vnc
+from culvert.drivers.qemu import launch, lifecycle, news, process, vnc
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import START_FAILED, UNANNOUNCED, Run
 from culvert.drivers.qemu.status import Status
 from culvert.ground import errors
-from culvert.protocol.constants import DomainState, PausedReason
+from culvert.protocol.constants import AgentReason, DomainState, PausedReason
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +69,7 @@ async def _take_over(domain: Domain, run: Run) -> None:
     await launch.attach(domain, run)
     try:
         status = await domain.refresh_state()
+        await _refresh_channels(domain, run)
     except BaseException:
         if run.monitor is not None:
             await run.monitor.close()
@@ -83,6 +84,13 @@ async def _take_over(domain: Domain, run: Run) -> None:
     if domain.state is DomainState.SHUTDOWN and not run.shutdown_announced:
         run.shutdown_announced = True
         lifecycle.end_shutdown(domain, run, domain.definition.on_poweroff or lifecycle.DESTROY)
+
+
+async def _refresh_channels(domain: Domain, run: Run) -> None:
+    """Which channels a program in the guest has open by now."""
+    for entry in await domain.monitor.execute("query-chardev"):
+        alias = str(entry["label"]).removeprefix("char")
+        news.note_channel(domain, run, alias, connected=bool(entry["frontend-open"]), reason=AgentReason.UNKNOWN)
 
 
 async def _keep_trying(domain: Domain, run: Run) -> None:

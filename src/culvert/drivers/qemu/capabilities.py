@@ -16,8 +16,10 @@ from culvert.drivers.qemu.nodeinfo import Cpu, NodeInfo
 ARCH = "x86_64"
 
 
-def build(host_uuid: str, node: NodeInfo, cpus: Sequence[Cpu], emulators: Sequence[Machines]) -> str:
-    """The XML text; ``emulators`` are those probed, the first one is listed first."""
+def build(
+    host_uuid: str, node: NodeInfo, cpus: Sequence[Cpu], emulators: Sequence[Machines], pages: Sequence[int] = ()
+) -> str:
+    """The XML text; ``emulators`` are those probed, the first one is listed first; ``pages``: sizes in KiB."""
     root = etree.Element("capabilities")
     host = etree.SubElement(root, "host")
     etree.SubElement(host, "uuid").text = host_uuid
@@ -25,6 +27,8 @@ def build(host_uuid: str, node: NodeInfo, cpus: Sequence[Cpu], emulators: Sequen
     etree.SubElement(cpu, "arch").text = node.model
     topology = {"sockets": node.sockets, "dies": 1, "cores": node.cores, "threads": node.threads}
     etree.SubElement(cpu, "topology", {name: str(value) for name, value in topology.items()})
+    for size in pages:
+        etree.SubElement(cpu, "pages", unit="KiB", size=str(size))
     etree.SubElement(host, "power_management")
     etree.SubElement(host, "iommu", support="no")
     migration = etree.SubElement(host, "migration_features")

@@ -14,14 +14,14 @@ from culvert.domain import aliases
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import states, vnc
-from culvert.drivers.qemu.events import DomainEvent
+from culvert.drivers.qemu.events import DomainEvent, Happening
 from culvert.drivers.qemu.host import Host
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import Ending, Run
 from culvert.drivers.qemu.status import Status
 from culvert.ground import errors
 from culvert.protocol.constants import DomainEvent as LifecycleEvent
-from culvert.protocol.constants import DomainState, ShutoffReason, StoppedDetail, XMLFlag
+from culvert.protocol.constants import DomainState, EventID, ShutoffReason, StoppedDetail, XMLFlag
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,11 @@ class DomainCore:
         self.state = DomainState.SHUTOFF
         self.reason: int = ShutoffReason.UNKNOWN
         self.job: Job | None = None
+        self.autostart = False
+        """It is started with the host."""
+        self.has_managed_save = False
+        """Its next start goes on where it was saved."""
+        self.agent_lock = asyncio.Lock()
         self._leaving: Run | None = None
         """The run that has just ended, until its files are gone."""
         self.lock = asyncio.Lock()
@@ -142,6 +147,10 @@ class DomainCore:
     def emit(self, event: int, detail: int) -> None:
         """Tell the subscribers of the driver."""
         self.host.events.emit(DomainEvent(self.name, self.uuid, self.id, int(event), int(detail)))
+
+    def tell(self, kind: EventID, **members: object) -> None:
+        """Tell the listeners of the driver of something that is not the lifecycle; see ``events.Happening``."""
+        self.host.events.happened(Happening(kind, self.name, self.uuid, self.id, members))
 
     def changed(self) -> None:
         """Something that the status file holds is different: write it soon."""

@@ -44,7 +44,7 @@ class Domain(DomainCore):
             state=self.state,
             max_memory=definition.memory,
             memory=definition.current_memory or definition.memory,
-            vcpus=definition.vcpus,
+            vcpus=definition.current_vcpus,
             cpu_time=process.cpu_time_ns() if process else 0,
         )
 
@@ -135,6 +135,14 @@ class Domain(DomainCore):
         self.require_active()
         return await (self.monitor.human(command) if hmp else self.monitor.raw(command))
 
+    async def set_autostart(self, wanted: bool) -> None:
+        """Start it with the host, or no more; on the disk on return. Raises ``errors.OperationInvalid``."""
+        if not self.is_persistent:
+            raise errors.OperationInvalid(f"cannot set autostart for transient domain '{self.name}'")
+        if wanted is not self.autostart:
+            await asyncio.to_thread(self.host.store.set_autostart, self.name, wanted)
+            self.autostart = wanted
+
     async def console(self, device: str | None = None, flags: int = 0) -> console.Console:
         """Open a serial or console device by its alias, or the first one. See ``console.open_console``."""
         return await console.open_console(self, device, flags)
@@ -156,6 +164,18 @@ class Domain(DomainCore):
             self.note_persistent(definition)
 
         await self.host.carry_out(keep(), name=f"keep-{self.name}")
+
+    async def replace_persistent(self, definition: DomainDef) -> None:
+        """``definition`` is the persistent one from now on, on the disk on return; no event.
+
+        Raises ``errors.SystemCallError``, changing nothing.
+        """
+
+        async def keep() -> None:
+            await self.save_definition(definition)
+            self.persistent = aliases.strip(definition)
+
+        await self.host.carry_out(keep(), name=f"change-{self.name}")
 
     def note_persistent(self, definition: DomainDef) -> None:
         """``definition`` is on the disk: it is the persistent one; event DEFINED."""

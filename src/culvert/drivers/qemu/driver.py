@@ -20,7 +20,7 @@ from culvert.domain import defaults
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
-from culvert.drivers.qemu import adoption, capabilities, launch, listing, machines, nodeinfo, store, strays
+from culvert.drivers.qemu import adoption, capabilities, launch, listing, machines, nodeinfo, nodestats, store, strays
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
@@ -150,7 +150,8 @@ class Driver:
         """The host capabilities XML."""
         node = await self.node_info()
         cpus = await asyncio.to_thread(nodeinfo.cpus)
-        return capabilities.build(str(self.host_uuid), node, cpus, [self.host.machines])
+        pages = await asyncio.to_thread(nodestats.page_sizes)
+        return capabilities.build(str(self.host_uuid), node, cpus, [self.host.machines], pages)
 
     # definitions
 
@@ -198,8 +199,9 @@ class Driver:
         async with self._changing:
             if not domain.is_persistent:
                 raise errors.OperationInvalid(f"cannot undefine transient domain '{domain.name}'")
+            await asyncio.to_thread(self.host.store.set_autostart, domain.name, False)
             await asyncio.to_thread(self.host.store.remove_definition, domain.name)
-            domain.persistent = None
+            domain.persistent, domain.autostart = None, False
             if not domain.is_active:
                 self._retire(domain)
             domain.emit(DomainEvent.UNDEFINED, UndefinedDetail.REMOVED)
@@ -270,6 +272,7 @@ class Driver:
     async def _load(self) -> None:
         host = self.host
         await asyncio.to_thread(host.store.sweep)
+        autostarts = await asyncio.to_thread(host.store.autostarts)
         definitions = await asyncio.to_thread(lambda: list(host.store.definitions(xml_parse.parse)))
         for name, definition in definitions:
             domain = self._new(definition, persistent=True)
@@ -278,6 +281,7 @@ class Driver:
                 why = errors.OperationFailed(f"it defines domain '{definition.name}' {definition.uuid}")
                 await asyncio.to_thread(store.set_aside, path, why)
                 continue
+            domain.autostart = name in autostarts
             self._by_uuid[domain.uuid] = domain
         statuses = await asyncio.to_thread(lambda: list(host.store.statuses()))
         async with asyncio.TaskGroup() as adopting:

@@ -6,11 +6,16 @@ Callbacks are called in the turn in which the thing happened and in its order; t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 from uuid import UUID
 
+from culvert.protocol.constants import EventID
+
 log = logging.getLogger(__name__)
+
+E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +32,80 @@ class DomainEvent:
     detail: int
 
 
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """An event of any other kind: ``members`` are what its message holds behind the domain, by their names there."""
+
+    kind: EventID
+    name: str
+    uuid: UUID
+    id: int
+    members: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """An event of QEMU's monitor, as it came: ``seconds`` and ``micros`` since the epoch by QEMU's clock."""
+
+    name: str
+    uuid: UUID
+    id: int
+    event: str
+    data: Mapping[str, Any] | None
+    seconds: int
+    micros: int
+
+
 class Events:
-    """The subscribers of a driver."""
+    """The subscribers of a driver: to lifecycle events, to all others, and to what QEMU's monitors say."""
 
     def __init__(self) -> None:
         self._subscribers: list[Callable[[DomainEvent], None]] = []
+        self._listeners: list[Callable[[Happening], None]] = []
+        self._eavesdroppers: list[Callable[[Heard], None]] = []
 
     def subscribe(self, callback: Callable[[DomainEvent], None]) -> Callable[[], None]:
         """Call ``callback`` with every event from now on. Returns what ends that; calling it twice does no harm."""
-        self._subscribers.append(callback)
+        return _join(self._subscribers, callback)
 
-        def unsubscribe() -> None:
-            if callback in self._subscribers:
-                self._subscribers.remove(callback)
+    def listen(self, callback: Callable[[Happening], None]) -> Callable[[], None]:
+        """The same for everything that is not the lifecycle."""
+        return _join(self._listeners, callback)
 
-        return unsubscribe
+    def eavesdrop(self, callback: Callable[[Heard], None]) -> Callable[[], None]:
+        """The same for every event of every QEMU's monitor."""
+        return _join(self._eavesdroppers, callback)
 
     def emit(self, event: DomainEvent) -> None:
         """Tell everybody; a subscriber that fails is logged and disturbs nobody else."""
         log.info(
             "domain=%s uuid=%s id=%d event=%d detail=%d", event.name, event.uuid, event.id, event.event, event.detail
         )
-        for callback in tuple(self._subscribers):
-            try:
-                callback(event)
-            except Exception:
-                log.exception("domain=%s an event subscriber failed", event.name)
+        _tell(self._subscribers, event, event.name)
+
+    def happened(self, event: Happening) -> None:
+        """Tell the listeners, as ``emit``."""
+        log.info("domain=%s uuid=%s id=%d event=%s", event.name, event.uuid, event.id, event.kind.name)
+        _tell(self._listeners, event, event.name)
+
+    def heard(self, event: Heard) -> None:
+        """Tell the eavesdroppers, as ``emit``."""
+        _tell(self._eavesdroppers, event, event.name)
+
+
+def _join(group: list[Callable[[E], None]], callback: Callable[[E], None]) -> Callable[[], None]:
+    group.append(callback)
+
+    def leave() -> None:
+        if callback in group:
+            group.remove(callback)
+
+    return leave
+
+
+def _tell(group: list[Callable[[E], None]], event: E, name: str) -> None:
+    for callback in tuple(group):
+        try:
+            callback(event)
+        except Exception:
+            log.exception("domain=%s an event subscriber failed", name)

@@ -49,6 +49,8 @@ class Host:
     stop_timeout: float = TERM_TIMEOUT
     """Seconds between asking a QEMU to end and killing it."""
     last_id: int = 0
+    winding_up: bool = False
+    """The driver is being left: nothing new is begun."""
     vnc_ports: set[int] = field(default_factory=set)
     """Ports given to guests that are being started or run: not to be tried for another one."""
 
@@ -96,6 +98,7 @@ class Host:
 
     async def wind_up(self) -> None:
         """Wait for essential work, cancel the rest."""
+        self.winding_up = True
         if self._finishing:
             await asyncio.wait(tuple(self._finishing), timeout=FINISH_TIMEOUT)
         rest = (*self._running, *self._finishing)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,10 +14,10 @@ from culvert.domain import start
 from culvert.domain.chardev import Channel, ChardevSource, Console, Serial
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
-from culvert.drivers.qemu import command, lifecycle, network, process, sockets, strays, vnc
+from culvert.drivers.qemu import balloon, command, lifecycle, network, news, process, sockets, strays, vnc
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.layout import DIRECTORY_MODE
-from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.monitor import Event, Monitor
 from culvert.drivers.qemu.run import START_FAILED, Run
 from culvert.ground import errors
 from culvert.protocol.constants import (
@@ -123,6 +123,7 @@ async def _try_launch(domain: DomainCore, definition: DomainDef, *, incoming: bo
     for graphics in definition.devices.graphics:
         if graphics.passwd is not None:
             await domain.monitor.execute("set_password", {"protocol": "vnc", "password": graphics.passwd})
+    await balloon.prepare(domain, run.definition, incoming=incoming)
     run.definition = await _learn(run.definition, domain.monitor)
     return run
 
@@ -183,17 +184,25 @@ async def attach(domain: DomainCore, run: Run) -> None:
         last_output=run.last_output,
         ended=run.process.exited if run.process else None,
         timeout=domain.host.start_timeout,
-        subscriber=lambda event: lifecycle.handle(domain, run, event),
+        subscriber=lambda event: follow(domain, run, event),
     )
+
+
+def follow(domain: DomainCore, run: Run, event: Event) -> None:
+    """What one event of the monitor of ``run`` tells and does."""
+    news.handle(domain, run, event)
+    lifecycle.handle(domain, run, event)
 
 
 async def _learn(definition: DomainDef, monitor: Monitor) -> DomainDef:
     """``definition`` with what only a running QEMU knows: the ptys it took, the VNC ports it listens on."""
+    chardevs = await monitor.execute("query-chardev")
     ptys = {
         str(entry["label"]).removeprefix("char"): str(entry["filename"]).removeprefix("pty:")
-        for entry in await monitor.execute("query-chardev")
+        for entry in chardevs
         if str(entry["filename"]).startswith("pty:")
     }
+    opened = {str(entry["label"]).removeprefix("char") for entry in chardevs if entry.get("frontend-open")}
     devices = definition.devices
     return replace(
         definition,
@@ -201,9 +210,14 @@ async def _learn(definition: DomainDef, monitor: Monitor) -> DomainDef:
             devices,
             serials=tuple(_on_pty(serial, ptys) for serial in devices.serials),
             consoles=tuple(_on_pty(console, ptys) for console in devices.consoles),
-            channels=tuple(_on_pty(channel, ptys) for channel in devices.channels),
+            channels=tuple(_with_state(_on_pty(channel, ptys), opened) for channel in devices.channels),
         ),
     )
+
+
+def _with_state(channel: Channel, opened: Collection[str]) -> Channel:
+    state = "connected" if channel.alias in opened else "disconnected"
+    return replace(channel, target=replace(channel.target, state=state))
 
 
 def _on_pty(device: C, ptys: dict[str, str]) -> C:

@@ -3,6 +3,7 @@
 ::
 
     etc/qemu/NAME.xml             a persistent definition
+    etc/qemu/autostart/NAME.xml   a link to it: the domain is started with the host
     run/qemu/NAME.json            the live status of a running domain
     run/qemu/domain-ID-SHORT/     sockets and short-lived files of one run (monitor.sock …)
     log/qemu/NAME.log             what QEMU has said, over all runs
@@ -74,6 +75,14 @@ class Layout:
 
     def definition(self, name: str) -> Path:
         return self.definitions / f"{name}.xml"
+
+    def autostart(self, name: str) -> Path:
+        return self.definitions / "autostart" / f"{name}.xml"
+
+    @property
+    def autostarted(self) -> Path:
+        """Says for which boot of the host the domains that start with it have been started."""
+        return self.run / "autostarted"
 
     def status(self, name: str) -> Path:
         return self.statuses / f"{name}.json"

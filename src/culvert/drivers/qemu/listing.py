@@ -20,6 +20,12 @@ class Listed(Protocol):
     @property
     def state(self) -> DomainState: ...
 
+    @property
+    def autostart(self) -> bool: ...
+
+    @property
+    def has_managed_save(self) -> bool: ...
+
 
 _BY_STATE = {
     DomainState.RUNNING: ListFlag.RUNNING,
@@ -39,7 +45,7 @@ GROUPS = (
 )
 
 # What no domain of this driver has.
-_NEVER = ListFlag.NO_MANAGEDSAVE | ListFlag.NO_AUTOSTART | ListFlag.NO_SNAPSHOT | ListFlag.NO_CHECKPOINT
+_NEVER = ListFlag.NO_SNAPSHOT | ListFlag.NO_CHECKPOINT
 
 
 def traits(domain: Listed) -> ListFlag:
@@ -48,6 +54,8 @@ def traits(domain: Listed) -> ListFlag:
         (ListFlag.ACTIVE if domain.is_active else ListFlag.INACTIVE)
         | (ListFlag.PERSISTENT if domain.is_persistent else ListFlag.TRANSIENT)
         | _BY_STATE.get(domain.state, ListFlag.OTHER)
+        | (ListFlag.AUTOSTART if domain.autostart else ListFlag.NO_AUTOSTART)
+        | (ListFlag.MANAGEDSAVE if domain.has_managed_save else ListFlag.NO_MANAGEDSAVE)
         | _NEVER
     )
 

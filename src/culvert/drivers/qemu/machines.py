@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from culvert.drivers.qemu import process, sockets, store
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
 
-FORMAT = 1  # of the remembered text
+FORMAT = 2  # of the remembered text
 PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
 PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer and to end
 
@@ -32,13 +32,17 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Machines:
-    """An emulator: ``version`` as libvirt counts (7.2.22 is 7002022), its machine types, its CPU models."""
+    """An emulator: ``version`` as libvirt counts (7.2.22 is 7002022), its machine types, its CPU models.
+
+    ``blockers``: CPU model → what it needs and emulation (TCG) does not have; models that lack nothing are left out.
+    """
 
     emulator: str
     version: int
     machines: tuple[Machine, ...]
     cpu_models: tuple[str, ...]
     kvm: bool
+    blockers: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -93,6 +97,7 @@ def _recall(path: Path, stamp: dict[str, Any]) -> Machines | None:
             machines=tuple(Machine(**machine) for machine in found["machines"]),
             cpu_models=tuple(found["cpu_models"]),
             kvm=found["kvm"],
+            blockers={name: tuple(missing) for name, missing in found["blockers"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # it is only a memory: ask again
@@ -161,4 +166,9 @@ async def _answers(emulator: str, monitor: Monitor, *, kvm: bool) -> Machines:
         ),
         cpu_models=tuple(sorted(model["name"] for model in models)),
         kvm=kvm,
+        blockers={
+            model["name"]: tuple(model["unavailable-features"])
+            for model in models
+            if model.get("unavailable-features")
+        },
     )

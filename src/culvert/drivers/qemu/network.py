@@ -94,3 +94,42 @@ def _try(step: str, name: str, call: Callable[[], T]) -> T:
         raise errors.SystemCallError(
             f"cannot {step} network device '{name}': {err.strerror}", errno=err.errno
         ) from err
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What has gone one way through a network device."""
+
+    bytes: int
+    packets: int
+    errors: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the guest has received and sent."""
+
+    received: Counters
+    sent: Counters
+
+
+def traffic(name: str, root: Path = Path("/sys/class/net")) -> Traffic:
+    """The counters of a tap device, as its guest sees them: what the host has sent into it, the guest has received.
+
+    Raises ``errors.SystemCallError`` when it is not there. Reads a few small files: call it in a thread.
+    """
+
+    def counters(way: str) -> Counters:
+        values = [
+            int((root / name / "statistics" / f"{way}_{what}").read_text())
+            for what in ("bytes", "packets", "errors", "dropped")
+        ]
+        return Counters(*values)
+
+    try:
+        return Traffic(received=counters("tx"), sent=counters("rx"))
+    except OSError as err:
+        raise errors.SystemCallError(
+            f"cannot read the counters of network device '{name}': {err.strerror}", errno=err.errno
+        ) from err

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from culvert.drivers.qemu.layout import Layout
+from culvert.drivers.qemu.layout import DIRECTORY_MODE, Layout
 from culvert.drivers.qemu.status import Status
 from culvert.ground import errors
 
@@ -81,6 +81,27 @@ class Store:
 
     def remove_definition(self, name: str) -> None:
         remove(self.layout.definition(name))
+
+    def autostarts(self) -> set[str]:
+        """The names of the domains that start with the host."""
+        return {path.stem for path in self.layout.autostart("x").parent.glob("*.xml")}
+
+    def set_autostart(self, name: str, wanted: bool) -> None:
+        """Raises ``errors.SystemCallError``."""
+        link = self.layout.autostart(name)
+        if not wanted:
+            if link.is_symlink():
+                remove(link)
+            with contextlib.suppress(OSError):  # others are in it, or it was never made
+                link.parent.rmdir()
+            return
+        try:
+            link.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            with contextlib.suppress(FileExistsError):
+                link.symlink_to(self.layout.definition(name))
+            _flush_directory(link.parent)
+        except OSError as err:
+            raise errors.SystemCallError(f"cannot make link '{link}': {err.strerror}", errno=err.errno) from err
 
     def save_status(self, status: Status) -> None:
         write_atomically(self.layout.status(status.name), status.to_text())

@@ -1,0 +1,113 @@
+"""What a client asks about the host: its size, what it is doing, which guests it can run."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lxml import etree
+
+from culvert.daemon.service import Service, no_flags
+from culvert.drivers.qemu import domcaps, nodeinfo, nodestats, vcpus
+from culvert.ground import errors
+from culvert.protocol import remote, types
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+MODELS_MAX = 8192  # REMOTE_CONNECT_CPU_MODELS_MAX
+CELLS_MAX = 1024  # REMOTE_NODE_MAX_CELLS
+
+
+class Node:
+    """Handlers of the host group."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        handlers.add(remote.NODE_GET_INFO, self.node_get_info)
+        handlers.add(remote.NODE_GET_FREE_MEMORY, self.node_get_free_memory)
+        handlers.add(remote.NODE_GET_CELLS_FREE_MEMORY, self.node_get_cells_free_memory)
+        handlers.add(remote.NODE_GET_FREE_PAGES, self.node_get_free_pages)
+        handlers.add(remote.NODE_GET_CPU_STATS, self.node_get_cpu_stats)
+        handlers.add(remote.NODE_GET_MEMORY_STATS, self.node_get_memory_stats)
+        handlers.add(remote.NODE_GET_CPU_MAP, self.node_get_cpu_map)
+        handlers.add(remote.NODE_GET_SECURITY_MODEL, self.node_get_security_model)
+        handlers.add(remote.CONNECT_GET_CAPABILITIES, self.get_capabilities)
+        handlers.add(remote.CONNECT_GET_DOMAIN_CAPABILITIES, self.get_domain_capabilities)
+        handlers.add(remote.CONNECT_GET_CPU_MODEL_NAMES, self.get_cpu_model_names)
+        handlers.add(remote.CONNECT_GET_SYSINFO, self.get_sysinfo)
+
+    async def node_get_info(self, session: Session, args: Void) -> remote.NodeInfoRet:
+        info = await self._service.driver.node_info()
+        return remote.NodeInfoRet(
+            info.model, info.memory, info.cpus, info.mhz, info.nodes, info.sockets, info.cores, info.threads
+        )
+
+    async def node_get_free_memory(self, session: Session, args: Void) -> remote.FreeMemoryRet:
+        return remote.FreeMemoryRet(await asyncio.to_thread(nodeinfo.free_memory))
+
+    async def node_get_cells_free_memory(
+        self, session: Session, args: remote.NodeCellsFreeMemoryArgs
+    ) -> remote.NodeCellsFreeMemoryRet:
+        most = min(args.maxcells, CELLS_MAX)
+        return remote.NodeCellsFreeMemoryRet(await asyncio.to_thread(nodestats.free_of_cells, args.start_cell, most))
+
+    async def node_get_free_pages(self, session: Session, args: remote.NodeFreePagesArgs) -> remote.NodeFreePagesRet:
+        no_flags(args.flags, "qemuNodeGetFreePages")
+        if len(args.pages) * args.cell_count > CELLS_MAX:
+            raise errors.RpcError(f"too many NUMA cells: {args.cell_count}, at most {CELLS_MAX}")
+        cells = range(args.start_cell, args.start_cell + args.cell_count)
+        counts = [await asyncio.to_thread(nodestats.free_pages, size, cell) for cell in cells for size in args.pages]
+        return remote.NodeFreePagesRet(counts)
+
+    async def node_get_cpu_stats(self, session: Session, args: remote.NodeCPUStatsArgs) -> remote.NodeStatsRet:
+        no_flags(args.flags, "qemuNodeGetCPUStats")
+        return _stats(await asyncio.to_thread(nodestats.cpu_times, args.cpu_num), args.nparams)
+
+    async def node_get_memory_stats(self, session: Session, args: remote.NodeMemoryStatsArgs) -> remote.NodeStatsRet:
+        no_flags(args.flags, "qemuNodeGetMemoryStats")
+        return _stats(await asyncio.to_thread(nodestats.memory, args.cell_num), args.nparams)
+
+    async def node_get_cpu_map(self, session: Session, args: remote.NodeCPUMapArgs) -> remote.NodeCPUMapRet:
+        no_flags(args.flags, "qemuNodeGetCPUMap")
+        present = await asyncio.to_thread(nodestats.present_cpus)
+        online = frozenset(cpu.id for cpu in await asyncio.to_thread(nodeinfo.cpus))
+        cpumap = vcpus.packed(online, -(-present // vcpus.BITS)) if args.need_map else b""
+        return remote.NodeCPUMapRet(cpumap, len(online) if args.need_online else 0, present)
+
+    async def node_get_security_model(self, session: Session, args: Void) -> remote.SecurityModelRet:
+        return remote.SecurityModelRet("", "")
+
+    async def get_capabilities(self, session: Session, args: Void) -> remote.CapabilitiesRet:
+        return remote.CapabilitiesRet(await self._service.driver.capabilities())
+
+    async def get_domain_capabilities(
+        self, session: Session, args: remote.DomainCapabilitiesArgs
+    ) -> remote.CapabilitiesRet:
+        no_flags(args.flags, "qemuConnectGetDomainCapabilities")
+        known = self._service.driver.host.machines
+        about = domcaps.question(known, args.emulatorbin, args.arch, args.machine, args.virttype)
+        return remote.CapabilitiesRet(domcaps.build(known, about))
+
+    async def get_cpu_model_names(self, session: Session, args: remote.CPUModelNamesArgs) -> remote.CPUModelNamesRet:
+        no_flags(args.flags, "qemuConnectGetCPUModelNames")
+        if args.arch not in ("x86_64", "i686"):
+            raise errors.InvalidArgument(f"invalid argument: cannot find architecture {args.arch}")
+        names = domcaps.models(self._service.driver.host.machines)[:MODELS_MAX]
+        return remote.CPUModelNamesRet(names if args.need_results else [], len(names))
+
+    async def get_sysinfo(self, session: Session, args: remote.FlagsArgs) -> remote.SysinfoRet:
+        no_flags(args.flags, "qemuConnectGetSysinfo")
+        root = etree.Element("sysinfo", type="smbios")
+        for block, entries in (await asyncio.to_thread(nodestats.sysinfo)).items():
+            parent = etree.SubElement(root, block)
+            for name, text in entries.items():
+                etree.SubElement(parent, "entry", name=name).text = text
+        etree.indent(root)
+        return remote.SysinfoRet(str(etree.tostring(root, encoding="unicode")) + "\n")
+
+
+def _stats(told: list[tuple[str, int]], most: int) -> remote.NodeStatsRet:
+    return remote.NodeStatsRet([types.NodeStat(*each) for each in told[: max(most, 0)]], len(told))

@@ -1,0 +1,147 @@
+"""What libvirt keeps beside domains and culvert does not: networks, storage, filters, secrets, devices, snapshots.
+
+Lists are empty and look-ups find nothing, in libvirt's words, so that a client that asks goes on to the domains. A
+call that would make one of them is answered "unknown procedure".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from uuid import UUID
+
+from culvert.daemon.service import Service
+from culvert.ground import errors
+from culvert.protocol import remote
+from culvert.protocol.procedure import Procedure
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.session import Session
+
+R = TypeVar("R")
+
+COUNTS: tuple[Procedure[Any, remote.NumRet], ...] = (
+    *(remote.CONNECT_NUM_OF_NETWORKS, remote.CONNECT_NUM_OF_DEFINED_NETWORKS),
+    *(remote.CONNECT_NUM_OF_STORAGE_POOLS, remote.CONNECT_NUM_OF_DEFINED_STORAGE_POOLS),
+    *(remote.CONNECT_NUM_OF_INTERFACES, remote.CONNECT_NUM_OF_DEFINED_INTERFACES),
+    *(remote.CONNECT_NUM_OF_NWFILTERS, remote.CONNECT_NUM_OF_SECRETS, remote.NODE_NUM_OF_DEVICES),
+)
+
+NAMES: tuple[Procedure[Any, remote.NamesRet], ...] = (
+    *(remote.CONNECT_LIST_NETWORKS, remote.CONNECT_LIST_DEFINED_NETWORKS),
+    *(remote.CONNECT_LIST_STORAGE_POOLS, remote.CONNECT_LIST_DEFINED_STORAGE_POOLS),
+    *(remote.CONNECT_LIST_INTERFACES, remote.CONNECT_LIST_DEFINED_INTERFACES),
+    *(remote.CONNECT_LIST_NWFILTERS, remote.CONNECT_LIST_SECRETS, remote.NODE_LIST_DEVICES),
+)
+
+LISTS: tuple[Procedure[remote.ListAllArgs, Any], ...] = (
+    *(remote.CONNECT_LIST_ALL_NETWORKS, remote.CONNECT_LIST_ALL_STORAGE_POOLS, remote.CONNECT_LIST_ALL_INTERFACES),
+    *(remote.CONNECT_LIST_ALL_NODE_DEVICES, remote.CONNECT_LIST_ALL_NWFILTERS, remote.CONNECT_LIST_ALL_SECRETS),
+    remote.CONNECT_LIST_ALL_NWFILTER_BINDINGS,
+)
+
+# A look-up → the error, and its text with the name that was asked for. The name is the argument's one member, text
+# or the bytes of a UUID.
+LOOKUPS: dict[Procedure[Any, Any], tuple[type[errors.RequestError], str]] = {
+    remote.NETWORK_LOOKUP_BY_NAME: (errors.NoNetwork, "no network with matching name '{}'"),
+    remote.NETWORK_LOOKUP_BY_UUID: (errors.NoNetwork, "no network with matching uuid '{}'"),
+    remote.STORAGE_POOL_LOOKUP_BY_NAME: (errors.NoStoragePool, "no storage pool with matching name '{}'"),
+    remote.STORAGE_POOL_LOOKUP_BY_UUID: (errors.NoStoragePool, "no storage pool with matching uuid '{}'"),
+    remote.STORAGE_POOL_LOOKUP_BY_TARGET_PATH: (
+        errors.NoStoragePool,
+        "no storage pool with matching target path '{}'",
+    ),
+    remote.STORAGE_VOL_LOOKUP_BY_KEY: (errors.NoStorageVol, "no storage vol with matching key {}"),
+    remote.STORAGE_VOL_LOOKUP_BY_PATH: (errors.NoStorageVol, "no storage vol with matching path '{}'"),
+    remote.INTERFACE_LOOKUP_BY_NAME: (errors.NoInterface, "couldn't find interface named '{}'"),
+    remote.INTERFACE_LOOKUP_BY_MAC_STRING: (errors.NoInterface, "couldn't find interface with MAC address '{}'"),
+    remote.NODE_DEVICE_LOOKUP_BY_NAME: (errors.NoNodeDevice, "no node device with matching name '{}'"),
+    remote.NWFILTER_LOOKUP_BY_NAME: (errors.NoNwfilter, "no nwfilter with matching name '{}'"),
+    remote.NWFILTER_LOOKUP_BY_UUID: (errors.NoNwfilter, "no nwfilter with matching uuid '{}'"),
+    remote.NWFILTER_BINDING_LOOKUP_BY_PORT_DEV: (
+        errors.NoNwfilterBinding,
+        "no nwfilter binding for port dev '{}'",
+    ),
+    remote.SECRET_LOOKUP_BY_UUID: (errors.NoSecret, "no secret with matching uuid '{}'"),
+}
+
+
+class Objects:
+    """Handlers of what is never there."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        for count in COUNTS:
+            handlers.add(count, _answer(remote.NumRet(0)))
+        for names in NAMES:
+            handlers.add(names, _answer(remote.NamesRet([])))
+        for listing in LISTS:
+            handlers.add(listing, _answer(listing.ret([], 0)))
+        for lookup, (kind, text) in LOOKUPS.items():
+            handlers.add(lookup, _nobody(kind, text))
+        handlers.add(remote.SECRET_LOOKUP_BY_USAGE, self.secret_lookup_by_usage)
+        handlers.add(remote.DOMAIN_SNAPSHOT_NUM, self.snapshot_num)
+        handlers.add(remote.DOMAIN_SNAPSHOT_LIST_NAMES, self.snapshot_list_names)
+        handlers.add(remote.DOMAIN_LIST_ALL_SNAPSHOTS, self.list_all_snapshots)
+        handlers.add(remote.DOMAIN_HAS_CURRENT_SNAPSHOT, self.has_current_snapshot)
+        handlers.add(remote.DOMAIN_SNAPSHOT_CURRENT, self.snapshot_current)
+        handlers.add(remote.DOMAIN_SNAPSHOT_LOOKUP_BY_NAME, self.snapshot_lookup_by_name)
+        handlers.add(remote.DOMAIN_LIST_ALL_CHECKPOINTS, self.list_all_checkpoints)
+        handlers.add(remote.DOMAIN_CHECKPOINT_LOOKUP_BY_NAME, self.checkpoint_lookup_by_name)
+
+    async def secret_lookup_by_usage(self, session: Session, args: remote.SecretUsageArgs) -> remote.SecretRet:
+        raise errors.NoSecret(f"no secret with matching usage '{args.usage_id}'")
+
+    async def snapshot_num(self, session: Session, args: remote.DomainFlagsArgs) -> remote.NumRet:
+        self._service.domain(args.dom)
+        return remote.NumRet(0)
+
+    async def snapshot_list_names(self, session: Session, args: remote.DomainMaxNamesArgs) -> remote.NamesRet:
+        self._service.domain(args.dom)
+        return remote.NamesRet([])
+
+    async def list_all_snapshots(
+        self, session: Session, args: remote.DomainListAllArgs
+    ) -> remote.DomainListAllSnapshotsRet:
+        self._service.domain(args.dom)
+        return remote.DomainListAllSnapshotsRet([], 0)
+
+    async def has_current_snapshot(self, session: Session, args: remote.DomainFlagsArgs) -> remote.ResultRet:
+        self._service.domain(args.dom)
+        return remote.ResultRet(0)
+
+    async def snapshot_current(self, session: Session, args: remote.DomainFlagsArgs) -> remote.SnapshotRet:
+        self._service.domain(args.dom)
+        raise errors.NoDomainSnapshot("the domain does not have a current snapshot")
+
+    async def snapshot_lookup_by_name(self, session: Session, args: remote.DomainNameArgs) -> remote.SnapshotRet:
+        self._service.domain(args.dom)
+        raise errors.NoDomainSnapshot(f"no domain snapshot with matching name '{args.name}'")
+
+    async def list_all_checkpoints(
+        self, session: Session, args: remote.DomainListAllArgs
+    ) -> remote.DomainListAllCheckpointsRet:
+        self._service.domain(args.dom)
+        return remote.DomainListAllCheckpointsRet([], 0)
+
+    async def checkpoint_lookup_by_name(self, session: Session, args: remote.DomainNameArgs) -> remote.CheckpointRet:
+        self._service.domain(args.dom)
+        raise errors.NoDomainCheckpoint(f"no domain checkpoint with matching name '{args.name}'")
+
+
+def _answer(value: R) -> Callable[[Session, Any], Awaitable[R]]:
+    async def answer(session: Session, args: object) -> R:
+        return value
+
+    return answer
+
+
+def _nobody(kind: type[errors.RequestError], text: str) -> Callable[[Session, Any], Awaitable[Any]]:
+    async def refuse(session: Session, args: Any) -> Any:
+        (asked,) = (getattr(args, each.name) for each in dataclasses.fields(args))
+        raise kind(text.format(UUID(bytes=asked) if isinstance(asked, bytes) else asked))
+
+    return refuse

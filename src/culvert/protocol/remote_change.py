@@ -1,0 +1,161 @@
+"""REMOTE procedures that change a domain: memory, processors, devices, what is said of it; keys pressed in it.
+
+Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from culvert.protocol.procedure import Procedure, Wait
+from culvert.protocol.shapes import DomainFlagsArgs
+from culvert.protocol.types import Domain, Int, OptStr, Str, UHyper, UInt, listed, struct
+from culvert.xdr.struct import Void
+
+
+@struct
+class DomainMemoryArgs:
+    """``memory`` in KiB."""
+
+    dom: Domain
+    memory: UHyper
+
+
+@struct
+class DomainMemoryFlagsArgs:
+    """``memory`` in KiB."""
+
+    dom: Domain
+    memory: UHyper
+    flags: UInt
+
+
+@struct
+class DomainMemoryStatsPeriodArgs:
+    """``period``: seconds between two looks at the balloon's statistics, 0 for none."""
+
+    dom: Domain
+    period: Int
+    flags: UInt
+
+
+@struct
+class DomainSetVcpusArgs:
+    dom: Domain
+    nvcpus: UInt
+
+
+@struct
+class DomainSetVcpusFlagsArgs:
+    dom: Domain
+    nvcpus: UInt
+    flags: UInt
+
+
+@struct
+class DomainDeviceArgs:
+    """``xml``: one device."""
+
+    dom: Domain
+    xml: Str
+
+
+@struct
+class DomainDeviceFlagsArgs:
+    """``xml``: one device."""
+
+    dom: Domain
+    xml: Str
+    flags: UInt
+
+
+@struct
+class DomainDeviceAliasArgs:
+    dom: Domain
+    alias: Str
+    flags: UInt
+
+
+@struct
+class DomainSetMetadataArgs:
+    """``type`` 0 description, 1 title, 2 the element of namespace ``uri``, with prefix ``key``."""
+
+    dom: Domain
+    type: Int
+    metadata: OptStr
+    key: OptStr
+    uri: OptStr
+    flags: UInt
+
+
+@struct
+class DomainMetadataArgs:
+    """``type`` 0 description, 1 title, 2 element; ``uri`` names the element."""
+
+    dom: Domain
+    type: Int
+    uri: OptStr
+    flags: UInt
+
+
+@struct
+class MetadataRet:
+    metadata: Str
+
+
+@struct
+class DomainSendKeyArgs:
+    """``holdtime`` in milliseconds; ``keycodes`` are pressed together."""
+
+    dom: Domain
+    codeset: UInt
+    holdtime: UInt
+    keycodes: Annotated[list[int], listed(UInt, 16)]  # REMOTE_DOMAIN_SEND_KEY_MAX
+    flags: UInt
+
+
+@struct
+class DomainRenameArgs:
+    dom: Domain
+    new_name: OptStr
+    flags: UInt
+
+
+@struct
+class RenameRet:
+    retcode: Int
+
+
+DOMAIN_SET_MEMORY = Procedure(31, "DOMAIN_SET_MEMORY", DomainMemoryArgs, Void, read_only=False)
+DOMAIN_SET_MEMORY_FLAGS = Procedure(204, "DOMAIN_SET_MEMORY_FLAGS", DomainMemoryFlagsArgs, Void, read_only=False)
+DOMAIN_SET_MAX_MEMORY = Procedure(30, "DOMAIN_SET_MAX_MEMORY", DomainMemoryArgs, Void, read_only=False)
+DOMAIN_SET_MEMORY_STATS_PERIOD = Procedure(
+    308, "DOMAIN_SET_MEMORY_STATS_PERIOD", DomainMemoryStatsPeriodArgs, Void, read_only=False
+)
+DOMAIN_SET_VCPUS = Procedure(32, "DOMAIN_SET_VCPUS", DomainSetVcpusArgs, Void, read_only=False)
+DOMAIN_SET_VCPUS_FLAGS = Procedure(199, "DOMAIN_SET_VCPUS_FLAGS", DomainSetVcpusFlagsArgs, Void, read_only=False)
+
+DOMAIN_ATTACH_DEVICE = Procedure(8, "DOMAIN_ATTACH_DEVICE", DomainDeviceArgs, Void, wait=Wait.NORMAL, read_only=False)
+DOMAIN_ATTACH_DEVICE_FLAGS = Procedure(
+    160, "DOMAIN_ATTACH_DEVICE_FLAGS", DomainDeviceFlagsArgs, Void, wait=Wait.NORMAL, read_only=False
+)
+DOMAIN_DETACH_DEVICE = Procedure(
+    13, "DOMAIN_DETACH_DEVICE", DomainDeviceArgs, Void, wait=Wait.NORMAL, read_only=False
+)
+DOMAIN_DETACH_DEVICE_FLAGS = Procedure(
+    161, "DOMAIN_DETACH_DEVICE_FLAGS", DomainDeviceFlagsArgs, Void, wait=Wait.NORMAL, read_only=False
+)
+DOMAIN_DETACH_DEVICE_ALIAS = Procedure(
+    392, "DOMAIN_DETACH_DEVICE_ALIAS", DomainDeviceAliasArgs, Void, wait=Wait.NORMAL, read_only=False
+)
+DOMAIN_UPDATE_DEVICE_FLAGS = Procedure(
+    174, "DOMAIN_UPDATE_DEVICE_FLAGS", DomainDeviceFlagsArgs, Void, wait=Wait.NORMAL, read_only=False
+)
+
+DOMAIN_SET_METADATA = Procedure(264, "DOMAIN_SET_METADATA", DomainSetMetadataArgs, Void, read_only=False)
+DOMAIN_GET_METADATA = Procedure(265, "DOMAIN_GET_METADATA", DomainMetadataArgs, MetadataRet)
+DOMAIN_RENAME = Procedure(358, "DOMAIN_RENAME", DomainRenameArgs, RenameRet, read_only=False)
+
+DOMAIN_SEND_KEY = Procedure(226, "DOMAIN_SEND_KEY", DomainSendKeyArgs, Void, read_only=False)
+DOMAIN_INJECT_NMI = Procedure(210, "DOMAIN_INJECT_NMI", DomainFlagsArgs, Void, read_only=False)
+DOMAIN_PM_WAKEUP = Procedure(267, "DOMAIN_PM_WAKEUP", DomainFlagsArgs, Void, read_only=False)

@@ -1,0 +1,113 @@
+"""REMOTE procedures that put a domain into a file and take it out again.
+
+Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from culvert.protocol import types
+from culvert.protocol.procedure import Procedure, Wait
+from culvert.protocol.shapes import DomainFlagsArgs, XMLRet
+from culvert.protocol.types import Domain, Int, OptStr, Str, UInt, listed, struct
+from culvert.xdr.struct import Void
+
+
+@struct
+class DomainSaveArgs:
+    """``to``: a file of the daemon's host."""
+
+    dom: Domain
+    to: Str
+
+
+@struct
+class DomainSaveFlagsArgs:
+    """``dxml``: a description to keep in the place of the domain's own."""
+
+    dom: Domain
+    to: Str
+    dxml: OptStr
+    flags: UInt
+
+
+@struct
+class DomainSaveParamsArgs:
+    dom: Domain
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 64)]  # REMOTE_DOMAIN_SAVE_PARAMS_MAX
+    flags: UInt
+
+
+@struct
+class DomainRestoreArgs:
+    """``origin``: the protocol file's ``from``."""
+
+    origin: Str
+
+
+@struct
+class DomainRestoreFlagsArgs:
+    origin: Str
+    dxml: OptStr
+    flags: UInt
+
+
+@struct
+class DomainRestoreParamsArgs:
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 64)]  # REMOTE_DOMAIN_RESTORE_PARAMS_MAX
+    flags: UInt
+
+
+@struct
+class SaveImageArgs:
+    file: Str
+    flags: UInt
+
+
+@struct
+class SaveImageDefineArgs:
+    file: Str
+    dxml: Str
+    flags: UInt
+
+
+@struct
+class ManagedSaveDefineArgs:
+    dom: Domain
+    dxml: OptStr
+    flags: UInt
+
+
+@struct
+class ManagedSaveRet:
+    """1 when there is an image."""
+
+    result: Int
+
+
+DOMAIN_SAVE = Procedure(55, "DOMAIN_SAVE", DomainSaveArgs, Void, wait=Wait.LONG, read_only=False)
+DOMAIN_SAVE_FLAGS = Procedure(232, "DOMAIN_SAVE_FLAGS", DomainSaveFlagsArgs, Void, wait=Wait.LONG, read_only=False)
+DOMAIN_SAVE_PARAMS = Procedure(440, "DOMAIN_SAVE_PARAMS", DomainSaveParamsArgs, Void, wait=Wait.LONG, read_only=False)
+DOMAIN_RESTORE = Procedure(54, "DOMAIN_RESTORE", DomainRestoreArgs, Void, wait=Wait.LONG, read_only=False)
+DOMAIN_RESTORE_FLAGS = Procedure(
+    233, "DOMAIN_RESTORE_FLAGS", DomainRestoreFlagsArgs, Void, wait=Wait.LONG, read_only=False
+)
+DOMAIN_RESTORE_PARAMS = Procedure(
+    441, "DOMAIN_RESTORE_PARAMS", DomainRestoreParamsArgs, Void, wait=Wait.LONG, read_only=False
+)
+DOMAIN_SAVE_IMAGE_GET_XML_DESC = Procedure(
+    235, "DOMAIN_SAVE_IMAGE_GET_XML_DESC", SaveImageArgs, XMLRet, read_only=False
+)
+DOMAIN_SAVE_IMAGE_DEFINE_XML = Procedure(
+    236, "DOMAIN_SAVE_IMAGE_DEFINE_XML", SaveImageDefineArgs, Void, read_only=False
+)
+DOMAIN_MANAGED_SAVE = Procedure(182, "DOMAIN_MANAGED_SAVE", DomainFlagsArgs, Void, wait=Wait.LONG, read_only=False)
+DOMAIN_HAS_MANAGED_SAVE_IMAGE = Procedure(183, "DOMAIN_HAS_MANAGED_SAVE_IMAGE", DomainFlagsArgs, ManagedSaveRet)
+DOMAIN_MANAGED_SAVE_REMOVE = Procedure(184, "DOMAIN_MANAGED_SAVE_REMOVE", DomainFlagsArgs, Void, read_only=False)
+DOMAIN_MANAGED_SAVE_GET_XML_DESC = Procedure(
+    388, "DOMAIN_MANAGED_SAVE_GET_XML_DESC", DomainFlagsArgs, XMLRet, read_only=False
+)
+DOMAIN_MANAGED_SAVE_DEFINE_XML = Procedure(
+    389, "DOMAIN_MANAGED_SAVE_DEFINE_XML", ManagedSaveDefineArgs, Void, read_only=False
+)

@@ -1,0 +1,150 @@
+"""What the real virsh shows of the host, of the guests it can run, and of what libvirt keeps beside domains."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from guests import domain_xml
+from tests.support.daemon import DaemonProcess
+from tests.support.libvirt_python import libvirt_python
+from tests.support.virsh import virsh
+
+
+def test_what_the_host_is_doing(uri: str, host_a: DaemonProcess) -> None:
+    memory = dict(re.findall(r"^(\w+) *: +(\d+) KiB$", virsh("nodememstats", uri=uri).expect(), re.MULTILINE))
+    assert set(memory) == {"total", "free", "buffers", "cached"}
+    assert int(memory["total"]) > int(memory["free"]) > 0
+    virsh("nodememstats", "--cell", "0", uri=uri).expect()
+    assert "there is no NUMA node 77" in virsh("nodememstats", "--cell", "77", uri=uri).err
+    times = virsh("nodecpustats", uri=uri).expect()
+    assert re.findall(r"^(\w+):", times, re.MULTILINE) == ["user", "system", "idle", "iowait"]
+    virsh("nodecpustats", "--cpu", "0", "--percent", uri=uri).expect()
+    assert "Invalid cpuNum" in virsh("nodecpustats", "--cpu", "7777", uri=uri).err
+    assert re.search(r"Total: +\d+ KiB", virsh("freecell", uri=uri).expect())
+    assert re.search(r"^ +0: +\d+ KiB$", virsh("freecell", "--all", uri=uri).expect(), re.MULTILINE)
+    assert "out of range" in virsh("freecell", "--cellno", "77", uri=uri).err
+    assert re.search(r"^4KiB: \d+$", virsh("freepages", "--all", uri=uri).expect(), re.MULTILINE)
+    cpus = virsh("nodecpumap", uri=uri).expect()
+    assert re.search(rf"CPUs online: +{os.sysconf('SC_NPROCESSORS_ONLN')}\n", cpus)
+    assert virsh("sysinfo", uri=uri).ok == bool(list(Path("/sys/class/dmi/id").glob("*")))
+
+
+def test_which_processors_there_are(uri: str, host_a: DaemonProcess) -> None:
+    models = virsh("cpu-models", "x86_64", uri=uri).expect().split()
+    assert {"qemu64", "Skylake-Server", "EPYC"} <= set(models)
+    assert not [model for model in models if re.search(r"-v\d+$", model)]
+    assert "cannot find architecture" in virsh("cpu-models", "vax", uri=uri).err
+
+
+@pytest.mark.parametrize("machine", ["pc", "q35", "pc-q35-7.2"])
+def test_domain_capabilities(uri: str, host_a: DaemonProcess, machine: str) -> None:
+    text = virsh("domcapabilities", "--virttype", "qemu", "--machine", machine, uri=uri).expect()
+    root = etree.fromstring(text)
+    assert root.findtext("domain") == "qemu"
+    assert (root.findtext("machine") or "").startswith("pc-q35-" if "q35" in machine else "pc-i440fx-")
+    modes = {mode.get("name"): mode.get("supported") for mode in root.iterfind("cpu/mode")}
+    assert modes == {"host-passthrough": "no", "maximum": "yes", "host-model": "no", "custom": "yes"}
+    usable = {one.text: one.get("usable") for one in root.iterfind("cpu/mode[@name='custom']/model")}
+    assert (usable["qemu64"], usable["Cooperlake"]) == ("yes", "no")
+    buses = [one.text for one in root.iterfind("devices/disk/enum[@name='bus']/value")]
+    assert buses == ["virtio", "ide", "sata"]
+    assert [one.text for one in root.iterfind("devices/graphics/enum[@name='type']/value")] == ["vnc"]
+    assert root.find("devices/tpm").get("supported") == "no"  # type: ignore[union-attr]  # the XML has it, or it fails
+
+
+def test_capabilities_of_what_is_not_there(uri: str, host_a: DaemonProcess) -> None:
+    for options, words in (
+        (("--machine", "vax"), "the machine 'vax' is not supported"),
+        (("--arch", "vax"), "to serve 'vax' architecture"),
+        (("--virttype", "xen"), "the virt type 'xen' is not supported"),
+        (("--emulatorbin", "/bin/true"), "is not the one that is served"),
+    ):
+        assert words in virsh("domcapabilities", *options, uri=uri).err
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["net-list", "pool-list", "iface-list", "nodedev-list", "nwfilter-list", "nwfilter-binding-list", "secret-list"],
+)
+def test_lists_are_empty(uri: str, host_a: DaemonProcess, command: str) -> None:
+    options = ["--all"] if command in ("net-list", "pool-list", "iface-list") else []
+    lines = virsh(command, *options, uri=uri).expect().split("\n")
+    assert not [line for line in lines[2:] if line.strip()]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (("net-info", "x"), "Network not found: no network with matching name 'x'"),
+        (("pool-info", "x"), "Storage pool not found: no storage pool with matching name 'x'"),
+        (("vol-info", "/x"), "Storage volume not found: no storage vol with matching path '/x'"),
+        (("nwfilter-dumpxml", "x"), "Network filter not found: no nwfilter with matching name 'x'"),
+        (("iface-dumpxml", "x"), "Interface not found: couldn't find interface named 'x'"),
+        (("nodedev-dumpxml", "x"), "Node device not found: no node device with matching name 'x'"),
+        (
+            ("secret-dumpxml", "11111111-2222-3333-4444-555555555555"),
+            "Secret not found: no secret with matching uuid",
+        ),
+    ],
+)
+def test_look_ups_find_nothing(uri: str, host_a: DaemonProcess, command: tuple[str, ...], words: str) -> None:
+    result = virsh(*command, uri=uri)
+    assert not result.ok
+    assert words in result.err
+
+
+def test_snapshots_and_checkpoints(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    virsh("define", str(domain_xml.tiny_guest(folder, "t").write_xml()), uri=uri).expect()
+    for command in ("snapshot-list", "checkpoint-list"):
+        lines = virsh(command, "t", uri=uri).expect().split("\n")
+        assert not [line for line in lines[2:] if line.strip()]
+    assert "no domain snapshot with matching name 'x'" in virsh("snapshot-info", "t", "x", uri=uri).err
+    assert "no domain checkpoint with matching name 'x'" in virsh("checkpoint-info", "t", "x", uri=uri).err
+    assert "has no current snapshot" in virsh("snapshot-current", "t", uri=uri).err
+
+
+def test_every_empty_list_of_libvirt_python(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    virsh("define", str(domain_xml.tiny_guest(folder, "t").write_xml()), uri=uri).expect()
+    out = libvirt_python(
+        """
+        for name in ("Networks", "StoragePools", "Interfaces", "Devices", "NWFilters", "Secrets", "NWFilterBindings"):
+            assert getattr(connection, f"listAll{name}")() == [], name
+        for name in ("Networks", "DefinedNetworks", "StoragePools", "DefinedStoragePools", "Interfaces",
+                     "DefinedInterfaces", "NWFilters", "Secrets"):
+            assert getattr(connection, f"numOf{name}")() == 0, name
+            listing = {"NWFilters": "listNWFilters"}.get(name, f"list{name}")
+            assert getattr(connection, listing)() == [], name
+        assert connection.numOfDevices(None) == 0 and connection.listDevices(None) == []
+        domain = connection.lookupByName("t")
+        assert domain.snapshotNum() == 0 and domain.snapshotListNames() == [] and domain.listAllSnapshots() == []
+        assert not domain.hasCurrentSnapshot() and domain.listAllCheckpoints() == []
+        expected = {
+            libvirt.VIR_ERR_NO_NETWORK: lambda: connection.networkLookupByUUIDString("1" * 32),
+            libvirt.VIR_ERR_NO_STORAGE_POOL: lambda: connection.storagePoolLookupByTargetPath("/x"),
+            libvirt.VIR_ERR_NO_STORAGE_VOL: lambda: connection.storageVolLookupByKey("x"),
+            libvirt.VIR_ERR_NO_INTERFACE: lambda: connection.interfaceLookupByMACString("52:54:00:00:00:01"),
+            libvirt.VIR_ERR_NO_NODE_DEVICE: lambda: connection.nodeDeviceLookupByName("x"),
+            libvirt.VIR_ERR_NO_NWFILTER: lambda: connection.nwfilterLookupByName("x"),
+            libvirt.VIR_ERR_NO_SECRET: lambda: connection.secretLookupByUsage(1, "x"),
+            libvirt.VIR_ERR_NO_DOMAIN_SNAPSHOT: lambda: domain.snapshotLookupByName("x"),
+            libvirt.VIR_ERR_NO_DOMAIN_CHECKPOINT: lambda: domain.checkpointLookupByName("x"),
+            libvirt.VIR_ERR_NO_DOMAIN_METADATA: lambda: domain.metadata(2, "http://x"),
+            libvirt.VIR_ERR_NO_DOMAIN: lambda: connection.lookupByName("x"),
+        }
+        for code, call in expected.items():
+            try:
+                call()
+            except libvirt.libvirtError as error:
+                assert error.get_error_code() == code, (code, error, error.get_error_code())
+            else:
+                raise AssertionError(code)
+        print("done")
+        """,
+        uri,
+    )
+    assert out.strip() == "done"
