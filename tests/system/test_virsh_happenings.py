@@ -82,7 +82,7 @@ def test_balloon(uri: str, host_a: DaemonProcess, folder: Path) -> None:
 
 
 def broken_image(path: Path) -> None:
-    """A qcow2 image whose first cluster cannot be read, when it is not written to: its L1 entry is no cluster's place."""
+    """A qcow2 image whose first cluster cannot be read, unless it is written to: a wrong L1 entry."""
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", path, "1M"], check=True)
     subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -q 0 64k", path], check=True, stdout=subprocess.DEVNULL)
     with path.open("r+b") as file:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from culvert.daemon.config import Config
 from culvert.daemon.handlers.change import Change
 from culvert.daemon.handlers.connect import Connect
+from culvert.daemon.handlers.device import Devices
 from culvert.daemon.handlers.events import Events, MonitorEvents
 from culvert.daemon.handlers.job import Jobs
 from culvert.daemon.handlers.lifecycle import Lifecycle
@@ -45,7 +46,7 @@ from culvert.wire.packet import LENGTH
 log = logging.getLogger(__name__)
 
 REMOTE_GROUPS = (
-    *(Connect, Node, Listing, Objects, Lifecycle, Query, Stats, Change, Save),
+    *(Connect, Node, Listing, Objects, Lifecycle, Query, Stats, Change, Save, Devices),
     *(Jobs, Migrate, Events, Streams),
 )
 _HEARTBEATS = 5  # in the time after which a silent connection counts as lost

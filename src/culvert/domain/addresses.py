@@ -19,6 +19,7 @@ from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
 from culvert.domain.pci import PLACE_OF_MODEL, Connect, Full, Slots
+from culvert.ground import errors
 
 # USB controllers of the ICH9 share a slot; the function tells which is which.
 ICH9_FUNCTIONS = {"ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2, "ich9-ehci1": 7}
@@ -80,6 +81,20 @@ def assign(definition: DomainDef) -> DomainDef:
             grown = _with_controllers(grown, extra.added)
             continue
         return _with_targets(_with_multifunction(_apply(grown, placed)))
+
+
+def plug(definition: DomainDef) -> DomainDef:
+    """``definition`` of a running domain with a place for the one PCI device that has none; no bus is added.
+
+    Raises ``errors.ConfigUnsupported`` where no place of its kind is free.
+    """
+    try:
+        return _apply(definition, _place(definition, Slots(_models(definition), grow=False)))
+    except Full as full:
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: No more available PCI slots ({full.connect.value}) in domain"
+            f" '{definition.name}'"
+        ) from full
 
 
 def _models(definition: DomainDef) -> dict[int, str]:

@@ -54,6 +54,23 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
     return devices
 
 
+def complete_disk(disk: Disk) -> Disk:
+    """One disk as libvirt would complete it, its place apart. Raises as ``complete``."""
+    return _disk(disk)
+
+
+def complete_interface(interface: Interface, seed: str) -> Interface:
+    """One card, likewise."""
+    return _interface(interface, seed)
+
+
+def with_disk(disks: Sequence[Disk], new: Disk) -> tuple[Disk, ...]:
+    """``disks`` and ``new`` in its place among those of its bus."""
+    held = list(disks)
+    _insert(held, new)
+    return tuple(held)
+
+
 def _disks(disks: Sequence[Disk]) -> tuple[Disk, ...]:
     held: list[Disk] = []
     names: set[str] = set()

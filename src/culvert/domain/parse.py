@@ -7,6 +7,8 @@ from dataclasses import replace
 from culvert.domain import aliases, binding, xml
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
+from culvert.domain.disk import Disk
+from culvert.domain.interface import Interface
 from culvert.ground import errors
 
 ROOT = "domain"
@@ -27,6 +29,19 @@ def parse(text: str, *, live: bool = False) -> DomainDef:
         raise errors.XMLError(f"XML error: unexpected root element <{root.tag}>, expecting <{ROOT}>")
     definition = binding.read(DomainDef, root, f"/{ROOT}")
     return definition if live else aliases.strip(replace(definition, id=None))
+
+
+def parse_device(text: str) -> Disk | Interface:
+    """Read one device of a kind that can be plugged in. Raises as ``parse``."""
+    root = xml.read(text)
+    if root.tag == "disk":
+        disk = binding.read(Disk, root, "/disk")
+        return replace(disk, source=replace(disk.source, index=None) if disk.source else None)
+    if root.tag == "interface":
+        return binding.read(Interface, root, "/interface")
+    raise errors.ConfigUnsupported(
+        f"unsupported configuration: a device <{root.tag}> cannot be plugged in or out: <disk> and <interface> can"
+    )
 
 
 def parse_cpu(text: str) -> Cpu:

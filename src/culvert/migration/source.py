@@ -33,7 +33,7 @@ from culvert.migration.settings import Settings
 from culvert.migration.statistics import Records
 from culvert.migration.ticket import TICKET_PARAMETER, Ticket
 from culvert.migration.work import Background
-from culvert.protocol.constants import DomainState, MigrateFlag
+from culvert.protocol.constants import DomainState, EventID, MigrateFlag
 
 log = logging.getLogger(__name__)
 
@@ -248,6 +248,7 @@ class Source:
             await departure.confirm(arrived=arrived)
         finally:
             self.completed.put(departure.domain.uuid, departure.record)
+            departure.domain.tell(EventID.JOB_COMPLETED, record=departure.record)
             log.info(
                 "domain=%s migration=%s outcome=%s bytes=%d ms=%d",
                 *(departure.domain.name, departure.attempt, departure.record.type.name),

@@ -6,10 +6,11 @@ import itertools
 import json
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
+from culvert.daemon.handlers.job import typed
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu.events import DomainEvent, Happening, Heard
 from culvert.ground import errors
@@ -35,6 +36,11 @@ SILENT: tuple[tuple[Procedure[Any, CallbackIDRet], Procedure[CallbackIDArgs, Voi
     (remote.CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY, remote.CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY),
     (remote.CONNECT_SECRET_EVENT_REGISTER_ANY, remote.CONNECT_SECRET_EVENT_DEREGISTER_ANY),
 )
+
+# What a driver tells in terms of its own → the members of the message.
+CONVERTED: dict[EventID, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+    EventID.JOB_COMPLETED: lambda members: {"params": typed(members["record"])},
+}
 
 _numbers = itertools.count()  # callback ids, over all programs
 
@@ -146,7 +152,8 @@ def _happening(session: Session, number: int, wanted: UUID | None, kind: EventID
     def post(event: Happening) -> None:
         if event.kind is kind and (wanted is None or event.uuid == wanted):
             dom = types.Domain(event.name, event.uuid.bytes, event.id)
-            session.post(row, row.body(callback_id=number, dom=dom, **event.members))
+            members = CONVERTED[kind](event.members) if kind in CONVERTED else event.members
+            session.post(row, row.body(callback_id=number, dom=dom, **members))
 
     return post
 

@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import launch, lifecycle, news, process, vnc
+from culvert.drivers.qemu import launch, lifecycle, news, process, unplug, vnc
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import START_FAILED, UNANNOUNCED, Run
@@ -70,6 +70,7 @@ async def _take_over(domain: Domain, run: Run) -> None:
     try:
         status = await domain.refresh_state()
         await _refresh_channels(domain, run)
+        await unplug.find_gone(domain, run)
     except BaseException:
         if run.monitor is not None:
             await run.monitor.close()

@@ -31,13 +31,28 @@ def disks(definition: DomainDef, boot_order: dict[str, int]) -> list[str]:
     """All disks in order; ``boot_order``: alias → bootindex of those the guest boots from."""
     argv: list[str] = []
     for disk in definition.devices.disks:
-        node = None
-        if disk.path is not None:
-            assert disk.source is not None
-            node = f"libvirt-{disk.source.index}-format"
-            argv += _nodes(disk, disk.source.index or 0, disk.path)
-        argv += _device(definition, disk, node, boot_order.get(disk.alias or ""))
+        argv += one_disk(definition, disk, boot_order.get(disk.alias or ""))
     return argv
+
+
+def one_disk(definition: DomainDef, disk: Disk, bootindex: int | None) -> list[str]:
+    """``disk``, which has its names and its place in ``definition``: the image's nodes, then the device."""
+    node = node_names(disk)[0] if disk.path is not None else None
+    return [*image(disk), *_device(definition, disk, node, bootindex)]
+
+
+def image(disk: Disk) -> list[str]:
+    """The block nodes of the medium, lower one first; nothing for an empty drive."""
+    if disk.path is None:
+        return []
+    assert disk.source is not None
+    return _nodes(disk, disk.source.index or 0, disk.path)
+
+
+def node_names(disk: Disk) -> tuple[str, str]:
+    """The nodes of the medium: the one the device is on, and the one below it."""
+    number = disk.source.index if disk.source else 0
+    return f"libvirt-{number}-format", f"libvirt-{number}-storage"
 
 
 def _cache_mode(driver: DiskDriver) -> str | None:

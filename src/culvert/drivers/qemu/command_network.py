@@ -26,25 +26,36 @@ def interfaces(
     """All cards in order. ``tap_fds``: position of the card → descriptor of its tap; ``vhost_fds`` likewise."""
     argv: list[str] = []
     for number, interface in enumerate(definition.devices.interfaces):
-        name = f"host{interface.alias}"
-        argv += _netdev(interface, name, tap_fds.get(number), vhost_fds.get(number))
-        rom, virtio = interface.rom or Rom(), interface.model == "virtio"
-        properties: dict[str, Any] = {
-            "driver": DRIVERS[interface.model or "rtl8139"],
-            "netdev": name,
-            "host_mtu": interface.mtu if virtio else None,
-            "id": interface.alias,
-            "mac": interface.mac,
-            "bootindex": boot_order.get(interface.alias or ""),
-            **pci(definition, interface.address, f"interface '{interface.alias}'"),
-            "rombar": None if rom.bar is None else int(rom.bar),
-            "romfile": "" if rom.enabled is False else rom.file,
-        }
-        argv += device(properties)
+        argv += netdev(interface, tap_fds.get(number), vhost_fds.get(number))
+        argv += card(definition, interface, boot_order.get(interface.alias or ""))
     return argv
 
 
-def _netdev(interface: Interface, name: str, tap_fd: int | None, vhost_fd: int | None) -> list[str]:
+def netdev_name(interface: Interface) -> str:
+    """QEMU's name of what is behind the card."""
+    return f"host{interface.alias}"
+
+
+def card(definition: DomainDef, interface: Interface, bootindex: int | None) -> list[str]:
+    """The card itself, which has its name and its place in ``definition``."""
+    rom, virtio = interface.rom or Rom(), interface.model == "virtio"
+    properties: dict[str, Any] = {
+        "driver": DRIVERS[interface.model or "rtl8139"],
+        "netdev": netdev_name(interface),
+        "host_mtu": interface.mtu if virtio else None,
+        "id": interface.alias,
+        "mac": interface.mac,
+        "bootindex": bootindex,
+        **pci(definition, interface.address, f"interface '{interface.alias}'"),
+        "rombar": None if rom.bar is None else int(rom.bar),
+        "romfile": "" if rom.enabled is False else rom.file,
+    }
+    return device(properties)
+
+
+def netdev(interface: Interface, tap_fd: int | str | None, vhost_fd: int | None = None) -> list[str]:
+    """What is behind the card; ``tap_fd``: a number the process inherits, or a name the monitor knows."""
+    name = netdev_name(interface)
     if interface.type == "user":
         return option("-netdev", {"type": "user", "id": name})
     if tap_fd is None:

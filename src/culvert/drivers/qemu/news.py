@@ -13,11 +13,12 @@ from typing import Any
 
 from culvert.domain.chardev import Channel
 from culvert.domain.disk import Disk
-from culvert.drivers.qemu import agent, balloon
+from culvert.drivers.qemu import agent, balloon, unplug
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.events import Heard
 from culvert.drivers.qemu.monitor import Event
 from culvert.drivers.qemu.run import Run
+from culvert.ground import errors
 from culvert.ground.units import KiB
 from culvert.protocol.constants import (
     AgentReason,
@@ -163,6 +164,20 @@ def note_channel(domain: DomainCore, run: Run, alias: str, *, connected: bool, r
         domain.tell(EventID.AGENT_LIFECYCLE, state=int(told), reason=int(reason))
 
 
+def _deleted(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+    alias = data.get("device")
+    if alias:
+        domain.host.spawn(unplug.clear_away(domain, run, str(alias)), name=f"unplugged-{domain.name}", essential=True)
+
+
+def _not_unplugged(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+    alias = str(data.get("device", ""))
+    waiting = run.unplugging.pop(alias, None)
+    if waiting is not None and not waiting.done():
+        waiting.set_exception(errors.OperationFailed(f"unplug of device was rejected by the guest: {alias}"))
+    domain.tell(EventID.DEVICE_REMOVAL_FAILED, dev_alias=alias)
+
+
 def _pm(kind: EventID) -> Callable[[DomainCore, Run, dict[str, Any]], None]:
     def tell(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
         domain.tell(kind, reason=0)
@@ -185,6 +200,8 @@ TELLERS: dict[str, Callable[[DomainCore, Run, dict[str, Any]], None]] = {
     "BALLOON_CHANGE": _balloon_change,
     "DEVICE_TRAY_MOVED": _tray,
     "VSERPORT_CHANGE": _channel,
+    "DEVICE_DELETED": _deleted,
+    "DEVICE_UNPLUG_GUEST_ERROR": _not_unplugged,
     "SUSPEND": _pm(EventID.PMSUSPEND),
     "SUSPEND_DISK": _pm(EventID.PMSUSPEND_DISK),
     "WAKEUP": _pm(EventID.PMWAKEUP),

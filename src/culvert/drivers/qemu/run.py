@@ -55,6 +55,8 @@ class Run:
     stop_cause: int | None = None
     resume_reason: int | None = None
     gone: asyncio.Event = field(default_factory=asyncio.Event)
+    unplugging: dict[str, asyncio.Future[None]] = field(default_factory=dict)
+    """Alias of a device that is being plugged out → done when all of it is gone; the guest's refusal is its error."""
     _written: tuple[DomainDef, str] | None = None
 
     @property

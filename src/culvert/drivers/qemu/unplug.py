@@ -1,0 +1,108 @@
+"""Devices that leave a running guest: QEMU is asked, the guest lets go when it likes, then the rest is cleared away.
+
+Source: qemu/qemu_hotplug.c of libvirt 9.0 (qemuDomainDetachDeviceLive, qemuDomainRemoveDevice).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import replace
+
+from culvert.domain.devices import Devices
+from culvert.domain.disk import Disk
+from culvert.domain.interface import Interface
+from culvert.drivers.qemu import command_disk, command_network
+from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.run import Run
+from culvert.ground import errors
+from culvert.protocol.constants import EventID
+
+log = logging.getLogger(__name__)
+
+GUEST_TIMEOUT = 5.0  # seconds that a caller waits for the guest to let go; libvirt waits as long
+
+
+def pluggable(run: Run) -> dict[str, Disk | Interface]:
+    """Alias → device, of the kinds that can leave."""
+    devices = run.definition.devices
+    both: tuple[Disk | Interface, ...] = (*devices.disks, *devices.interfaces)
+    return {one.alias: one for one in both if one.alias}
+
+
+async def unplug(domain: DomainCore, run: Run, alias: str) -> None:
+    """Ask for the device to leave, and wait a while for the guest.
+
+    A guest that takes longer is waited for no more: what is left is cleared away when it has let go. Raises
+    ``errors.OperationFailed`` when QEMU or the guest refuses.
+    """
+    left = run.unplugging.setdefault(alias, asyncio.get_running_loop().create_future())
+    try:
+        await domain.monitor.execute("device_del", {"id": alias})
+    except errors.RequestError:
+        run.unplugging.pop(alias, None)
+        raise
+    try:
+        async with asyncio.timeout(GUEST_TIMEOUT):
+            await asyncio.shield(left)
+    except TimeoutError:
+        log.info("domain=%s device=%s its guest has not let go of it yet", domain.name, alias)
+
+
+async def clear_away(domain: DomainCore, run: Run, alias: str) -> None:
+    """QEMU has no such device any more: what was behind it goes too, and the definition; event DEVICE_REMOVED."""
+    device = pluggable(run).get(alias)
+    try:
+        if device is not None:
+            await _remove_backends(domain, device)
+            if domain.run is run:
+                run.definition = replace(run.definition, devices=_without(run, alias))
+                with contextlib.suppress(errors.SystemCallError):
+                    await domain.persist()
+        if domain.run is run:
+            domain.tell(EventID.DEVICE_REMOVED, dev_alias=alias)
+    finally:
+        waiting = run.unplugging.pop(alias, None)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(None)
+
+
+async def find_gone(domain: DomainCore, run: Run) -> None:
+    """Clear away what the guest let go of while no daemon was there."""
+    there = {
+        str(entry["name"]) for entry in await domain.monitor.execute("qom-list", {"path": "/machine/peripheral"})
+    }
+    for alias in pluggable(run):
+        if alias not in there:
+            await clear_away(domain, run, alias)
+
+
+async def _remove_backends(domain: DomainCore, device: Disk | Interface) -> None:
+    if isinstance(device, Interface):
+        await remove_netdev(domain, device)
+    else:
+        await remove_nodes(domain, device)
+
+
+async def remove_nodes(domain: DomainCore, disk: Disk) -> None:
+    """Close a disk's image; what is closed already is no harm."""
+    if disk.path is not None:
+        for name in command_disk.node_names(disk):
+            with contextlib.suppress(errors.RequestError):
+                await domain.monitor.execute("blockdev-del", {"node-name": name})
+
+
+async def remove_netdev(domain: DomainCore, interface: Interface) -> None:
+    """Close what is behind a card; what is closed already is no harm."""
+    with contextlib.suppress(errors.RequestError):
+        await domain.monitor.execute("netdev_del", {"id": command_network.netdev_name(interface)})
+
+
+def _without(run: Run, alias: str) -> Devices:
+    devices = run.definition.devices
+    return replace(
+        devices,
+        disks=tuple(disk for disk in devices.disks if disk.alias != alias),
+        interfaces=tuple(card for card in devices.interfaces if card.alias != alias),
+    )
