@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags, on_wire
-from culvert.drivers.qemu import agent
+from culvert.drivers.qemu import agent, save
 from culvert.ground import errors
 from culvert.protocol import remote
 from culvert.protocol.constants import CreateFlag, DefineFlag, DestroyFlag, ShutdownFlag, UndefineFlag
@@ -61,7 +61,8 @@ class Lifecycle:
 
     async def undefine_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainUndefineFlags", UNDEFINE_FLAGS)
-        await self._service.driver.undefine(self._service.domain(args.dom))
+        managed_save = bool(args.flags & UndefineFlag.MANAGED_SAVE)
+        await self._service.driver.undefine(self._service.domain(args.dom), managed_save=managed_save)
         return Void()
 
     async def create_xml(self, session: Session, args: remote.DomainCreateXMLArgs) -> remote.DomainRet:
@@ -70,14 +71,14 @@ class Lifecycle:
         return remote.DomainRet(on_wire(domain))
 
     async def create(self, session: Session, args: remote.DomainArgs) -> Void:
-        await self._service.domain(args.dom).start()
+        await save.start(self._service.driver, self._service.domain(args.dom))
         return Void()
 
     async def create_with_flags(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainRet:
-        # FORCE_BOOT only drops a managed save image, and there is none.
         no_flags(args.flags, "qemuDomainCreateWithFlags", CreateFlag.PAUSED | CreateFlag.FORCE_BOOT)
         domain = self._service.domain(args.dom)
-        await domain.start(paused=bool(args.flags & CreateFlag.PAUSED))
+        paused, anew = bool(args.flags & CreateFlag.PAUSED), bool(args.flags & CreateFlag.FORCE_BOOT)
+        await save.start(self._service.driver, domain, paused=paused, force_boot=anew)
         return remote.DomainRet(on_wire(domain))
 
     async def destroy(self, session: Session, args: remote.DomainArgs) -> Void:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from culvert.daemon.service import Service, no_flags
-from culvert.protocol import remote
+from culvert.domain import format as xml_format
+from culvert.domain import parse as xml_parse
+from culvert.drivers.qemu import save
+from culvert.ground import errors
+from culvert.protocol import remote, typed_params
+from culvert.protocol.constants import SaveFlag, XMLFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+STATES = SaveFlag.RUNNING | SaveFlag.PAUSED
 
 
 class Save:
@@ -16,8 +26,113 @@ class Save:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
+        handlers.add(remote.DOMAIN_SAVE, self.save)
+        handlers.add(remote.DOMAIN_SAVE_FLAGS, self.save_flags)
+        handlers.add(remote.DOMAIN_SAVE_PARAMS, self.save_params)
+        handlers.add(remote.DOMAIN_RESTORE, self.restore)
+        handlers.add(remote.DOMAIN_RESTORE_FLAGS, self.restore_flags)
+        handlers.add(remote.DOMAIN_RESTORE_PARAMS, self.restore_params)
+        handlers.add(remote.DOMAIN_SAVE_IMAGE_GET_XML_DESC, self.image_xml)
+        handlers.add(remote.DOMAIN_SAVE_IMAGE_DEFINE_XML, self.define_image)
+        handlers.add(remote.DOMAIN_MANAGED_SAVE, self.managed_save)
         handlers.add(remote.DOMAIN_HAS_MANAGED_SAVE_IMAGE, self.has_managed_save_image)
+        handlers.add(remote.DOMAIN_MANAGED_SAVE_REMOVE, self.managed_save_remove)
+        handlers.add(remote.DOMAIN_MANAGED_SAVE_GET_XML_DESC, self.managed_save_xml)
+        handlers.add(remote.DOMAIN_MANAGED_SAVE_DEFINE_XML, self.define_managed_save)
+
+    async def save(self, session: Session, args: remote.DomainSaveArgs) -> Void:
+        await save.save(self._service.domain(args.dom), _file(args.to))
+        return Void()
+
+    async def save_flags(self, session: Session, args: remote.DomainSaveFlagsArgs) -> Void:
+        running = _running(args.flags, "qemuDomainSaveFlags")
+        await save.save(self._service.domain(args.dom), _file(args.to), xml=args.dxml, running=running)
+        return Void()
+
+    async def save_params(self, session: Session, args: remote.DomainSaveParamsArgs) -> Void:
+        running = _running(args.flags, "qemuDomainSaveParams")
+        file, xml = _params(typed_params.loose(args.params))
+        await save.save(self._service.domain(args.dom), file, xml=xml, running=running)
+        return Void()
+
+    async def restore(self, session: Session, args: remote.DomainRestoreArgs) -> Void:
+        await save.restore(self._service.driver, _file(args.origin))
+        return Void()
+
+    async def restore_flags(self, session: Session, args: remote.DomainRestoreFlagsArgs) -> Void:
+        running = _running(args.flags, "qemuDomainRestoreFlags")
+        await save.restore(self._service.driver, _file(args.origin), xml=args.dxml, running=running)
+        return Void()
+
+    async def restore_params(self, session: Session, args: remote.DomainRestoreParamsArgs) -> Void:
+        running = _running(args.flags, "qemuDomainRestoreParams")
+        file, xml = _params(typed_params.loose(args.params))
+        await save.restore(self._service.driver, file, xml=xml, running=running)
+        return Void()
+
+    async def image_xml(self, session: Session, args: remote.SaveImageArgs) -> remote.XMLRet:
+        return remote.XMLRet(await _shown(_file(args.file), args.flags, "qemuDomainSaveImageGetXMLDesc"))
+
+    async def define_image(self, session: Session, args: remote.SaveImageDefineArgs) -> Void:
+        running = _running(args.flags, "qemuDomainSaveImageDefineXML")
+        await save.define(_file(args.file), args.dxml, running=running)
+        return Void()
+
+    async def managed_save(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+        running = _running(args.flags, "qemuDomainManagedSave")
+        await save.managed_save(self._service.domain(args.dom), running=running)
+        return Void()
 
     async def has_managed_save_image(self, session: Session, args: remote.DomainFlagsArgs) -> remote.ManagedSaveRet:
         no_flags(args.flags, "qemuDomainHasManagedSaveImage")
         return remote.ManagedSaveRet(int(self._service.domain(args.dom).has_managed_save))
+
+    async def managed_save_remove(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+        no_flags(args.flags, "qemuDomainManagedSaveRemove")
+        domain = self._service.domain(args.dom)
+        async with domain.changing("remove the managed save image of"):
+            await save.remove(domain)
+        return Void()
+
+    async def managed_save_xml(self, session: Session, args: remote.DomainFlagsArgs) -> remote.XMLRet:
+        path = save.managed_image(self._service.domain(args.dom))
+        return remote.XMLRet(await _shown(path, args.flags, "qemuDomainManagedSaveGetXMLDesc"))
+
+    async def define_managed_save(self, session: Session, args: remote.ManagedSaveDefineArgs) -> Void:
+        running = _running(args.flags, "qemuDomainManagedSaveDefineXML")
+        path = save.managed_image(self._service.domain(args.dom))
+        if args.dxml is not None:
+            await save.define(path, args.dxml, running=running)
+        return Void()
+
+
+def _file(name: str) -> Path:
+    """A file of the daemon's host. Raises ``errors.InvalidArgument`` for a name that depends on where it runs."""
+    path = Path(name)
+    if not path.is_absolute() or "\0" in name:
+        raise errors.InvalidArgument(f"invalid argument: '{name}' is no absolute path")
+    return path
+
+
+def _running(flags: int, procedure: str) -> bool | None:
+    """What the flags say of the state after a restore; ``None``: nothing."""
+    no_flags(flags, procedure, STATES)
+    if flags & STATES == STATES:
+        raise errors.InvalidArgument("invalid argument: running and paused flags are mutually exclusive")
+    return bool(flags & SaveFlag.RUNNING) if flags & STATES else None
+
+
+def _params(told: dict[str, typed_params.Value]) -> tuple[Path, str | None]:
+    """VIR_DOMAIN_SAVE_PARAM_FILE, _DXML. Raises ``errors.ArgumentUnsupported`` for others."""
+    for name in sorted(set(told) - {"file", "dxml"}):
+        raise errors.ArgumentUnsupported(f"parameter '{name}' not supported")
+    if "file" not in told:
+        raise errors.OperationUnsupported("a domain is saved in a file only: parameter 'file' is missing")
+    xml = told.get("dxml")
+    return _file(str(told["file"])), None if xml is None else str(xml)
+
+
+async def _shown(path: Path, flags: int, procedure: str) -> str:
+    no_flags(flags, procedure, XMLFlag.SECURE)
+    definition = xml_parse.parse(await save.describe(path))
+    return xml_format.format(definition, secure=bool(flags & XMLFlag.SECURE))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from culvert.drivers.qemu import process, store
+from culvert.drivers.qemu import process, save, store
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
 
@@ -37,6 +37,6 @@ async def run(driver: Driver) -> None:
             log.info("domain=%s is started with the host", domain.name)
             try:
                 # To its end, also when the daemon stops: half a start would have to be taken back.
-                await driver.host.carry_out(domain.start(), name=f"autostart-{domain.name}")
+                await driver.host.carry_out(save.start(driver, domain), name=f"autostart-{domain.name}")
             except errors.RequestError as err:
                 log.error("domain=%s cannot be started with the host reason=%r", domain.name, err.message)

@@ -188,17 +188,23 @@ class Driver:
             domain.note_persistent(definition)
         return domain
 
-    async def undefine(self, domain: Domain) -> None:
+    async def undefine(self, domain: Domain, *, managed_save: bool = False) -> None:
         """Forget the persistent definition: a running domain becomes transient, another one is gone.
 
-        Raises ``errors.OperationInvalid`` for a transient domain.
+        ``managed_save``: with its image, if it has one. Raises ``errors.OperationInvalid`` for a transient domain,
+        and for one with an image otherwise.
         """
-        await self.host.carry_out(self._undefine(domain), name=f"undefine-{domain.name}")
+        await self.host.carry_out(self._undefine(domain, managed_save), name=f"undefine-{domain.name}")
 
-    async def _undefine(self, domain: Domain) -> None:
+    async def _undefine(self, domain: Domain, managed_save: bool) -> None:
         async with self._changing:
             if not domain.is_persistent:
                 raise errors.OperationInvalid(f"cannot undefine transient domain '{domain.name}'")
+            if domain.has_managed_save and not managed_save:
+                raise errors.OperationInvalid("Refusing to undefine while domain managed save image exists")
+            if domain.has_managed_save:
+                await asyncio.to_thread(store.remove, self.layout.managed_save(domain.name))
+                domain.has_managed_save = False
             await asyncio.to_thread(self.host.store.set_autostart, domain.name, False)
             await asyncio.to_thread(self.host.store.remove_definition, domain.name)
             domain.persistent, domain.autostart = None, False
@@ -215,7 +221,7 @@ class Driver:
         that was not there before is not there then.
         """
         definition = self.complete(xml_parse.parse(xml))
-        async with self._starting(definition, "start") as domain:
+        async with self.starting(definition, "start") as domain:
             await launch.boot(domain, definition, paused=paused)
         return domain
 
@@ -226,12 +232,12 @@ class Driver:
         Raises as ``create_xml``; then QEMU and its files are gone.
         """
         definition = self.complete(definition if name is None else replace(definition, name=name))
-        async with self._starting(definition, "receive") as domain:
+        async with self.starting(definition, "receive") as domain:
             await launch.incoming(domain, definition)
         return domain
 
     @contextlib.asynccontextmanager
-    async def _starting(self, definition: DomainDef, operation: str) -> AsyncIterator[Domain]:
+    async def starting(self, definition: DomainDef, operation: str) -> AsyncIterator[Domain]:
         """The domain for a start of ``definition``, held; taken off the list again if nothing runs afterwards."""
         async with self._changing:
             domain = self._claim(definition) or self._new(definition)
@@ -282,6 +288,7 @@ class Driver:
                 await asyncio.to_thread(store.set_aside, path, why)
                 continue
             domain.autostart = name in autostarts
+            domain.has_managed_save = await asyncio.to_thread(self.layout.managed_save(name).exists)
             self._by_uuid[domain.uuid] = domain
         statuses = await asyncio.to_thread(lambda: list(host.store.statuses()))
         async with asyncio.TaskGroup() as adopting:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -63,6 +63,27 @@ async def incoming(domain: DomainCore, definition: DomainDef) -> None:
         run = await _launch(domain, definition, incoming=True)
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.MIGRATED)
+        await domain.persist()
+
+
+async def restored(
+    domain: DomainCore, definition: DomainDef, feed: Callable[[], Awaitable[None]], *, paused: bool
+) -> None:
+    """Start ``definition`` with the state that ``feed`` gives QEMU: events STARTED and RESUMED, or SUSPENDED.
+
+    The caller holds the domain. When this raises or is cancelled, QEMU is gone.
+    """
+    async with _all_or_nothing(domain):
+        run = await _launch(domain, definition, incoming=True)
+        await feed()
+        run.started = True
+        domain.emit(DomainEvent.STARTED, StartedDetail.RESTORED)
+        if paused:
+            domain.set_state(DomainState.PAUSED, PausedReason.USER)
+            domain.emit(DomainEvent.SUSPENDED, SuspendedDetail.RESTORED)
+        else:
+            run.resume_reason = RunningReason.RESTORED
+            await domain.monitor.execute("cont")
         await domain.persist()
 
 

@@ -7,6 +7,7 @@
     run/qemu/NAME.json            the live status of a running domain
     run/qemu/domain-ID-SHORT/     sockets and short-lived files of one run (monitor.sock …)
     log/qemu/NAME.log             what QEMU has said, over all runs
+    lib/qemu/save/NAME.save       the guest as it was saved; its next start goes on there
     lib/qemu/                     what outlives a reboot and is nobody's configuration
 """
 
@@ -83,6 +84,9 @@ class Layout:
     def autostarted(self) -> Path:
         """Says for which boot of the host the domains that start with it have been started."""
         return self.run / "autostarted"
+
+    def managed_save(self, name: str) -> Path:
+        return self.state / "save" / f"{name}.save"
 
     def status(self, name: str) -> Path:
         return self.statuses / f"{name}.json"

@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 DESTROY, RESTART, RENAME_RESTART, PRESERVE = "destroy", "restart", "rename-restart", "preserve"
 
 
+GUEST_GONE = frozenset({ShutoffReason.MIGRATED, ShutoffReason.SAVED, ShutoffReason.FAILED})
+
+
 def actions(on_reboot: str) -> dict[str, str]:
     """Arguments of QMP ``set-action`` (qapi/run-state.json): what QEMU does by itself."""
     return {
@@ -76,9 +79,9 @@ def _shutdown(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
     run.shutdown_announced = True
     cause = str(data.get("reason", ""))
     detail = ShutdownDetail.GUEST if data.get("guest") else ShutdownDetail.HOST
-    # A QEMU whose guest has gone to another host, or never came, does not shut its guest down by ending.
-    migrated = run.ending is not None and run.ending.reason in (ShutoffReason.MIGRATED, ShutoffReason.FAILED)
-    event = None if migrated else (DomainEvent.SHUTDOWN, detail)
+    # A QEMU whose guest has gone to another host or into a file, or never came, does not shut it down by ending.
+    gone = run.ending is not None and run.ending.reason in GUEST_GONE
+    event = None if gone else (DomainEvent.SHUTDOWN, detail)
     domain.set_state(DomainState.SHUTDOWN, ShutdownReason.UNKNOWN, event)
     # A signal, or quit on the monitor: QEMU ends by itself, or is already being ended.
     if run.ending is not None or cause in ("host-signal", "host-qmp-quit", "host-error"):

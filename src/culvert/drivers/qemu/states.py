@@ -49,6 +49,7 @@ SUSPENDED_DETAILS: dict[int, SuspendedDetail] = {
 RESUMED_DETAILS: dict[int, ResumedDetail] = {
     RunningReason.MIGRATED: ResumedDetail.MIGRATED,
     RunningReason.MIGRATION_CANCELED: ResumedDetail.MIGRATED,
+    RunningReason.RESTORED: ResumedDetail.FROM_SNAPSHOT,
     RunningReason.FROM_SNAPSHOT: ResumedDetail.FROM_SNAPSHOT,
     RunningReason.POSTCOPY: ResumedDetail.POSTCOPY,
     RunningReason.POSTCOPY_FAILED: ResumedDetail.POSTCOPY_FAILED,

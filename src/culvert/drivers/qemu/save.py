@@ -1,0 +1,243 @@
+"""A running guest into a file, and out of it: QEMU's migration with a file at the other end.
+
+A save that fails or is cancelled leaves the guest as it was and no file. A managed save image is a file of the
+daemon's own, from which the domain's next start goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from culvert.domain import abi
+from culvert.domain import parse as xml_parse
+from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import launch, saved, store
+from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.driver import Driver
+from culvert.drivers.qemu.monitor import Monitor, MonitorGone
+from culvert.drivers.qemu.run import Run
+from culvert.drivers.qemu.saved import Saved
+from culvert.ground import errors
+from culvert.protocol.constants import (
+    DomainState,
+    PausedReason,
+    RunningReason,
+    ShutoffReason,
+    StoppedDetail,
+    XMLFlag,
+)
+
+log = logging.getLogger(__name__)
+
+STREAM_TIMEOUT = 86400.0  # seconds; a save is as long as the memory is large
+UNLIMITED = 2**63 - 1  # bytes per second
+FD_NAME = "saved"
+
+
+@dataclass(frozen=True, slots=True)
+class SaveJob:
+    """What the domain is busy with meanwhile."""
+
+    description: str = "save"
+
+
+async def save(domain: Domain, path: Path, *, xml: str | None = None, running: bool | None = None) -> None:
+    """Put the guest into the file ``path`` and end it; the file is on the disk on return.
+
+    ``xml``: a description to keep in the place of its own; ``running``: whether it is to run when it is restored,
+    ``None`` for as it is now. Raises ``errors.OperationInvalid``, ``errors.ConfigUnsupported`` for an ``xml`` with
+    which the guest could not go on, ``errors.SystemCallError``, and QEMU's refusals.
+    """
+    await domain.host.carry_out(_save(domain, path, xml, running), name=f"save-{domain.name}")
+
+
+async def _save(domain: Domain, path: Path, xml: str | None, running: bool | None) -> None:
+    async with domain.changing("save"):
+        run = domain.require_active()
+        if domain.state not in (DomainState.RUNNING, DomainState.PAUSED):
+            raise errors.OperationInvalid(f"cannot save domain '{domain.name}' in state {domain.state.name}")
+        if not domain.is_persistent and path == domain.host.layout.managed_save(domain.name):
+            raise errors.OperationInvalid("cannot do managed save for transient domain")
+        text = domain.xml(XMLFlag.MIGRATABLE | XMLFlag.SECURE)
+        if xml is not None:
+            wanted = xml_parse.parse(xml)
+            abi.check(xml_parse.parse(text), wanted)
+            text = xml
+        ran = domain.state is DomainState.RUNNING
+        domain.job = SaveJob()
+        try:
+            async with _stopped(domain, run):
+                await _write(domain, path, text, running=ran if running is None else running)
+        finally:
+            domain.job = None
+        await domain.kill(ShutoffReason.SAVED, StoppedDetail.SAVED)
+
+
+@contextlib.asynccontextmanager
+async def _stopped(domain: Domain, run: Run) -> AsyncIterator[None]:
+    """The guest stands still inside, and goes on as before when the inside raises."""
+    ran = domain.state is DomainState.RUNNING
+    run.stop_reason = PausedReason.SAVE
+    try:
+        if ran:
+            await domain.monitor.execute("stop")
+        yield
+    except BaseException:
+        if ran and domain.run is run and domain.state is DomainState.PAUSED:
+            run.resume_reason = RunningReason.SAVE_CANCELED
+            with contextlib.suppress(errors.RequestError):
+                await domain.monitor.execute("cont")
+        raise
+    finally:
+        run.stop_reason = None
+
+
+async def _write(domain: Domain, path: Path, text: str, *, running: bool) -> None:
+    fd = await asyncio.to_thread(saved.create, path, text, running=running)
+    try:
+        await _stream(domain.monitor, domain, fd, "migrate")
+        await asyncio.to_thread(saved.complete, fd, path)
+    except BaseException:
+        with contextlib.suppress(errors.RequestError):
+            await domain.monitor.execute("migrate_cancel")
+        await asyncio.to_thread(saved.discard, path)
+        raise
+    finally:
+        os.close(fd)
+
+
+async def _stream(monitor: Monitor, domain: Domain, fd: int, command: str) -> None:
+    """Let QEMU write its state to ``fd``, or read it from there, to the end.
+
+    Raises ``errors.OperationFailed`` with QEMU's words.
+    """
+    known = {item["capability"] for item in await monitor.execute("query-migrate-capabilities")}
+    wanted = [{"capability": name, "state": name == "events"} for name in CAPABILITIES if name in known]
+    await monitor.execute("migrate-set-capabilities", {"capabilities": wanted})
+    await monitor.execute("migrate-set-parameters", {"max-bandwidth": UNLIMITED})
+    await monitor.send_fd(FD_NAME, fd)
+    async with monitor.events(["MIGRATION"]) as told:
+        try:
+            await monitor.execute(command, {"uri": f"fd:{FD_NAME}"})
+            event = await told.get(STREAM_TIMEOUT, where=lambda event: event["data"]["status"] in SETTLED)
+        except MonitorGone as err:
+            raise errors.OperationFailed(f"domain '{domain.name}': QEMU ended: {domain.last_output()}") from err
+    if event["data"]["status"] != "completed":
+        why = (await monitor.execute("query-migrate")).get("error-desc", event["data"]["status"])
+        raise errors.OperationFailed(f"domain '{domain.name}': its state cannot be passed on: {why}")
+
+
+# What a migration before may have left switched on (qapi/migration.json); with a file only the events are of use.
+CAPABILITIES = (
+    *("events", "xbzrle", "auto-converge", "postcopy-ram", "compress", "pause-before-switchover"),
+    *("late-block-activate", "multifd", "return-path", "zero-copy-send"),
+)
+SETTLED = frozenset({"completed", "failed", "cancelled"})
+
+
+async def restore(driver: Driver, path: Path, *, xml: str | None = None, running: bool | None = None) -> Domain:
+    """Start the guest that is in the file ``path``, which stays as it is; the guest goes on where it was saved.
+
+    ``xml`` and ``running`` as for ``save``. Raises ``errors.OperationFailed``, ``errors.SystemCallError``,
+    ``errors.ConfigUnsupported``, and what a start raises; then nothing runs.
+    """
+    fd, found = await asyncio.to_thread(saved.open_saved, path)
+    try:
+        definition = driver.complete(_definition(found, xml))
+        async with driver.starting(definition, "restore") as domain:
+            await _go_on(domain, definition, fd, running=found.running if running is None else running)
+    finally:
+        os.close(fd)
+    return domain
+
+
+def _definition(found: Saved, xml: str | None) -> DomainDef:
+    kept = xml_parse.parse(found.xml)
+    if xml is None:
+        return kept
+    wanted = xml_parse.parse(xml)
+    abi.check(kept, wanted)
+    return wanted
+
+
+async def _go_on(domain: Domain, definition: DomainDef, fd: int, *, running: bool) -> None:
+    async def feed() -> None:
+        await _stream(domain.monitor, domain, fd, "migrate-incoming")
+
+    await launch.restored(domain, definition, feed, paused=not running)
+
+
+# Managed save
+
+
+async def managed_save(domain: Domain, *, running: bool | None = None) -> None:
+    """``save`` into the daemon's own file: the domain's next start goes on there."""
+    path = domain.host.layout.managed_save(domain.name)
+    await asyncio.to_thread(path.parent.mkdir, mode=0o700, exist_ok=True)
+    await save(domain, path, running=running)
+    domain.has_managed_save = True
+
+
+async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_boot: bool = False) -> None:
+    """Start a domain: where it was saved if it has an image, which is then gone; else, or with ``force_boot``, anew.
+
+    An image from which the guest cannot go on is kept, and told of.
+    """
+    if force_boot:
+        await remove(domain)
+    if not domain.has_managed_save:
+        await domain.start(paused=paused)
+        return
+    if domain.is_active:
+        raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
+    path = domain.host.layout.managed_save(domain.name)
+    try:
+        fd, found = await asyncio.to_thread(saved.open_saved, path)
+    except errors.OperationFailed as err:
+        await asyncio.to_thread(store.set_aside, path, err)
+        domain.has_managed_save = False
+        await domain.start(paused=paused)
+        return
+    try:
+        async with domain.changing("start"):
+            if domain.is_active:
+                raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
+            definition = driver.complete(_definition(found, None))
+            await _go_on(domain, definition, fd, running=found.running and not paused)
+    except errors.OperationFailed as err:
+        raise errors.OperationFailed(f"{err} (start it with --force-boot to boot it anew)") from err
+    finally:
+        os.close(fd)
+    await remove(domain)
+
+
+async def remove(domain: Domain) -> None:
+    """Forget the managed save image, if there is one."""
+    if domain.has_managed_save:
+        await asyncio.to_thread(store.remove, domain.host.layout.managed_save(domain.name))
+        domain.has_managed_save = False
+
+
+def managed_image(domain: Domain) -> Path:
+    """The managed save image. Raises ``errors.OperationInvalid`` when there is none."""
+    if not domain.has_managed_save:
+        raise errors.OperationInvalid(f"domain '{domain.name}' does not have managed save image")
+    return domain.host.layout.managed_save(domain.name)
+
+
+async def describe(path: Path) -> str:
+    """The XML in a file. Raises as ``saved.read``."""
+    return (await asyncio.to_thread(saved.read, path)).xml
+
+
+async def define(path: Path, xml: str, *, running: bool | None) -> None:
+    """Put another description into a file. Raises ``errors.ConfigUnsupported``, and as ``saved.rewrite``."""
+    found = await asyncio.to_thread(saved.read, path)
+    _definition(found, xml)
+    await asyncio.to_thread(saved.rewrite, path, xml, running=found.running if running is None else running)

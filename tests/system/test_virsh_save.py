@@ -1,0 +1,145 @@
+"""The real virsh puts guests into files and takes them out again; they go on where they were."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support.daemon import DaemonProcess
+from tests.support.guest import RunningGuest, running_tiny
+from tests.support.terminal import Terminal
+from tests.support.virsh import virsh
+from tests.support.wait import wait_for
+
+
+def reason_of(name: str, uri: str) -> str:
+    return virsh("domstate", "--reason", name, uri=uri).expect().strip()
+
+
+def boots(guest: RunningGuest) -> int:
+    return guest.guest.serial.read_bytes().count(b"culvert-guest boot")
+
+
+@pytest.mark.parametrize("machine", ["pc", "q35"])
+def test_save_and_restore(uri: str, host_a: DaemonProcess, folder: Path, machine: str) -> None:
+    file = folder / "tiny.save"
+    with running_tiny(host_a, folder, machine=machine) as guest:
+        before = host_a.log.count(" registered")
+        with Terminal(uri, "event", "--loop", "--event", "lifecycle") as told:
+            wait_for(lambda: host_a.log.count(" registered") > before, "the registration")
+            virsh("save", guest.name, str(file), uri=uri).expect()
+            assert guest.name not in virsh("list", "--all", "--name", uri=uri).expect().split()
+            host_a.assert_no_leftovers()
+            assert file.stat().st_mode & 0o777 == 0o600
+            virsh("restore", str(file), uri=uri).expect()
+            assert reason_of(guest.name, uri) == "running (restored)"
+            told.wait_for("Resumed Snapshot")
+            assert re.findall(r"domain 'tiny': (.*)", told.shown) == [
+                *("Suspended Paused", "Stopped Saved", "Started Restored", "Resumed Snapshot")
+            ]
+        guest.watch.wait_verified()
+        assert boots(guest) == 1
+        assert "already active" in virsh("restore", str(file), uri=uri).err
+        virsh("destroy", guest.name, uri=uri).expect()
+        virsh("restore", str(file), "--paused", uri=uri).expect()
+        assert reason_of(guest.name, uri) == "paused (user)"
+        virsh("resume", guest.name, uri=uri).expect()
+
+
+def test_managed_save(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder, persistent=True) as guest:
+        name = guest.name
+        virsh("managedsave", name, uri=uri).expect()
+        assert reason_of(name, uri) == "shut off (saved)"
+        assert re.search(r"Managed save: +yes", virsh("dominfo", name, uri=uri).expect())
+        assert virsh("list", "--all", "--with-managed-save", "--name", uri=uri).expect().split() == [name]
+        assert "saved" in virsh("list", "--all", "--managed-save", uri=uri).expect()
+        host_a.restart()
+        assert re.search(r"Managed save: +yes", virsh("dominfo", name, uri=uri).expect())
+        assert "managed save image exists" in virsh("undefine", name, uri=uri).err
+        virsh("start", name, uri=uri).expect()
+        assert reason_of(name, uri) == "running (restored)"
+        guest.watch.wait_verified()
+        assert boots(guest) == 1
+        assert re.search(r"Managed save: +no", virsh("dominfo", name, uri=uri).expect())
+        # A guest that stood still is restored standing still, unless somebody says otherwise.
+        virsh("suspend", name, uri=uri).expect()
+        virsh("managedsave", name, uri=uri).expect()
+        virsh("start", name, uri=uri).expect()
+        assert reason_of(name, uri) == "paused (user)"
+        virsh("managedsave", name, "--running", uri=uri).expect()
+        virsh("start", name, uri=uri).expect()
+        guest.watch.wait_verified()
+        virsh("managedsave", name, uri=uri).expect()
+        virsh("start", "--force-boot", name, uri=uri).expect()
+        wait_for(lambda: boots(guest) == 2, "it has booted anew")
+        virsh("managedsave", name, uri=uri).expect()
+        virsh("managedsave-remove", name, uri=uri).expect()
+        assert re.search(r"Managed save: +no", virsh("dominfo", name, uri=uri).expect())
+        virsh("start", name, uri=uri).expect()
+        wait_for(lambda: boots(guest) == 3, "it has booted anew")
+        virsh("managedsave", name, uri=uri).expect()
+        virsh("undefine", "--managed-save", name, uri=uri).expect()
+        assert list((host_a.root / "lib" / "qemu" / "save").iterdir()) == []
+
+
+def test_the_description_in_a_file(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    file = folder / "tiny.save"
+    with running_tiny(host_a, folder) as guest:
+        virsh("save", guest.name, str(file), uri=uri).expect()
+        xml = virsh("save-image-dumpxml", str(file), uri=uri).expect()
+        assert guest.uuid in xml
+        changed = folder / "changed.xml"
+        changed.write_text(xml.replace("<memory ", "<title>from a file</title>\n  <memory "))
+        virsh("save-image-define", str(file), str(changed), "--paused", uri=uri).expect()
+        assert "from a file" in virsh("save-image-dumpxml", str(file), uri=uri).expect()
+        other = folder / "other.xml"
+        other.write_text(re.sub(r"(<memory unit='KiB'>)\d+", r"\g<1>99999", xml))
+        result = virsh("save-image-define", str(file), str(other), uri=uri)
+        assert "does not match source" in result.err
+        assert "does not match source" in virsh("restore", str(file), "--xml", str(other), uri=uri).err
+        virsh("restore", str(file), uri=uri).expect()
+        assert reason_of(guest.name, uri) == "paused (user)"
+        assert "from a file" in virsh("desc", "--title", guest.name, uri=uri).expect()
+
+
+def test_a_save_that_fails_leaves_the_guest_as_it_was(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder, persistent=True) as guest:
+        result = virsh("save", guest.name, str(folder / "no" / "folder"), uri=uri)
+        assert "No such file or directory" in result.err
+        assert reason_of(guest.name, uri) == "running (save canceled)"
+        result = virsh("save", guest.name, "/dev/full", uri=uri)
+        assert not result.ok
+        assert reason_of(guest.name, uri) == "running (save canceled)"
+        guest.watch.wait_verified()
+        assert boots(guest) == 1
+        assert os.path.exists("/dev/full")
+
+
+def test_files_that_hold_no_guest(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    rubbish = folder / "rubbish"
+    rubbish.write_bytes(os.urandom(9999))
+    assert "no file that culvert has saved a guest in" in virsh("restore", str(rubbish), uri=uri).err
+    assert "No such file" in virsh("restore", str(folder / "gone"), uri=uri).err
+    with running_tiny(host_a, folder, persistent=True) as guest:
+        virsh("managedsave", guest.name, uri=uri).expect()
+        (image,) = (host_a.root / "lib" / "qemu" / "save").iterdir()
+        whole = image.read_bytes()
+        # The stream is cut short: the guest cannot go on, the image stays, and a person decides.
+        image.write_bytes(whole[: len(whole) // 2])
+        result = virsh("start", guest.name, uri=uri)
+        assert "force-boot" in result.err, result
+        host_a.assert_no_leftovers()
+        image.write_bytes(whole)
+        virsh("start", guest.name, uri=uri).expect()
+        guest.watch.wait_verified()
+        assert boots(guest) == 1
+        # What was never finished is set aside, and the guest boots anew.
+        virsh("managedsave", guest.name, uri=uri).expect()
+        image.write_bytes(b"culvert part. 1\0" + whole[16:])
+        virsh("start", guest.name, uri=uri).expect()
+        wait_for(lambda: boots(guest) == 2, "it has booted anew")
+        assert image.with_name(image.name + ".unreadable").exists()
