@@ -62,7 +62,11 @@ def test_capabilities() -> None:
     found = machines.Machines(
         emulator="/usr/bin/qemu",
         version=7_002_022,
-        machines=(machines.Machine("pc-i440fx-7.2", "pc", 255, True), machines.Machine("isapc", "", 1, False)),
+        machines=(
+            machines.Machine("isapc", "", 1, False),
+            machines.Machine("pc-i440fx-7.1", "", 255, False),
+            machines.Machine("pc-i440fx-7.2", "pc", 255, True),
+        ),
         cpu_models=("qemu64",),
         kvm=False,
     )
@@ -73,6 +77,6 @@ def test_capabilities() -> None:
     assert [(m.text, m.get("canonical")) for m in root.iterfind("guest/arch/machine")] == [
         ("pc-i440fx-7.2", None),
         ("pc", "pc-i440fx-7.2"),
-        ("isapc", None),
+        ("pc-i440fx-7.1", None),
     ]
     assert [domain.get("type") for domain in root.iterfind("guest/arch/domain")] == ["qemu"]

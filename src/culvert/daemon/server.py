@@ -22,6 +22,7 @@ from culvert.daemon.handlers.own import Culvert, Monitor
 from culvert.daemon.handlers.query import Query
 from culvert.daemon.handlers.save import Save
 from culvert.daemon.handlers.stats import Stats
+from culvert.daemon.handlers.storage import Storage
 from culvert.daemon.handlers.streams import Streams
 from culvert.daemon.listen import Address
 from culvert.daemon.places import Places
@@ -29,6 +30,7 @@ from culvert.daemon.security import MigrationPeers, client_side, server_side
 from culvert.daemon.service import Service
 from culvert.drivers.qemu import autostart
 from culvert.drivers.qemu.driver import Driver
+from culvert.drivers.storage.pools import Pools
 from culvert.ground.units import MiB
 from culvert.io.listener import Listener, listen_tcp, listen_unix
 from culvert.migration.destination import Destination
@@ -46,7 +48,7 @@ from culvert.wire.packet import LENGTH
 log = logging.getLogger(__name__)
 
 REMOTE_GROUPS = (
-    *(Connect, Node, Listing, Objects, Lifecycle, Query, Stats, Change, Save, Devices),
+    *(Connect, Node, Listing, Objects, Lifecycle, Query, Stats, Change, Save, Devices, Storage),
     *(Jobs, Migrate, Events, Streams),
 )
 _HEARTBEATS = 5  # in the time after which a silent connection counts as lost
@@ -121,10 +123,12 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             source=Source(driver, settings, background),
             destination=Destination(driver, settings, background, outcomes),
             background=background,
+            pools=Pools(places.layout.etc / "storage"),
             socket_path=str(places.socket),
             reachable=[(each.transport, *each.address) for each in listeners if each.address is not None],
             security=security,
         )
+        await service.pools.load()
         await service.destination.recover()
         await service.source.recover()
         server = Server(

@@ -8,6 +8,7 @@ from uuid import UUID
 from culvert.daemon.config import Config
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
+from culvert.drivers.storage.pools import Pools
 from culvert.ground import errors
 from culvert.io.tls_side import ServerSide
 from culvert.migration.destination import Destination
@@ -29,6 +30,7 @@ class Service:
     source: Source
     destination: Destination
     background: Background
+    pools: Pools
     socket_path: str
     reachable: list[tuple[str, str, int]]
     security: ServerSide | None = None

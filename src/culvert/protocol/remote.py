@@ -19,10 +19,11 @@ from culvert.protocol import (
     remote_save,
     remote_snapshot,
     remote_stats,
+    remote_storage,
 )
 from culvert.protocol.procedure import Program
 
-# One table in twelve files: the star is the point here.
+# One table in thirteen files: the star is the point here.
 from culvert.protocol.remote_change import *  # noqa: F403
 from culvert.protocol.remote_connect import *  # noqa: F403
 from culvert.protocol.remote_domain import *  # noqa: F403
@@ -35,6 +36,7 @@ from culvert.protocol.remote_register import *  # noqa: F403
 from culvert.protocol.remote_save import *  # noqa: F403
 from culvert.protocol.remote_snapshot import *  # noqa: F403
 from culvert.protocol.remote_stats import *  # noqa: F403
+from culvert.protocol.remote_storage import *  # noqa: F403
 from culvert.protocol.shapes import *  # noqa: F403
 
 PROGRAM = Program.of_modules(
@@ -44,6 +46,7 @@ PROGRAM = Program.of_modules(
     remote_connect,
     remote_list,
     remote_object,
+    remote_storage,
     remote_domain,
     remote_change,
     remote_save,

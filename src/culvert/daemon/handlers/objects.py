@@ -1,4 +1,4 @@
-"""What libvirt keeps beside domains and culvert does not: networks, storage, filters, secrets, devices, snapshots.
+"""What libvirt keeps beside domains and culvert does not: networks, filters, secrets, devices, snapshots.
 
 Lists are empty and look-ups find nothing, in libvirt's words, so that a client that asks goes on to the domains. A
 call that would make one of them is answered "unknown procedure".
@@ -22,20 +22,18 @@ R = TypeVar("R")
 
 COUNTS: tuple[Procedure[Any, remote.NumRet], ...] = (
     *(remote.CONNECT_NUM_OF_NETWORKS, remote.CONNECT_NUM_OF_DEFINED_NETWORKS),
-    *(remote.CONNECT_NUM_OF_STORAGE_POOLS, remote.CONNECT_NUM_OF_DEFINED_STORAGE_POOLS),
     *(remote.CONNECT_NUM_OF_INTERFACES, remote.CONNECT_NUM_OF_DEFINED_INTERFACES),
     *(remote.CONNECT_NUM_OF_NWFILTERS, remote.CONNECT_NUM_OF_SECRETS, remote.NODE_NUM_OF_DEVICES),
 )
 
 NAMES: tuple[Procedure[Any, remote.NamesRet], ...] = (
     *(remote.CONNECT_LIST_NETWORKS, remote.CONNECT_LIST_DEFINED_NETWORKS),
-    *(remote.CONNECT_LIST_STORAGE_POOLS, remote.CONNECT_LIST_DEFINED_STORAGE_POOLS),
     *(remote.CONNECT_LIST_INTERFACES, remote.CONNECT_LIST_DEFINED_INTERFACES),
     *(remote.CONNECT_LIST_NWFILTERS, remote.CONNECT_LIST_SECRETS, remote.NODE_LIST_DEVICES),
 )
 
 LISTS: tuple[Procedure[remote.ListAllArgs, Any], ...] = (
-    *(remote.CONNECT_LIST_ALL_NETWORKS, remote.CONNECT_LIST_ALL_STORAGE_POOLS, remote.CONNECT_LIST_ALL_INTERFACES),
+    *(remote.CONNECT_LIST_ALL_NETWORKS, remote.CONNECT_LIST_ALL_INTERFACES),
     *(remote.CONNECT_LIST_ALL_NODE_DEVICES, remote.CONNECT_LIST_ALL_NWFILTERS, remote.CONNECT_LIST_ALL_SECRETS),
     remote.CONNECT_LIST_ALL_NWFILTER_BINDINGS,
 )
@@ -45,14 +43,6 @@ LISTS: tuple[Procedure[remote.ListAllArgs, Any], ...] = (
 LOOKUPS: dict[Procedure[Any, Any], tuple[type[errors.RequestError], str]] = {
     remote.NETWORK_LOOKUP_BY_NAME: (errors.NoNetwork, "no network with matching name '{}'"),
     remote.NETWORK_LOOKUP_BY_UUID: (errors.NoNetwork, "no network with matching uuid '{}'"),
-    remote.STORAGE_POOL_LOOKUP_BY_NAME: (errors.NoStoragePool, "no storage pool with matching name '{}'"),
-    remote.STORAGE_POOL_LOOKUP_BY_UUID: (errors.NoStoragePool, "no storage pool with matching uuid '{}'"),
-    remote.STORAGE_POOL_LOOKUP_BY_TARGET_PATH: (
-        errors.NoStoragePool,
-        "no storage pool with matching target path '{}'",
-    ),
-    remote.STORAGE_VOL_LOOKUP_BY_KEY: (errors.NoStorageVol, "no storage vol with matching key {}"),
-    remote.STORAGE_VOL_LOOKUP_BY_PATH: (errors.NoStorageVol, "no storage vol with matching path '{}'"),
     remote.INTERFACE_LOOKUP_BY_NAME: (errors.NoInterface, "couldn't find interface named '{}'"),
     remote.INTERFACE_LOOKUP_BY_MAC_STRING: (errors.NoInterface, "couldn't find interface with MAC address '{}'"),
     remote.NODE_DEVICE_LOOKUP_BY_NAME: (errors.NoNodeDevice, "no node device with matching name '{}'"),

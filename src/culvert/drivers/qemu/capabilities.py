@@ -73,7 +73,7 @@ def _guest(root: etree._Element, emulator: Machines) -> None:
     arch = etree.SubElement(guest, "arch", name=ARCH)
     etree.SubElement(arch, "wordsize").text = "64"
     etree.SubElement(arch, "emulator").text = emulator.emulator
-    for machine in emulator.machines:
+    for machine in emulator.offered:
         etree.SubElement(arch, "machine", maxCpus=str(machine.max_cpus)).text = machine.name
         if machine.alias:
             alias = etree.SubElement(arch, "machine", canonical=machine.name, maxCpus=str(machine.max_cpus))

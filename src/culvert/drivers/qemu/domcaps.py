@@ -43,7 +43,7 @@ def question(
     if arch is not None and arch != ARCH:
         raise errors.InvalidArgument(f"invalid argument: unable to find any emulator to serve '{arch}' architecture")
     name = known.aliases.get(machine, machine) if machine else known.default_machine
-    found = next((each for each in known.machines if each.name == name), None)
+    found = next((each for each in known.offered if each.name == name), None)
     if found is None:
         raise errors.InvalidArgument(
             f"invalid argument: the machine '{machine}' is not supported by emulator '{known.emulator}'"

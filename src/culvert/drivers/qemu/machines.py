@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from culvert.domain.defaults import MACHINE_FAMILIES
 from culvert.drivers.qemu import process, sockets, store
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
@@ -48,6 +49,12 @@ class Machines:
     def aliases(self) -> dict[str, str]:
         """Short machine name → the versioned one it stands for."""
         return {machine.alias: machine.name for machine in self.machines if machine.alias}
+
+    @property
+    def offered(self) -> tuple[Machine, ...]:
+        """The machine types that a definition may name, the one used when it names none first: clients take that."""
+        fit = (machine for machine in self.machines if machine.name.startswith(MACHINE_FAMILIES))
+        return tuple(sorted(fit, key=lambda machine: not machine.default))
 
     @property
     def default_machine(self) -> str:

@@ -1,0 +1,121 @@
+"""REMOTE procedures of storage pools and their volumes.
+
+Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from culvert.protocol.procedure import Procedure
+from culvert.protocol.remote_domain import ActiveRet, AutostartRet, PersistentRet
+from culvert.protocol.remote_list import NameArgs, NamesRet, UUIDArgs
+from culvert.protocol.remote_object import StoragePoolRet, StorageVol, StorageVolRet
+from culvert.protocol.shapes import NumRet, XMLFlagsArgs, XMLRet
+from culvert.protocol.types import DOMAIN_LIST_MAX, Int, StoragePool, Str, UHyper, UInt, listed, struct
+from culvert.xdr.struct import Void
+
+
+@struct
+class PoolArgs:
+    pool: StoragePool
+
+
+@struct
+class PoolFlagsArgs:
+    pool: StoragePool
+    flags: UInt
+
+
+@struct
+class PoolMaxNamesArgs:
+    pool: StoragePool
+    maxnames: Int
+
+
+@struct
+class PoolNameArgs:
+    pool: StoragePool
+    name: Str
+
+
+@struct
+class PoolListAllArgs:
+    pool: StoragePool
+    need_results: Int
+    flags: UInt
+
+
+@struct
+class PoolSetAutostartArgs:
+    pool: StoragePool
+    autostart: Int
+
+
+@struct
+class PoolInfoRet:
+    """``state`` 0 inactive, 2 running; bytes."""
+
+    state: UInt
+    capacity: UHyper
+    allocation: UHyper
+    available: UHyper
+
+
+@struct
+class VolArgs:
+    vol: StorageVol
+
+
+@struct
+class VolFlagsArgs:
+    vol: StorageVol
+    flags: UInt
+
+
+@struct
+class VolInfoRet:
+    """``type`` 0: a file; bytes."""
+
+    type: Int
+    capacity: UHyper
+    allocation: UHyper
+
+
+@struct
+class VolPathRet:
+    name: Str
+
+
+@struct
+class VolsRet:
+    vols: Annotated[list[StorageVol], listed(StorageVol, DOMAIN_LIST_MAX)]
+    ret: UInt
+
+
+STORAGE_POOL_CREATE_XML = Procedure(76, "STORAGE_POOL_CREATE_XML", XMLFlagsArgs, StoragePoolRet, read_only=False)
+STORAGE_POOL_DEFINE_XML = Procedure(77, "STORAGE_POOL_DEFINE_XML", XMLFlagsArgs, StoragePoolRet, read_only=False)
+STORAGE_POOL_CREATE = Procedure(78, "STORAGE_POOL_CREATE", PoolFlagsArgs, Void, read_only=False)
+STORAGE_POOL_DESTROY = Procedure(80, "STORAGE_POOL_DESTROY", PoolArgs, Void, read_only=False)
+STORAGE_POOL_UNDEFINE = Procedure(82, "STORAGE_POOL_UNDEFINE", PoolArgs, Void, read_only=False)
+STORAGE_POOL_REFRESH = Procedure(83, "STORAGE_POOL_REFRESH", PoolFlagsArgs, Void, read_only=False)
+STORAGE_POOL_LOOKUP_BY_VOLUME = Procedure(86, "STORAGE_POOL_LOOKUP_BY_VOLUME", VolArgs, StoragePoolRet)
+STORAGE_POOL_GET_INFO = Procedure(87, "STORAGE_POOL_GET_INFO", PoolArgs, PoolInfoRet)
+STORAGE_POOL_GET_XML_DESC = Procedure(88, "STORAGE_POOL_GET_XML_DESC", PoolFlagsArgs, XMLRet)
+STORAGE_POOL_GET_AUTOSTART = Procedure(89, "STORAGE_POOL_GET_AUTOSTART", PoolArgs, AutostartRet)
+STORAGE_POOL_SET_AUTOSTART = Procedure(90, "STORAGE_POOL_SET_AUTOSTART", PoolSetAutostartArgs, Void, read_only=False)
+STORAGE_POOL_NUM_OF_VOLUMES = Procedure(91, "STORAGE_POOL_NUM_OF_VOLUMES", PoolArgs, NumRet)
+STORAGE_POOL_LIST_VOLUMES = Procedure(92, "STORAGE_POOL_LIST_VOLUMES", PoolMaxNamesArgs, NamesRet)
+STORAGE_POOL_LIST_ALL_VOLUMES = Procedure(282, "STORAGE_POOL_LIST_ALL_VOLUMES", PoolListAllArgs, VolsRet)
+STORAGE_POOL_IS_ACTIVE = Procedure(154, "STORAGE_POOL_IS_ACTIVE", PoolArgs, ActiveRet)
+STORAGE_POOL_IS_PERSISTENT = Procedure(155, "STORAGE_POOL_IS_PERSISTENT", PoolArgs, PersistentRet)
+STORAGE_POOL_LOOKUP_BY_NAME = Procedure(84, "STORAGE_POOL_LOOKUP_BY_NAME", NameArgs, StoragePoolRet)
+STORAGE_POOL_LOOKUP_BY_UUID = Procedure(85, "STORAGE_POOL_LOOKUP_BY_UUID", UUIDArgs, StoragePoolRet)
+STORAGE_POOL_LOOKUP_BY_TARGET_PATH = Procedure(391, "STORAGE_POOL_LOOKUP_BY_TARGET_PATH", NameArgs, StoragePoolRet)
+STORAGE_VOL_LOOKUP_BY_NAME = Procedure(95, "STORAGE_VOL_LOOKUP_BY_NAME", PoolNameArgs, StorageVolRet)
+STORAGE_VOL_LOOKUP_BY_KEY = Procedure(96, "STORAGE_VOL_LOOKUP_BY_KEY", NameArgs, StorageVolRet)
+STORAGE_VOL_LOOKUP_BY_PATH = Procedure(97, "STORAGE_VOL_LOOKUP_BY_PATH", NameArgs, StorageVolRet)
+STORAGE_VOL_GET_INFO = Procedure(98, "STORAGE_VOL_GET_INFO", VolArgs, VolInfoRet)
+STORAGE_VOL_GET_INFO_FLAGS = Procedure(378, "STORAGE_VOL_GET_INFO_FLAGS", VolFlagsArgs, VolInfoRet)
+STORAGE_VOL_GET_XML_DESC = Procedure(99, "STORAGE_VOL_GET_XML_DESC", VolFlagsArgs, XMLRet)
+STORAGE_VOL_GET_PATH = Procedure(100, "STORAGE_VOL_GET_PATH", VolArgs, VolPathRet)

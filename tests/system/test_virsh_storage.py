@@ -1,0 +1,73 @@
+"""The real virsh keeps folders of disk images as storage pools."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+from tests.support.daemon import DaemonProcess
+from tests.support.virsh import virsh
+
+MIB = 1024 * 1024
+
+
+def images(folder: Path) -> Path:
+    place = folder / "images"
+    place.mkdir()
+    (place / "a.raw").write_bytes(bytes(MIB))
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", place / "b.qcow2", "3M"], check=True)
+    (place / "folder").mkdir()
+    (place / ".hidden").write_text("x")
+    return place
+
+
+def test_a_pool_from_its_definition_to_its_end(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    place = images(folder)
+    virsh("pool-define-as", "p", "dir", "--target", str(place), uri=uri).expect()
+    assert re.search(r"^ p +inactive +no", virsh("pool-list", "--all", uri=uri).expect(), re.MULTILINE)
+    assert "is not active" in virsh("vol-list", "p", uri=uri).err
+    virsh("pool-start", "p", uri=uri).expect()
+    virsh("pool-autostart", "p", uri=uri).expect()
+    assert f"<path>{place}</path>" in virsh("pool-dumpxml", "p", uri=uri).expect()
+    volumes = virsh("vol-list", "p", "--details", uri=uri).expect()
+    assert re.findall(r"^ (\S+) +(\S+) +file +(\S+ MiB)", volumes, re.MULTILINE) == [
+        ("a.raw", str(place / "a.raw"), "1.00 MiB"),
+        ("b.qcow2", str(place / "b.qcow2"), "3.00 MiB"),
+    ]
+    info = virsh("vol-info", str(place / "b.qcow2"), uri=uri).expect()
+    assert re.search(r"Capacity: +3.00 MiB", info)
+    assert "<format type='qcow2'/>" in virsh("vol-dumpxml", "b.qcow2", "--pool", "p", uri=uri).expect()
+    assert virsh("vol-pool", str(place / "a.raw"), uri=uri).expect().strip() == "p"
+    assert virsh("vol-path", "a.raw", "p", uri=uri).expect().strip() == str(place / "a.raw")
+    (place / "c").write_text("new")
+    virsh("pool-refresh", "p", uri=uri).expect()
+    assert str(place / "c") in virsh("vol-list", "p", uri=uri).expect()
+    host_a.restart()
+    info = virsh("pool-info", "p", uri=uri).expect()
+    for name, value in (("State", "running"), ("Persistent", "yes"), ("Autostart", "yes")):
+        assert re.search(rf"{name}: +{value}", info)
+    assert "is still active" in virsh("pool-undefine", "p", uri=uri).err
+    virsh("pool-destroy", "p", uri=uri).expect()
+    virsh("pool-undefine", "p", uri=uri).expect()
+    assert "no storage pool with matching name 'p'" in virsh("pool-info", "p", uri=uri).err
+    assert (place / "a.raw").exists()
+
+
+def test_what_is_refused(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    place = images(folder)
+    assert "type" in virsh("pool-define-as", "p", "iscsi", "--target", "/x", "--source-host", "h", uri=uri).err
+    virsh("pool-define-as", "p", "dir", "--target", f"{folder}/gone", uri=uri).expect()
+    assert "No such file or directory" in virsh("pool-start", "p", uri=uri).err
+    virsh("pool-create-as", "q", "dir", "--target", str(place), uri=uri).expect()
+    assert "already exists" in virsh("pool-create-as", "q", "dir", "--target", str(place), uri=uri).err
+    assert "pool has no config file" in virsh("pool-autostart", "q", uri=uri).err
+    assert "no storage vol with matching path" in virsh("vol-info", f"{place}/gone", uri=uri).err
+    assert "unknown procedure" in virsh("vol-create-as", "q", "new", "1M", uri=uri).err
+    virsh("pool-destroy", "q", uri=uri).expect()
+    assert "q" not in virsh("pool-list", "--all", "--name", uri=uri).expect().split()
+    # A definition that cannot be read is kept for a person to look at, and is in nobody's way.
+    (host_a.root / "etc" / "storage" / "p.json").write_text("{")
+    host_a.restart()
+    assert virsh("pool-list", "--all", "--name", uri=uri).expect().split() == []
+    assert (host_a.root / "etc" / "storage" / "p.json.unreadable").exists()
