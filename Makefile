@@ -43,7 +43,8 @@ bench: setup ## every way of moving a guest, measured side by side (root; ARGS='
 test: lint ## lint, then every test (ARGS='...' goes to pytest)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-interop: setup ## the long tests against programs of others (ARGS='...' goes to pytest)
+interop: setup ## the long tests against programs of others, which are installed first (ARGS='...' goes to pytest)
+	@packaging/install-debian-packages packaging/interop-packages.txt
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m interop $(ARGS)
 
 lint: setup ## ruff, mypy strict, the import rule

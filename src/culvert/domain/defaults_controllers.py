@@ -20,6 +20,7 @@ PCI_MODELS = {
     False: frozenset({"pci-root", "pci-bridge"}),
     True: frozenset({"pcie-root", "pcie-root-port", "pcie-to-pci-bridge", "pci-bridge"}),
 }
+ICH9 = "ich9-"
 USB_MODELS = {False: "piix3-uhci", True: "qemu-xhci"}
 
 
@@ -34,7 +35,9 @@ def complete(devices: Devices, *, q35: bool) -> Devices:
     root = ROOTS[q35]
     numbered: list[Controller] = []
     for one in held:
-        index = one.index if one.index is not None else _free_index(one.type, held, numbered)
+        index = one.index if one.index is not None else _shared_index(one, numbered)
+        if index is None:
+            index = _free_index(one.type, held, numbered)
         numbered.append(_with_model(replace(one, index=index), q35=q35))
     kinds = {one.type for one in numbered}
     if "usb" not in kinds:
@@ -53,6 +56,19 @@ def _insert(held: list[Controller], new: Controller) -> None:
     same = [place for place, one in enumerate(held) if one.type == new.type]
     after = [place for place in same if new.index is not None and (held[place].index or 0) > new.index]
     held.insert(after[0] if after else same[-1] + 1 if same else len(held), new)
+
+
+def _shared_index(one: Controller, numbered: Sequence[Controller]) -> int | None:
+    """The controllers of one ICH9 set go by one number: that of the set before, while it lacks this model.
+
+    Source: virDomainDefPostParse's numbering of controllers (conf/domain_postparse.c).
+    """
+    before = [other for other in numbered if other.type == "usb"]
+    if one.type != "usb" or not before or not (one.model or "").startswith(ICH9):
+        return None
+    last = before[-1]
+    taken = {other.model for other in before if other.index == last.index}
+    return last.index if (last.model or "").startswith(ICH9) and one.model not in taken else None
 
 
 def _free_index(kind: str, held: Sequence[Controller], numbered: Sequence[Controller]) -> int:
