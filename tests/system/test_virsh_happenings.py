@@ -14,6 +14,7 @@ import pytest
 
 from tests.support import boot_sector
 from tests.support.daemon import DaemonProcess
+from tests.support.guest import running_tiny
 from tests.support.libvirt_python import libvirt_python
 from tests.support.terminal import Terminal
 from tests.support.virsh import virsh
@@ -206,3 +207,13 @@ def test_python_callbacks_come_and_go(uri: str, host_a: DaemonProcess, folder: P
     print("done")
     """
     assert libvirt_python(script, uri, xml).strip() == "done"
+
+
+def test_a_migration(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder) as guest, listening(host_a, host_a.uri, "--all") as told:
+        virsh("migrate", "--live", "--p2p", guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        told.wait_for("event 'migration-iteration' for domain 'tiny': iteration: '1'")
+        told.wait_for("event 'job-completed' for domain 'tiny':")
+        told.wait(re.compile(r"memory_total: \d+").search, "the job's statistics")
+        told.wait_for("event 'lifecycle' for domain 'tiny': Stopped Migrated")
+        guest.assert_runs_only_on(host_b, host_a)

@@ -1,0 +1,125 @@
+"""Conversations with a guest agent, with one made up here at the other end of the channel's socket."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from culvert.drivers.qemu import agent, news
+from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.events import Happening
+from culvert.ground import errors
+from culvert.protocol.constants import AgentReason, AgentState, EventID
+from tests.drivers.support import domain_xml, needs_qemu, running_driver
+
+pytestmark = needs_qemu
+
+Answer = Callable[[dict[str, object]], object]
+
+
+@contextlib.asynccontextmanager
+async def agent_at(path: Path, answer: Answer, *, greeting: bytes = b"") -> AsyncIterator[None]:
+    """An agent that listens at ``path`` and answers what ``answer`` returns; ``None`` is no answer."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(greeting)
+        while line := (await reader.readline()).lstrip(agent.SENTINEL):
+            asked = json.loads(line)
+            if asked["execute"] == "guest-sync-delimited":
+                writer.write(agent.SENTINEL + json.dumps({"return": asked["arguments"]["id"]}).encode() + b"\n")
+            elif (told := answer(asked)) is not None:
+                writer.write(json.dumps(told).encode() + b"\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, path):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def guest(tmp_path: Path, *, connected: bool = True) -> AsyncIterator[tuple[Domain, Path, list[Happening]]]:
+    """A paused guest with an agent's channel at a socket of the test's, and what is told of it."""
+    path = tmp_path / "agent"
+    channel = (
+        f"<channel type='unix'><source mode='bind' path='{tmp_path}/qemu'/>"
+        f"<target type='virtio' name='{agent.NAME}'/></channel>"
+    )
+    async with running_driver(tmp_path / "r") as driver:
+        told: list[Happening] = []
+        driver.events.listen(told.append)
+        domain = await driver.create_xml(domain_xml("g", channel), paused=True)
+        run = domain.require_active()
+        found = agent.channel(run.definition)
+        assert found is not None
+        assert found.target.state == "disconnected"
+        # No guest opens its end here; QEMU's socket is exchanged for the one of the agent made up.
+        if connected:
+            news.note_channel(domain, run, found.alias or "", connected=True, reason=AgentReason.CHANNEL)
+        (tmp_path / "qemu").unlink()
+        (tmp_path / "qemu").symlink_to(path)
+        yield domain, path, told
+
+
+def echo(asked: dict[str, object]) -> object:
+    return {"return": asked}
+
+
+async def test_a_command_and_its_answer(tmp_path: Path) -> None:
+    stale = b'{"return": "of somebody before"}\n\xff{"return": 1}\n'
+    async with guest(tmp_path) as (domain, path, told), agent_at(path, echo, greeting=stale):
+        assert [(one.kind, one.members["state"]) for one in told] == [(EventID.AGENT_LIFECYCLE, AgentState.CONNECTED)]
+        asked = {"execute": "guest-ping", "arguments": {"x": "ü"}}
+        assert json.loads(await agent.command(domain, json.dumps(asked))) == {"return": asked}
+        assert await agent.execute(domain, "guest-info") == {"execute": "guest-info", "arguments": {}}
+
+
+async def test_an_agent_that_says_no(tmp_path: Path) -> None:
+    refusal = {"error": {"class": "CommandNotFound", "desc": "no such thing"}}
+    async with guest(tmp_path) as (domain, path, _), agent_at(path, lambda asked: refusal):
+        assert json.loads(await agent.command(domain, '{"execute":"x"}')) == refusal
+        with pytest.raises(errors.OperationFailed, match="no such thing"):
+            await agent.execute(domain, "x")
+
+
+async def test_an_agent_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "SYNC_TIMEOUT", 0.2)
+    async with guest(tmp_path) as (domain, path, _), agent_at(path, lambda asked: None):
+        with pytest.raises(errors.AgentUnresponsive, match="has not answered in time"):
+            await agent.command(domain, '{"execute":"guest-ping"}', 0.1)
+
+
+async def test_nobody_is_there(tmp_path: Path) -> None:
+    async with guest(tmp_path) as (domain, _, _told):
+        with pytest.raises(errors.AgentUnresponsive, match="not available"):
+            await agent.command(domain, '{"execute":"guest-ping"}')
+
+
+async def test_a_channel_that_nobody_has_opened(tmp_path: Path) -> None:
+    async with guest(tmp_path, connected=False) as (domain, _, told):
+        assert told == []
+        with pytest.raises(errors.AgentUnresponsive, match="not connected"):
+            await agent.command(domain, '{"execute":"guest-ping"}')
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"execute": 1}', "x" * 10])
+async def test_what_is_no_command(tmp_path: Path, text: str) -> None:
+    async with guest(tmp_path) as (domain, _, _told):
+        with pytest.raises(errors.InvalidArgument):
+            await agent.command(domain, text)
+
+
+async def test_shutdown_is_asked_for_and_not_answered(tmp_path: Path) -> None:
+    heard: list[object] = []
+
+    def answer(asked: dict[str, object]) -> object:
+        heard.append(asked["execute"])
+        return None if asked["execute"] == "guest-shutdown" else {"return": {}}
+
+    shut: Callable[[Domain, str], Awaitable[None]] = agent.shut_down
+    async with guest(tmp_path) as (domain, path, _), agent_at(path, answer):
+        await shut(domain, "powerdown")
+    assert heard == ["guest-ping", "guest-shutdown"]
