@@ -148,3 +148,29 @@ def test_every_empty_list_of_libvirt_python(uri: str, host_a: DaemonProcess, fol
         uri,
     )
     assert out.strip() == "done"
+
+
+def test_processors_compared(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    def written(*models: str) -> str:
+        path = folder / "cpus.xml"
+        path.write_text("".join(f"<cpu><model>{model}</model></cpu>\n" for model in models))
+        return str(path)
+
+    kind = ("--virttype", "qemu")
+    assert "is a superset" in virsh("hypervisor-cpu-compare", *kind, written("Nehalem"), uri=uri).expect()
+    result = virsh("hypervisor-cpu-compare", *kind, "--error", written("Cooperlake"), uri=uri)
+    assert "Host CPU does not provide required features: " in result.err
+    assert "avx512" in result.err
+    assert "Unknown CPU model vax" in virsh("hypervisor-cpu-compare", *kind, written("vax"), uri=uri).err
+    assert (
+        "is not known to culvert"
+        in virsh("hypervisor-cpu-compare", "--virttype", "kvm", written("qemu64"), uri=uri).err
+    )
+    one = virsh("hypervisor-cpu-baseline", *kind, written("Nehalem", "Nehalem"), uri=uri).expect()
+    assert ">Nehalem</model>" in one
+    assert "<feature" not in one
+    two = virsh("hypervisor-cpu-baseline", *kind, written("Nehalem", "Conroe"), uri=uri).expect()
+    assert ">Conroe</model>" in two
+    assert (
+        "name='ssse3'" in virsh("hypervisor-cpu-baseline", *kind, "--features", written("Conroe"), uri=uri).expect()
+    )

@@ -276,6 +276,13 @@ class MigrateFinishOk(RequestError):
     code = ErrorCode.MIGRATE_FINISH_OK
 
 
+class CPUIncompatible(RequestError):
+    """The host's processor lacks what is asked for."""
+
+    code = ErrorCode.CPU_INCOMPATIBLE
+    domain = ErrorDomain.CPU
+
+
 class RpcError(RequestError):
     """The call itself is wrong: not decodable, not known, not allowed yet."""
 
@@ -351,6 +358,7 @@ PREFIXES: dict[int, str] = {
     ErrorCode.AGENT_UNRESPONSIVE: "Guest agent is not responding",
     ErrorCode.RESOURCE_BUSY: "resource busy",
     ErrorCode.ACCESS_DENIED: "access denied",
+    ErrorCode.CPU_INCOMPATIBLE: "the CPU is incompatible with host CPU",
     ErrorCode.DEVICE_MISSING: "device not found",
     ErrorCode.NO_NWFILTER_BINDING: "Network filter binding not found",
     ErrorCode.NO_DOMAIN_CHECKPOINT: "Domain checkpoint not found",

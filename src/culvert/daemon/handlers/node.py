@@ -7,7 +7,8 @@ import asyncio
 from lxml import etree
 
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import domcaps, nodeinfo, nodestats, vcpus
+from culvert.domain import parse
+from culvert.drivers.qemu import cpumodels, domcaps, nodeinfo, nodestats, vcpus
 from culvert.ground import errors
 from culvert.protocol import remote, types
 from culvert.rpc.dispatch import Handlers
@@ -15,6 +16,8 @@ from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
 MODELS_MAX = 8192  # REMOTE_CONNECT_CPU_MODELS_MAX
+INCOMPATIBLE_IS_ERROR, VALIDATE = 1, 2  # VIR_CONNECT_COMPARE_CPU_*
+EXPAND_FEATURES, MIGRATABLE = 1, 2  # VIR_CONNECT_BASELINE_CPU_*
 CELLS_MAX = 1024  # REMOTE_NODE_MAX_CELLS
 
 
@@ -37,6 +40,8 @@ class Node:
         handlers.add(remote.CONNECT_GET_CAPABILITIES, self.get_capabilities)
         handlers.add(remote.CONNECT_GET_DOMAIN_CAPABILITIES, self.get_domain_capabilities)
         handlers.add(remote.CONNECT_GET_CPU_MODEL_NAMES, self.get_cpu_model_names)
+        handlers.add(remote.CONNECT_COMPARE_HYPERVISOR_CPU, self.compare_hypervisor_cpu)
+        handlers.add(remote.CONNECT_BASELINE_HYPERVISOR_CPU, self.baseline_hypervisor_cpu)
         handlers.add(remote.CONNECT_GET_SYSINFO, self.get_sysinfo)
 
     async def node_get_info(self, session: Session, args: Void) -> remote.NodeInfoRet:
@@ -97,6 +102,25 @@ class Node:
             raise errors.InvalidArgument(f"invalid argument: cannot find architecture {args.arch}")
         names = domcaps.models(self._service.driver.host.machines)[:MODELS_MAX]
         return remote.CPUModelNamesRet(names if args.need_results else [], len(names))
+
+    async def compare_hypervisor_cpu(
+        self, session: Session, args: remote.CompareHypervisorCPUArgs
+    ) -> remote.CompareCPURet:
+        no_flags(args.flags, "qemuConnectCompareHypervisorCPU", INCOMPATIBLE_IS_ERROR | VALIDATE)
+        known = self._service.driver.host.machines
+        cpumodels.emulated(known, args.emulator, args.arch, args.virttype)
+        insist = bool(args.flags & INCOMPATIBLE_IS_ERROR)
+        return remote.CompareCPURet(int(cpumodels.compare(known, parse.parse_cpu(args.xml_cpu), insist=insist)))
+
+    async def baseline_hypervisor_cpu(
+        self, session: Session, args: remote.BaselineHypervisorCPUArgs
+    ) -> remote.BaselineCPURet:
+        # MIGRATABLE: nothing that is emulated keeps a guest from moving.
+        no_flags(args.flags, "qemuConnectBaselineHypervisorCPU", EXPAND_FEATURES | MIGRATABLE)
+        known = self._service.driver.host.machines
+        cpumodels.emulated(known, args.emulator, args.arch, args.virttype)
+        cpus = [parse.parse_cpu(text) for text in args.xml_cpus]
+        return remote.BaselineCPURet(cpumodels.baseline(known, cpus, expand=bool(args.flags & EXPAND_FEATURES)))
 
     async def get_sysinfo(self, session: Session, args: remote.FlagsArgs) -> remote.SysinfoRet:
         no_flags(args.flags, "qemuConnectGetSysinfo")

@@ -6,7 +6,6 @@ Elements and their order: libvirt docs/formatdomaincaps.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +14,12 @@ from lxml import etree
 
 from culvert.domain import binding, chardev, disk, display, features, peripheral, platform
 from culvert.domain.scalars import Word
-from culvert.drivers.qemu.machines import Machine, Machines
+from culvert.drivers.qemu.machines import VERSIONED, Machine, Machines
 from culvert.ground import errors
 
 ARCH = "x86_64"
 ACCELERATED, EMULATED = "kvm", "qemu"
 
-_VERSIONED = re.compile(r"-v\d+$")
 # Not processors one can ask for by name: what they are depends on the host.
 _RELATIVE = frozenset({"base", "host", "max"})
 
@@ -58,7 +56,7 @@ def question(
 
 def models(known: Machines) -> list[str]:
     """The names of processors a definition may ask for, in QEMU's spelling, without those of single versions."""
-    return [name for name in known.cpu_models if not _VERSIONED.search(name) and name not in _RELATIVE]
+    return [name for name in known.cpu_models if not VERSIONED.search(name) and name not in _RELATIVE]
 
 
 def build(known: Machines, about: Question) -> str:

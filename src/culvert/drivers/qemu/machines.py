@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import tempfile
 from dataclasses import asdict, dataclass, field
@@ -13,10 +14,11 @@ from typing import Any
 
 from culvert.domain.defaults import MACHINE_FAMILIES
 from culvert.drivers.qemu import process, sockets, store
-from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.monitor import CommandRefused, Monitor
 from culvert.ground import errors
 
-FORMAT = 2  # of the remembered text
+FORMAT = 3  # of the remembered text
+VERSIONED = re.compile(r"-v\d+$")  # the name of one version of a CPU model
 PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
 PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer and to end
 
@@ -44,6 +46,8 @@ class Machines:
     cpu_models: tuple[str, ...]
     kvm: bool
     blockers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    features: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """CPU model, without those of single versions → its features, as QEMU spells them; "max" is all it emulates."""
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -105,6 +109,7 @@ def _recall(path: Path, stamp: dict[str, Any]) -> Machines | None:
             cpu_models=tuple(found["cpu_models"]),
             kvm=found["kvm"],
             blockers={name: tuple(missing) for name, missing in found["blockers"].items()},
+            features={name: tuple(features) for name, features in found["features"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # it is only a memory: ask again
@@ -158,6 +163,7 @@ async def _answers(emulator: str, monitor: Monitor, *, kvm: bool) -> Machines:
     version = (await monitor.execute("query-version"))["qemu"]
     machines = await monitor.execute("query-machines")
     models = await monitor.execute("query-cpu-definitions")
+    names = [str(model["name"]) for model in models]
     return Machines(
         emulator=emulator,
         version=version["major"] * 1_000_000 + version["minor"] * 1_000 + version["micro"],
@@ -171,11 +177,21 @@ async def _answers(emulator: str, monitor: Monitor, *, kvm: bool) -> Machines:
             for machine in sorted(machines, key=lambda machine: str(machine["name"]))
             if machine["name"] != "none"
         ),
-        cpu_models=tuple(sorted(model["name"] for model in models)),
+        cpu_models=tuple(sorted(names)),
         kvm=kvm,
         blockers={
             model["name"]: tuple(model["unavailable-features"])
             for model in models
             if model.get("unavailable-features")
         },
+        features={name: await _features(monitor, name) for name in sorted(names) if not VERSIONED.search(name)},
     )
+
+
+async def _features(monitor: Monitor, model: str) -> tuple[str, ...]:
+    """What ``model`` has (``query-cpu-model-expansion``); empty for one that only KVM has."""
+    try:
+        answer = await monitor.execute("query-cpu-model-expansion", {"type": "static", "model": {"name": model}})
+    except CommandRefused:
+        return ()
+    return tuple(sorted(name for name, value in answer["model"].get("props", {}).items() if value is True))
