@@ -65,6 +65,16 @@ def test_rubbish(tmp_path: Path, damage: int) -> None:
         saved.read(path)
 
 
+def test_what_is_no_file_holds_nobody_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/full")):
+        with pytest.raises(errors.OperationFailed, match="no regular file"):
+            saved.read(path)
+        with pytest.raises(errors.OperationFailed, match="no regular file"):
+            saved.create(path, "", running=True)
+        assert path.exists()
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(errors.SystemCallError, match="No such file"):
         saved.read(tmp_path / "gone")

@@ -117,4 +117,9 @@ def test_shutdown_by_an_agent_that_is_not_there(uri: str, host_a: DaemonProcess,
         for command in ("shutdown", "reboot"):
             result = virsh(command, "--mode", "agent", guest.name, uri=uri)
             assert "QEMU guest agent is not configured" in result.err
+        for asked in ("domhostname", "domtime"):
+            assert "QEMU guest agent is not configured" in virsh(asked, guest.name, uri=uri).err
+        result = virsh("domifaddr", "--source", "agent", guest.name, uri=uri)
+        assert "QEMU guest agent is not configured" in result.err
+        virsh("domifaddr", guest.name, uri=uri).expect()
         assert "not configured" in virsh("qemu-agent-command", guest.name, '{"execute":"guest-ping"}', uri=uri).err

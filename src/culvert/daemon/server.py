@@ -12,6 +12,7 @@ from culvert.daemon.handlers.change import Change
 from culvert.daemon.handlers.connect import Connect
 from culvert.daemon.handlers.device import Devices
 from culvert.daemon.handlers.events import Events, MonitorEvents
+from culvert.daemon.handlers.guest import Guest
 from culvert.daemon.handlers.job import Jobs
 from culvert.daemon.handlers.lifecycle import Lifecycle
 from culvert.daemon.handlers.listing import Listing
@@ -48,7 +49,7 @@ from culvert.wire.packet import LENGTH
 log = logging.getLogger(__name__)
 
 REMOTE_GROUPS = (
-    *(Connect, Node, Listing, Objects, Lifecycle, Query, Stats, Change, Save, Devices, Storage),
+    *(Connect, Node, Listing, Objects, Lifecycle, Query, Stats, Change, Save, Devices, Storage, Guest),
     *(Jobs, Migrate, Events, Streams),
 )
 _HEARTBEATS = 5  # in the time after which a silent connection counts as lost

@@ -20,7 +20,7 @@ from culvert.protocol.shapes import (
     XMLFlagsArgs,
     XMLRet,
 )
-from culvert.protocol.types import Domain, Hyper, Int, OptStr, Str, UHyper, UInt, listed, struct
+from culvert.protocol.types import Domain, Int, OptStr, Str, UHyper, UInt, listed, struct
 from culvert.xdr import codec
 from culvert.xdr.struct import Void
 
@@ -110,12 +110,6 @@ class MessagesRet:
 
 
 @struct
-class TimeRet:
-    seconds: Hyper
-    nseconds: UInt
-
-
-@struct
 class DomainOpenConsoleArgs:
     """``dev_name``: the alias of a console, serial or parallel device; absent for the first console."""
 
@@ -198,7 +192,6 @@ DOMAIN_IS_PERSISTENT = Procedure(151, "DOMAIN_IS_PERSISTENT", DomainArgs, Persis
 DOMAIN_GET_SECURITY_LABEL = Procedure(121, "DOMAIN_GET_SECURITY_LABEL", DomainArgs, SecurityLabelRet)
 DOMAIN_GET_SECURITY_LABEL_LIST = Procedure(278, "DOMAIN_GET_SECURITY_LABEL_LIST", DomainArgs, SecurityLabelListRet)
 DOMAIN_GET_MESSAGES = Procedure(426, "DOMAIN_GET_MESSAGES", DomainFlagsArgs, MessagesRet)
-DOMAIN_GET_TIME = Procedure(337, "DOMAIN_GET_TIME", DomainFlagsArgs, TimeRet, read_only=False)
 
 DOMAIN_OPEN_CONSOLE = Procedure(
     201, "DOMAIN_OPEN_CONSOLE", DomainOpenConsoleArgs, Void, stream=StreamDirection.BOTH, read_only=False

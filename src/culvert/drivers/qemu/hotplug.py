@@ -186,9 +186,8 @@ async def _plug(domain: Domain, run: Run, device: Device) -> None:
         await _plug_disk(domain, grown, new)
     else:
         new = await _plug_card(domain, grown, new)
-        others = grown.devices.interfaces[:-1]
-        grown = replace(grown, devices=replace(grown.devices, interfaces=(*others, new)))
-    run.definition = grown
+    # Not ``grown``: meanwhile the guest may have changed what is known of it.
+    run.definition = _added(run.definition, new)
     await domain.persist()
     domain.tell(EventID.DEVICE_ADDED, dev_alias=new.alias)
 

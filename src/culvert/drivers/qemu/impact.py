@@ -52,10 +52,11 @@ async def keep(domain: Domain, change: Callable[[DomainDef], DomainDef], about: 
     ``change`` may raise; then nothing has changed. The persistent definition is written before anything is replaced.
     """
     run = domain.require_active() if about.live else None
-    active = change(run.definition) if run is not None else None
+    if run is not None:
+        change(run.definition)  # whether it can be; meanwhile the guest itself may change what is known of it
     if about.config:
         assert domain.persistent is not None
         await domain.replace_persistent(change(domain.persistent))
-    if run is not None and active is not None:
-        run.definition = active
+    if run is not None:
+        run.definition = change(run.definition)
         await domain.persist()

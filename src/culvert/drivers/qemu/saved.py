@@ -48,8 +48,9 @@ def create(path: Path, xml: str, *, running: bool) -> int:
     text = xml.encode()
     offset = _aligned(max(ROOM, _HEAD.size + 2 * len(text)))
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         try:
+            _check_regular(fd, path)
             os.pwrite(fd, _HEAD.pack(_PARTIAL, int(running), len(text), offset) + text, 0)
             os.lseek(fd, offset, os.SEEK_SET)
         except BaseException:
@@ -84,10 +85,11 @@ def open_saved(path: Path) -> tuple[int, Saved]:
     Raises ``errors.SystemCallError``, and ``errors.OperationFailed`` for a file that holds no whole saved guest.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # what is no file does not hold us up
     except OSError as err:
         raise errors.SystemCallError(f"cannot read '{path}': {err.strerror}", errno=err.errno) from err
     try:
+        _check_regular(fd, path)
         found = _read(fd, path)
         os.lseek(fd, found.offset, os.SEEK_SET)
     except BaseException:
@@ -117,6 +119,11 @@ def rewrite(path: Path, xml: str, *, running: bool) -> None:
             os.close(fd)
     except OSError as err:
         raise errors.SystemCallError(f"cannot write '{path}': {err.strerror}", errno=err.errno) from err
+
+
+def _check_regular(fd: int, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise errors.OperationFailed(f"'{path}' is no regular file")
 
 
 def _read(fd: int, path: Path) -> Saved:

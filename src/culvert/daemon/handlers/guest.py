@@ -1,0 +1,80 @@
+"""What the guest itself answers, by its agent: its name, its addresses, its clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from culvert.daemon.service import Service, no_flags
+from culvert.drivers.qemu import agent
+from culvert.ground import errors
+from culvert.protocol import remote
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+SECOND = 1_000_000_000  # ns
+BY_LEASE, BY_AGENT = 0, 1  # VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_*
+NAME_BY_LEASE, NAME_BY_AGENT = 1, 2  # VIR_DOMAIN_GET_HOSTNAME_*
+FROM_CLOCK = 1  # VIR_DOMAIN_TIME_SYNC: from the guest's own clock
+FAMILIES = {"ipv4": 0, "ipv6": 1}  # VIR_IP_ADDR_TYPE_*
+
+
+class Guest:
+    """Handlers of the guest group."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        handlers.add(remote.DOMAIN_GET_HOSTNAME, self.get_hostname)
+        handlers.add(remote.DOMAIN_INTERFACE_ADDRESSES, self.interface_addresses)
+        handlers.add(remote.DOMAIN_GET_TIME, self.get_time)
+        handlers.add(remote.DOMAIN_SET_TIME, self.set_time)
+
+    async def get_hostname(self, session: Session, args: remote.DomainFlagsArgs) -> remote.GuestHostnameRet:
+        no_flags(args.flags, "qemuDomainGetHostname", NAME_BY_LEASE | NAME_BY_AGENT)
+        domain = self._service.domain(args.dom)
+        if args.flags & NAME_BY_LEASE:
+            domain.require_active()
+            raise errors.OperationUnsupported("culvert keeps no networks: nobody has a lease")
+        return remote.GuestHostnameRet(str((await agent.execute(domain, "guest-get-host-name"))["host-name"]))
+
+    async def interface_addresses(
+        self, session: Session, args: remote.DomainInterfaceAddressesArgs
+    ) -> remote.GuestInterfacesRet:
+        no_flags(args.flags, "qemuDomainInterfaceAddresses")
+        domain = self._service.domain(args.dom)
+        domain.require_active()
+        if args.source == BY_LEASE:
+            return remote.GuestInterfacesRet([])
+        if args.source != BY_AGENT:
+            raise errors.ArgumentUnsupported(f"Unsupported IP address data source {args.source}")
+        return remote.GuestInterfacesRet(
+            list(interfaces(await agent.execute(domain, "guest-network-get-interfaces")))
+        )
+
+    async def get_time(self, session: Session, args: remote.DomainFlagsArgs) -> remote.TimeRet:
+        no_flags(args.flags, "qemuDomainGetTime")
+        return remote.TimeRet(
+            *divmod(int(await agent.execute(self._service.domain(args.dom), "guest-get-time")), SECOND)
+        )
+
+    async def set_time(self, session: Session, args: remote.DomainSetTimeArgs) -> Void:
+        no_flags(args.flags, "qemuDomainSetTime", FROM_CLOCK)
+        domain = self._service.domain(args.dom)
+        given = {} if args.flags & FROM_CLOCK else {"time": args.seconds * SECOND + args.nseconds}
+        await agent.execute(domain, "guest-set-time", **given)
+        return Void()
+
+
+def interfaces(told: list[Mapping[str, Any]]) -> Iterator[remote.GuestInterface]:
+    """The answer to ``guest-network-get-interfaces`` as it travels."""
+    for one in told:
+        addresses = [
+            remote.IPAddress(FAMILIES[each["ip-address-type"]], str(each["ip-address"]), int(each["prefix"]))
+            for each in one.get("ip-addresses", ())
+            if each.get("ip-address-type") in FAMILIES
+        ]
+        yield remote.GuestInterface(str(one["name"]), one.get("hardware-address"), addresses)

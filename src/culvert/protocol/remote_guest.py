@@ -1,0 +1,74 @@
+"""REMOTE procedures that the guest itself answers, by its agent.
+
+Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from culvert.protocol.procedure import Procedure
+from culvert.protocol.shapes import DomainFlagsArgs
+from culvert.protocol.types import Domain, Hyper, Int, OptStr, Str, UInt, listed, struct
+from culvert.xdr.struct import Void
+
+
+@struct
+class GuestHostnameRet:
+    hostname: Str
+
+
+@struct
+class IPAddress:
+    """``remote_domain_ip_addr``: ``type`` 0 IPv4, 1 IPv6."""
+
+    type: Int
+    addr: Str
+    prefix: UInt
+
+
+@struct
+class GuestInterface:
+    """``remote_domain_interface``: a network card as the guest calls it."""
+
+    name: Str
+    hwaddr: OptStr
+    addrs: Annotated[list[IPAddress], listed(IPAddress, 2048)]  # REMOTE_DOMAIN_IP_ADDR_MAX
+
+
+@struct
+class DomainInterfaceAddressesArgs:
+    """``source`` 0 leases of libvirt's networks, 1 the agent, 2 the host's ARP table."""
+
+    dom: Domain
+    source: UInt
+    flags: UInt
+
+
+@struct
+class GuestInterfacesRet:
+    ifaces: Annotated[list[GuestInterface], listed(GuestInterface, 2048)]  # REMOTE_DOMAIN_INTERFACE_MAX
+
+
+@struct
+class TimeRet:
+    """Since the epoch."""
+
+    seconds: Hyper
+    nseconds: UInt
+
+
+@struct
+class DomainSetTimeArgs:
+    dom: Domain
+    seconds: Hyper
+    nseconds: UInt
+    flags: UInt
+
+
+DOMAIN_GET_HOSTNAME = Procedure(277, "DOMAIN_GET_HOSTNAME", DomainFlagsArgs, GuestHostnameRet)
+DOMAIN_INTERFACE_ADDRESSES = Procedure(
+    353, "DOMAIN_INTERFACE_ADDRESSES", DomainInterfaceAddressesArgs, GuestInterfacesRet
+)
+DOMAIN_GET_TIME = Procedure(337, "DOMAIN_GET_TIME", DomainFlagsArgs, TimeRet, read_only=False)
+DOMAIN_SET_TIME = Procedure(338, "DOMAIN_SET_TIME", DomainSetTimeArgs, Void, read_only=False)

@@ -1,0 +1,28 @@
+"""What an agent tells of its network cards, as it travels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from culvert.daemon.handlers.guest import interfaces
+from culvert.protocol import remote
+
+
+def test_cards_with_and_without_addresses() -> None:
+    told: list[Mapping[str, Any]] = [
+        {"name": "lo", "ip-addresses": [{"ip-address-type": "ipv4", "ip-address": "127.0.0.1", "prefix": 8}]},
+        {"name": "eth0", "hardware-address": "52:54:00:00:00:01"},
+        {
+            "name": "eth1",
+            "ip-addresses": [
+                {"ip-address-type": "ipv6", "ip-address": "fe80::1", "prefix": 64},
+                {"ip-address-type": "ipx", "ip-address": "?", "prefix": 1},
+            ],
+        },
+    ]
+    assert list(interfaces(told)) == [
+        remote.GuestInterface("lo", None, [remote.IPAddress(0, "127.0.0.1", 8)]),
+        remote.GuestInterface("eth0", "52:54:00:00:00:01", []),
+        remote.GuestInterface("eth1", None, [remote.IPAddress(1, "fe80::1", 64)]),
+    ]
