@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import re
 import shutil
@@ -16,6 +17,8 @@ from culvert.domain.defaults import MACHINE_FAMILIES
 from culvert.drivers.qemu import process, sockets, store
 from culvert.drivers.qemu.monitor import CommandRefused, Monitor
 from culvert.ground import errors
+
+log = logging.getLogger(__name__)
 
 FORMAT = 3  # of the remembered text
 VERSIONED = re.compile(r"-v\d+$")  # the name of one version of a CPU model
@@ -90,7 +93,13 @@ async def probe(emulator: str, cache: Path) -> Machines:
     found = await asyncio.to_thread(_recall, remembered, stamp)
     if found is None:
         await asyncio.to_thread(_sweep, cache)
-        found = await _ask(emulator, cache, kvm=kvm)
+        try:
+            found = await _ask(emulator, cache, kvm=kvm)
+        except errors.OperationFailed as err:
+            # QEMU's main thread and its monitor thread both read the first bytes, once in some thousand starts, and
+            # a command arrives with a letter missing (seen with 7.2.22).
+            log.warning("emulator=%s is asked once more reason=%r", emulator, err.message)
+            found = await _ask(emulator, cache, kvm=kvm)
         text = json.dumps({"stamp": stamp, "found": asdict(found)}, indent=1)
         await asyncio.to_thread(store.write_atomically, remembered, text)
     return found
