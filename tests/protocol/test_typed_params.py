@@ -91,6 +91,7 @@ def test_job_stats_are_emitted_in_libvirts_order() -> None:
 
 _BY_TYPE: dict[TypedParamType, st.SearchStrategy[Value]] = {
     TypedParamType.INT: st.integers(-(2**31), 2**31 - 1),
+    TypedParamType.UINT: st.integers(0, 2**32 - 1),
     TypedParamType.ULLONG: st.integers(0, 2**64 - 1),
     TypedParamType.BOOLEAN: st.booleans(),
     TypedParamType.STRING: st.text(max_size=9),
