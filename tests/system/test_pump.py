@@ -305,14 +305,14 @@ TEXT = replace(SMALL, mib=64, dirty_mib=1, dirty_mib_s=1, fill="text")
 
 @pytest.mark.parametrize("mode", ["auto", "on"])
 def test_compression_on_a_slow_road(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, mode: str) -> None:
-    """What the road carries is less than what the guest has."""
+    """The road carries less than what the guest has; "auto" may find that the processor has no time for it."""
     with (
         running_tiny(host_a, folder, parameters=TEXT) as guest,
         Proxy(host_b.port, bytes_per_second=8 << 20) as proxy,
     ):
         virsh(*P2P, guest.name, f"{host_b.uri_by(proxy.port)}?compression={mode}", uri=host_a.uri).expect()
         guest.assert_runs_only_on(host_b, host_a)
-        assert proxy.forwarded < 48 << 20
+        assert proxy.forwarded < (48 << 20 if mode == "on" else 80 << 20)
 
 
 def test_compression_is_off_where_it_is_not_asked_for(

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -170,3 +171,36 @@ def test_a_key_update_in_the_middle_is_answered_and_harms_nothing(holder: Holder
     client.stdin.close()
     client.stdout.close()
     client.wait(10)
+
+
+class Breaking:
+    """A socket that takes some bytes and then breaks."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.taken = 0
+
+    def send(self, data: memoryview) -> int:
+        if self.taken:
+            raise BrokenPipeError
+        self.taken = self._sock.send(data)
+        return self.taken
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def test_what_has_gone_out_before_the_break_counts(holder: Holder) -> None:
+    """The peer will say that it has it; a sender that does not know of it could not go on from there."""
+    near, far = support.tls((client_context(holder.client), server_context(holder.server)))
+    here, there = carrier.over(Detached(cast(socket.socket, Breaking(near.sock)), near.session)), carrier.over(far)
+    header, payload = b"20 bytes of a header", os.urandom(MiB)
+    count = here.send(memoryview(header), memoryview(payload))
+    assert receive(there, len(header) + KiB)[len(header) :] == payload[:KiB]
+    assert count >= len(header) + KiB
+    with pytest.raises(BrokenPipeError):
+        here.send(NOTHING, memoryview(payload))
+    with pytest.raises(BrokenPipeError):
+        here.flush()
+    here.close()
+    there.close()

@@ -167,13 +167,25 @@ async def _fail_when_closed(destination: peer.Peer, departure: Departure, way: W
     )
 
 
+async def _clean_up(destination: peer.Peer, options: Options, departure: Departure, *, again: bool) -> None:
+    try:
+        async with _reaching(destination, departure, again=again) as reached:
+            await reached.finish(options, departure.cookie(), cancelled=True)
+    except errors.ConnectionLost:
+        if not again:
+            raise
+        # It was lost before, and this call was what noticed it.
+        async with _reaching(destination, departure, again=again) as reached:
+            await reached.finish(options, departure.cookie(), cancelled=True)
+
+
 async def _told_by(
     destination: peer.Peer, options: Options, departure: Departure, cause: errors.RequestError, *, again: bool
 ) -> errors.RequestError:
     """Have the destination clean up; its own reason may be better than what was seen from here."""
     try:
-        async with asyncio.timeout(CLEAN_UP_TIMEOUT), _reaching(destination, departure, again=again) as reached:
-            await reached.finish(options, departure.cookie(), cancelled=True)
+        async with asyncio.timeout(CLEAN_UP_TIMEOUT):
+            await _clean_up(destination, options, departure, again=again)
     except errors.RemoteError as err:
         if err.remote_code != errors.ErrorCode.MIGRATE_FINISH_OK and isinstance(cause, _SEEN_FROM_AFAR):
             return err

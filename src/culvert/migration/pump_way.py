@@ -172,6 +172,8 @@ class PumpWay:
             channel.lost.clear()
             try:
                 await self._reattach(channel)
+            except errors.OperationInvalid:
+                return  # it is over, and says why by itself
             except errors.RequestError as err:
                 channel.failure = err
                 channel.pump.abort(str(err))
@@ -187,13 +189,13 @@ class PumpWay:
                     try:
                         async with asyncio.timeout(DIAL_TIMEOUT):
                             theirs, connection = await self._dial(channel.number, received)
-                        await channel.pump.attach(connection, theirs)
                     except errors.RemoteError:
                         raise
                     except (errors.RequestError, TimeoutError) as err:
                         last = err
                         await asyncio.sleep(DIAL_PAUSE)
                     else:
+                        await channel.pump.attach(connection, theirs)
                         log.info("%s: channel %d is connected again", self._name, channel.number)
                         return
         except TimeoutError:

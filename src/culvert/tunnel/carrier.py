@@ -177,6 +177,7 @@ class Secure:
         self._ciphertext = memoryview(b"")
         self._input = memoryview(bytearray(_READ))
         self._ended = False
+        self._broken: OSError | None = None
 
     @property
     def diverts(self) -> bool:
@@ -195,19 +196,25 @@ class Secure:
         if not self.flush():
             return 0
         count = 0
-        if header:
-            # One record for a header and a small payload. A large one goes on at a record's boundary.
-            first = b"".join((header, payload[: _RECORD - len(header)]))
-            count = self._session.tls.write(first)
-            payload = payload[count - len(header) :]
-        while self.flush() and payload:
-            done = self._session.tls.write(payload[:_BATCH])
-            payload = payload[done:]
-            count += done
+        try:
+            if header:
+                # One record for a header and a small payload. A large one goes on at a record's boundary.
+                first = b"".join((header, payload[: _RECORD - len(header)]))
+                count = self._session.tls.write(first)
+                payload = payload[count - len(header) :]
+            while self.flush() and payload:
+                done = self._session.tls.write(payload[:_BATCH])
+                payload = payload[done:]
+                count += done
+        except OSError as err:
+            # Some of it may have reached the peer, which will say so: it counts as sent, and the next call raises.
+            self._broken = err
         return count
 
     def flush(self) -> bool:
         """Send ciphertext; whether nothing of it is still here."""
+        if self._broken is not None:
+            raise self._broken
         while True:
             if not self._ciphertext:
                 if not self._session.outgoing.pending:
