@@ -26,6 +26,9 @@ REQUIRED_FEATURES = {
 }
 
 
+GOODBYE_TIMEOUT = 0.5  # seconds for a daemon to hear that the work is done; it sees the connection end anyway
+
+
 class Peer:
     """An open connection to the daemon at ``uri``."""
 
@@ -146,5 +149,6 @@ async def connect(
             await prologue.open_connection(connection)
         yield Peer(where, connection)
         # The work is done: a connection that ends before its goodbye costs nobody anything.
-        with suppress(errors.RequestError):
-            await prologue.close_connection(connection)
+        with suppress(errors.RequestError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_TIMEOUT):
+                await prologue.close_connection(connection)

@@ -62,7 +62,8 @@ async def drive(departure: Departure, options: Options, complete: Callable[[Doma
             await departure.run_on()
             raise await _told_by(destination, options, departure, err, again=way.outlives_connection) from err
         try:
-            async with _reaching(destination, departure, again=way.outlives_connection) as reached:
+            again, stale = way.outlives_connection, way.interruptions > 0
+            async with _reaching(destination, departure, again=again, stale=stale) as reached:
                 await reached.finish(options, departure.last_cookie(), cancelled=False)
         except errors.RequestError as err:
             # Whatever the answer was, or that it was lost: the guest may run there, so it stays paused here until
@@ -72,9 +73,15 @@ async def drive(departure: Departure, options: Options, complete: Callable[[Doma
 
 
 @asynccontextmanager
-async def _reaching(destination: peer.Peer, departure: Departure, *, again: bool) -> AsyncIterator[peer.Peer]:
-    """``destination``; where its connection was lost and the migration is not (``again``), by another one."""
-    if again and destination.closed.is_set():
+async def _reaching(
+    destination: peer.Peer, departure: Departure, *, again: bool, stale: bool = False
+) -> AsyncIterator[peer.Peer]:
+    """``destination``; where its connection was lost and the migration is not (``again``), by another one.
+
+    ``stale``: the road was closed for a while. Then TCP may wait for seconds before it tries an old connection once
+    more (RFC 6298 section 5.5), and a guest that stands still must not wait for that.
+    """
+    if again and (stale or destination.closed.is_set()):
         log.info("domain=%s connecting again to %s", departure.domain.name, departure.destination_uri)
         async with peer.connect(departure.destination_uri, departure.settings) as reached:
             yield reached
