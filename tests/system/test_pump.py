@@ -312,7 +312,8 @@ def test_compression_on_a_slow_road(host_a: DaemonProcess, host_b: DaemonProcess
     ):
         virsh(*P2P, guest.name, f"{host_b.uri_by(proxy.port)}?compression={mode}", uri=host_a.uri).expect()
         guest.assert_runs_only_on(host_b, host_a)
-        assert proxy.forwarded < (48 << 20 if mode == "on" else 80 << 20)
+        if mode == "on":  # what "auto" chooses is the processor's business: tests/tunnel/test_compression.py
+            assert proxy.forwarded < 48 << 20
 
 
 def test_compression_is_off_where_it_is_not_asked_for(
