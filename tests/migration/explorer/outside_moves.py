@@ -1,0 +1,218 @@
+"""What happens around the two machines: QEMU works, people wish, things break, daemons are started again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from culvert.migration.machine import Step
+from culvert.migration.machine_recovery import Qemu
+from culvert.migration.machine_source import Event, State
+from tests.migration.explorer.destination_moves import DestinationMoves, put
+from tests.migration.explorer.source_moves import E, Move, SourceMoves, hang_up
+from tests.migration.explorer.truth import ROW, S, S_FINAL
+from tests.migration.explorer.world import (
+    ANSWERS_TO_THE_DRIVER,
+    CALLS_OF_THE_DRIVER,
+    ENTER,
+    NOTHING,
+    Compiled,
+    Cpu,
+    Kind,
+    Link,
+    Mig,
+    Qd,
+    Rules,
+    Setting,
+    World,
+)
+
+_OVER = {
+    ROW[Step.LEFT]: S[State.LEFT],
+    ROW[Step.STAYED]: S[State.STAYED],
+    ROW[Step.LOST]: S[State.LOST],
+}
+_SOURCE_SAYS = {Mig.ACTIVE: Qemu.SENDING, Mig.SWITCHING: Qemu.SENDING}
+_SOURCE_SAYS |= {Mig.SWITCHED: Qemu.SWITCHED, Mig.PAUSED: Qemu.SWITCHED}
+_DESTINATION_SAYS = {
+    **{Qd.NONE: Qemu.GONE, Qd.DEAD: Qemu.GONE, Qd.INCOMING: Qemu.WAITING, Qd.LOADED: Qemu.WAITING},
+    **{Qd.SWITCHED: Qemu.SWITCHED, Qd.RUNNING: Qemu.RUNNING, Qd.RUNNING_SWITCHED: Qemu.RUNNING_SWITCHED},
+}
+
+
+class OutsideMoves:
+    """Everything but the daemons' own steps."""
+
+    def __init__(
+        self, setting: Setting, rules: Rules, compiled: Compiled, source: SourceMoves, destination: DestinationMoves
+    ) -> None:
+        self._setting = setting
+        self._rules = rules
+        self._compiled = compiled
+        self._source = source
+        self._destination = destination
+
+    # -- QEMU -----------------------------------------------------------------------------------------------------
+
+    def qemu(self, world: World) -> Iterator[Move]:
+        """Both QEMUs go on by themselves."""
+        mine = world.qd_att == world.s_att
+        alive = world.cpu != Cpu.DEAD
+        if alive and world.mig in (Mig.ACTIVE, Mig.SWITCHING):
+            if world.link == Link.OPEN:
+                stopped = world._replace(cpu=Cpu.STOP, fresh=world.s_att)
+                yield "QEMU here has sent all", False, stopped._replace(mig=Mig.DONE)
+                if world.mig == Mig.SWITCHING:
+                    yield "QEMU here switches", False, stopped._replace(mig=Mig.SWITCHED)
+            elif world.link == Link.BROKEN or self._no_way_will_come(world):
+                yield "QEMU here gives up", False, world._replace(mig=Mig.FAILED, link=Link.BROKEN)
+        if mine and world.qd == Qd.INCOMING:
+            if world.link == Link.OPEN and world.mig in (Mig.DONE, Mig.SWITCHED):
+                there = Qd.LOADED if world.mig == Mig.DONE else Qd.SWITCHED
+                yield "QEMU there has it", False, world._replace(qd=there)
+            elif world.link == Link.BROKEN and world.mig in (Mig.SWITCHED, Mig.PAUSED):
+                # The one hole in QEMU's post-copy: what was on its way when it switched is nowhere any more.
+                yield "QEMU there ends: nothing to load", False, world._replace(qd=Qd.DEAD, died=1)
+        if alive and world.mig == Mig.SWITCHED:
+            if world.link != Link.OPEN:
+                yield "QEMU here pauses post-copy", False, world._replace(mig=Mig.PAUSED)
+            elif mine and world.qd == Qd.RUNNING_SWITCHED:
+                whole = world._replace(qd=Qd.RUNNING, mig=Mig.DONE_SWITCHED, whole=1)
+                yield "post-copy is complete", False, whole
+            elif mine and world.qd == Qd.SWITCHED:
+                yield "post-copy is complete, CPUs not started", False, world._replace(
+                    qd=Qd.LOADED, mig=Mig.DONE_SWITCHED
+                )
+
+    def _no_way_will_come(self, world: World) -> bool:
+        number = world.s_att
+        if world.link == Link.OPEN or (Kind.ATTACH, number, 0) in world.net:
+            return False
+        return not (world.d_up and world.d[number].queue)
+
+    # -- people ---------------------------------------------------------------------------------------------------
+
+    def wishes(self, world: World) -> Iterator[Move]:
+        """Cancel, deadline, post-copy, recover, resolve, the next attempt."""
+        idle = world.s_up and world.s != NOTHING and not world.s_queue
+        if not idle:
+            return
+        if world.wishes and world.s not in S_FINAL:
+            poorer = world._replace(wishes=world.wishes - 1)
+            wanted = [Event.CANCEL, Event.DEADLINE]
+            wanted += [Event.SWITCH, Event.RECOVER] if self._setting.postcopy else []
+            wanted += [Event.CLAIMED] if self._setting.client else []
+            for event in wanted:
+                yield f"wish: {event.value}", False, self._source.feed(poorer, E[event])
+        if world.s == S[State.POSTCOPY_FAILED]:
+            yield "recover", False, self._source.feed(world, E[Event.RECOVER])
+        if world.s in (S[State.ASKING], S[State.UNDECIDED], S[State.POSTCOPY_FAILED]) and not world.resolved:
+            yield from self._resolve(world)
+        if world.s == S[State.STAYED] and world.cpu == Cpu.RUN and world.s_att + 1 < self._setting.attempts:
+            old = tuple(m for m in world.net if m[0] < Kind.PREPARED)
+            yield "the next attempt", False, self._source.begin(world._replace(net=old))
+
+    def _resolve(self, world: World) -> Iterator[Move]:
+        """An operator decides, and is right: has looked, or has switched the other host off."""
+        if any(attempt.started for attempt in world.d):
+            event, resolved = Event.RESOLVED_THERE, 2
+        elif not world.d_up and world.qd in (Qd.NONE, Qd.DEAD):
+            event, resolved = Event.RESOLVED_HERE, 1
+        else:
+            return
+        if world.s == S[State.POSTCOPY_FAILED] and event is Event.RESOLVED_HERE:
+            resolved = 0  # it is refused
+        yield event.value, True, self._source.feed(world._replace(resolved=resolved), E[event])
+
+    # -- what breaks ----------------------------------------------------------------------------------------------
+
+    def faults(self, world: World) -> Iterator[Move]:
+        """Each costs one of ``world.faults``."""
+        if not world.faults:
+            return
+        poorer = world._replace(faults=world.faults - 1)
+        if world.s_up:
+            yield "FAULT: source daemon killed", True, self._source_killed(poorer)
+        if world.d_up:
+            yield "FAULT: destination daemon killed", True, self._destination_killed(poorer)
+        if world.s_conn == Link.OPEN:
+            yield "FAULT: connection cut", True, self._cut(poorer)
+        if self._setting.direct and world.link == Link.OPEN:
+            yield "FAULT: data path cut", True, poorer._replace(link=Link.BROKEN)
+        for index, (kind, _, _) in enumerate(world.net):
+            if kind in (Kind.ASK, Kind.WORD):
+                rest = world.net[:index] + world.net[index + 1 :]
+                yield "FAULT: question or word lost", True, poorer._replace(net=rest)
+        if world.cpu != Cpu.DEAD and world.s not in S_FINAL:
+            dead = poorer._replace(cpu=Cpu.DEAD, s_seen=0, died=1, link=_broken(world.link))
+            yield "FAULT: QEMU here dies", True, dead
+        if world.qd not in (Qd.NONE, Qd.DEAD):
+            yield "FAULT: QEMU there dies", True, poorer._replace(qd=Qd.DEAD, died=1, link=_broken(world.link))
+
+    def _cut(self, world: World) -> World:
+        number = world.s_att
+        if number < len(world.d) and world.d[number].conn == Link.OPEN:
+            world = put(world, number, world.d[number]._replace(conn=Link.BROKEN))
+        link = world.link if self._setting.direct else _broken(world.link)
+        return world._replace(s_conn=Link.BROKEN, link=link)
+
+    def _source_killed(self, world: World) -> World:
+        world = self._cut(world) if world.s_conn == Link.OPEN else world
+        world = hang_up(world)
+        net = tuple(message for message in world.net if message[0] < Kind.PREPARED)
+        return world._replace(s_up=0, s=NOTHING, s_queue=(), s_conn=Link.NONE, s_timer=0, net=net, s_seen=0)
+
+    def _destination_killed(self, world: World) -> World:
+        net = tuple(m for m in world.net if m[0] not in CALLS_OF_THE_DRIVER)
+        s_conn = _broken(world.s_conn)
+        there = []
+        for attempt in world.d:
+            row = attempt.row if self._rules.keeps_journal else NOTHING
+            there.append(attempt._replace(state=NOTHING, queue=(), conn=Link.NONE, asked=0, waits=NOTHING, row=row))
+        link = world.link if self._setting.direct else _broken(world.link)
+        return world._replace(d_up=0, d=tuple(there), net=net, s_conn=s_conn, link=link)
+
+    # -- starting again -------------------------------------------------------------------------------------------
+
+    def restarts(self, world: World) -> Iterator[Move]:
+        """A daemon that is down comes up; questions to one that is down come to nothing."""
+        if not world.s_up:
+            yield "source daemon starts", False, self._source_starts(world)
+        if not world.d_up:
+            yield "destination daemon starts", False, self._destination_starts(world)
+            for index, (kind, _, _) in enumerate(world.net):
+                if kind in (Kind.ASK, Kind.LATE_ASK):
+                    rest = world.net[:index] + world.net[index + 1 :]
+                    yield "a question comes to nothing", False, world._replace(net=rest)
+
+    def _source_starts(self, world: World) -> World:
+        world = world._replace(s_up=1)
+        if world.s_row == NOTHING:
+            return world._replace(s=S[State.STAYED])  # nothing was written, so nothing was done
+        if world.s_row in _OVER:
+            return world._replace(s=_OVER[world.s_row])
+        says = _SOURCE_SAYS.get(Mig(world.mig), Qemu.HERE) if world.cpu != Cpu.DEAD else Qemu.GONE
+        queue = self._compiled.source_recovery[world.s_row, says]
+        return world._replace(s=queue[0] - ENTER, s_queue=queue[1:], s_seen=int(world.cpu == Cpu.DEAD))
+
+    def _destination_starts(self, world: World) -> World:
+        world = world._replace(d_up=1)
+        for number, attempt in enumerate(world.d):
+            mine = world.qd_att == number
+            if attempt.row == NOTHING:
+                continue  # nothing is known of it
+            says = _DESTINATION_SAYS[Qd(world.qd)] if mine else Qemu.GONE
+            queue = self._compiled.destination_recovery[attempt.row, says]
+            world = put(world, number, attempt._replace(state=queue[0] - ENTER, queue=queue[1:]))
+        if world.qd == Qd.DEAD:
+            world = world._replace(qd=Qd.NONE, qd_att=NOTHING)
+        if world.qd_att != NOTHING and world.d[world.qd_att].row == NOTHING:
+            # A QEMU without a word in the journal: what waits is of no use to anybody.
+            world = world._replace(qd=Qd.NONE, qd_att=NOTHING, link=_broken(world.link))
+        return world
+
+
+def _broken(link: int) -> int:
+    return Link.BROKEN if link == Link.OPEN else link
+
+
+__all__ = ["ANSWERS_TO_THE_DRIVER", "OutsideMoves"]
