@@ -31,8 +31,9 @@ from tests.migration.explorer.world import (
 E = {event: index for index, event in enumerate(D_EVENTS)}
 _UNKNOWN = list(destination.Word).index(destination.Word.UNKNOWN)
 _LOADING = frozenset({D[State.PREPARE], D[State.HELD], D[State.FINISH3]})
+_STARTING = frozenset({D[State.STARTING], D[State.STARTING_POSTCOPY]})
 _CALLS = {Kind.CALL_OFF: Event.CALLED_OFF, Kind.FINISH: Event.GRANT, Kind.ATTACH: Event.ATTACHED}
-NEVER = Attempt(NOTHING, (), NOTHING, Link.NONE, 0, 0, NOTHING)
+NEVER = Attempt(NOTHING, (), NOTHING, Link.NONE, 0, 0, 0, NOTHING)
 """An attempt of which nothing is known."""
 _GONE = list(destination.Word).index(destination.Word.GONE)
 
@@ -111,19 +112,12 @@ class DestinationMoves:
             if mine:
                 truth.may_kill_destination(world, number)
                 world = world._replace(qd=Qd.NONE, qd_att=NOTHING, link=_broken(world.link))
+                world = put(world, number, attempt._replace(told=0))
             yield world
         elif command is Do.ATTACH:
             yield world._replace(link=Link.OPEN) if _waits_for_the_way(world, number) else world
         elif command is Do.CONT:
-            if not mine or world.qd in (Qd.NONE, Qd.DEAD):
-                yield self.feed(world, number, E[Event.QEMU_GONE])
-                return
-            yield self.feed(world, number, E[Event.NOT_CONTINUED])
-            truth.may_continue(world, number)
-            whole = world.qd in (Qd.LOADED, Qd.RUNNING)
-            running = world._replace(qd=Qd.RUNNING if whole else Qd.RUNNING_SWITCHED, whole=int(whole))
-            running = put(running, number, attempt._replace(started=1))
-            yield self.feed(running, number, E[Event.CONTINUED])
+            yield put(world, number, attempt._replace(told=1)) if mine else world
         else:
             yield world
 
@@ -181,6 +175,7 @@ class DestinationMoves:
             yield world  # the call has come to the end of its connection
             return
         event = _CALLS[kind]
+        mine = number
         if not self._rules.grant_names_attempt:
             number = len(world.d) - 1
         if world.d[number].queue:
@@ -188,7 +183,7 @@ class DestinationMoves:
         if world.d[number].state == NOTHING:
             yield self._refused(world, number)
         else:
-            if event is Event.GRANT:
+            if event is Event.GRANT and number == mine:
                 world = put(world, number, world.d[number]._replace(waits=Kind.FINISH))
             yield self.feed(world, number, E[event])
 
@@ -223,6 +218,7 @@ class DestinationMoves:
         state, qd = world.d[number].state, world.qd
         if qd == Qd.DEAD:
             seen = world._replace(qd=Qd.NONE, qd_att=NOTHING)
+            seen = put(seen, number, seen.d[number]._replace(told=0))
             yield "destination sees QEMU's end", False, self.feed(seen, number, E[Event.QEMU_GONE])
         elif state in _LOADING:
             if qd == Qd.LOADED and state != D[State.PREPARE]:
@@ -230,7 +226,16 @@ class DestinationMoves:
             if qd == Qd.SWITCHED:
                 yield "QEMU there: post-copy", False, self.feed(world, number, E[Event.SWITCHED])
             if qd == Qd.INCOMING and world.link == Link.BROKEN and world.s_att == number:
-                yield "QEMU there: not loaded", False, self.feed(world, number, E[Event.BROKEN])
+                # QEMU's one hole: what was on its way when it switched is nowhere any more.
+                hole = world.mig in (Mig.SWITCHED, Mig.PAUSED)
+                broken = world._replace(died=1) if hole else world
+                yield "QEMU there: not loaded", False, self.feed(broken, number, E[Event.BROKEN])
+        elif state in _STARTING:
+            if world.d[number].told == 2:
+                refused = put(world, number, world.d[number]._replace(told=0))
+                yield "QEMU there: refuses", False, self.feed(refused, number, E[Event.NOT_CONTINUED])
+            elif qd in (Qd.RUNNING, Qd.RUNNING_SWITCHED):
+                yield "QEMU there: runs", False, self.feed(world, number, E[Event.CONTINUED])
         elif state == D[State.POSTCOPY] and qd == Qd.RUNNING:
             yield "QEMU there: loaded", False, self.feed(world, number, E[Event.LOADED])
 

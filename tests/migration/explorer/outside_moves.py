@@ -6,10 +6,11 @@ from collections.abc import Iterator
 
 from culvert.migration.machine import Step
 from culvert.migration.machine_recovery import Qemu
+from culvert.migration.machine_destination import State as DState
 from culvert.migration.machine_source import Event, State
 from tests.migration.explorer.destination_moves import DestinationMoves, put
 from tests.migration.explorer.source_moves import E, Move, SourceMoves, hang_up
-from tests.migration.explorer.truth import ROW, S, S_FINAL
+from tests.migration.explorer.truth import ROW, D, S, S_FINAL, may_continue
 from tests.migration.explorer.world import (
     ANSWERS_TO_THE_DRIVER,
     CALLS_OF_THE_DRIVER,
@@ -55,6 +56,7 @@ class OutsideMoves:
 
     def qemu(self, world: World) -> Iterator[Move]:
         """Both QEMUs go on by themselves."""
+        yield from self._cpus(world)
         mine = world.qd_att == world.s_att
         alive = world.cpu != Cpu.DEAD
         if alive and world.mig in (Mig.ACTIVE, Mig.SWITCHING):
@@ -69,9 +71,6 @@ class OutsideMoves:
             if world.link == Link.OPEN and world.mig in (Mig.DONE, Mig.SWITCHED):
                 there = Qd.LOADED if world.mig == Mig.DONE else Qd.SWITCHED
                 yield "QEMU there has it", False, world._replace(qd=there)
-            elif world.link == Link.BROKEN and world.mig in (Mig.SWITCHED, Mig.PAUSED):
-                # The one hole in QEMU's post-copy: what was on its way when it switched is nowhere any more.
-                yield "QEMU there ends: nothing to load", False, world._replace(qd=Qd.DEAD, died=1)
         if alive and world.mig == Mig.SWITCHED:
             if world.link != Link.OPEN:
                 yield "QEMU here pauses post-copy", False, world._replace(mig=Mig.PAUSED)
@@ -82,6 +81,20 @@ class OutsideMoves:
                 yield "post-copy is complete, CPUs not started", False, world._replace(
                     qd=Qd.LOADED, mig=Mig.DONE_SWITCHED
                 )
+
+    def _cpus(self, world: World) -> Iterator[Move]:
+        """The destination's QEMU comes to the command that starts its CPUs."""
+        number = world.qd_att
+        if number == NOTHING or world.d[number].told != 1 or world.qd == Qd.DEAD:
+            return
+        refused = put(world, number, world.d[number]._replace(told=2))
+        yield "QEMU there does not start the CPUs", False, refused
+        if world.qd != Qd.INCOMING:
+            may_continue(world, number)
+            whole = world.qd == Qd.LOADED
+            running = world._replace(qd=Qd.RUNNING if whole else Qd.RUNNING_SWITCHED, whole=int(whole))
+            started = world.d[number]._replace(told=0, started=1)
+            yield "QEMU there starts the CPUs", False, put(running, number, started)
 
     def _no_way_will_come(self, world: World) -> bool:
         number = world.s_att
@@ -113,7 +126,7 @@ class OutsideMoves:
 
     def _resolve(self, world: World) -> Iterator[Move]:
         """An operator decides, and is right: has looked, or has switched the other host off."""
-        if any(attempt.started for attempt in world.d):
+        if any(attempt.started for attempt in world.d) and (world.whole or world.qd in (Qd.NONE, Qd.DEAD)):
             event, resolved = Event.RESOLVED_THERE, 2
         elif not world.d_up and world.qd in (Qd.NONE, Qd.DEAD):
             event, resolved = Event.RESOLVED_HERE, 1
@@ -143,17 +156,21 @@ class OutsideMoves:
                 rest = world.net[:index] + world.net[index + 1 :]
                 yield "FAULT: question or word lost", True, poorer._replace(net=rest)
         if world.cpu != Cpu.DEAD and world.s not in S_FINAL:
-            dead = poorer._replace(cpu=Cpu.DEAD, s_seen=0, died=1, link=_broken(world.link))
+            dead = poorer._replace(cpu=Cpu.DEAD, s_seen=0, died=1, link=Link.BROKEN)
             yield "FAULT: QEMU here dies", True, dead
-        if world.qd not in (Qd.NONE, Qd.DEAD):
+        # A libvirtd's "no" does not tell a QEMU that has died in its first moment from one that has never run.
+        unsaid = self._setting.stock and any(a.told or a.state == D[DState.STARTING] for a in world.d)
+        if world.qd not in (Qd.NONE, Qd.DEAD) and not unsaid:
             yield "FAULT: QEMU there dies", True, poorer._replace(qd=Qd.DEAD, died=1, link=_broken(world.link))
 
     def _cut(self, world: World) -> World:
         number = world.s_att
         if number < len(world.d) and world.d[number].conn == Link.OPEN:
             world = put(world, number, world.d[number]._replace(conn=Link.BROKEN))
-        link = world.link if self._setting.direct else _broken(world.link)
-        return world._replace(s_conn=Link.BROKEN, link=link)
+        coming = world.mig == Mig.ACTIVE and world.link == Link.NONE
+        if not self._setting.direct and (coming or world.link == Link.OPEN):
+            world = world._replace(link=Link.BROKEN)
+        return world._replace(s_conn=Link.BROKEN)
 
     def _source_killed(self, world: World) -> World:
         world = self._cut(world) if world.s_conn == Link.OPEN else world
@@ -202,7 +219,9 @@ class OutsideMoves:
                 continue  # nothing is known of it
             says = _DESTINATION_SAYS[Qd(world.qd)] if mine else Qemu.GONE
             queue = self._compiled.destination_recovery[attempt.row, says]
-            world = put(world, number, attempt._replace(state=queue[0] - ENTER, queue=queue[1:]))
+            # QEMU serves the new monitor connection when it has done with the old one, command and all.
+            again = attempt._replace(state=queue[0] - ENTER, queue=queue[1:], told=0)
+            world = put(world, number, again)
         if world.qd == Qd.DEAD:
             world = world._replace(qd=Qd.NONE, qd_att=NOTHING)
         if world.qd_att != NOTHING and world.d[world.qd_att].row == NOTHING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from culvert.migration.machine import MachineError
@@ -22,14 +22,16 @@ from tests.migration.explorer.world import (
     Rules,
     Setting,
     World,
+    stock_rules,
 )
 
 
 class Model:
     """A setting, played by rules."""
 
-    def __init__(self, setting: Setting, rules: Rules) -> None:
+    def __init__(self, setting: Setting, rules: Rules | None = None) -> None:
         self.setting = setting
+        rules = rules or (stock_rules() if setting.stock else Rules())
         compiled = Compiled(rules)
         self._source = SourceMoves(setting, compiled)
         self._destination = DestinationMoves(setting, rules, compiled)
@@ -132,7 +134,9 @@ def explore(model: Model, limit: int = 5_000_000) -> Coverage:
     return Coverage(len(parents), count, max(depths), len(settled))
 
 
-def _all_settle(quiet: list[list[int]], settled: list[int], way, worlds: list[World]) -> None:  # type: ignore[no-untyped-def]
+def _all_settle(
+    quiet: list[list[int]], settled: list[int], way: Callable[[int], list[str]], worlds: list[World]
+) -> None:
     reached = bytearray(len(quiet))
     todo = list(settled)
     for number in settled:

@@ -216,6 +216,8 @@ class SourceMoves:
         return self.feed(world, _ANSWERS[kind])
 
     def _told_by_qemu(self, world: World) -> Iterator[Move]:
+        if world.s == S[State.POSTCOPY] and (world.mig == Mig.PAUSED or world.cpu == Cpu.DEAD):
+            yield "QEMU here: post-copy paused", False, self.feed(world, E[Event.BROKEN])
         if world.cpu == Cpu.DEAD:
             return
         if world.s in _SENDS:
@@ -226,8 +228,6 @@ class SourceMoves:
                 yield "QEMU here: failed", False, self.feed(world, E[Event.NOT_SENT])
             if world.mig in _HAS_SWITCHED and world.s == S[State.SWITCHING]:
                 yield "QEMU here: post-copy", False, self.feed(world, E[Event.SWITCHED])
-        elif world.s == S[State.POSTCOPY] and world.mig == Mig.PAUSED:
-            yield "QEMU here: post-copy paused", False, self.feed(world, E[Event.BROKEN])
 
 
 def _broken(link: int) -> int:

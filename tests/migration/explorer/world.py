@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from culvert.migration import machine_destination as destination
@@ -89,6 +89,7 @@ class Attempt(NamedTuple):
     conn: int  # Link: the connection that prepared it
     started: int  # truth: 1 when its CPUs have run
     asked: int  # 1: the answer to TELL has somebody who hears it
+    told: int  # 1: the command to start the CPUs is on its way in QEMU's monitor; 2: QEMU has refused it
     waits: int  # the Kind of the call that waits for an answer, or NOTHING
 
 
@@ -164,9 +165,16 @@ class Rules:
     """A destination whose journal outlives it."""
 
 
-def rules_towards(peer: Peer) -> Rules:
-    """The rules of a source whose destination is a ``peer``."""
-    return Rules(source=dict(source.table(peer)))
+def stock_rules() -> Rules:
+    """A culvert source and a libvirtd destination: it keeps no promise in a journal and cannot be asked for one."""
+    rules = Rules(source=dict(source.table(Peer.STOCK)))
+    state, event, word = destination.State, destination.Event, destination.Word
+    # GET_STATE settles nothing, and a domain that is not there says nothing about why.
+    rules.destination[state.PREPARE, event.ASKED] = Next(state.PREPARE, (Do.TELL,))
+    rules.words |= {state.GONE: word.UNKNOWN, state.LOST: word.UNKNOWN}
+    # Autodestroy with the connection, also while finish waits for the last of the state.
+    rules.destination[state.FINISH3, event.CUT] = rules.destination[state.PREPARE, event.CUT]
+    return rules
 
 
 class Compiled:
@@ -212,7 +220,3 @@ def send(world: World, kind: Kind, attempt: int, extra: int = 0) -> World:
     message = (kind, attempt, extra)
     return world if message in world.net else world._replace(net=tuple(sorted((*world.net, message))))
 
-
-def number(values: list[Any], value: Enum) -> int:
-    """The small number of ``value``."""
-    return values.index(value)
