@@ -12,7 +12,7 @@ ARGS ?=
 PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup debian-packages guests demo bench test interop lint manual format pins clean
+.PHONY: help setup debian-packages guests demo bench test model interop lint manual format pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -47,13 +47,17 @@ interop: setup ## the long tests against programs of others, which are installed
 	@packaging/install-debian-packages packaging/interop-packages.txt
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m interop $(ARGS)
 
+model: setup ## the hand-over in every order of faults, deeper than `make test`: explorer, random walks, SPIN
+	$(BIN)/python -m tests.migration.explorer
+	$(BIN)/python -m tests.model.spin
+
 lint: setup ## ruff, mypy strict, the import rule
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-manual: setup ## write docs/wire.md, docs/xml.md and docs/cli.md anew from the code
+manual: setup ## write the tables of docs/ anew from the code
 	@$(BIN)/python -m tools.manual
 
 format: setup ## rewrite the sources in the project's layout

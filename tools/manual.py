@@ -1,7 +1,8 @@
 """Writes the parts of the manual that are tables in the code: ``python -m tools.manual``.
 
-``docs/wire.md`` (procedures, structs, limits), ``docs/xml.md`` (domain XML), ``docs/cli.md`` (help texts). A test
-compares what is here with what is in ``docs/``, so that the manual cannot fall behind.
+``docs/wire.md`` (procedures, structs, limits), ``docs/xml.md`` (domain XML), ``docs/cli.md`` (help texts),
+``docs/machine.md`` (the migration machines). A test compares what is
+here with what is in ``docs/``, so that the manual cannot fall behind.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from culvert.domain import xml
 from culvert.domain.binding import supported
 from culvert.domain.definition import DomainDef
 from culvert.ground.units import GiB, KiB, MiB
+from culvert.migration import machine_destination as destination
+from culvert.migration import machine_recovery as recovery
+from culvert.migration import machine_source as source
 from culvert.protocol import errors as wire_errors
 from culvert.protocol import layout, types
 from culvert.protocol.procedure import Procedure, Program, StreamDirection
@@ -27,6 +31,7 @@ from culvert.rpc import stream
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.limits import WRITE_HIGH, Limits
 from culvert.wire import packet
+from tools import handover
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WRITTEN = "<!-- Written by `make manual` from the tables in the code: change those, not this file. -->"
@@ -202,7 +207,47 @@ def _help(command: click.Command, name: str, parent: click.Context | None) -> It
                 yield from _help(found, each, context)
 
 
-PAGES: dict[str, Callable[[], Iterator[str]]] = {"wire.md": wire, "xml.md": domain_xml, "cli.md": command_lines}
+# ---- the migration machines ---------------------------------------------------------------------------------------
+
+
+def machine() -> Iterator[str]:
+    """docs/machine.md."""
+    yield from (
+        *("# The migration machines", "", WRITTEN, ""),
+        "What either side of a migration does, as the tables in `src/culvert/migration/machine_*.py` have it; why it",
+        "is so: [handover.md](handover.md). *or stop*: what stands behind it is done only when the step is on the",
+        "disk, and the old state holds until then.",
+        "",
+    )
+    sides = (
+        ("The source", source.table(), source.START, source.FINAL),
+        ("The destination", destination.table(), destination.START, destination.FINAL),
+    )
+    for name, rows, start, final in sides:
+        yield from (f"## {name}", "")
+        yield from handover.diagram(rows, start.state, final)
+        yield from (f"It begins in `{start.state.value}`: {handover.commands(start)}.", "")
+        yield from table(["state", "event", "next state", "what is done"], handover.rows_of(rows))
+    yield from ("## Towards a libvirtd", "", "The source's table is the same but for:", "")
+    yield from table(["state", "event", "next state", "what is done"], handover.stock())
+    yield from ("## After a restart", "")
+    yield from table(
+        ["direction", "last step in the journal", "QEMU", "state", "what is done"],
+        [
+            *handover.recovered("out", recovery.SOURCE, recovery.SOURCE_SAYS),
+            *handover.recovered("in", recovery.DESTINATION, recovery.DESTINATION_SAYS),
+        ],
+    )
+    yield from ("## What the peer's word does", "")
+    yield from table(["the destination says", "`asking`", "`undecided`", "`postcopy_failed`"], handover.words())
+
+
+PAGES: dict[str, Callable[[], Iterator[str]]] = {
+    "wire.md": wire,
+    "xml.md": domain_xml,
+    "cli.md": command_lines,
+    "machine.md": machine,
+}
 
 
 def page(name: str) -> str:

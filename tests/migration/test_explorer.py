@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,8 +15,8 @@ from tests.migration.explorer.world import Rules
 
 
 @pytest.mark.parametrize("name", settings.QUICK)
-def test_nothing_that_must_not_be(name: str, record_property: pytest.RecordProperty) -> None:
-    """At most one copy runs, the only whole one is never destroyed, everything settles, the journals tell the truth."""
+def test_nothing_that_must_not_be(name: str, record_property: Callable[[str, object], None]) -> None:
+    """One copy runs at most, the only whole one is never destroyed, all settles, the journals tell the truth."""
     found = explore(Model(settings.QUICK[name]))
     record_property("explored", found)
     print(f"{name}: {found}")
@@ -29,9 +30,7 @@ def test_nothing_that_must_not_be(name: str, record_property: pytest.RecordPrope
 def test_random_walks_beyond(kind: str) -> None:
     """Many faults, several attempts: then nothing breaks any more, and it settles."""
     for seed in range(1500):
-        setting = replace(
-            settings.WALK, postcopy=kind == "post-copy", direct=seed % 3 == 0, client=seed % 5 == 0
-        )
+        setting = replace(settings.WALK, postcopy=kind == "post-copy", direct=seed % 3 == 0, client=seed % 5 == 0)
         walk(Model(setting), seed, 600)
 
 

@@ -75,7 +75,11 @@ def test_everything_that_people_and_the_network_can_do_at_any_time_has_a_row(nam
 
 
 def test_what_cannot_be_taken_back_stands_behind_its_row() -> None:
-    before: dict[Any, set[Step]] = {Do.GRANT: {Step.PERFORM3_DONE}, Do.CONT: {Step.FINISH3}, Do.SWITCH: {Step.POSTCOPY}}
+    before: dict[Any, set[Step]] = {
+        Do.GRANT: {Step.PERFORM3_DONE},
+        Do.CONT: {Step.FINISH3},
+        Do.SWITCH: {Step.POSTCOPY},
+    }
     # In post-copy the row of the switch stands for the grant too: it is on the disk long before.
     switched = {(S.SWITCHING, SE.SWITCHED), (S.POSTCOPY_FAILED, SE.RECOVER)}
     for table in TABLES.values():
@@ -120,7 +124,7 @@ def test_every_state_of_the_destination_has_a_word() -> None:
 
 def test_recovery_has_a_row_for_every_step_and_everything_that_qemu_may_say() -> None:
     ours = set(Step) - set(recovery.DESTINATION_STEPS) - OVER | {Step.POSTCOPY}
-    assert recovery.SOURCE_STEPS == ours
+    assert ours == recovery.SOURCE_STEPS
     missing = {
         *(set(itertools.product(ours, recovery.SOURCE_SAYS)) - set(recovery.SOURCE)),
         *(set(itertools.product(recovery.DESTINATION_STEPS, recovery.DESTINATION_SAYS)) - set(recovery.DESTINATION)),

@@ -10,7 +10,7 @@ the commands and feeds the events, under three rules that the tables are written
   ``UNWRITTEN`` is its next event. Any other ``Write`` that fails is told in the log.
 - A command that answers with an event (``ANSWERED``) is the last of its row. A change of state ends a ``WAIT``.
 
-So everything that must be on the disk before an act stands in front of that act in the same row, where it can be read.
+So what must be on the disk before an act stands in front of that act in the same row, where it can be read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Peer(Enum):
 
 
 class Step(Enum):
-    """What a row of the journal says: the last one of a migration is where it stands. libvirt's phases, and its end."""
+    """A row of the journal: the last one of a migration says where it stands. libvirt's phases, and how it ended."""
 
     BEGIN3 = "begin3"
     """Source: the migration exists; nothing has changed yet."""

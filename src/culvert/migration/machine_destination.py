@@ -17,8 +17,8 @@ class State(Enum):
     PREPARE = "prepare"
     """QEMU is made ready, and takes in what comes. The guest is the source's."""
     HELD = "held"
-    """As PREPARE, where post-copy is allowed and the data path attached: the source may switch at any moment and could
-    not take the guest back, so it is not given up from here. The end of the data path decides."""
+    """As PREPARE, where post-copy is allowed and the data path attached: the source may switch at any moment and
+    could not take the guest back, so it is not given up here. What comes by the data path decides, or its end."""
     FINISH3 = "finish3"
     """The grant is here, and perhaps not yet the last of the state."""
     STARTING = "starting"

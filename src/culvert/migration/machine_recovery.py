@@ -44,7 +44,11 @@ CANNOT_OCCUR = frozenset(
         *((step, Qemu.SENDING) for step in (Step.CONFIRM3_CANCELLED, Step.RESOLVED_HERE)),
         *((step, Qemu.SENDING) for step in (Step.CONFIRM3, Step.RESOLVED_THERE)),
         (Step.PREPARE, Qemu.SWITCHED),
-        *((step, says) for step in (Step.PREPARE, Step.HELD, Step.POSTCOPY) for says in (Qemu.RUNNING, Qemu.RUNNING_SWITCHED)),
+        *(
+            (step, says)
+            for step in (Step.PREPARE, Step.HELD, Step.POSTCOPY)
+            for says in (Qemu.RUNNING, Qemu.RUNNING_SWITCHED)
+        ),
     }
 )
 """Rows that the order of writing before acting rules out. They are there all the same, and destroy nothing: what runs
@@ -97,7 +101,9 @@ DESTINATION: Mapping[tuple[Step, Qemu], Next[destination.State]] = {
     # No witness is left: it may have run, so nothing may be promised.
     **_rows([Step.FINISH3], [_Q.GONE], _D.LOST, Write(Step.LOST), Do.REPORT),
     **_rows([Step.PREPARE, Step.HELD, Step.POSTCOPY, Step.FINISH3], [_Q.RUNNING], _D.ARRIVED, Write(Step.ARRIVED)),
-    **_rows([Step.PREPARE, Step.HELD, Step.POSTCOPY, Step.FINISH3], [_Q.RUNNING_SWITCHED], _D.POSTCOPY, Do.AWAIT_LOAD),
+    **_rows(
+        [Step.PREPARE, Step.HELD, Step.POSTCOPY, Step.FINISH3], [_Q.RUNNING_SWITCHED], _D.POSTCOPY, Do.AWAIT_LOAD
+    ),
     **_rows([Step.ARRIVED], DESTINATION_SAYS, _D.ARRIVED),
     **_rows([Step.GONE], [_Q.GONE], _D.GONE),
     **_rows([Step.GONE], [_Q.WAITING, _Q.SWITCHED], _D.GONE, Do.KILL),

@@ -18,13 +18,16 @@ _RESUME = Next(SState.CONFIRM3_CANCELLED, (Write(Step.CONFIRM3_CANCELLED), Do.RE
 _KILL = Next(SState.CONFIRM3, (Write(Step.CONFIRM3), Do.KILL))
 
 
+_ONE_FAULT = Setting(faults=1, wishes=0)
+
+
 @dataclass(frozen=True)
 class Defect:
     """``seed`` puts it into the rules; ``setting`` is where it shows; ``found`` is a word of what is found."""
 
     seed: Callable[[Rules], None]
     found: str
-    setting: Setting = Setting(faults=1, wishes=0)
+    setting: Setting = _ONE_FAULT
 
 
 def _resume_on_lost_finish(rules: Rules) -> None:
@@ -137,7 +140,7 @@ def _cancels_a_switch(rules: Rules) -> None:
     )
 
 
-_TWICE = Setting(faults=1, wishes=1, attempts=2)
+_TWICE = Setting(faults=1, wishes=1, attempts=2, only_cuts=True)
 _WISH = Setting(faults=0, wishes=1)
 _TWO_FAULTS = Setting(faults=2, wishes=0)
 _POSTCOPY = Setting(faults=1, wishes=1, postcopy=True)
@@ -179,10 +182,14 @@ DEFECTS: dict[str, Defect] = {
     "the destination promises where there is no witness": Defect(
         _no_witness_taken_for_gone, "says 'gone'|resumes", _TWO_FAULTS
     ),
-    "the destination kills what runs when it is started again": Defect(_restart_kills_what_runs, "kills the guest|says"),
+    "the destination kills what runs when it is started again": Defect(
+        _restart_kills_what_runs, "kills the guest|says"
+    ),
     "the destination says 'arrived' of what never ran": Defect(_restart_takes_waiting_for_arrived, "never run there"),
     "the source asks only once": Defect(_never_asks_again, "never settles", _TWO_FAULTS),
-    "the source resumes after the switch": Defect(_resume_after_the_switch, "resumes|settles|two copies|run on elsewhere", _POSTCOPY),
+    "the source resumes after the switch": Defect(
+        _resume_after_the_switch, "resumes|settles|two copies|run on elsewhere", _POSTCOPY
+    ),
     "the source goes before its pages are there": Defect(_kill_before_all_is_there, "only whole copy", _POSTCOPY),
     "the destination gives up what may have switched": Defect(
         _gives_up_what_may_have_switched, "never settles", Setting(faults=0, wishes=1, postcopy=True)

@@ -79,7 +79,7 @@ class DestinationMoves:
         if isinstance(command, Write):
             written = attempt._replace(row=STEPS.index(command.step))
             yield name, False, put(world, number, written)
-            if world.faults:
+            if world.faults and not self._setting.only_cuts:
                 poorer = world._replace(faults=world.faults - 1, refused=1)
                 if command.must:
                     for failed in (attempt, written):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from culvert.migration.machine import Step
-from culvert.migration.machine_recovery import Qemu
 from culvert.migration.machine_destination import State as DState
+from culvert.migration.machine_recovery import Qemu
 from culvert.migration.machine_source import Event, State
 from tests.migration.explorer.destination_moves import DestinationMoves, put
 from tests.migration.explorer.source_moves import E, Move, SourceMoves, hang_up
-from tests.migration.explorer.truth import ROW, D, S, S_FINAL, may_continue
+from tests.migration.explorer.truth import ROW, S_FINAL, D, S, may_continue
 from tests.migration.explorer.world import (
     ANSWERS_TO_THE_DRIVER,
     CALLS_OF_THE_DRIVER,
@@ -35,8 +35,13 @@ _OVER = {
 _SOURCE_SAYS = {Mig.ACTIVE: Qemu.SENDING, Mig.SWITCHING: Qemu.SENDING}
 _SOURCE_SAYS |= {Mig.SWITCHED: Qemu.SWITCHED, Mig.PAUSED: Qemu.SWITCHED}
 _DESTINATION_SAYS = {
-    **{Qd.NONE: Qemu.GONE, Qd.DEAD: Qemu.GONE, Qd.INCOMING: Qemu.WAITING, Qd.LOADED: Qemu.WAITING},
-    **{Qd.SWITCHED: Qemu.SWITCHED, Qd.RUNNING: Qemu.RUNNING, Qd.RUNNING_SWITCHED: Qemu.RUNNING_SWITCHED},
+    Qd.NONE: Qemu.GONE,
+    Qd.DEAD: Qemu.GONE,
+    Qd.INCOMING: Qemu.WAITING,
+    Qd.LOADED: Qemu.WAITING,
+    Qd.SWITCHED: Qemu.SWITCHED,
+    Qd.RUNNING: Qemu.RUNNING,
+    Qd.RUNNING_SWITCHED: Qemu.RUNNING_SWITCHED,
 }
 
 
@@ -67,10 +72,10 @@ class OutsideMoves:
                     yield "QEMU here switches", False, stopped._replace(mig=Mig.SWITCHED)
             elif world.link == Link.BROKEN or self._no_way_will_come(world):
                 yield "QEMU here gives up", False, world._replace(mig=Mig.FAILED, link=Link.BROKEN)
-        if mine and world.qd == Qd.INCOMING:
-            if world.link == Link.OPEN and world.mig in (Mig.DONE, Mig.SWITCHED):
-                there = Qd.LOADED if world.mig == Mig.DONE else Qd.SWITCHED
-                yield "QEMU there has it", False, world._replace(qd=there)
+        incoming = mine and world.qd == Qd.INCOMING
+        if incoming and world.link == Link.OPEN and world.mig in (Mig.DONE, Mig.SWITCHED):
+            there = Qd.LOADED if world.mig == Mig.DONE else Qd.SWITCHED
+            yield "QEMU there has it", False, world._replace(qd=there)
         if alive and world.mig == Mig.SWITCHED:
             if world.link != Link.OPEN:
                 yield "QEMU here pauses post-copy", False, world._replace(mig=Mig.PAUSED)
@@ -78,8 +83,10 @@ class OutsideMoves:
                 whole = world._replace(qd=Qd.RUNNING, mig=Mig.DONE_SWITCHED, whole=1)
                 yield "post-copy is complete", False, whole
             elif mine and world.qd == Qd.SWITCHED:
-                yield "post-copy is complete, CPUs not started", False, world._replace(
-                    qd=Qd.LOADED, mig=Mig.DONE_SWITCHED
+                yield (
+                    "post-copy is complete, CPUs not started",
+                    False,
+                    world._replace(qd=Qd.LOADED, mig=Mig.DONE_SWITCHED),
                 )
 
     def _cpus(self, world: World) -> Iterator[Move]:
@@ -143,6 +150,10 @@ class OutsideMoves:
         if not world.faults:
             return
         poorer = world._replace(faults=world.faults - 1)
+        if self._setting.only_cuts:
+            if world.s_conn == Link.OPEN:
+                yield "FAULT: connection cut", True, self._cut(poorer)
+            return
         if world.s_up:
             yield "FAULT: source daemon killed", True, self._source_killed(poorer)
         if world.d_up:

@@ -40,11 +40,30 @@ class Model:
     def first(self) -> World:
         """The world before anything: the guest runs at the source, and somebody has asked for a migration."""
         empty = World(
-            **{"s_up": 1, "s": NOTHING, "s_queue": (), "s_row": NOTHING, "s_att": NOTHING},
-            **{"s_conn": Link.NONE, "s_asking": 0, "s_timer": 0, "cpu": Cpu.RUN, "mig": Mig.NONE},
-            **{"link": Link.NONE, "d_up": 1, "d": (), "qd": Qd.NONE, "qd_att": NOTHING, "net": ()},
-            **{"fresh": NOTHING, "whole": 0, "died": 0, "refused": 0, "s_seen": 0, "resolved": 0},
-            **{"faults": self.setting.faults, "wishes": self.setting.wishes},
+            s_up=1,
+            s=NOTHING,
+            s_queue=(),
+            s_row=NOTHING,
+            s_att=NOTHING,
+            s_conn=Link.NONE,
+            s_asking=0,
+            s_timer=0,
+            cpu=Cpu.RUN,
+            mig=Mig.NONE,
+            link=Link.NONE,
+            d_up=1,
+            d=(),
+            qd=Qd.NONE,
+            qd_att=NOTHING,
+            net=(),
+            fresh=NOTHING,
+            whole=0,
+            died=0,
+            refused=0,
+            s_seen=0,
+            resolved=0,
+            faults=self.setting.faults,
+            wishes=self.setting.wishes,
         )
         return self._source.begin(empty)
 

@@ -15,7 +15,8 @@ QUICK: dict[str, Setting] = {
     "post-copy, one fault": Setting(faults=1, wishes=1, postcopy=True),
 }
 DEEP: dict[str, Setting] = {
-    "three faults": Setting(faults=3, wishes=0),
+    "four faults": Setting(faults=4, wishes=0),
+    "three faults and one wish": Setting(faults=3, wishes=1),
     "two faults and two wishes": Setting(faults=2, wishes=2),
     "two attempts, one fault and one wish": Setting(faults=1, wishes=1, attempts=2),
     "two attempts, two faults": Setting(faults=2, wishes=0, attempts=2),

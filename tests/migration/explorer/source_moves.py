@@ -56,6 +56,18 @@ class SourceMoves:
     def __init__(self, setting: Setting, rules: Compiled) -> None:
         self._setting = setting
         self._rules = rules
+        self._acts = {
+            Do.PREPARE: self._prepare,
+            Do.CALL_OFF: self._call_off,
+            Do.ASK: self._ask,
+            Do.WAIT: self._wait,
+            Do.SEND: self._send,
+            Do.SWITCH: self._switch,
+            Do.RECOVER: self._recover,
+            Do.STOP_SENDING: self._stop_sending,
+            Do.RESUME: self._resume,
+            Do.KILL: self._kill,
+        }
 
     def begin(self, world: World) -> World:
         """A new attempt."""
@@ -94,7 +106,7 @@ class SourceMoves:
         if isinstance(command, Write):
             written = world._replace(s_row=STEPS.index(command.step))
             yield name, False, written
-            if world.faults:
+            if world.faults and not self._setting.only_cuts:
                 failed = world._replace(faults=world.faults - 1)
                 if command.must:
                     failed = failed._replace(s_queue=())
@@ -112,32 +124,32 @@ class SourceMoves:
             yield name, False, done
 
     def _do(self, command: Do, world: World) -> Iterator[World]:
-        if command is Do.PREPARE:
-            yield self._call(world._replace(s_conn=Link.OPEN), Kind.PREPARE)
-        elif command is Do.CALL_OFF:
-            yield self._call(world, Kind.CALL_OFF) if world.s_conn == Link.OPEN else world
-        elif command is Do.GRANT:
+        if command is Do.GRANT:
             yield from self._grant(world)
-        elif command is Do.ASK:
-            yield self._call(world._replace(s_asking=1), Kind.ASK)
-        elif command is Do.WAIT:
-            yield world._replace(s_timer=1)
-        elif command is Do.SEND:
-            yield self._send(world, Mig.ACTIVE)
-        elif command is Do.SWITCH:
-            yield world._replace(mig=Mig.SWITCHING) if world.mig == Mig.ACTIVE else world
-        elif command is Do.RECOVER:
-            yield self._recover(world)
-        elif command is Do.STOP_SENDING:
-            yield self._stop_sending(world)
-        elif command is Do.RESUME:
-            yield self._resume(world)
-        elif command is Do.KILL:
-            if world.cpu != Cpu.DEAD:
-                truth.may_kill_source(world)
-            yield self.feed(world._replace(cpu=Cpu.DEAD, s_seen=1, link=_broken(world.link)), E[Event.KILLED])
+        elif command in self._acts:
+            yield self._acts[command](world)
         else:
             yield world
+
+    def _prepare(self, world: World) -> World:
+        return self._call(world._replace(s_conn=Link.OPEN), Kind.PREPARE)
+
+    def _call_off(self, world: World) -> World:
+        return self._call(world, Kind.CALL_OFF) if world.s_conn == Link.OPEN else world
+
+    def _ask(self, world: World) -> World:
+        return self._call(world._replace(s_asking=1), Kind.ASK)
+
+    def _wait(self, world: World) -> World:
+        return world._replace(s_timer=1)
+
+    def _switch(self, world: World) -> World:
+        return world._replace(mig=Mig.SWITCHING) if world.mig == Mig.ACTIVE else world
+
+    def _kill(self, world: World) -> World:
+        if world.cpu != Cpu.DEAD:
+            truth.may_kill_source(world)
+        return self.feed(world._replace(cpu=Cpu.DEAD, s_seen=1, link=_broken(world.link)), E[Event.KILLED])
 
     def _call(self, world: World, kind: Kind) -> World:
         return send(world, kind, world.s_att)
@@ -155,13 +167,13 @@ class SourceMoves:
         else:
             yield world  # the connection is broken, which will be seen
 
-    def _send(self, world: World, mig: Mig) -> World:
+    def _send(self, world: World) -> World:
         if world.cpu == Cpu.DEAD:
             return world
         if self._setting.postcopy:
-            return send(world._replace(mig=mig), Kind.ATTACH, world.s_att)
+            return send(world._replace(mig=Mig.ACTIVE), Kind.ATTACH, world.s_att)
         whole = world.qd == Qd.INCOMING and world.qd_att == world.s_att
-        return world._replace(mig=mig, link=Link.OPEN if whole else Link.BROKEN)
+        return world._replace(mig=Mig.ACTIVE, link=Link.OPEN if whole else Link.BROKEN)
 
     def _recover(self, world: World) -> World:
         can = world.mig == Mig.PAUSED and world.cpu != Cpu.DEAD and world.d_up

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from culvert.migration import machine_destination as destination
+from culvert.migration import machine_destination as there
 from culvert.migration import machine_recovery as recovery
-from culvert.migration import machine_source as source
+from culvert.migration import machine_source as here
 from culvert.migration.machine import Command, Do, Next, Peer, Step, Write
 
 STEPS = list(Step)
-S_STATES, S_EVENTS = list(source.State), list(source.Event)
-D_STATES, D_EVENTS = list(destination.State), list(destination.Event)
+S_STATES, S_EVENTS = list(here.State), list(here.Event)
+D_STATES, D_EVENTS = list(there.State), list(there.Event)
 ENTER = 1000  # in a queue: this number + a state, which holds from here on
 NOTHING = -1
 
@@ -94,7 +94,7 @@ class Attempt(NamedTuple):
 
 
 class World(NamedTuple):
-    """Everything that there is. ``net``: (Kind, attempt, extra) in flight, sorted; faults and wishes left to spend."""
+    """Everything that there is. ``net``: (Kind, attempt, extra) in flight, sorted; faults, wishes: left to spend."""
 
     s_up: int
     s: int  # State, or NOTHING
@@ -135,6 +135,8 @@ class Setting:
     """QEMU has the data path itself: it outlives the source's daemon, and breaks on its own."""
     client: bool = False
     """A client drives the steps."""
+    only_cuts: bool = False
+    """Nothing else breaks than the connection between the daemons."""
     stock: bool = False
     """The destination is a libvirtd."""
 
@@ -143,21 +145,19 @@ class Setting:
 class Rules:
     """What the machines do, and what stands around them; a seeded defect is a change in here."""
 
-    source_start: Next[source.State] = source.START
-    source: dict[tuple[source.State, source.Event], Next[source.State]] = field(
-        default_factory=lambda: dict(source.table())
+    source_start: Next[here.State] = here.START
+    source: dict[tuple[here.State, here.Event], Next[here.State]] = field(default_factory=lambda: dict(here.table()))
+    destination_start: Next[there.State] = there.START
+    destination: dict[tuple[there.State, there.Event], Next[there.State]] = field(
+        default_factory=lambda: dict(there.table())
     )
-    destination_start: Next[destination.State] = destination.START
-    destination: dict[tuple[destination.State, destination.Event], Next[destination.State]] = field(
-        default_factory=lambda: dict(destination.table())
-    )
-    source_recovery: dict[tuple[Step, recovery.Qemu], Next[source.State]] = field(
+    source_recovery: dict[tuple[Step, recovery.Qemu], Next[here.State]] = field(
         default_factory=lambda: dict(recovery.SOURCE)
     )
-    destination_recovery: dict[tuple[Step, recovery.Qemu], Next[destination.State]] = field(
+    destination_recovery: dict[tuple[Step, recovery.Qemu], Next[there.State]] = field(
         default_factory=lambda: dict(recovery.DESTINATION)
     )
-    words: dict[destination.State, destination.Word] = field(default_factory=lambda: dict(destination.WORDS))
+    words: dict[there.State, there.Word] = field(default_factory=lambda: dict(there.WORDS))
     grant_names_attempt: bool = True
     unknown_is_gone: bool = False
     """A source that takes "I have no such attempt" for a promise."""
@@ -167,8 +167,8 @@ class Rules:
 
 def stock_rules() -> Rules:
     """A culvert source and a libvirtd destination: it keeps no promise in a journal and cannot be asked for one."""
-    rules = Rules(source=dict(source.table(Peer.STOCK)))
-    state, event, word = destination.State, destination.Event, destination.Word
+    rules = Rules(source=dict(here.table(Peer.STOCK)))
+    state, event, word = there.State, there.Event, there.Word
     # GET_STATE settles nothing, and a domain that is not there says nothing about why.
     rules.destination[state.PREPARE, event.ASKED] = Next(state.PREPARE, (Do.TELL,))
     rules.words |= {state.GONE: word.UNKNOWN, state.LOST: word.UNKNOWN}
@@ -189,9 +189,7 @@ class Compiled:
         self.destination_start = self.queue(rules.destination_start, D_STATES)
         self.source_recovery = self._recovery(rules.source_recovery, S_STATES)
         self.destination_recovery = self._recovery(rules.destination_recovery, D_STATES)
-        self.words = {
-            D_STATES.index(state): list(destination.Word).index(word) for state, word in rules.words.items()
-        }
+        self.words = {D_STATES.index(state): list(there.Word).index(word) for state, word in rules.words.items()}
 
     def queue(self, following: Next[Any], states: list[Any]) -> tuple[int, ...]:
         """A row's commands with the place where the new state begins to hold: behind the last row that must be."""
@@ -219,4 +217,3 @@ def send(world: World, kind: Kind, attempt: int, extra: int = 0) -> World:
     """One more message in flight. The same twice is once: there is one call of a kind at a time."""
     message = (kind, attempt, extra)
     return world if message in world.net else world._replace(net=tuple(sorted((*world.net, message))))
-
