@@ -15,6 +15,7 @@ from uuid import UUID
 from qemu.qmp import QMPClient
 
 from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.migration import Setup
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
 from culvert.migration.ways import StreamWay
@@ -32,7 +33,14 @@ class FakeMonitor(Monitor):
         self.commands: list[str] = []
         self.on: dict[str, Callable[[], None]] = {}
 
-    async def execute(self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = 1.0) -> Any:
+    async def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: float = 1.0,
+        out_of_band: bool = False,
+    ) -> Any:
         self.commands.append(command)
         if command in self.on:
             self.on[command]()
@@ -137,4 +145,4 @@ class FakeStream:
 
     @property
     def as_way(self) -> StreamWay:
-        return StreamWay(cast(Stream, self))
+        return StreamWay(cast(Stream, self), Setup())

@@ -114,7 +114,7 @@ class Arrival:
         """
         self._attach(Route.DIRECT)
         try:
-            await self._start(connection, Setup(return_path=True))
+            await self._start(connection, self.options.setup(return_path=True))
         except errors.RequestError as err:
             await self._broke(err)
             raise
@@ -129,7 +129,7 @@ class Arrival:
         try:
             self._ours, theirs = relay.channel()
             with theirs:
-                await self._start(theirs, Setup())
+                await self._start(theirs, self.options.setup())
             await self._relay(stream, self._ours)
         except errors.RequestError as err:
             await self._broke(err)
@@ -146,7 +146,7 @@ class Arrival:
             self._landing = Landing(
                 f"migration {self.attempt} of domain '{self.domain.name}'",
                 self.lifeline,
-                setup=Setup(return_path=True, connections=self.options.connections),
+                setup=self.options.setup(return_path=True),
                 limits=self._settings.pump,
                 directory=self.domain.require_active().runtime,
                 spawn=self._spawn,

@@ -179,7 +179,7 @@ class Departure:
             await self.enter(Phase.PERFORM3)
             self._way = way
             self.record.route = way.route.value
-            self.record.channels = way.setup.connections + 1
+            self.record.channels = way.setup.channels + 1
             outgoing = self._outgoing = qemu.Outgoing(self.domain)
             if self.options.has(MigrateFlag.ABORT_ON_ERROR):
                 outgoing.on_io_error = self._io_error

@@ -81,9 +81,9 @@ class Landing:
         The first one makes QEMU ready by ``start``. Raises ``InvalidStream`` for a channel that nobody prepared or
         that comes before the first one, and what ``start`` raises.
         """
-        if not 0 <= number <= self._setup.connections:
+        if not 0 <= number <= self._setup.channels:
             raise errors.InvalidStream(
-                f"{self._name}: channel {number} is not one of the {self._setup.connections + 1} that were prepared"
+                f"{self._name}: channel {number} is not one of the {self._setup.channels + 1} that were prepared"
             )
         async with self._joining:
             if self._closed:
@@ -98,7 +98,7 @@ class Landing:
         """Our end of a new path to QEMU. QEMU takes the first that connects for the main channel."""
         if number and 0 not in self._channels:
             raise errors.InvalidStream(f"{self._name}: channel {number} comes before the main one")
-        if not self._setup.connections:
+        if not self._setup.several:
             ours, theirs = relay.channel()
             with theirs:
                 try:

@@ -53,7 +53,7 @@ async def perform(departure: Departure) -> None:
     assert found is not None, "asked with is_address before"
     where = ConnectionURI("qemu", "tcp", host=found["host"].strip("[]"), port=int(found["port"]))
     sock = await departure.until_failed(_connect(where, departure.settings.connect_seconds))
-    await departure.perform(DirectWay(sock))
+    await departure.perform(DirectWay(sock, departure.options.setup(return_path=True)))
 
 
 async def _connect(where: ConnectionURI, timeout: float) -> socket.socket:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from culvert.drivers.qemu.migration import Setup
 from culvert.ground import errors
 from culvert.protocol import constants, typed_params, types
 from culvert.protocol.constants import MigrateFlag
@@ -73,6 +74,10 @@ class Options:
     def has(self, flag: MigrateFlag) -> bool:
         """Whether ``flag`` was asked for."""
         return bool(self.flags & flag)
+
+    def setup(self, *, return_path: bool = False) -> Setup:
+        """What the QEMUs of both sides are told for a way that has, or has not, a return path."""
+        return Setup(return_path=return_path, connections=self.connections)
 
     def with_flags(self, flags: MigrateFlag) -> Options:
         """The same with ``flags`` added."""

@@ -93,7 +93,7 @@ async def open_way(destination: peer.Peer, departure: Departure, ticket: Ticket)
     """The way into a migration that a client has prepared at ``destination`` and that ``ticket`` opens."""
     route, compression = await _choose(destination, departure)
     if route is Route.STREAM:
-        return StreamWay(await destination.attach(ticket.token(0, 1)))
+        return StreamWay(await destination.attach(ticket.token(0, 1)), departure.options.setup())
     return await _open(departure, ticket, route, compression)
 
 
@@ -113,7 +113,7 @@ async def _prepare(destination: peer.Peer, departure: Departure, options: Option
     if route is Route.STREAM:
         cookie_out, stream = await destination.prepare_tunnel(options, departure.cookie())
         departure.check_destination(cookie_out)
-        return StreamWay(stream)
+        return StreamWay(stream, departure.options.setup())
     cookie_out, where = await destination.prepare(options.without_flags(MigrateFlag.TUNNELLED), departure.cookie())
     departure.check_destination(cookie_out)
     ticket = Ticket.parse(uris.parse(where).parameters.get(TICKET_PARAMETER, ""))
@@ -130,7 +130,8 @@ async def _open(departure: Departure, ticket: Ticket, route: Route, compression:
     uri, settings, attempts = departure.destination_uri, departure.settings, itertools.count(1)
     if route is Route.DIRECT:
         async with peer.connect(uri, settings, hypervisor=False) as data:
-            return DirectWay(await data.direct(ticket.token(0, next(attempts))))
+            setup = departure.options.setup(return_path=True)
+            return DirectWay(await data.direct(ticket.token(0, next(attempts))), setup)
 
     async def dial(channel: int, received: int) -> tuple[int, Detached]:
         async with peer.connect(uri, settings, hypervisor=False) as data:
@@ -141,7 +142,7 @@ async def _open(departure: Departure, ticket: Ticket, route: Route, compression:
         dial,
         settings,
         departure.domain.require_active().runtime,
-        connections=departure.options.connections,
+        setup=departure.options.setup(return_path=True),
         compression=compression,
     )
     await way.open()

@@ -62,9 +62,9 @@ class PumpWay:
     outlives_connection = True
 
     def __init__(
-        self, name: str, dial: Dial, settings: Settings, directory: Path, *, connections: int, compression: str
+        self, name: str, dial: Dial, settings: Settings, directory: Path, *, setup: Setup, compression: str
     ) -> None:
-        self.setup = Setup(return_path=True, connections=connections)
+        self.setup = setup
         self._name = name
         self._dial = dial
         self._settings = settings
@@ -90,14 +90,14 @@ class PumpWay:
         """Connect every channel. Raises why one cannot be; nothing is left open then."""
         try:
             self._opened.append((await self._dial(0, 0))[1])  # the first makes the destination's QEMU listen
-            for number in range(1, self.setup.connections + 1):
+            for number in range(1, self.setup.channels + 1):
                 self._opened.append((await self._dial(number, 0))[1])
         except BaseException:
             self.close()
             raise
 
     def entrance(self) -> AbstractContextManager[Entrance]:
-        if not self.setup.connections:
+        if not self.setup.several:
             self._ours, theirs = relay.channel()
             return theirs
         path = self._directory / SOCKET
@@ -111,11 +111,15 @@ class PumpWay:
             meeting = tasks.create_task(captured(self._meet()), name=f"{self._name}: QEMU connects")
             try:
                 error = (await meeting).error
+                works = [(each.number, self._tend(each)) for each in self._channels]
+                if self.setup.preempt:
+                    works.append((self.setup.channels, self._tend_late()))
                 tending = {
-                    tasks.create_task(captured(self._tend(each)), name=f"{self._name}: channel {each.number}")
-                    for each in self._channels
+                    tasks.create_task(captured(work), name=f"{self._name}: channel {number}")
+                    for number, work in works
                 }
-                while tending and error is None:
+                # A last channel that QEMU never needed is not waited for.
+                while len(tending) > len(works) - len(self._channels) and error is None:
                     done, tending = await asyncio.wait(tending, return_when=asyncio.FIRST_COMPLETED)
                     error = next((found for task in done if (found := task.result().error)), None)
             finally:
@@ -126,29 +130,39 @@ class PumpWay:
 
     async def _meet(self) -> None:
         """Join each channel's connection and QEMU's end of it, in the order in which QEMU opens them: main first."""
-        for number in range(len(self._opened)):
-            ours, self._ours = self._ours or await self._accept(), None
-            channel = _Channel(
-                number,
-                Pump(
-                    f"{self._name} channel {number}",
-                    ours,
-                    self._settings.pump,
-                    compression=self._compression,
-                    on_lost=partial(self._lost, number),
-                ),
-            )
-            self._channels.append(channel)
-            channel.pump.start()
-            await channel.pump.attach(self._opened[number], 0)
+        for _ in range(self.setup.connections + 1):
+            ours, self._ours = self._ours or await self._accept(MEET_TIMEOUT), None
+            await self._join(ours)
 
-    async def _accept(self) -> socket.socket:
+    async def _tend_late(self) -> None:
+        """The channel for preempted pages, which QEMU may open only at the switch to post-copy: met, then tended."""
+        await self._tend(await self._join(await self._accept(None)))
+
+    async def _join(self, ours: socket.socket) -> _Channel:
+        """Make the next channel of ``ours`` and of the connection opened for it."""
+        number = len(self._channels)
+        channel = _Channel(
+            number,
+            Pump(
+                f"{self._name} channel {number}",
+                ours,
+                self._settings.pump,
+                compression=self._compression,
+                on_lost=partial(self._lost, number),
+            ),
+        )
+        self._channels.append(channel)
+        channel.pump.start()
+        await channel.pump.attach(self._opened[number], 0)
+        return channel
+
+    async def _accept(self, seconds: float | None) -> socket.socket:
         assert self._listener is not None, "QEMU has been told where"
         try:
-            async with asyncio.timeout(MEET_TIMEOUT):
+            async with asyncio.timeout(seconds):
                 ours, _ = await asyncio.get_running_loop().sock_accept(self._listener)
         except TimeoutError:
-            raise errors.OperationTimeout(f"{self._name}: QEMU did not connect in {MEET_TIMEOUT:g} s") from None
+            raise errors.OperationTimeout(f"{self._name}: QEMU did not connect in {seconds:g} s") from None
         ours.setblocking(False)
         return ours
 

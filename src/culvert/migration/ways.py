@@ -17,11 +17,11 @@ class StreamWay:
     """QEMU writes into a socket pair; the relay makes stream packets of it."""
 
     route = Route.STREAM
-    setup = Setup()
     interruptions = 0
     outlives_connection = False
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, setup: Setup) -> None:
+        self.setup = setup
         self.meter = relay.Meter()
         self._stream = stream
         self._ours, self._theirs = relay.channel()
@@ -52,12 +52,12 @@ class DirectWay:
     """QEMU writes into the connection itself; with its return path it knows by itself that all has been loaded."""
 
     route = Route.DIRECT
-    setup = Setup(return_path=True)
     interruptions = 0
     outlives_connection = False
     meter = None
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, setup: Setup) -> None:
+        self.setup = setup
         self._ours = connection
         self._theirs = connection.dup()
 

@@ -8,109 +8,36 @@ Where one channel is enough, QEMU gets it as a descriptor over its monitor (``ge
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from culvert.drivers.qemu import migration_setup
 from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.monitor import Event, EventQueue, Monitor, MonitorGone
+from culvert.drivers.qemu.migration_setup import DESTINATION_CAPABILITIES, SOURCE_CAPABILITIES, Entrance, Setup
+from culvert.drivers.qemu.migration_statistics import Statistics, read_statistics
+from culvert.drivers.qemu.monitor import CommandRefused, Event, Monitor, MonitorGone
 from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.protocol.constants import PausedReason, RunningReason
 
+__all__ = ["Entrance", "Incoming", "Outgoing", "Setup", "Statistics", "read_statistics"]
+
 UNLIMITED_SPEED = (2**63 - 1) // MiB  # QEMU_DOMAIN_MIG_BANDWIDTH_MAX, MiB/s: libvirt's default for max-bandwidth
 SETTLE_TIMEOUT = 30 * 86400.0  # seconds; a migration is ended by its own deadlines, this one only bounds the wait
 NOTICE_TIMEOUT = 1.0  # seconds for the end of a connection or of a process to be seen from here
-_FD_NAME = "migrate"
+PAUSE_TIMEOUT = 20.0  # seconds for QEMU to let go of the way of a post-copy that is broken
 _SPEED = "migration.speed"  # annotation: MiB/s
 
 # Statuses after which a migration does not move any more (qapi MigrationStatus).
-_SETTLED = frozenset({"completed", "failed", "cancelled"})
+SETTLED = frozenset({"completed", "failed", "cancelled"})
 
 # Statuses in which QEMU works on a migration that can be cancelled.
 UNSETTLED = frozenset({"setup", "active", "pre-switchover", "device", "wait-unplug", "cancelling"})
 
-# What either side switches on; every other capability is switched off (qemuMigrationParamsAlwaysOn).
-_SOURCE_CAPABILITIES = frozenset({"events"})
-_DESTINATION_CAPABILITIES = frozenset({"events", "late-block-activate"})
-_TOUCHED_CAPABILITIES = (
-    *("xbzrle", "auto-converge", "rdma-pin-all", "events", "postcopy-ram", "compress", "pause-before-switchover"),
-    *("late-block-activate", "multifd", "dirty-bitmaps", "return-path", "zero-copy-send"),
-)
-
-Entrance = socket.socket | Path
-"""QEMU's end of the way: a socket for one channel; for many the UNIX socket at which the source's QEMU connects, or
-the destination's listens, once for each."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """What the QEMUs of both sides must have in common.
-
-    ``return_path``: the destination's QEMU answers on the way, so that "completed" at the source means "loaded" at
-    the destination. ``connections``: channels for memory besides the main one (``multifd-channels``), 0 for none.
-    """
-
-    return_path: bool = False
-    connections: int = 0
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        """To be switched on."""
-        return frozenset({"return-path"} if self.return_path else ()) | ({"multifd"} if self.connections else set())
-
-    @property
-    def parameters(self) -> dict[str, int]:
-        """For ``migrate-set-parameters``; may be empty."""
-        return {"multifd-channels": self.connections} if self.connections else {}
-
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """``query-migrate`` in one flat record: bytes, milliseconds, pages per second, bytes per second."""
-
-    status: str = "none"
-    total_ms: int = 0
-    setup_ms: int = 0
-    downtime_ms: int | None = None
-    expected_downtime_ms: int | None = None
-    ram_total: int = 0
-    ram_transferred: int = 0
-    ram_remaining: int = 0
-    ram_bps: int = 0
-    constant_pages: int = 0
-    normal_pages: int = 0
-    normal_bytes: int = 0
-    dirty_pages_rate: int = 0
-    dirty_sync_count: int = 0
-    page_size: int = 4096
-    error: str = ""
-
-
-def read_statistics(answer: dict[str, Any]) -> Statistics:
-    """The record in an answer of ``query-migrate``; what QEMU leaves out is 0."""
-    ram = answer.get("ram", {})
-    return Statistics(
-        status=answer.get("status", "none"),
-        total_ms=answer.get("total-time", 0),
-        setup_ms=answer.get("setup-time", 0),
-        downtime_ms=answer.get("downtime"),
-        expected_downtime_ms=answer.get("expected-downtime"),
-        ram_total=ram.get("total", 0),
-        ram_transferred=ram.get("transferred", 0),
-        ram_remaining=ram.get("remaining", 0),
-        ram_bps=int(ram.get("mbps", 0) * 1_000_000 / 8),
-        constant_pages=ram.get("duplicate", 0),
-        normal_pages=ram.get("normal", 0),
-        normal_bytes=ram.get("normal-bytes", 0),
-        dirty_pages_rate=ram.get("dirty-pages-rate", 0),
-        dirty_sync_count=ram.get("dirty-sync-count", 0),
-        page_size=ram.get("page-size", 4096),
-        error=answer.get("error-desc", ""),
-    )
+PAUSED = "postcopy-paused"
+# Statuses of post-copy: the guest runs, or will run, at the destination. postcopy-recover-setup is QEMU 9.1's.
+POSTCOPY = frozenset({"postcopy-active", PAUSED, "postcopy-recover-setup", "postcopy-recover"})
 
 
 async def set_speed(monitor: Monitor, bytes_per_second: int) -> None:
@@ -164,24 +91,6 @@ async def resume(domain: Domain, reason: RunningReason) -> None:
         run.resume_reason = None
 
 
-async def _set_capabilities(monitor: Monitor, on: frozenset[str]) -> None:
-    """Switch on exactly ``on`` of what libvirt touches and this QEMU knows."""
-    known = {item["capability"] for item in await monitor.execute("query-migrate-capabilities")}
-    wanted = [{"capability": name, "state": name in on} for name in _TOUCHED_CAPABILITIES if name in known]
-    await monitor.execute("migrate-set-capabilities", {"capabilities": wanted})
-
-
-async def _prepare(monitor: Monitor, entrance: Entrance, setup: Setup, capabilities: frozenset[str]) -> str:
-    """Tell QEMU all that has to be told first; the URI for its migration command."""
-    await _set_capabilities(monitor, capabilities | setup.capabilities)
-    if setup.parameters:
-        await monitor.execute("migrate-set-parameters", setup.parameters)
-    if isinstance(entrance, Path):
-        return f"unix:{entrance}"
-    await monitor.send_fd(_FD_NAME, entrance.fileno())
-    return f"fd:{_FD_NAME}"
-
-
 def process_gone(domain: Domain, side: str, cause: Exception) -> errors.OperationFailed:
     """The error for a QEMU that ended in mid-migration, with its last output."""
     output = domain.last_output().strip()
@@ -191,35 +100,103 @@ def process_gone(domain: Domain, side: str, cause: Exception) -> errors.Operatio
 
 
 class _Migration:
-    """What both sides share: the MIGRATION events from here on, and the wait for the last of them."""
+    """What both sides share: the MIGRATION events from here on, all of them kept, and the waits for them."""
 
     side: ClassVar[str]
 
     def __init__(self, domain: Domain) -> None:
         self.domain = domain
         self.monitor = domain.monitor
-        self._statuses = EventQueue(self.monitor, ["MIGRATION"])
-        self._unsubscribe = self.monitor.subscribe(self._statuses.put)
-        self._status = ""
+        self._heard_of: list[str] = []
+        self._told = 0
+        self._news = asyncio.Event()
+        self._unsubscribe = self.monitor.subscribe(self._listen)
+
+    def _listen(self, event: Event) -> None:
+        if event["event"] != "MIGRATION":
+            return
+        status = event["data"]["status"]
+        if status == "setup" and self._heard_of and self._heard_of[-1] in POSTCOPY:
+            return  # the destination's says so of every "migrate-recover", and stays in the status that it was in
+        self._heard_of.append(status)
+        self._news.set()
 
     def close(self) -> None:
         """Stop listening to QEMU's events. Idempotent."""
         self._unsubscribe()
+
+    async def look(self) -> str:
+        """The status now, in QEMU's word, ``none`` for no migration.
+
+        QEMU is asked only when it has not said anything yet, as after a restart of the daemon; its answer then counts
+        as said.
+        """
+        if not self._heard_of:
+            status = str((await self.monitor.execute("query-migrate")).get("status", "none"))
+            if not self._heard_of:
+                self._heard_of.append(status)
+                self._news.set()
+        return self._heard_of[-1]
+
+    async def next_status(self, among: frozenset[str]) -> str:
+        """The next status that is one of ``among``, in the order QEMU went through them; none is told twice.
+
+        What QEMU said before this call and after the last one counts. Meant for one caller; ``settled`` takes nothing
+        away from it. Raises ``OperationFailed`` with QEMU's last words when QEMU ends first.
+        """
+
+        def found() -> str:
+            while self._told < len(self._heard_of):
+                self._told += 1
+                if (status := self._heard_of[self._told - 1]) in among:
+                    return status
+            return ""
+
+        return await self._wait_for(found)
 
     async def settled(self) -> str:
         """Wait until the migration is completed, failed or cancelled, and say which; may be asked again.
 
         Raises ``OperationFailed`` with QEMU's last words when QEMU ends first.
         """
-        if not self._status:
-            try:
-                event = await self._statuses.get(
-                    SETTLE_TIMEOUT, where=lambda event: event["data"]["status"] in _SETTLED
-                )
-            except MonitorGone as err:
-                raise process_gone(self.domain, self.side, err) from err
-            self._status = event["data"]["status"]
-        return self._status
+        return await self._wait_for(lambda: next((word for word in self._heard_of if word in SETTLED), ""))
+
+    async def _wait_for(self, found: Callable[[], str]) -> str:
+        if status := found():
+            return status
+        try:
+            async with self.monitor.deadline(SETTLE_TIMEOUT, "event MIGRATION"):
+                while not (status := found()):
+                    self._news.clear()
+                    await self._news.wait()
+        except MonitorGone as err:
+            raise process_gone(self.domain, self.side, err) from err
+        return status
+
+    async def _paused(self) -> bool:
+        """Have a post-copy stand still whose way is broken. False: there is nothing to take up, it has settled.
+
+        Raises ``OperationInvalid`` when it is not in post-copy, ``OperationTimeout``.
+        """
+        async with self.monitor.deadline(PAUSE_TIMEOUT, "migrate-pause"):
+            while (status := await self.look()) != PAUSED:
+                if status in SETTLED:
+                    return False
+                if status not in POSTCOPY:
+                    raise errors.OperationInvalid(
+                        f"domain '{self.domain.name}': its migration is in status '{status}' and not in post-copy: "
+                        "there is nothing to recover"
+                    )
+                self._news.clear()
+                if status == "postcopy-active":
+                    try:
+                        await self.monitor.execute("migrate-pause", out_of_band=True)
+                    except CommandRefused:
+                        if self._heard_of[-1] == status:
+                            raise  # and it has not just noticed by itself
+                if self._heard_of[-1] == status:
+                    await self._news.wait()
+        return True
 
 
 class Outgoing(_Migration):
@@ -257,8 +234,33 @@ class Outgoing(_Migration):
         The limit is what ``set_speed`` has been told last. Raises ``OperationFailed`` with QEMU's words when it
         refuses.
         """
-        uri = await _prepare(self.monitor, entrance, setup, _SOURCE_CAPABILITIES)
+        await migration_setup.tell(self.monitor, setup, SOURCE_CAPABILITIES)
+        uri = await migration_setup.uri(self.monitor, entrance)
         await self.monitor.execute("migrate", {"uri": uri})
+
+    async def switch_to_postcopy(self) -> None:
+        """Let QEMU stop the guest here and go on in post-copy as soon as it can.
+
+        It does so after the round of pre-copy that it is in has begun; the first ``postcopy-active`` of
+        ``next_status`` says that it has. From then on the copy here cannot run any more. Raises ``OperationFailed``
+        with QEMU's words where post-copy was not allowed by ``start``'s setup, or nothing is being sent.
+        """
+        await self.monitor.execute("migrate-start-postcopy")
+
+    async def recover(self, entrance: Entrance) -> bool:
+        """Take up a post-copy whose way is broken, by a new way; the caller closes its own copy of a socket.
+
+        The destination's QEMU must be expecting it (``Incoming.recover``). A QEMU that has not noticed the break is
+        told. On return QEMU begins to connect: ``next_status`` says ``postcopy-recover``, then ``postcopy-active``,
+        or ``postcopy-paused`` when this way breaks too. False: nothing was done, because it is settled already.
+        Raises ``OperationInvalid`` when it is not in post-copy, ``OperationFailed`` with QEMU's words,
+        ``OperationTimeout``.
+        """
+        if not await self._paused():
+            return False
+        uri = await migration_setup.uri(self.monitor, entrance)
+        await self.monitor.execute("migrate", {"uri": uri, "resume": True})
+        return True
 
     async def cancel(self) -> None:
         """Ask QEMU to give up; ``settled`` says when it has. Harmless when there is nothing to cancel."""
@@ -270,20 +272,48 @@ class Outgoing(_Migration):
 
 
 class Incoming(_Migration):
-    """The migration that a QEMU started with ``-incoming defer`` waits for."""
+    """The migration that a QEMU started with ``-incoming defer`` waits for.
+
+    In post-copy ``postcopy-active`` means that the CPUs may be started: with ``-S`` they are not by themselves. A
+    ``cont`` that comes even before that is kept by QEMU until they can run (softmmu/runstate.c, migration/savevm.c);
+    so libvirt's Finish comes as soon as the source is in ``postcopy-active``. ``completed`` comes when the last page
+    is there.
+    """
 
     side = "destination"
+
+    async def prepare(self, setup: Setup, *, continued: bool) -> None:
+        """Tell QEMU what ``start`` will need, so that it refuses now what it cannot do.
+
+        Raises ``OperationUnsupported`` naming it; for post-copy with what the host lacks.
+        """
+        on = DESTINATION_CAPABILITIES if continued else DESTINATION_CAPABILITIES - {"late-block-activate"}
+        await migration_setup.tell(self.monitor, setup, on)
 
     async def start(self, entrance: Entrance, setup: Setup, *, continued: bool) -> None:
         """Let QEMU read the guest's state from ``entrance``; the caller closes its own copy of a socket.
 
         ``continued``: the guest will run at the end. Then its disks are activated only by ``cont``; a guest that
         stays paused gets them at once, because a QEMU with inactive disks aborts when it is migrated again
-        (seen with 7.2.22 in bdrv_inactivate_recurse).
+        (seen with 7.2.22 in bdrv_inactivate_recurse). In post-copy they are activated as soon as the CPUs may start.
         """
-        on = _DESTINATION_CAPABILITIES if continued else _DESTINATION_CAPABILITIES - {"late-block-activate"}
-        uri = await _prepare(self.monitor, entrance, setup, on)
+        await self.prepare(setup, continued=continued)
+        uri = await migration_setup.uri(self.monitor, entrance)
         await self.monitor.execute("migrate-incoming", {"uri": uri})
+
+    async def recover(self, entrance: Entrance) -> bool:
+        """Expect the rest of a post-copy at ``entrance`` after its way broke; the caller closes its own copy.
+
+        A QEMU that has not noticed the break is told. May be asked again: a way that nobody has come by is given up
+        for the new one. A path works also while QEMU's main thread hangs in a page that is missing, as it does when
+        a device reads one; a socket does not, for it has to be handed over first (``getfd`` is no command for then).
+        False: nothing was done, because everything is here. Raises as ``Outgoing.recover``.
+        """
+        if not await self._paused():
+            return False
+        uri = await migration_setup.uri(self.monitor, entrance)
+        await self.monitor.execute("migrate-recover", {"uri": uri}, out_of_band=True)
+        return True
 
     async def failed(self) -> bool:
         """Whether QEMU could not load what came, or has ended; waits ``NOTICE_TIMEOUT`` for it to notice."""

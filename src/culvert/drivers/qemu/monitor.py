@@ -137,14 +137,21 @@ class Monitor:
         return True
 
     async def execute(
-        self, command: str, arguments: Mapping[str, Any] | None = None, *, timeout: float = COMMAND_TIMEOUT
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout: float = COMMAND_TIMEOUT,
+        out_of_band: bool = False,
     ) -> Any:
         """Run one QMP command and return the ``return`` member of its answer.
+
+        ``out_of_band``: also when QEMU's main thread hangs (docs/interop/qmp-spec.txt, 2.3.1); few commands may.
 
         Raises ``CommandRefused`` with QEMU's text, ``MonitorGone``, ``errors.OperationTimeout``. After a timeout or a
         cancellation QEMU may still carry the command out; its late answer is dropped.
         """
-        message = Message({"execute": command})
+        message = Message({"exec-oob" if out_of_band else "execute": command})
         if arguments is not None:
             message["arguments"] = dict(arguments)
         try:
