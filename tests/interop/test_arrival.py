@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,9 @@ import pytest
 from culvert.ground import errors
 from culvert.ground.errors import ErrorCode
 from culvert.migration import cookie
+from culvert.migration.history import Begun, Direction, Key
+from culvert.migration.journal import Journal
+from culvert.migration.machine import Step
 from culvert.protocol import constants, remote, typed_params
 from culvert.protocol.constants import MigrateFlag
 from culvert.rpc import client as rpc
@@ -85,13 +87,18 @@ async def test_refused_and_nothing_left(host_a: DaemonProcess, folder: Path, fla
 
 
 @pytest.mark.parametrize("running", [True, False], ids=["runs", "waits"])
-def test_found_after_a_restart(host_a: DaemonProcess, folder: Path, running: bool) -> None:
+async def test_found_after_a_restart(host_a: DaemonProcess, folder: Path, running: bool) -> None:
     """A libvirtd's guest has no attempt that could be looked up: one that runs has arrived, and stays."""
     made = guest(folder, "arrived")
     virsh("create", *(() if running else ("--paused",)), str(made.write_xml()), uri=host_a.uri).expect()
     host_a.stop()
-    (status,) = [path for path in host_a.root.rglob("*") if path.is_file() and b'"annotations"' in path.read_bytes()]
-    status.write_text(json.dumps(json.loads(status.read_text()) | {"annotations": {"migration.in": "-"}}))
+    (path,) = host_a.root.rglob("migrations.sqlite")
+    journal = Journal(path)
+    await journal.open()
+    key = Key("0" * 32, Direction.IN)
+    await journal.begin(Begun(key, "arrived", str(made.domain.uuid), stock=True), Step.PREPARE)
+    await journal.write(key, Step.FINISH3)
+    await journal.close()
     host_a.start()
     if not running:
         host_a.assert_no_leftovers()

@@ -22,7 +22,7 @@ from culvert.migration.ways import StreamWay
 from culvert.protocol.constants import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 from culvert.rpc.stream import Stream
 
-ANSWERS: dict[str, Any] = {"query-migrate": {"status": "active"}, "query-migrate-capabilities": []}
+ANSWERS: dict[str, Any] = {"query-migrate-capabilities": []}
 
 
 class FakeMonitor(Monitor):
@@ -31,6 +31,7 @@ class FakeMonitor(Monitor):
     def __init__(self) -> None:
         super().__init__("fake", QMPClient("fake"), str)
         self.commands: list[str] = []
+        self.migration = "active"
         self.on: dict[str, Callable[[], None]] = {}
 
     async def execute(
@@ -45,6 +46,8 @@ class FakeMonitor(Monitor):
         if command in self.on:
             self.on[command]()
         await asyncio.sleep(0)
+        if command == "query-migrate":
+            return {"status": self.migration}
         return ANSWERS.get(command, {})
 
     async def send_fd(self, name: str, fd: int) -> None:
@@ -56,6 +59,7 @@ class FakeMonitor(Monitor):
 
     def status(self, word: str) -> None:
         """The migration is now in this status."""
+        self.migration = word
         self.happen("MIGRATION", status=word)
 
 

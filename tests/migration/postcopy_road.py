@@ -82,7 +82,7 @@ class Pair:
     async def road(self, *, recovering: bool = False) -> AsyncIterator[tuple[Road, PumpWay]]:
         """A new one, with QEMU's migration put on it, or taken up on it again. Broken for good at the end."""
 
-        async def note(error: errors.RequestError) -> None:
+        def note(error: errors.RequestError) -> None:
             self.broken.append(error)
 
         landing = Landing(

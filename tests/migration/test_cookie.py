@@ -25,7 +25,9 @@ IDENTITY = Cookie(name="g", uuid=UUID(int=1), hostname="host-a", host_uuid=UUID(
         uuid=st.uuids(),
         hostname=TEXT,
         host_uuid=st.uuids(),
-        attempt=st.just("") | st.text("0123456789abcdef", min_size=8, max_size=64),
+        attempt=st.text("0123456789abcdef", min_size=8, max_size=64),
+        seal=st.just("") | st.text("0123456789abcdef", min_size=64, max_size=64),
+        grant=st.just("") | st.text("0123456789abcdef", min_size=64, max_size=64),
         statistics=st.dictionaries(st.sampled_from(["memory_total", "downtime"]), st.integers(0, 2**64 - 1)),
     )
 )
@@ -90,7 +92,9 @@ REFUSED = [
     (b"<other/>\0", "<other>"),
     (b"\xff\xfe\0", "cannot be read"),
     (LIBVIRT_9.replace(b"<hostuuid>aaaaaaaa", b"<hostuuid>zz"), "cannot be read"),
-    (LIBVIRT_9.replace(b"<capabilities>", b"<culvert attempt='../../x'/><capabilities>"), "no plain word"),
+    (LIBVIRT_9.replace(b"<capabilities>", b"<culvert attempt='../../x'/><capabilities>"), "attempt is"),
+    (LIBVIRT_9.replace(b"<capabilities>", b"<culvert seal='x'/><capabilities>"), "seal is"),
+    (LIBVIRT_9.replace(b"<capabilities>", b"<culvert grant='0g'/><capabilities>"), "grant is"),
     (
         LIBVIRT_9.replace(
             b"<capabilities>",

@@ -1,260 +1,243 @@
-"""Every order in which a departure can fail: the first cause is kept and the guest runs on at the source."""
+"""A departure with a driver that does what the test says: who gets the guest, what is told, what is written."""
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from culvert.ground import errors
-from culvert.migration.departure import ANNOTATION, Departure
+from culvert.migration import ask as asking
+from culvert.migration import departure as module
+from culvert.migration.budget import Budget
+from culvert.migration.departure import Departure
+from culvert.migration.journal import Journal
+from culvert.migration.machine import Step
+from culvert.migration.machine_source import Event, State
 from culvert.migration.parameters import Options
-from culvert.migration.phases import Phase, PhaseError
+from culvert.migration.route import Way
 from culvert.migration.settings import Settings
 from culvert.protocol.constants import DomainState, JobType, MigrateFlag
 from tests.migration.fakes import FakeDomain, FakeStream
 
 SETTINGS = Settings("host-a", UUID(int=1), stall_seconds=0)
+WHERE = "qemu+tcp://b:1/system"
 
 
-def depart(domain: FakeDomain, flags: MigrateFlag = MigrateFlag.LIVE, settings: Settings = SETTINGS) -> Departure:
-    return Departure(domain.as_domain, Options(flags=flags), settings)
+class Driven:
+    """A migration of ``domain`` along ``stream``; ``granted`` is what the grant is answered with."""
+
+    def __init__(self, domain: FakeDomain, journal: Journal) -> None:
+        self.domain = domain
+        self.stream = FakeStream()
+        self.granted = Event.YES
+        self.refusal: errors.RequestError | None = None
+        self.steps: list[str] = []
+        self.on_grant: Callable[[], None] = lambda: None
+        self.departure = Departure.of(
+            *(domain.as_domain, WHERE, Options(flags=MigrateFlag.LIVE), SETTINGS), journal=journal, budget=Budget()
+        )
+        self.departure.driving = self
+
+    async def prepare(self) -> Way:
+        self.steps.append("prepare")
+        if self.refusal is not None:
+            raise self.refusal
+        return self.stream.as_way
+
+    async def grant(self) -> Event:
+        self.steps.append("grant")
+        self.on_grant()
+        return self.granted
+
+    def call_off(self) -> None:
+        self.steps.append("call off")
+
+    async def close(self) -> None:
+        self.steps.append("close")
+
+    async def live(self) -> State:
+        """To the end."""
+        async with asyncio.timeout(10):
+            await self.departure.live()
+            await self.departure.summarise()
+        return self.departure.state
 
 
 @pytest.fixture
-def domain() -> FakeDomain:
-    return FakeDomain()
+async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
+    opened = Journal(tmp_path / "migrations.sqlite")
+    await opened.open()
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture
-def stream() -> FakeStream:
-    return FakeStream()
-
-
-async def test_all_is_well(domain: FakeDomain, stream: FakeStream) -> None:
-    departure = depart(domain)
+def driven(journal: Journal) -> Driven:
+    domain = FakeDomain()
     domain.monitor.on["migrate"] = domain.complete
-    await departure.perform(stream.as_way)
-    assert departure.phase is Phase.PERFORM3_DONE
-    assert stream.ended == ["finish"]
-    assert domain.annotations[ANNOTATION].startswith("perform3_done ")
-    await departure.confirm(arrived=True)
-    assert domain.history[-1] == "kill MIGRATED"
-    assert departure.record.type is JobType.COMPLETED
-    assert departure.record.downtime is not None
+    return Driven(domain, journal)
 
 
-async def assert_runs_on(departure: Departure, domain: FakeDomain, stream: FakeStream, cause: str) -> None:
-    """It has failed with ``cause``, the stream is aborted, and after the confirmation the guest runs here."""
-    assert departure.cause is not None
-    assert cause in str(departure.cause)
-    assert stream.ended[-1] == "abort"
-    await departure.confirm(arrived=False)
-    assert domain.state is DomainState.RUNNING
-    assert ANNOTATION not in domain.annotations
-    assert not any(line.startswith("kill") for line in domain.history)
-    assert domain.run.stop_reason is None
-    assert domain.run.resume_reason is None
+async def steps(journal: Journal) -> list[Step | None]:
+    """What the journal has of the one migration, without notes."""
+    (entry,) = await journal.recent(10)
+    shown = await journal.show(entry.number)
+    assert shown is not None
+    return [line.step for line in shown.lines if line.step is not None]
 
 
-async def test_qemu_gives_up_by_itself(domain: FakeDomain, stream: FakeStream) -> None:
-    departure = depart(domain)
-    domain.monitor.on["migrate"] = lambda: domain.monitor.status("failed")
-    with pytest.raises(errors.OperationFailed, match="ended as 'failed'"):
-        await departure.perform(stream.as_way)
-    await assert_runs_on(departure, domain, stream, "failed")
-    assert departure.record.type is JobType.FAILED
+async def test_all_is_well(driven: Driven, journal: Journal) -> None:
+    assert await driven.live() is State.LEFT
+    assert driven.steps == ["prepare", "grant", "close"]
+    assert driven.domain.history[-1] == "kill MIGRATED"
+    assert driven.departure.record.type is JobType.COMPLETED
+    assert driven.departure.record.downtime is not None
+    assert await steps(journal) == [Step.BEGIN3, Step.PERFORM3, Step.PERFORM3_DONE, Step.CONFIRM3, Step.LEFT]
+    (entry,) = await journal.recent(1)
+    assert (entry.begun.peer, entry.route, entry.cause, entry.is_over) == (WHERE, "stream", "", True)
 
 
-async def test_cancelled_before_qemu_has_started(domain: FakeDomain, stream: FakeStream) -> None:
-    departure = depart(domain)
-    departure.cancel()
-    with pytest.raises(errors.OperationAborted):
-        await departure.perform(stream.as_way)
-    await assert_runs_on(departure, domain, stream, "canceled by client")
-    assert departure.record.type is JobType.CANCELLED
+async def test_the_grant_leaves_when_the_journal_says_so(driven: Driven, journal: Journal) -> None:
+    """The row is on the disk, for another reader too, before anything of the grant is made."""
+
+    seen: list[str] = []
+
+    def look() -> None:
+        with sqlite3.connect(journal.path) as other:
+            seen.extend(row[0] for row in other.execute("SELECT step FROM migration"))
+
+    driven.on_grant = look
+    await driven.live()
+    assert seen == [Step.PERFORM3_DONE.value]
 
 
-async def test_cancelled_while_bytes_flow(domain: FakeDomain, stream: FakeStream) -> None:
-    departure = depart(domain)
-    domain.monitor.on["migrate"] = departure.cancel
-    domain.monitor.on["migrate_cancel"] = lambda: domain.monitor.status("cancelled")
-    with pytest.raises(errors.OperationAborted):
-        await departure.perform(stream.as_way)
-    assert "migrate_cancel" in domain.monitor.commands
-    await assert_runs_on(departure, domain, stream, "canceled by client")
+async def test_prepare_is_refused(driven: Driven, journal: Journal) -> None:
+    driven.refusal = errors.RemoteError("no room", code=1, domain=10)
+    assert await driven.live() is State.STAYED
+    assert driven.departure.cause.error is driven.refusal
+    assert driven.domain.state is DomainState.RUNNING
+    assert await steps(journal) == [Step.BEGIN3, Step.STAYED]
+    (entry,) = await journal.recent(1)
+    assert entry.cause == "no room"
 
 
-async def test_cancelled_when_qemu_has_completed_but_the_other_end_has_not(
-    domain: FakeDomain, stream: FakeStream
+async def test_cancelled_while_it_sends(driven: Driven, journal: Journal) -> None:
+    driven.domain.monitor.on["migrate"] = driven.departure.cancel
+    driven.domain.monitor.on["migrate_cancel"] = lambda: driven.domain.monitor.status("cancelled")
+    assert await driven.live() is State.STAYED
+    assert driven.departure.record.type is JobType.CANCELLED
+    assert driven.steps == ["prepare", "call off", "close"]
+    assert await steps(journal) == [Step.BEGIN3, Step.PERFORM3, Step.CONFIRM3_CANCELLED, Step.STAYED]
+
+
+async def test_after_the_grant_only_the_destination_decides(driven: Driven) -> None:
+    def late() -> None:
+        with pytest.raises(errors.OperationInvalid, match="destination decides"):
+            driven.departure.cancel()
+        driven.departure.fail(errors.OperationFailed("too late"))
+
+    driven.on_grant = late
+    assert await driven.live() is State.LEFT
+    assert driven.departure.cause.error is None
+
+
+async def test_a_full_disk_stops_it_before_anything_is_given_away(
+    driven: Driven, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last moment at which the source may still decide: the guest stands still and must be resumed."""
-    departure = depart(domain)
-    domain.monitor.on["migrate"] = domain.complete
-    stream.go_on.clear()
-    stream.on_finish = departure.cancel
-    with pytest.raises(errors.OperationAborted):
-        await departure.perform(stream.as_way)
-    await assert_runs_on(departure, domain, stream, "canceled by client")
-    assert domain.history.count("cont") == 1
+    write = journal.write
+
+    async def full(key: object, step: Step, text: str = "") -> None:
+        if step is Step.PERFORM3_DONE:
+            raise errors.SystemCallError("no space left on device", errno=28)
+        await write(driven.departure.begun.key, step, text)
+
+    monkeypatch.setattr(journal, "write", full)
+    assert await driven.live() is State.STAYED
+    assert "grant" not in driven.steps
+    assert driven.domain.history.count("cont") == 1
+    assert "no space" in str(driven.departure.cause.error)
 
 
-async def test_after_that_only_the_destination_decides(domain: FakeDomain, stream: FakeStream) -> None:
-    departure = depart(domain)
-    domain.monitor.on["migrate"] = domain.complete
-    await departure.perform(stream.as_way)
-    with pytest.raises(errors.OperationInvalid, match="destination decides"):
-        departure.cancel()
-    departure.fail(errors.OperationFailed("too late"))
-    assert departure.cause is None
-
-
-async def test_late_error_of_the_other_end(domain: FakeDomain, stream: FakeStream) -> None:
-    departure = depart(domain)
-    domain.monitor.on["migrate"] = domain.complete
-
-    def fail() -> None:
-        stream.error = errors.RemoteError("could not load", code=9, domain=10)
-
-    stream.on_finish = fail
-    with pytest.raises(errors.RemoteError, match="could not load"):
-        await departure.perform(stream.as_way)
-    await assert_runs_on(departure, domain, stream, "could not load")
-
-
-async def test_the_first_cause_is_the_one_that_is_told(domain: FakeDomain, stream: FakeStream) -> None:
-    departure = depart(domain)
-
-    def both() -> None:
-        departure.fail(errors.ConnectionLost("first"))
-        departure.fail(errors.OperationFailed("second"))
-        domain.monitor.status("failed")
-
-    domain.monitor.on["migrate"] = both
-    with pytest.raises(errors.ConnectionLost, match="first"):
-        await departure.perform(stream.as_way)
-    await assert_runs_on(departure, domain, stream, "first")
-
-
-async def test_an_io_error_ends_it_only_when_that_was_asked(domain: FakeDomain, stream: FakeStream) -> None:
-    def trouble() -> None:
-        domain.monitor.happen("BLOCK_IO_ERROR", device="vda", action="report")
-        domain.complete()
-
-    domain.monitor.on["migrate"] = trouble
-    await depart(domain).perform(stream.as_way)
-
-    other, aborted = FakeDomain(), FakeStream()
-
-    def trouble_again() -> None:
-        other.monitor.happen("BLOCK_IO_ERROR", device="vda", action="report")
-
-    other.monitor.on["migrate"] = trouble_again
-    other.monitor.on["migrate_cancel"] = lambda: other.monitor.status("cancelled")
-    departure = depart(other, MigrateFlag.LIVE | MigrateFlag.ABORT_ON_ERROR)
-    with pytest.raises(errors.OperationFailed, match="vda"):
-        await departure.perform(aborted.as_way)
-    await assert_runs_on(departure, other, aborted, "I/O error")
-
-
-async def test_qemu_ends(domain: FakeDomain, stream: FakeStream) -> None:
-    departure = depart(domain)
-
-    def end() -> None:
-        domain.is_active = False
-        domain.monitor._end()
-
-    domain.monitor.on["migrate"] = end
-    with pytest.raises(errors.OperationFailed, match="QEMU's last words"):
-        await departure.perform(stream.as_way)
-    await departure.confirm(arrived=False)
-    assert "cont" not in domain.history
-
-
-async def test_a_disk_that_is_full_stops_it_before_anything_is_given_away(
-    domain: FakeDomain, stream: FakeStream
+async def test_a_journal_that_takes_nothing_begins_nothing(
+    driven: Driven, journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    departure = depart(domain)
+    async def full(*args: object) -> None:
+        raise errors.SystemCallError("no space left on device", errno=28)
 
-    def fill() -> None:
-        domain.full_disk = True
-        domain.complete()
-
-    domain.monitor.on["migrate"] = fill
-    with pytest.raises(errors.SystemCallError, match="no space"):
-        await departure.perform(stream.as_way)
-    domain.full_disk = False
-    await assert_runs_on(departure, domain, stream, "no space")
+    monkeypatch.setattr(journal, "begin", full)
+    assert await driven.live() is State.STAYED
+    assert "no space" in str(driven.departure.cause.error)
+    assert "prepare" not in driven.steps
+    assert driven.domain.state is DomainState.RUNNING
 
 
-async def test_a_decision_is_carried_out_even_if_it_cannot_be_written_down(
-    domain: FakeDomain, stream: FakeStream
+@pytest.mark.parametrize(
+    ("words", "ends"),
+    [
+        ([Event.UNREACHABLE, Event.WORD_PENDING, Event.WORD_RUNNING], State.LEFT),
+        ([Event.WORD_PENDING, Event.UNREACHABLE, Event.WORD_GONE], State.STAYED),
+        ([Event.WORD_UNKNOWN, Event.WORD_RUNNING], State.LEFT),
+        ([Event.WORD_LOST, Event.WORD_GONE], State.STAYED),
+    ],
+    ids=["running", "gone", "unknown and then running", "lost and then gone"],
+)
+async def test_a_lost_answer_is_asked_for(
+    driven: Driven, monkeypatch: pytest.MonkeyPatch, words: list[Event], ends: State
 ) -> None:
-    departure = depart(domain)
-    domain.monitor.on["migrate"] = domain.complete
-    await departure.perform(stream.as_way)
-    domain.full_disk = True
-    await departure.confirm(arrived=True)
-    assert domain.history[-1] == "kill MIGRATED"
+    asked = iter(words)
+
+    async def word(where: str, *args: object) -> tuple[Event, str]:
+        assert where == WHERE
+        assert driven.domain.state is DomainState.PAUSED
+        return next(asked), ""
+
+    monkeypatch.setattr(asking, "word", word)
+    monkeypatch.setattr(module, "ASK_AGAIN", (0.0,))
+    driven.granted = Event.CUT
+    driven.departure.doubt = errors.ConnectionLost("cut")
+    assert await driven.live() is ends
+    assert (driven.domain.state is DomainState.RUNNING) is (ends is State.STAYED)
+    assert driven.departure.record.type is (JobType.COMPLETED if ends is State.LEFT else JobType.FAILED)
 
 
-async def test_a_guest_that_was_paused_stays_paused(domain: FakeDomain, stream: FakeStream) -> None:
+@pytest.mark.parametrize("here", [True, False])
+async def test_an_operator_decides(driven: Driven, monkeypatch: pytest.MonkeyPatch, here: bool) -> None:
+    async def word(*args: object) -> tuple[Event, str]:
+        return Event.WORD_UNKNOWN, "it has no record"
+
+    monkeypatch.setattr(asking, "word", word)
+    monkeypatch.setattr(module, "ASK_AGAIN", (0.01,))
+    driven.granted = Event.CUT
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        living = tasks.create_task(driven.live(), name="live")
+        await driven.departure.answerable.wait()
+        assert "it has no record; 'culvert resolve g'" in driven.departure.waits_for
+        await driven.departure.shell.ask(Event.RESOLVED_HERE if here else Event.RESOLVED_THERE)
+    assert living.result() is (State.STAYED if here else State.LEFT)
+    assert driven.departure.waits_for == ""
+
+
+async def test_a_guest_that_was_paused_stays_paused(journal: Journal) -> None:
+    domain = FakeDomain()
     domain.pause()
-    departure = depart(domain)
+    driven = Driven(domain, journal)
     domain.monitor.on["migrate"] = lambda: domain.monitor.status("failed")
-    with pytest.raises(errors.OperationFailed):
-        await departure.perform(stream.as_way)
-    await departure.confirm(arrived=False)
+    assert await driven.live() is State.STAYED
     assert "cont" not in domain.history
 
 
-async def test_what_was_confirmed_cannot_be_confirmed_the_other_way(domain: FakeDomain, stream: FakeStream) -> None:
-    """A guest that runs at the destination is never resumed here, whatever goes wrong with its old copy."""
-    departure = depart(domain)
-    domain.monitor.on["migrate"] = domain.complete
-    await departure.perform(stream.as_way)
-    await departure.confirm(arrived=True)
-    with pytest.raises(PhaseError):
-        await departure.confirm(arrived=False)
-    assert "cont" not in domain.history
+async def test_qemu_ends_here(driven: Driven) -> None:
+    def end() -> None:
+        driven.domain.is_active = False
+        driven.domain.exited.set()
+        driven.domain.monitor._end()
 
-
-async def test_until_failed_gives_results_refusals_and_the_cause(domain: FakeDomain) -> None:
-    async def give(value: int) -> int:
-        return value
-
-    async def refuse() -> int:
-        raise errors.OperationFailed("refused")
-
-    departure = depart(domain)
-    assert await departure.until_failed(give(3)) == 3
-    with pytest.raises(errors.OperationFailed, match="refused"):
-        await departure.until_failed(refuse())
-    async with asyncio.TaskGroup() as tasks:
-        waiting = asyncio.Event()
-
-        async def wait() -> None:
-            waiting.set()
-            await asyncio.Event().wait()
-
-        async def outer() -> None:
-            with pytest.raises(errors.OperationAborted):
-                await departure.until_failed(wait())
-
-        tasks.create_task(outer(), name="outer")
-        await waiting.wait()
-        departure.cancel()
-
-
-@pytest.mark.parametrize("phase", ["perform3", "perform3_done"])
-async def test_what_an_earlier_daemon_left_is_read_again(domain: FakeDomain, phase: str) -> None:
-    domain.annotations[ANNOTATION] = f"{phase} 0123456789abcdef running qemu+tcp://b:1/system"
-    left = Departure.left_behind(domain.as_domain, SETTINGS)
-    assert left is not None
-    assert (left.phase.value, left.attempt, left.was_running) == (phase, "0123456789abcdef", True)
-    assert left.destination_uri == "qemu+tcp://b:1/system"
-
-
-async def test_nothing_is_left_of_a_domain_without_a_migration(domain: FakeDomain) -> None:
-    assert Departure.left_behind(domain.as_domain, SETTINGS) is None
+    driven.domain.monitor.on["migrate"] = end
+    assert await driven.live() is State.LOST
+    assert "QEMU's last words" in str(driven.departure.cause.error)
+    assert "cont" not in driven.domain.history

@@ -17,7 +17,7 @@ import pytest
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.errors import ErrorCode
-from culvert.migration import cookie
+from culvert.migration import cookie, grant
 from culvert.protocol import constants, remote, typed_params, types
 from culvert.protocol.constants import MigrateFlag
 from culvert.protocol.typed_params import Value
@@ -42,9 +42,16 @@ class Attempt:
     def __init__(self, folder: Path, name: str = "tiny") -> None:
         self.guest = domain_xml.tiny_guest(folder, name, SMALL)
         self.uuid = self.guest.domain.uuid
+        self.grant = grant.make()
 
     def cookie(self, *, attempt: str = "", of: uuid.UUID | None = None) -> bytes:
-        made = cookie.Cookie(self.guest.name, of or self.uuid, "elsewhere", uuid.uuid4(), attempt)
+        seal = grant.seal(self.grant) if attempt else ""
+        made = cookie.Cookie(self.guest.name, of or self.uuid, "elsewhere", uuid.uuid4(), attempt, seal)
+        return cookie.build(made)
+
+    def granting(self) -> bytes:
+        """The cookie that lets the guest run which ``prepare`` has prepared."""
+        made = cookie.Cookie(self.guest.name, self.uuid, "elsewhere", uuid.uuid4(), "0" * 8, grant=self.grant)
         return cookie.build(made)
 
     def params(self, **changed: Value) -> list[types.TypedParam]:
@@ -220,19 +227,41 @@ async def test_finish_before_any_data(host: DaemonProcess, attempt: Attempt) -> 
     async with connected(host) as client:
         await attempt.prepare(client)
         async with refused(ErrorCode.OPERATION_INVALID, "no data was ever sent"):
-            await attempt.finish(client, DIRECT)
+            await attempt.finish(client, DIRECT, cookie_in=attempt.granting())
         host.assert_no_leftovers()
+
+
+async def test_finish_without_the_grant(host: DaemonProcess, attempt: Attempt, folder: Path) -> None:
+    """Nobody but the source lets the guest run: not without a cookie, not with another attempt's grant."""
+    async with connected(host) as client:
+        await attempt.prepare(client)
+        for cookie_in in (b"", Attempt(folder, "other").granting(), attempt.cookie(attempt="0" * 8)):
+            async with refused(ErrorCode.OPERATION_INVALID, "not opened by the grant"):
+                await attempt.finish(client, DIRECT, cookie_in=cookie_in)
+        async with refused(ErrorCode.MIGRATE_FINISH_OK):
+            await attempt.finish(client, DIRECT, cancelled=True)
+
+
+async def test_finish_by_another_connection_than_prepared(host: DaemonProcess, attempt: Attempt) -> None:
+    """A libvirtd has no grant: the connection that prepared stands for it."""
+    async with connected(host) as client, connected(host) as other:
+        stream = await attempt.prepare_tunnel(client)
+        async with refused(ErrorCode.OPERATION_INVALID, "not opened by the grant"):
+            await attempt.finish(other)
+        async with refused(ErrorCode.MIGRATE_FINISH_OK):
+            await attempt.finish(client, cancelled=True)
+        await stream.abort()
 
 
 async def test_finish_that_is_overtaken_by_an_abort(host: DaemonProcess, attempt: Attempt) -> None:
     """QEMU waits for the rest of a stream that will not come: it is told."""
-    async with connected(host) as client, connected(host) as other:
+    async with connected(host) as client:
         stream = await attempt.prepare_tunnel(client)
         await stream.send(b"QEVM")
         async with refused():
             async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-                finishing = tasks.create_task(_outcome(attempt.finish(other)), name="finish")
-                await asyncio.to_thread(wait_for, lambda: "phase=finish3" in host.log, "finish has begun")
+                finishing = tasks.create_task(_outcome(attempt.finish(client)), name="finish")
+                await asyncio.to_thread(wait_for, lambda: "state=finish3" in host.log, "finish has begun")
                 await stream.abort()
             raise finishing.result()
 
@@ -254,7 +283,7 @@ async def test_finish_with_garbage_in_its_cookie(host: DaemonProcess, attempt: A
 async def test_the_same_guest_prepared_twice(host: DaemonProcess, attempt: Attempt) -> None:
     async with connected(host) as client:
         stream = await attempt.prepare_tunnel(client)
-        async with refused(words="migration in"):
+        async with refused(words="migrated to this host already"):
             await attempt.prepare_tunnel(client)
         async with refused(ErrorCode.MIGRATE_FINISH_OK):
             await attempt.finish(client, cancelled=True)

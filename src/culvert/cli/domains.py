@@ -7,7 +7,7 @@ import contextlib
 from dataclasses import dataclass
 from uuid import UUID
 
-from culvert.cli import target, whereabouts
+from culvert.cli import history, target, whereabouts
 from culvert.cli.progress import Progress
 from culvert.cli.verdict import Place, Sighting, state_words
 from culvert.ground import errors
@@ -23,12 +23,16 @@ POLL_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A line of ``culvert list``; ``id`` is None for a domain without a process."""
+    """A line of ``culvert list``; ``id`` is None for a domain without a process.
+
+    ``waits_for``: what a guest does that stands still until it is known where it runs.
+    """
 
     id: int | None
     name: str
     uuid: str
     state: str
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +49,18 @@ async def listing(uri: ConnectionURI, *, everything: bool) -> list[Listed]:
     flags = ListFlag.ACTIVE | ListFlag.INACTIVE if everything else ListFlag.ACTIVE
     async with target.opened(uri) as client:
         found = await client.call(remote.CONNECT_LIST_ALL_DOMAINS, remote.ListAllArgs(1, int(flags)))
+        waits = {each.uuid: each for each in await history.waiting(client)}
         lines = []
         for dom in sorted(found.domains, key=lambda dom: dom.name):
             # A domain may go between the two questions; then it is no longer one to be listed.
             with contextlib.suppress(errors.RemoteError):
                 state = await client.call(remote.DOMAIN_GET_STATE, remote.DomainFlagsArgs(dom, 0))
                 words = state_words(state.state, state.reason)
-                lines.append(Listed(None if dom.id < 0 else dom.id, dom.name, str(UUID(bytes=dom.uuid)), words))
+                waiting = waits.pop(uuid := UUID(bytes=dom.uuid), None)
+                why = waiting.why if waiting is not None else ""
+                lines.append(Listed(None if dom.id < 0 else dom.id, dom.name, str(uuid), words, why))
+        # Of a transient domain whose QEMU has gone nothing is left but what is waited for.
+        lines += [Listed(None, each.name, str(uuid), "no state", each.why) for uuid, each in waits.items()]
     return lines
 
 

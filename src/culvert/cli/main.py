@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from culvert import __version__
-from culvert.cli import display, domains, migrate, target
+from culvert.cli import display, domains, history, migrate, target
 from culvert.cli.exits import Exit, table
 from culvert.cli.pki import pki
 from culvert.cli.request import Request
@@ -76,6 +76,9 @@ def list_(uri: ConnectionURI, everything: bool, as_json: bool) -> None:
     for line in lines:
         rows.add_row("-" if line.id is None else str(line.id), Text(line.name), Text(line.state), line.uuid)
     _console().print(rows)
+    for line in lines:
+        if line.waits_for:
+            click.echo(f"guest '{line.name}' is {line.waits_for}")
 
 
 @cli.command()
@@ -171,6 +174,62 @@ def migrate_(
     except KeyboardInterrupt:
         verdict = migrate.not_begun(shown, Exit.CANCELLED, "interrupted")
     sys.exit(verdict.exit)
+
+
+@cli.group("history", invoke_without_command=True)
+@click.option("--domain", default="", metavar="DOMAIN", help="Only of this domain (name or UUID).")
+@click.option("--limit", type=click.IntRange(1, 256), default=20, show_default=True, help="The newest so many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_context
+def history_(context: click.Context, domain: str, limit: int, as_json: bool) -> None:
+    """Tell what migrations there were, out of this host and into it: one line each, the newest first."""
+    if context.invoked_subcommand is not None:
+        return
+    found = _run(history.records(context.obj, domain, limit))
+    if as_json:
+        for each in found:
+            click.echo(json.dumps(each, ensure_ascii=False))
+        return
+    rows = Table("Id", "Began", "Domain", "", "Other end", "Route", "Outcome", "Cause", box=None, pad_edge=False)
+    for each in found:
+        words = (each["domain"], history.ARROWS[each["direction"]], each["peer"], each["route"])
+        ending = (history.outcome(each), each["cause"])
+        rows.add_row(str(each["id"]), history.time(each["began"]), *(Text(word) for word in (*words, *ending)))
+    _console().print(rows)
+
+
+@history_.command("show")
+@click.argument("number", type=click.IntRange(min=1), metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.pass_obj
+def history_show(uri: ConnectionURI, number: int, as_json: bool) -> None:
+    """Tell all of the migration ID: every phase and its time, figures, decisions, the cause of a failure."""
+    found = _run(history.record(uri, number))
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for line in history.lines(found):
+        click.echo(line)
+
+
+@cli.command()
+@click.argument("domain")
+@click.option("--running-here", "here", flag_value=True, type=bool, help="The guest goes on at this host.")
+@click.option("--running-there", "here", flag_value=False, type=bool, help="The guest runs at the destination.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.pass_obj
+def resolve(uri: ConnectionURI, domain: str, here: bool | None, yes: bool) -> None:
+    """Decide where the guest of DOMAIN runs, when its migration waits for a destination that does not say.
+
+    "culvert list" shows what waits, and for what. The decision is written to the history with who has made it.
+    """
+    if here is None:
+        raise click.UsageError("one of --running-here and --running-there is needed")
+    guest = _run(history.find_waiting(uri, domain))
+    click.echo(history.warning(guest, here=here), err=True)
+    if not yes:
+        click.confirm("Is that so?", abort=True, err=True)
+    click.echo(_run(history.resolve(uri, guest, here=here)))
 
 
 cli.add_command(pki)

@@ -100,6 +100,11 @@ class Migration:
         "off", "Compress on the pump route (zstd): off, on, or auto (while it makes the migration faster)."
     )
     attach_seconds: int = _key(30, "How long after it was prepared a migration into this host may begin to send.")
+    give_up_seconds: int = _key(
+        300, "How long a prepared migration into this host waits for a source that says nothing; 0: for ever."
+    )
+    history_records: int = _key(10_000, "How many migrations that are over the history keeps; 0: no limit.")
+    history_days: int = _key(365, "How long the history keeps a migration that is over; 0: no limit.")
     reattach_seconds: int = _key(
         60, "How long a migration on the pump route waits for a lost connection to come back before it is cancelled."
     )
@@ -156,6 +161,9 @@ _RANGES: dict[tuple[str, str], range] = {
     ("migration", "stall_seconds"): range(10_000_001),
     ("migration", "attach_seconds"): range(1, 3601),
     ("migration", "reattach_seconds"): range(1, 86_401),
+    ("migration", "give_up_seconds"): range(10_000_001),
+    ("migration", "history_records"): range(100_000_001),
+    ("migration", "history_days"): range(1_000_001),
     ("migration", "dead_seconds"): range(2, 3601),
     ("migration", "window"): range(1, 1025),
     ("migration", "bandwidth"): range(10_000_001),

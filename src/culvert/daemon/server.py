@@ -34,8 +34,10 @@ from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.storage.pools import Pools
 from culvert.ground.units import MiB
 from culvert.io.listener import Listener, listen_tcp, listen_unix
+from culvert.migration import recovery
 from culvert.migration.destination import Destination
-from culvert.migration.outcomes import Outcomes
+from culvert.migration.history import Retention
+from culvert.migration.journal import Journal
 from culvert.migration.settings import Settings
 from culvert.migration.source import Source
 from culvert.migration.work import Background
@@ -109,29 +111,35 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             compression=config.migration.compression,
             attach_seconds=config.migration.attach_seconds,
             reattach_seconds=config.migration.reattach_seconds,
+            give_up_seconds=config.migration.give_up_seconds,
             host_speed=config.migration.bandwidth * MiB,
             pump=channel.Limits(window=config.migration.window * MiB, heartbeat=dead / _HEARTBEATS, dead=dead),
             security=client_side(config.tls),
         )
-        outcomes = Outcomes(places.layout.lib / "migrations")
-        outcomes.prepare()
+        retention = Retention(config.migration.history_records, config.migration.history_days)
+        journal = Journal(places.layout.lib / "migrations.sqlite", retention)
+        stack.push_async_callback(journal.close)
+        await journal.open()
         background = await stack.enter_async_context(Background())
         service = Service(
             config=config,
             hostname=hostname,
             host_uuid=host_uuid,
             driver=driver,
-            source=Source(driver, settings, background),
-            destination=Destination(driver, settings, background, outcomes),
+            source=Source(driver, settings, background, journal),
+            destination=Destination(driver, settings, background, journal),
             background=background,
+            journal=journal,
             pools=Pools(places.layout.etc / "storage"),
             socket_path=str(places.socket),
             reachable=[(each.transport, *each.address) for each in listeners if each.address is not None],
             security=security,
         )
         await service.pools.load()
-        await service.destination.recover()
-        await service.source.recover()
+        driver.host.may_start = service.source.check_free
+        await recovery.recover(
+            *(driver, journal, background), source=service.source.take_up, destination=service.destination.take_up
+        )
         server = Server(
             handlers(service),
             _limits(config),

@@ -12,6 +12,7 @@ from culvert.drivers.storage.pools import Pools
 from culvert.ground import errors
 from culvert.io.tls_side import ServerSide
 from culvert.migration.destination import Destination
+from culvert.migration.journal import Journal
 from culvert.migration.source import Source
 from culvert.migration.statistics import Record
 from culvert.migration.work import Background
@@ -30,6 +31,7 @@ class Service:
     source: Source
     destination: Destination
     background: Background
+    journal: Journal
     pools: Pools
     socket_path: str
     reachable: list[tuple[str, str, int]]

@@ -52,6 +52,10 @@ class ConnectionURI:
         """The same URI with ``parameters`` added or replaced."""
         return replace(self, parameters={**self.parameters, **parameters})
 
+    def without_parameters(self, *names: str) -> ConnectionURI:
+        """The same URI without the parameters called ``names``."""
+        return replace(self, parameters={k: v for k, v in self.parameters.items() if k not in names})
+
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         user = f"{quote(self.user)}@" if self.user else ""

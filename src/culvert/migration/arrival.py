@@ -1,8 +1,8 @@
-"""One migration of a guest into this host: prepare, carry and finish, the destination's steps.
+"""One migration of a guest into this host: the destination's machine with its QEMU, its data path and its journal.
 
-Until ``finish`` the guest belongs to the source: whatever goes wrong, the incoming QEMU is killed and the source is
-told why. The point of no return is one line of ``_take_over``, and it is marked. An attempt that was given up here
-can never be finished any more: its record says ``GONE`` from then on, whoever asks.
+What happens when is in ``machine_destination``; here is how each of its commands is done. The guest becomes this
+host's in one place only, the command that starts its CPUs (``_cont``). Before that everything that goes wrong ends
+with the incoming QEMU killed; after it, with the guest running here.
 """
 
 from __future__ import annotations
@@ -10,26 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import socket
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.migration import Entrance, Setup
 from culvert.ground import errors
-from culvert.io.detached import Detached
-from culvert.migration import statistics
+from culvert.migration import fault_points, grant, statistics
 from culvert.migration.cookie import Cookie
-from culvert.migration.landing import Landing
-from culvert.migration.lifeline import Lifeline
-from culvert.migration.outcomes import Outcomes, Word
+from culvert.migration.history import Begun, Summary
+from culvert.migration.intake import Intake
+from culvert.migration.journal import Journal
+from culvert.migration.machine import Do, Next, Step
+from culvert.migration.machine_destination import FINAL, START, Event, State, table
 from culvert.migration.parameters import Options
-from culvert.migration.phases import STEPS, Phase, advance
-from culvert.migration.route import Route
-from culvert.migration.settings import Settings
-from culvert.migration.ticket import Gate
-from culvert.protocol.constants import DomainEvent as Event
+from culvert.migration.shell import Rules, Shell
+from culvert.migration.steps import DESTINATION_STEPS
+from culvert.protocol.constants import DomainEvent as Lifecycle
 from culvert.protocol.constants import (
     DomainState,
     JobOperation,
@@ -41,311 +37,310 @@ from culvert.protocol.constants import (
     StoppedDetail,
     SuspendedDetail,
 )
-from culvert.protocol.culvert import Outcome
-from culvert.rpc.stream import Stream
-from culvert.tunnel import relay
 
 log = logging.getLogger(__name__)
 
-Spawn = Callable[[str, Coroutine[Any, Any, Any]], object]
+RULES = Rules("destination", table(), FINAL, Event.UNWRITTEN)
 
-LOAD_TIMEOUT = 300.0  # seconds QEMU may take over what it has already been given
-EXIT_TIMEOUT = 5.0  # seconds for a QEMU that failed to load to say why and end
-ANNOTATION = "migration.in"  # in the domain's status, until it has arrived: the attempt
-NAMELESS = "-"  # the attempt of a source that is no culvert
+_WATCH_PAUSE = 1.0  # seconds between two looks at whether anything is heard of the source
 
 
 class Arrival:
-    """``attempt`` is the source's name for the migration; ``gate`` knows who may attach data to it.
+    """``begun.key.attempt`` is the source's name for the migration; ``intake`` is where its data comes in.
 
-    ``spawn`` runs what outlives a call. ``lifeline`` is held by those who show that the source is still there.
+    ``launch`` starts the QEMU that waits for the guest; ``persist`` keeps the definition that travels in a cookie.
+    ``left``: an earlier daemon has begun it, and ``guest`` is what it has left. ``silence``: seconds after which a
+    source that says nothing is given up, 0 for never.
     """
 
     def __init__(
         self,
-        domain: Domain,
+        begun: Begun,
         options: Options,
-        cookie: Cookie,
+        theirs: Cookie | None,
+        journal: Journal,
         *,
-        gate: Gate,
-        outcomes: Outcomes,
-        settings: Settings,
-        spawn: Spawn,
-        abandoned: Callable[[], object],
+        launch: Callable[[Arrival], Awaitable[Domain]],
+        persist: Callable[[Arrival, Cookie], Awaitable[None]],
+        silence: float,
+        guest: Domain | None = None,
+        state: State = State.PREPARE,
+        left: bool = False,
     ) -> None:
-        self.domain = domain
+        self.begun = begun
         self.options = options
-        self.cookie = cookie
-        self.gate = gate
-        self.lifeline = Lifeline(abandoned)
-        self._outcomes = outcomes
-        self._settings = settings
-        self._spawn = spawn
-        self._landing: Landing | None = None
-        self.attempt = cookie.attempt
-        self.phase = Phase.PREPARE
-        self.outcome = Outcome.PENDING
+        self.theirs = theirs
+        self.guest = guest
         self.cause: errors.RequestError | None = None
-        self.record = statistics.Record(operation=JobOperation.MIGRATION_IN, type=JobType.UNBOUNDED)
-        self.meter = relay.Meter()
-        self._incoming: qemu.Incoming | None = None
-        self._ours: socket.socket | None = None
-        self._attached = False
-        self.unexpected = asyncio.Event()
-        """Set as soon as the data has its way, or none will come any more."""
-        self._over = asyncio.Event()
         self.disown: Callable[[], None] = lambda: None
         """Ends the care for the connection that prepared this migration."""
+        self.record = statistics.Record(operation=JobOperation.MIGRATION_IN, type=JobType.UNBOUNDED)
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Prepare may be answered; or why not."""
+        self.over = asyncio.Event()
+        """Set when nothing more will be done about this migration."""
+        self.intake: Intake | None = None
+        self._journal = journal
+        self._launcher = launch
+        self._persist = persist
+        self._silence = silence
+        self._recorded = left
+        self._launching: asyncio.Task[None] | None = None
+        self._answer: asyncio.Future[None] | None = None
+        self.shell: Shell[State, Event] = Shell(
+            name=f"migration {begun.key.attempt} of domain '{begun.name}'",
+            rules=RULES,
+            state=state,
+            write=self.write,
+            acts={
+                Do.LAUNCH: self._launch,
+                Do.READY: self._ready,
+                Do.AWAIT_LOAD: self._await_load,
+                Do.CONT: self._cont,
+                Do.KILL: self._kill,
+                Do.YES: self._yes,
+                Do.NO: self._no,
+                Do.REPORT: self._report,
+            },
+            entered=self._entered,
+            unwritten=self._because,
+        )
+
+    # -- what it is -----------------------------------------------------------------------------------------------
+
+    @property
+    def attempt(self) -> str:
+        """The name of this migration, for both sides."""
+        return self.begun.key.attempt
+
+    @property
+    def state(self) -> State:
+        """Where the machine is."""
+        return self.shell.state
+
+    @property
+    def domain(self) -> Domain:
+        """The guest's domain. Raises ``NoDomain`` before it is there."""
+        if self.guest is None:
+            raise errors.NoDomain(f"domain '{self.begun.name}' is not on this host")
+        return self.guest
+
+    @property
+    def held(self) -> bool:
+        """Whether the connection that prepared it is there to be told of it."""
+        return self.intake is not None and self.intake.lifeline.held
 
     @property
     def description(self) -> str:
         """What occupies the domain (``drivers.qemu.domain.Job``)."""
         return "migration in"
 
-    async def open(self) -> None:
-        """Everything is ready for the data to come, by ``carry`` or by ``take``."""
-        await qemu.annotate(self.domain, ANNOTATION, self.attempt or NAMELESS)
-        self._incoming = qemu.Incoming(self.domain)
-
-    async def take(self, connection: socket.socket) -> None:
-        """QEMU reads from ``connection`` itself, and answers on it; the caller closes its own copy.
-
-        Raises ``OperationFailed`` with QEMU's words, ``InvalidStream`` for a second way; then the attempt is over.
-        """
-        self._attach(Route.DIRECT)
-        try:
-            await self._start(connection, self.options.setup(return_path=True))
-        except errors.RequestError as err:
-            await self._broke(err)
-            raise
-
-    async def carry(self, stream: Stream) -> None:
-        """Pass the stream on to QEMU; returns when QEMU has loaded all of it, so that the stream's finish means that.
-
-        Raises what went wrong, in QEMU's words where QEMU has some, and ``InvalidStream`` for a second way; the
-        attempt is then over.
-        """
-        self._attach(Route.STREAM)
-        try:
-            self._ours, theirs = relay.channel()
-            with theirs:
-                await self._start(theirs, self.options.setup())
-            await self._relay(stream, self._ours)
-        except errors.RequestError as err:
-            await self._broke(err)
-            raise
-
-    async def expect(self, channel: int, attempt: int) -> int:
-        """Make ready for ``channel`` of the pump route: how many bytes have come by it so far.
-
-        Raises ``InvalidStream`` for a channel that was not prepared, or a way of another kind; and when the first
-        one cannot be joined with QEMU, why not: then the attempt is over.
-        """
-        if self._landing is None:
-            self._attach(Route.PUMP)
-            self._landing = Landing(
-                f"migration {self.attempt} of domain '{self.domain.name}'",
-                self.lifeline,
-                setup=self.options.setup(return_path=True),
-                limits=self._settings.pump,
-                directory=self.domain.require_active().runtime,
-                spawn=self._spawn,
-                broken=self._broke,
-            )
-            self._spawn(f"migration {self.attempt}: QEMU ended?", self._watch_qemu())
-            self.lifeline.patience = self._settings.reattach_seconds
-        try:
-            return await self._landing.expect(channel, attempt, self._start)
-        except errors.InvalidStream:
-            raise
-        except errors.RequestError as err:
-            await self._broke(err)
-            raise
-
-    async def join(self, channel: int, attempt: int, connection: Detached, peer_received: int) -> None:
-        """``connection`` is what ``expect`` has made ready for; see ``Landing.attach``."""
-        assert self._landing is not None, "expected before it is joined"
-        try:
-            await self._landing.attach(channel, attempt, connection, peer_received)
-        except errors.RequestError as err:
-            await self._broke(err)
-
-    async def _watch_qemu(self) -> None:
-        """A pump does not tell a QEMU that is through from one that has died."""
-        if (cause := await self._ended()) is not None:
-            await self._broke(cause)
-
-    def _attach(self, route: Route) -> None:
-        if self._attached:
-            raise errors.InvalidStream(f"migration of domain '{self.domain.name}' has its data path already")
-        self._attached = True
-        self.record.route = route.value
-        self.record.channels = self.options.connections + 1
-        self.unexpected.set()
-
-    async def _start(self, entrance: Entrance, setup: Setup) -> None:
-        assert self._incoming is not None, "opened before anything is attached"
-        await self._incoming.start(entrance, setup, continued=not self.options.has(MigrateFlag.PAUSED))
-
-    async def _broke(self, cause: errors.RequestError) -> None:
-        # Once finish has begun, it alone decides: it sees for itself what QEMU has got.
-        if self.phase is Phase.PREPARE:
-            await self.give_up(cause)
-        elif self._ours is not None:
-            # QEMU must not wait for the rest of it: what it has read is all it will get.
-            with contextlib.suppress(OSError):
-                self._ours.shutdown(socket.SHUT_RDWR)
-
-    async def why_cancelled(self) -> errors.RequestError | None:
-        """The reason on this side, where there is one, when the source cancels: QEMU could not load, or has ended."""
-        if self.cause is None and self._attached and self._incoming is not None and await self._incoming.failed():
-            return await self._qemu_says(EOFError("no more output"))
-        return self.cause
-
-    async def _relay(self, stream: Stream, ours: socket.socket) -> None:
-        """Relay until the end of the stream or of QEMU, whichever comes first."""
-        async with asyncio.TaskGroup() as tasks:
-            moving = tasks.create_task(self._move(stream, ours), name=f"migration {self.attempt}: relay")
-            ending = tasks.create_task(self._ended(), name=f"migration {self.attempt}: QEMU ended?")
-            await asyncio.wait({moving, ending}, return_when=asyncio.FIRST_COMPLETED)
-            moving.cancel()
-            ending.cancel()
-        if not ending.cancelled() and (ended := ending.result()) is not None:
-            raise ended
-        if (error := moving.result()) is not None:
-            raise error
-        await self._loaded()
-
-    async def _move(self, stream: Stream, ours: socket.socket) -> errors.RequestError | None:
-        try:
-            await relay.inward(stream, ours, self.meter)
-        except errors.RequestError as err:
-            return err
-        except OSError as err:
-            return await self._qemu_says(err)
-        return None
-
-    async def _qemu_says(self, seen: Exception) -> errors.RequestError:
-        """QEMU's own words for what was ``seen`` at its socket: it writes the reason and exits."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(EXIT_TIMEOUT):
-                await self.domain.exited.wait()
-        return qemu.process_gone(self.domain, "destination", seen)
-
-    async def _ended(self) -> errors.RequestError | None:
-        """Wait for the end of this attempt by other means than its data: why, or ``None`` for a good end."""
-        async with asyncio.TaskGroup() as tasks:
-            waits = {
-                tasks.create_task(self.domain.exited.wait(), name=f"migration {self.attempt}: exited"),
-                tasks.create_task(self._over.wait(), name=f"migration {self.attempt}: over"),
-            }
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-        if self.outcome is Outcome.RUNNING:
-            return None
-        return self.cause or qemu.process_gone(self.domain, "destination", EOFError("no more output"))
-
-    async def _loaded(self) -> None:
-        assert self._incoming is not None, "opened before anything is carried"
-        try:
-            async with asyncio.timeout(LOAD_TIMEOUT):
-                status = await self._incoming.settled()
-        except TimeoutError:
-            raise errors.OperationTimeout(
-                f"domain '{self.domain.name}': QEMU did not load what it was given within {LOAD_TIMEOUT:g} s"
-            ) from None
-        if status != "completed":
-            # QEMU writes the reason and exits; its text is the answer that helps.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EXIT_TIMEOUT):
-                    await self.domain.exited.wait()
-        await self._incoming.loaded()
-
-    async def finish(self) -> None:
-        """FINISH3: the guest runs here on return (or is paused, where that was asked), and never again at the source.
-
-        Raises why not; then the incoming QEMU is gone and the source may go on.
-        """
-        self._enter(Phase.FINISH3)
-        try:
-            if self.cause is not None:
-                raise self.cause
-            if not self._attached:
-                raise errors.OperationInvalid(
-                    f"migration of domain '{self.domain.name}' cannot be finished: no data was ever sent"
-                )
-            await self._loaded()
-            if self._landing is not None:
-                self._landing.finishing()
-            await self._take_over()
-        except errors.RequestError as err:
-            await self.give_up(err)
-            raise
-
-    async def _take_over(self) -> None:
-        if not self.attempt and not self.lifeline.held:
-            # No culvert would ask what became of it: a libvirtd that loses finish's answer resumes its copy.
-            raise errors.ConnectionLost("the source is a libvirtd, and its connection was lost before the guest ran")
-        await self._outcomes.put(self.attempt, Word.FINISHING, self.domain.name)
-        if self.options.has(MigrateFlag.PAUSED):
-            self.outcome = Outcome.RUNNING
-            self.domain.set_state(DomainState.PAUSED, PausedReason.USER, (Event.SUSPENDED, SuspendedDetail.PAUSED))
-        else:
-            # The point of no return: once QEMU has taken this command the guest is this host's.
-            await qemu.resume(self.domain, RunningReason.MIGRATED)
-            self.outcome = Outcome.RUNNING
-        self.close()
-        self.record.finish(JobType.COMPLETED)
-        try:
-            await self._outcomes.put(self.attempt, Word.RUNNING, self.domain.name)
-            await qemu.annotate(self.domain, ANNOTATION, "")
-        except errors.SystemCallError as err:
-            # The guest is here; that it could not be written down changes nothing about that.
-            log.error("domain=%s migration=%s arrival is not on the disk: %s", self.domain.name, self.attempt, err)
-        log.info("domain=%s migration=%s arrived", self.domain.name, self.attempt)
-
-    async def give_up(self, cause: errors.RequestError) -> None:
-        """This attempt will never run here: kill what came in. The first cause is kept. Idempotent.
-
-        Does nothing once the guest has arrived.
-        """
-        if self.outcome is Outcome.RUNNING:
-            return
-        if self.cause is None:
-            log.info("domain=%s migration=%s given up: %s", self.domain.name, self.attempt, cause)
-            self.cause = cause
-        self.outcome = Outcome.GONE
-        self._over.set()
-        self.unexpected.set()
-        if self._landing is not None:
-            self._landing.abort(str(self.cause))
-        self.close()
-        self.record.finish(JobType.FAILED, error=str(self.cause))
-        await self.domain.kill(ShutoffReason.FAILED, StoppedDetail.FAILED)
-
-    def close(self) -> None:
-        """Let go of the tunnel and of QEMU's events. Idempotent."""
-        self._over.set()
-        self.lifeline.cut()
-        if self._incoming is not None:
-            self._incoming.close()
-        if self._landing is not None:
-            self._landing.close()
-        if self._ours is not None:
-            relay.release(self._ours)
-        if self.domain.job is self:
-            self.domain.job = None
-
-    def _enter(self, phase: Phase) -> None:
-        """The one place where the phase changes."""
-        self.phase = advance(self.phase, phase)
-        log.info("domain=%s migration=%s phase=%s", self.domain.name, self.attempt, phase.value)
-
     def refreshed(self) -> statistics.Record:
         """The job's record as it is now."""
-        self.record.tunnel_bytes = (self._landing or self).meter.bytes
-        self.record.step = STEPS[self.phase]
+        if self.intake is not None:
+            self.record.route, self.record.channels = self.intake.route, self.intake.channels
+            self.record.tunnel_bytes = self.intake.meter.bytes
+        self.record.step = DESTINATION_STEPS[self.state]
         return self.record
+
+    # -- what others may do ---------------------------------------------------------------------------------------
+
+    def fail(self, event: Event, cause: errors.RequestError) -> None:
+        """``event`` has happened, because of ``cause``; the first cause is the one that is told."""
+        if self.state in (State.PREPARE, State.HELD):
+            self._because(cause)
+        self.shell.feed(event)
+
+    async def ask(self, why: errors.RequestError) -> None:
+        """The source asks what became of it; ``why`` is the cause if that ends it. The state says it on return."""
+        if self.state is State.PREPARE:
+            self._because(why)
+        if not self.shell.over.is_set():
+            await self.shell.ask(Event.ASKED)
+
+    async def finish(self, theirs: Cookie, *, by_owner: bool) -> None:
+        """FINISH3: the guest runs here on return (or is paused, where that was asked), and never again at the source.
+
+        ``by_owner``: the connection that prepared asks for it, which is what stands for a libvirtd's grant. Raises
+        why not; then the incoming QEMU is gone and the source may go on.
+        """
+        self.theirs = theirs
+        granted = by_owner if self.begun.stock else grant.opens(theirs.grant, self.begun.secret)
+        answer = self._answer = asyncio.get_running_loop().create_future()
+        try:
+            await self.shell.ask(Event.GRANT if granted else Event.STALE)
+        except errors.OperationInvalid as err:
+            what = "is being finished already" if granted else "is not opened by the grant that came with finish"
+            raise self.cause or errors.OperationInvalid(f"migration of domain '{self.begun.name}' {what}") from err
+        await answer
+
+    async def call_off(self) -> errors.RequestError:
+        """FINISH3, cancelled: nothing of it is left on return; what to answer.
+
+        Raises ``OperationInvalid`` when it is too late for that.
+        """
+        why = self.cause
+        if why is None and self.intake is not None:
+            why = await self.intake.why_cancelled()
+        self._because(errors.OperationAborted("the source cancelled the migration"))
+        await self.shell.ask(Event.CALLED_OFF)
+        return why or errors.MigrateFinishOk(f"migration of domain '{self.begun.name}' is cancelled and cleaned up")
+
+    # -- the life of it -------------------------------------------------------------------------------------------
+
+    async def live(self, start: Next[State] = START) -> None:
+        """Everything, from ``start`` to the end."""
+        async with asyncio.TaskGroup() as tasks:
+            watching = [
+                tasks.create_task(self._watch_qemu(), name=f"{self.shell.name}: QEMU ended?"),
+                tasks.create_task(self._watch_silence(), name=f"{self.shell.name}: source silent?"),
+            ]
+            try:
+                await self.shell.run(start)
+            finally:
+                for task in watching:
+                    task.cancel()
+                self.close()
+                if not self.ready.done():
+                    self.ready.set_exception(errors.OperationAborted(f"{self.shell.name}: the daemon is stopping"))
+                self.ready.exception()  # somebody may have stopped waiting for it
+
+    async def _watch_qemu(self) -> None:
+        if self.guest is None:
+            await self._wait_launched()
+        if self.guest is not None:
+            await self.guest.exited.wait()
+            if self.state not in FINAL:
+                self.fail(Event.QEMU_GONE, qemu.process_gone(self.guest, "destination", EOFError("no more output")))
+
+    async def _wait_launched(self) -> None:
+        with contextlib.suppress(errors.RequestError):
+            await asyncio.shield(self.ready)
+
+    async def _watch_silence(self) -> None:
+        """Give up what nobody asks for: no data, no call, for so long."""
+        if not self._silence:
+            return
+        await self._wait_launched()
+        clock = asyncio.get_running_loop().time
+        heard, last = object(), clock()
+        while True:
+            await asyncio.sleep(min(_WATCH_PAUSE, self._silence))
+            sign = (self.state, self.intake.sign if self.intake is not None else None)
+            if sign != heard or (self.intake is not None and self.intake.is_busy):
+                heard, last = sign, clock()
+            elif self.state is State.PREPARE and clock() - last >= self._silence:
+                silent = errors.OperationTimeout(f"nothing was heard of the source for {self._silence:g} s")
+                self.fail(Event.SILENCE, silent)
+                return
+
+    def close(self) -> None:
+        """Let go of the data path and of the domain. Idempotent."""
+        if self.intake is not None:
+            self.intake.close(arrived=self.state in (State.STARTING, State.ARRIVED))
+        if self.guest is not None and self.guest.job is self:
+            self.guest.job = None
+
+    async def write(self, step: Step) -> None:
+        """``step`` is in the journal on return. Raises ``SystemCallError``."""
+        if self._recorded:
+            await self._journal.write(self.begun.key, step)
+        else:
+            await self._journal.begin(self.begun, step)
+            self._recorded = True
+
+    async def summarise(self) -> None:
+        """Put what is to be told of it into the journal."""
+        record = self.refreshed()
+        cause = "" if self.state is State.ARRIVED else str(self.cause or "")
+        figures = {**statistics.numbers(record), "tunnel_bytes": record.tunnel_bytes, "channels": record.channels}
+        try:
+            await self._journal.summarise(self.begun.key, Summary(record.route, cause, figures))
+        except errors.RequestError as err:
+            log.error("%s: its history is not complete: %s", self.shell.name, err)
+
+    def _because(self, cause: errors.RequestError) -> None:
+        if self.cause is None:
+            log.info("%s: %s", self.shell.name, cause)
+            self.cause = cause
+
+    def _entered(self, state: State) -> None:
+        if state in (State.GONE, State.LOST):
+            self.record.finish(JobType.FAILED, error=str(self.cause or ""))
+
+    # -- the commands ---------------------------------------------------------------------------------------------
+
+    async def _launch(self) -> Event:
+        self._launching = asyncio.current_task()
+        try:
+            self.guest = await self._launcher(self)
+        except errors.RequestError as err:
+            self._because(err)
+            return Event.BROKEN
+        return Event.LAUNCHED
+
+    async def _ready(self) -> None:
+        if not self.ready.done():
+            self.ready.set_result(None)
+
+    async def _await_load(self) -> Event:
+        assert self.intake is not None, "an intake comes with every QEMU"
+        try:
+            await self.intake.loaded()
+        except errors.RequestError as err:
+            self._because(err)
+            return Event.BROKEN
+        return Event.LOADED
+
+    async def _cont(self) -> Event:
+        """The point of no return: once QEMU has taken this command the guest is this host's."""
+        assert self.theirs is not None, "granted by a cookie"
+        try:
+            if self.begun.stock and self.intake is not None and not self.intake.lifeline.held:
+                # No culvert would ask what became of it: a libvirtd that loses finish's answer resumes its copy.
+                lost = "the source is a libvirtd, and its connection was lost before the guest ran"
+                raise errors.ConnectionLost(lost)
+            if self.options.has(MigrateFlag.PERSIST_DEST):
+                await self._persist(self, self.theirs)
+            if self.options.has(MigrateFlag.PAUSED):
+                suspended = (Lifecycle.SUSPENDED, SuspendedDetail.PAUSED)
+                self.domain.set_state(DomainState.PAUSED, PausedReason.USER, suspended)
+            else:
+                await qemu.resume(self.domain, RunningReason.MIGRATED)
+        except errors.RequestError as err:
+            self._because(err)
+            return Event.NOT_CONTINUED
+        self.record.reported = self.theirs.statistics
+        self.refreshed()
+        self.record.finish(JobType.COMPLETED)
+        self.close()
+        await fault_points.reach("destination", "after.cont")
+        return Event.CONTINUED
+
+    async def _kill(self) -> None:
+        """Nothing of the incoming guest is left on return. One that cannot be killed is told of."""
+        if self._launching is not None and not self._launching.done():
+            self._launching.cancel()
+            await asyncio.wait([self._launching])
+        if self.intake is not None:
+            self.intake.abort(str(self.cause))
+        if self.guest is None:
+            return
+        try:
+            await self.guest.kill(ShutoffReason.FAILED, StoppedDetail.FAILED)
+        except errors.RequestError as err:
+            log.error("%s: %s", self.shell.name, err)
+
+    async def _yes(self) -> None:
+        log.info("%s arrived", self.shell.name)
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(None)
+
+    async def _no(self) -> None:
+        cause = self.cause or errors.OperationFailed(f"{self.shell.name} is over")
+        for waiting in (self.ready, self._answer):
+            if waiting is not None and not waiting.done():
+                waiting.set_exception(cause)
+
+    async def _report(self) -> None:
+        log.warning("%s stands in '%s': %s", self.shell.name, self.state.value, self.cause or "no cause is known")

@@ -8,7 +8,7 @@ a cookie without them crashes libvirt 9.0 at either end. culvert adds one elemen
       <feature name='persistent'/> <domain>…</domain>      the definition to keep, in Perform's cookie
       <statistics> <memory_total>…</memory_total> … </statistics>
       <cpu>…</cpu>                                         the CPU that runs, where the XML asks for another
-      <culvert attempt='…'/>                               names this attempt, for asking what became of it
+      <culvert attempt='…' seal='…' grant='…'/>            names this attempt; what lets it run (``grant``)
     </qemu-migration>
 """
 
@@ -28,6 +28,7 @@ ROOT = "qemu-migration"
 
 # What names an attempt: a plain word, for it becomes a file's name at the destination.
 ATTEMPT = re.compile(r"[0-9A-Za-z]{8,64}")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{64}")  # a seal, or a grant
 
 
 def _no_leases(root: etree._Element) -> bool:
@@ -59,6 +60,8 @@ class Cookie:
     hostname: str
     host_uuid: UUID
     attempt: str = ""
+    seal: str = ""
+    grant: str = ""
     persistent_xml: str | None = None
     cpu_xml: str | None = None
     statistics: dict[str, int] = field(default_factory=dict)
@@ -86,7 +89,8 @@ def build(cookie: Cookie) -> bytes:
         for name, value in cookie.statistics.items():
             etree.SubElement(statistics, name).text = str(value)
     if cookie.attempt:
-        etree.SubElement(root, "culvert", attempt=cookie.attempt)
+        own = {"attempt": cookie.attempt, "seal": cookie.seal, "grant": cookie.grant}
+        etree.SubElement(root, "culvert", {name: value for name, value in own.items() if value})
     return etree.tostring(root) + b"\0"
 
 
@@ -113,7 +117,9 @@ def parse(data: bytes) -> Cookie:
             uuid=UUID(_text(root, "uuid")),
             hostname=_text(root, "hostname"),
             host_uuid=UUID(_text(root, "hostuuid")),
-            attempt=_attempt(root),
+            attempt=_own(root, "attempt", ATTEMPT),
+            seal=_own(root, "seal", _HEXADECIMAL),
+            grant=_own(root, "grant", _HEXADECIMAL),
             persistent_xml=_subtree(root, "domain"),
             cpu_xml=_subtree(root, "cpu"),
             statistics=_statistics(root),
@@ -129,12 +135,12 @@ def _text(root: etree._Element, tag: str) -> str:
     return text
 
 
-def _attempt(root: etree._Element) -> str:
+def _own(root: etree._Element, attribute: str, shape: re.Pattern[str]) -> str:
     found = root.find("culvert")
-    attempt = "" if found is None else found.get("attempt", "")
-    if attempt and not ATTEMPT.fullmatch(attempt):
-        raise errors.InternalError(f"migration cookie names its attempt {attempt!r}, which is no plain word")
-    return attempt
+    value = "" if found is None else found.get(attribute, "")
+    if value and not shape.fullmatch(value):
+        raise errors.InternalError(f"migration cookie's {attribute} is {value!r:.100}, which has not the right form")
+    return value
 
 
 def _subtree(root: etree._Element, tag: str) -> str | None:

@@ -1,10 +1,8 @@
-"""One migration of a guest out of this host: begin, perform and confirm, the source's three steps.
+"""One migration of a guest out of this host: the source's machine with its guest, its peer and its journal around it.
 
-The guest belongs to the source until the destination has said that it runs there. Whatever goes wrong before that has
-one effect: the first cause is kept, QEMU's migration is cancelled, the stream is aborted, and the guest runs on here.
-
-Every wait inside a departure ends at once when ``fail`` is called, whoever calls it: the person who aborts, the
-deadline, the watch over a tunnel that stands still, the other end.
+What happens when is in ``machine_source``; here is how each of its commands is done. Until the grant is handed out
+the guest is the source's, and whatever goes wrong lets it run on here; from then on it stands still until the
+destination, or an operator, has said what became of it.
 """
 
 from __future__ import annotations
@@ -15,376 +13,377 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TypeVar
+from uuid import UUID
 
-from culvert.domain import format as xml_format
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-from culvert.ground.units import MiB
-from culvert.migration import cookie, governor, guest_cpu, statistics
+from culvert.migration import ask, grant, guest_here, statistics
 from culvert.migration.budget import Budget
+from culvert.migration.cause import Cause
+from culvert.migration.driving import Driving
+from culvert.migration.history import Begun, Direction, Entry, Key, Summary
+from culvert.migration.journal import Journal
+from culvert.migration.machine import Do, Next, Peer, Step
+from culvert.migration.machine_source import FINAL, START, Event, State, table
 from culvert.migration.parameters import Options
-from culvert.migration.phases import STEPS, Phase, advance
 from culvert.migration.route import Way
+from culvert.migration.sending import Sending
 from culvert.migration.settings import Settings
-from culvert.migration.work import Done, captured
+from culvert.migration.shell import Rules, Shell
+from culvert.migration.steps import SOURCE_STEPS
+from culvert.protocol import types
 from culvert.protocol.constants import (
     DomainState,
     JobOperation,
     JobType,
     MigrateFlag,
-    PausedReason,
-    RunningReason,
-    ShutoffReason,
-    StoppedDetail,
 )
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-CANCEL_TIMEOUT = 60.0  # seconds QEMU may take to give a migration up
-ANNOTATION = "migration.out"  # in the domain's status: "PHASE ATTEMPT running|paused DESTINATION-URI"
+RULES = {peer: Rules("source", table(peer), FINAL, Event.UNWRITTEN) for peer in Peer}
 
+ASK_AGAIN = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two tries; the last one repeats
 
-class Broke(errors.OperationFailed):
-    """QEMU gave the migration up by itself; the destination may know better why."""
+_CANCELLABLE = (State.BEGIN3, State.PERFORM3)
+_WAITING = (State.ASKING, State.UNDECIDED, State.POSTCOPY_FAILED)
+_DECIDED = (State.CONFIRM3, State.CONFIRM3_CANCELLED, *FINAL)
 
 
 class Departure:
-    """``attempt`` names this migration towards the destination, for ever: asking what became of it uses that name."""
+    """``begun.key.attempt`` names this migration towards the destination, for ever. ``guest`` is ``None`` where an
+    earlier daemon has begun it and nothing of the domain is left here."""
 
-    def __init__(self, domain: Domain, options: Options, settings: Settings, budget: Budget | None = None) -> None:
-        self.domain = domain
+    def __init__(
+        self,
+        begun: Begun,
+        guest: Domain | None,
+        options: Options,
+        settings: Settings,
+        *,
+        journal: Journal,
+        budget: Budget | None = None,
+        state: State = State.BEGIN3,
+    ) -> None:
+        self.begun = begun
+        self.guest = guest
         self.options = options
         self.settings = settings
-        self._budget = budget or Budget()
-        self._governor = governor.Governor()
-        self.attempt = secrets.token_hex(16)
-        self.phase = Phase.BEGIN3
+        self.journal = journal
+        self.driving: Driving | None = None
+        self.destination_uri = begun.peer
+        self.cause = Cause(f"migration {begun.key.attempt}")
+        self.doubt: errors.RequestError | None = None
+        """What came in the place of a good answer to finish."""
+        self.obstacle = ""
+        """Why the destination has not said yet what became of the guest."""
         self.record = statistics.Record(
-            operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, step=STEPS[self.phase]
+            operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, step=SOURCE_STEPS[state]
         )
-        self.destination_uri = ""
-        self.was_running = domain.state is DomainState.RUNNING
-        self.reached = self.phase
-        """The furthest phase before the confirmation, for telling where it failed."""
-        self.cause: errors.RequestError | None = None
-        self.disown: Callable[[], None] = lambda: None
-        """Ends the care for the connection that drives this migration."""
-        self.stays_paused = False
-        """The guest may have run elsewhere and nobody can say: only a person lets it run on here."""
+        self.reached = state
+        """The furthest state before the end was decided, for telling where it failed."""
+        self.answerable = asyncio.Event()
+        """Who asked for this migration can be told how it ended, or that only an operator can end it."""
         self.over = asyncio.Event()
         """Set when nothing more will be done about this migration."""
-        self._failed = asyncio.Event()
-        self._outgoing: qemu.Outgoing | None = None
+        self.disown: Callable[[], None] = lambda: None
+        """Ends the care for the connection that drives this migration."""
+        self._budget = budget or Budget()
+        self._recorded = state is not State.BEGIN3
+        self._sending: Sending | None = None
+        self._sent = False
         self._way: Way | None = None
+        self._tries = 0
+        self.shell: Shell[State, Event] = Shell(
+            name=f"migration {self.attempt} of domain '{begun.name}'",
+            rules=RULES[Peer.STOCK if begun.stock else Peer.CULVERT],
+            state=state,
+            write=self.write,
+            acts={
+                Do.PREPARE: self._prepare,
+                Do.SEND: self._send,
+                Do.STOP_SENDING: self._stop_sending,
+                Do.GRANT: self._grant,
+                Do.CALL_OFF: self._call_off,
+                Do.ASK: self._ask,
+                Do.WAIT: self._wait,
+                Do.RESUME: self._resume,
+                Do.KILL: self._kill,
+                Do.REPORT: self._report,
+            },
+            entered=self._entered,
+            unwritten=self._unwritten,
+        )
+
+    @classmethod
+    def of(
+        cls,
+        domain: Domain,
+        destination: str,
+        options: Options,
+        settings: Settings,
+        *,
+        journal: Journal,
+        budget: Budget,
+    ) -> Departure:
+        """A new migration of ``domain``."""
+        begun = Begun(
+            Key(secrets.token_hex(16), Direction.OUT),
+            domain.name,
+            str(domain.uuid),
+            peer=destination,
+            was_running=domain.state is DomainState.RUNNING,
+            flags=int(options.flags),
+            secret=grant.make(),
+        )
+        return cls(begun, domain, options, settings, journal=journal, budget=budget)
+
+    @classmethod
+    def left(
+        cls, entry: Entry, state: State, guest: Domain | None, settings: Settings, journal: Journal
+    ) -> Departure:
+        """The migration that an earlier daemon has left, to go on in ``state``."""
+        options = Options(flags=MigrateFlag(entry.begun.flags))
+        return cls(entry.begun, guest, options, settings, journal=journal, state=state)
+
+    # -- what it is -----------------------------------------------------------------------------------------------
+
+    @property
+    def attempt(self) -> str:
+        """The name of this migration, for both sides."""
+        return self.begun.key.attempt
+
+    @property
+    def state(self) -> State:
+        """Where the machine is."""
+        return self.shell.state
+
+    @property
+    def domain(self) -> Domain:
+        """The guest's domain. Raises ``NoDomain`` where nothing of it is left."""
+        if self.guest is None:
+            raise errors.NoDomain(f"domain '{self.begun.name}' is not on this host any more")
+        return self.guest
+
+    @property
+    def on_wire(self) -> types.Domain:
+        """The domain as the destination is asked about it."""
+        return types.Domain(self.begun.name, UUID(self.begun.uuid).bytes, -1)
 
     @property
     def sends(self) -> bool:
         """Whether QEMU is under way, so that its limits can be changed."""
-        return self._outgoing is not None and self.phase is Phase.PERFORM3
+        return self._sending is not None and self.state in (State.PERFORM3, State.SWITCHING, State.POSTCOPY)
 
     @property
     def description(self) -> str:
         """What occupies the domain (``drivers.qemu.domain.Job``)."""
         return "migration out"
 
+    @property
+    def waits_for(self) -> str:
+        """What a guest that stands still here waits for; empty while it need not wait."""
+        if self.state not in _WAITING:
+            return ""
+        text = f"waiting for {self.begun.peer or 'the destination'} to say whether the guest runs there"
+        text += f": {self.obstacle}" if self.obstacle else ""
+        if self.state is State.UNDECIDED:
+            text += f"; 'culvert resolve {self.begun.name}' decides in its place"
+        return text
+
     # -- what others may do at any time ---------------------------------------------------------------------------
 
     def fail(self, cause: errors.RequestError) -> None:
         """End this migration because of ``cause``; the first cause is the one that is reported.
 
-        Does nothing from PERFORM3_DONE on: then only the destination knows whether the guest runs there.
+        Does nothing as soon as everything is sent: from then on the destination decides.
         """
-        if self.cause is None and self.phase in (Phase.BEGIN3, Phase.PERFORM3):
-            log.info(
-                "domain=%s migration=%s fails phase=%s: %s", self.domain.name, self.attempt, self.phase.value, cause
-            )
-            self.cause = cause
-            self._failed.set()
+        if self.state in _CANCELLABLE and not self._sent and self.cause.set(cause):
+            log.info("%s fails in '%s': %s", self.shell.name, self.state.value, cause)
+
+    def better(self, cause: errors.RequestError, *, than: tuple[type[errors.RequestError], ...]) -> None:
+        """The other end says why it failed; that is told instead of what was only seen from here."""
+        if isinstance(self.cause.error, than):
+            self.cause.error = cause
+            if self.record.ended is not None:
+                self.record.error = str(cause)
 
     def cancel(self) -> None:
         """Who asked for the migration wants it no longer. Raises ``OperationInvalid`` when it is too late."""
-        if self.phase not in (Phase.BEGIN3, Phase.PERFORM3):
+        if self.state not in _CANCELLABLE or self._sent:
             raise errors.OperationInvalid(
-                f"migration of domain '{self.domain.name}' is in phase '{self.phase.value}' and can no longer be "
+                f"migration of domain '{self.begun.name}' is in phase '{self.state.value}' and can no longer be "
                 "aborted: the destination decides"
             )
         self.fail(errors.OperationAborted("migration out job: canceled by client"))
 
     async def until_failed(self, work: Awaitable[T]) -> T:
         """The result of ``work``; if ``fail`` is called first, ``work`` is cancelled and the cause raised."""
-        async with asyncio.TaskGroup() as tasks:
-            failing = tasks.create_task(self._failed.wait(), name=f"migration {self.attempt}: failed?")
-            working = tasks.create_task(captured(work), name=f"migration {self.attempt}: step")
-            await asyncio.wait({failing, working}, return_when=asyncio.FIRST_COMPLETED)
-            failing.cancel()
-            working.cancel()
-        if not working.cancelled():
-            return working.result().unwrap()
-        assert self.cause is not None
-        raise self.cause
-
-    async def refreshed(self) -> statistics.Record:
-        """The job's record with QEMU's latest figures."""
-        if self._outgoing is not None and self.sends:
-            with contextlib.suppress(errors.RequestError):
-                self.record.update(await self._outgoing.statistics())
-        meter = None
-        if self._way is not None:
-            meter, self.record.interruptions = self._way.meter, self._way.interruptions
-        self.record.tunnel_bytes = self.record.qemu.ram_transferred if meter is None else meter.bytes
-        return self.record
-
-    # -- the steps ------------------------------------------------------------------------------------------------
-
-    def cookie(self, **more: object) -> bytes:
-        """A cookie of this side."""
-        return cookie.build(
-            cookie.Cookie(
-                name=self.domain.name,
-                uuid=self.domain.uuid,
-                hostname=self.settings.hostname,
-                host_uuid=self.settings.host_uuid,
-                attempt=self.attempt,
-                cpu_xml=guest_cpu.running(self.domain),
-                **more,  # type: ignore[arg-type]  # the remaining members of Cookie, by their names
-            )
-        )
-
-    def last_cookie(self) -> bytes:
-        """Perform's cookie: the figures, and the definition to keep at the destination, where that was asked for."""
-        options, definition = self.options, self.domain.persistent or self.domain.definition
-        figures = statistics.numbers(self.record)
-        if not options.has(MigrateFlag.PERSIST_DEST):
-            return self.cookie(statistics=figures)
-        xml = options.persistent_xml or xml_format.format(definition, migratable=True)
-        return self.cookie(persistent_xml=xml, statistics=figures, insists=not options.has(MigrateFlag.OFFLINE))
-
-    def check_destination(self, cookie_in: bytes) -> None:
-        """Refuse a destination that is this very host. Raises ``InternalError``, as libvirt does."""
-        peer = cookie.parse(cookie_in)
-        if peer.host_uuid == self.settings.host_uuid:
-            raise errors.InternalError(f"Attempt to migrate guest to the same host {peer.host_uuid}")
-
-    async def perform(self, way: Way) -> None:
-        """Send the guest along ``way``: on return the destination's QEMU has loaded every byte. Closes ``way``.
-
-        The guest is then paused here. Raises the first cause; QEMU's migration is then cancelled, the way aborted
-        and the phase still PERFORM3: ``confirm(False)`` lets the guest run on.
-        """
-        try:
-            await self.enter(Phase.PERFORM3)
-            self._way = way
-            self.record.route = way.route.value
-            self.record.channels = way.setup.channels + 1
-            outgoing = self._outgoing = qemu.Outgoing(self.domain)
-            if self.options.has(MigrateFlag.ABORT_ON_ERROR):
-                outgoing.on_io_error = self._io_error
-            try:
-                await self._send(outgoing, way)
-            except errors.RequestError as err:
-                self.fail(err)
-            finally:
-                outgoing.close()
-                await self._budget.leave(self)
-            if self.cause is not None:
-                way.abort(str(self.cause))
-                raise self.cause
-        finally:
-            way.close()
-        self._advance(Phase.PERFORM3_DONE)
-
-    async def _send(self, outgoing: qemu.Outgoing, way: Way) -> None:
-        await self.limit(self.options.bandwidth or qemu.max_speed(self.domain))
-        with way.entrance() as entrance:
-            await self.until_failed(outgoing.start(entrance, way.setup))
-        await self._carry(outgoing, way)
+        return await self.cause.guard(work)
 
     async def limit(self, mib_per_second: int) -> None:
-        """Send at most so much from now on, within the host's budget; 0 for no limit of its own."""
-        wanted = 0 if mib_per_second >= qemu.UNLIMITED_SPEED else mib_per_second * MiB
-        await self._budget.join(self, wanted, self._slow_down)
+        """Send at most so much from now on; see ``Sending.limit``."""
+        if self._sending is not None:
+            await self._sending.limit(mib_per_second)
 
-    async def _slow_down(self, limit: int) -> None:
-        await qemu.set_speed(self.domain.monitor, self._governor.change(limit))
+    async def refreshed(self) -> statistics.Record:
+        """The job's record with the latest figures."""
+        if self._sending is not None:
+            if self.sends:
+                await self._sending.refresh()
+            self._sending.count()
+        return self.record
 
-    async def _govern(self) -> None:
-        """Keep to the limit there is."""
-        while True:
-            await asyncio.sleep(governor.INTERVAL)
-            if self._governor.limit:
-                sent = await self._moved()
-                with contextlib.suppress(errors.RequestError):
-                    await qemu.set_speed(self.domain.monitor, self._governor.look(time.monotonic(), sent))
+    # -- the life of it -------------------------------------------------------------------------------------------
 
-    async def _carry(self, outgoing: qemu.Outgoing, way: Way) -> None:
-        """Go on until QEMU is done and the other end has everything; ``self.cause`` tells how it went."""
-        name = f"migration {self.attempt}"
+    async def live(self, start: Next[State] = START) -> None:
+        """Everything, from ``start`` to the end: what became of the guest is then known, and done."""
         async with asyncio.TaskGroup() as tasks:
-            moving = tasks.create_task(self._move(way), name=f"{name}: {way.route.value}")
-            watching = [
-                tasks.create_task(self._watch_deadline(), name=f"{name}: deadline"),
-                tasks.create_task(self._watch_progress(), name=f"{name}: progress"),
-                tasks.create_task(self._govern(), name=f"{name}: speed limit"),
-            ]
+            watching = tasks.create_task(self._watch_qemu(), name=f"{self.shell.name}: QEMU ended?")
             try:
-                if (status := await self.until_failed(outgoing.settled())) != "completed":
-                    why = (await outgoing.statistics()).error or f"QEMU's migration ended as '{status}'"
-                    raise Broke(f"job 'migration out' failed: {why}")
-                # The guest stands still from here on, so what can be done at the same time is: the next phase is on
-                # the disk before anybody is asked to finish, and QEMU's last figures are fetched while it exists.
-                meanwhile: list[asyncio.Task[Done[Any]]] = [
-                    tasks.create_task(captured(self._write_down(Phase.PERFORM3_DONE)), name=f"{name}: write down"),
-                    tasks.create_task(captured(self.refreshed()), name=f"{name}: last figures"),
-                ]
-                await self.until_failed(way.finish())
-                for task in meanwhile:
-                    (await task).unwrap()
-            except errors.RequestError as err:
-                self.fail(err)
-                await self._stop(outgoing, way)
+                await self.shell.run(start)
             finally:
-                for ending in (moving, *watching):
-                    ending.cancel()
+                watching.cancel()
+                self._drop_way()
+                if self.driving is not None:
+                    await self.driving.close()
 
-    async def _move(self, way: Way) -> None:
+    async def _watch_qemu(self) -> None:
+        if self.guest is not None:
+            await self.guest.exited.wait()
+            self.fail(qemu.process_gone(self.guest, "source", EOFError("no more output")))
+        self.shell.feed(Event.QEMU_GONE)
+
+    async def is_stock(self, where: str) -> None:
+        """The destination at ``where`` is no culvert. Raises ``SystemCallError``; nothing has changed then."""
+        await self.journal.learn(self.begun.key, peer=where, stock=True)
+        self.shell.rules = RULES[Peer.STOCK]
+
+    async def summarise(self) -> None:
+        """Put what is to be told of it into the journal."""
+        record = self.record
+        error = "" if record.type is JobType.COMPLETED else str(self.cause.error or record.error)
+        figures = {**statistics.numbers(record), "tunnel_bytes": record.tunnel_bytes}
+        figures |= {"channels": record.channels, "interruptions": record.interruptions}
         try:
-            await way.carry()
+            await self.journal.summarise(self.begun.key, Summary(record.route, error, figures))
         except errors.RequestError as err:
-            self.fail(err)
-        except OSError as err:
-            # QEMU's end of the socket pair broke: the reason is QEMU's to tell, through its monitor.
-            log.debug("migration=%s the way ended: %s", self.attempt, err)
+            log.error("%s: its history is not complete: %s", self.shell.name, err)
 
-    def _io_error(self, device: str) -> None:
-        self.fail(errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)"))
+    async def write(self, step: Step) -> None:
+        """``step`` is in the journal on return. Raises ``SystemCallError``."""
+        if self._recorded:
+            await self.journal.write(self.begun.key, step)
+        else:
+            await self.journal.begin(self.begun, step)
+            self._recorded = True
 
-    async def _stop(self, outgoing: qemu.Outgoing, way: Way) -> None:
-        """Make QEMU give up and wait until it has; what it says then changes nothing any more."""
-        try:
-            async with asyncio.timeout(CANCEL_TIMEOUT):
-                await outgoing.cancel()
-                way.abort(str(self.cause))
-                await outgoing.settled()
-        except (errors.RequestError, TimeoutError) as err:
-            log.warning(
-                "domain=%s migration=%s QEMU did not confirm the cancel: %s", self.domain.name, self.attempt, err
+    def _unwritten(self, error: errors.RequestError) -> None:
+        self.cause.set(error)
+
+    def _entered(self, state: State) -> None:
+        self.record.step = SOURCE_STEPS[state]
+        self._tries = 0
+        if state not in (*_DECIDED, *_WAITING):
+            self.reached = state
+        if state is State.CONFIRM3:
+            self.record.finish(JobType.COMPLETED, downtime=self._standstill())
+        elif state in _DECIDED and self.record.ended is None:
+            cause = (
+                self.cause.error
+                or self.doubt
+                or errors.OperationFailed(f"QEMU of domain '{self.begun.name}' has ended here")
             )
-
-    async def _watch_deadline(self) -> None:
-        if seconds := self.settings.deadline_seconds:
-            await asyncio.sleep(max(0.0, self.record.started + seconds - time.monotonic()))
-            self.fail(
-                errors.OperationTimeout(
-                    f"migration of domain '{self.domain.name}' was not done within {seconds:g} s and was cancelled"
-                )
-            )
-
-    async def _watch_progress(self) -> None:
-        if seconds := self.settings.stall_seconds:
-            before = -1
-            while before != (moved := await self._moved()):
-                before = moved
-                await asyncio.sleep(seconds)
-            self.fail(
-                errors.OperationTimeout(
-                    f"migration of domain '{self.domain.name}': nothing went through the tunnel for {seconds:g} s"
-                )
-            )
-
-    async def _moved(self) -> int:
-        """Bytes on their way so far."""
-        if self._way is not None and self._way.meter is not None:
-            return self._way.meter.bytes
-        return (await self.refreshed()).qemu.ram_transferred
-
-    async def confirm(self, *, arrived: bool) -> None:
-        """CONFIRM3: the guest runs at the destination, so the copy here goes; or it never will, so this one goes on.
-
-        Raises ``OperationFailed`` when the guest here cannot be resumed; the text says what to do.
-        """
-        self.record.finish(
-            JobType.COMPLETED if arrived else _job_type(self.cause),
-            downtime=self._standstill(),
-            error="" if arrived or self.cause is None else str(self.cause),
-        )
-        if arrived:
-            await self.enter(Phase.CONFIRM3)
-            await self.domain.kill(ShutoffReason.MIGRATED, StoppedDetail.MIGRATED)
-            return
-        await self.enter(Phase.CONFIRM3_CANCELLED)
-        await self.run_on()
-
-    async def run_on(self) -> None:
-        """Let the guest go on here, if it ran before and only the migration has paused it."""
-        if (
-            self.was_running
-            and not self.stays_paused
-            and (self.domain.state, self.domain.reason)
-            == (
-                DomainState.PAUSED,
-                PausedReason.MIGRATION,
-            )
-        ):
-            await qemu.resume(self.domain, RunningReason.MIGRATION_CANCELED)
-        if self.domain.is_active:
-            await qemu.annotate(self.domain, ANNOTATION, "")
-
-    @classmethod
-    def left_behind(cls, domain: Domain, settings: Settings) -> Departure | None:
-        """The migration that an earlier daemon had under way for ``domain``, in its last written phase."""
-        words = domain.annotations.get(ANNOTATION, "").split(" ", 3)
-        if len(words) != 4 or not domain.is_active:
-            return None
-        departure = cls(domain, Options(), settings)
-        departure.phase, departure.attempt, departure.destination_uri = Phase(words[0]), words[1], words[3]
-        departure.was_running = words[2] == "running"
-        departure.record.step = STEPS[departure.phase]
-        return departure
-
-    async def take_back(self) -> None:
-        """After a restart in PERFORM3: make QEMU give up, if it has not. The tunnel died with the earlier daemon."""
-        with contextlib.closing(qemu.Outgoing(self.domain)) as outgoing:
-            if (await outgoing.statistics()).status in qemu.UNSETTLED:
-                await outgoing.cancel()
-                async with asyncio.timeout(CANCEL_TIMEOUT):
-                    await outgoing.settled()
+            self.cause.set(cause)
+            kind = JobType.CANCELLED if isinstance(cause, errors.OperationAborted) else JobType.FAILED
+            self.record.finish(kind, downtime=self._standstill(), error=str(cause))
+        elif state is State.UNDECIDED:
+            self.answerable.set()
 
     def _standstill(self) -> float | None:
         """Seconds since QEMU stopped the guest here: up to now, when the destination has just said that it runs."""
-        stopped_at = self._outgoing.stopped_at if self._outgoing else None
+        stopped_at = self._sending.stopped_at if self._sending is not None else None
         return None if stopped_at is None else time.monotonic() - stopped_at
 
-    async def enter(self, phase: Phase) -> None:
-        """Go on to ``phase``: written to the domain's status before anything is done in it."""
-        self._advance(phase)
-        await self._write_down(phase)
+    # -- the commands ---------------------------------------------------------------------------------------------
 
-    def _advance(self, phase: Phase) -> None:
-        """The one place where the phase changes."""
-        self.phase = advance(self.phase, phase)
-        self.record.step = STEPS[phase]
-        if phase not in (Phase.CONFIRM3, Phase.CONFIRM3_CANCELLED):
-            self.reached = phase
-        log.info("domain=%s migration=%s phase=%s", self.domain.name, self.attempt, phase.value)
-
-    async def _write_down(self, phase: Phase) -> None:
-        if not self.domain.is_active:
-            return
-        before = "running" if self.was_running else "paused"
+    async def _prepare(self) -> Event:
+        assert self.driving is not None, "a new migration is driven by somebody"
         try:
-            await qemu.annotate(
-                self.domain, ANNOTATION, f"{phase.value} {self.attempt} {before} {self.destination_uri}"
-            )
-        except errors.SystemCallError as err:
-            if phase in (Phase.PERFORM3, Phase.PERFORM3_DONE):
-                raise
-            # It is decided already, and the decision must be carried out whether or not it can be written down.
-            log.error("domain=%s migration=%s phase is not on the disk: %s", self.domain.name, self.attempt, err)
+            self._way = await self.driving.prepare()
+        except errors.RequestError as err:
+            self.cause.set(err)
+            return Event.NOT_PREPARED
+        return Event.PREPARED
 
+    async def _send(self) -> Event:
+        assert self._way is not None, "prepared before it is sent"
+        way, self._way = self._way, None
+        self._sending = Sending(
+            *(self.shell.name, self.domain, self.options, self.settings),
+            cause=self.cause,
+            record=self.record,
+            budget=self._budget,
+        )
+        try:
+            await self._sending.run(way)
+        except errors.RequestError:
+            return Event.NOT_SENT
+        self._sent = True
+        return Event.SENT
 
-def _job_type(cause: errors.RequestError | None) -> JobType:
-    return JobType.CANCELLED if isinstance(cause, errors.OperationAborted) else JobType.FAILED
+    async def _stop_sending(self) -> None:
+        """What this daemon began is over when it says so; an earlier one may have left more."""
+        self._drop_way()
+        if self.guest is not None:
+            await guest_here.stop_sending(self.guest)
+
+    def _drop_way(self) -> None:
+        if self._way is not None:
+            self._way.abort(str(self.cause.error))
+            self._way.close()
+            self._way = None
+
+    async def _grant(self) -> Event:
+        assert self.driving is not None, "granted only while it is driven"
+        return await self.driving.grant()
+
+    async def _call_off(self) -> None:
+        self._drop_way()
+        if self.driving is not None:
+            self.driving.call_off()
+
+    async def _ask(self) -> Event:
+        event, detail = await ask.word(self.destination_uri, self.on_wire, self.attempt, self.settings)
+        self.obstacle = detail or event.value
+        if event is Event.WORD_GONE:
+            # What the destination has answered itself says more than that it has nothing.
+            refused = self.doubt if isinstance(self.doubt, errors.RemoteError) else None
+            self.cause.set(refused or errors.OperationFailed(detail or str(self.doubt)))
+        return event
+
+    async def _wait(self) -> Event:
+        await asyncio.sleep(ASK_AGAIN[min(self._tries, len(ASK_AGAIN) - 1)])
+        self._tries += 1
+        return Event.TICK
+
+    async def _resume(self) -> Event:
+        event, self.obstacle = await guest_here.resume(self.guest, was_running=self.begun.was_running)
+        return event
+
+    async def _kill(self) -> Event:
+        event, self.obstacle = await guest_here.kill(self.guest)
+        return event
+
+    async def _report(self) -> None:
+        """Show what is being waited for."""
+        text = self.waits_for or (self.obstacle if self.state in (State.CONFIRM3, State.CONFIRM3_CANCELLED) else "")
+        if text and text != self.record.error:
+            self.record.error = text
+            log.warning("%s: %s", self.shell.name, text)
+            with contextlib.suppress(errors.RequestError):
+                await self.journal.note(self.begun.key, text)

@@ -3,35 +3,43 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections import OrderedDict
-from collections.abc import Callable
+import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
 from culvert.domain import format as xml_format
-from culvert.drivers.qemu import migration as qemu
+from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
-from culvert.migration import cookie, foreign, guest_cpu, parameters, statistics
-from culvert.migration.arrival import ANNOTATION, NAMELESS, Arrival
+from culvert.migration import cookie, foreign, guest_cpu, parameters, recovery, statistics
+from culvert.migration.arrival import Arrival
+from culvert.migration.bare import BareStreams
 from culvert.migration.cookie import Cookie
-from culvert.migration.native import BareStreams
-from culvert.migration.outcomes import Outcomes, Word
+from culvert.migration.history import Begun, Direction, Entry, Key
+from culvert.migration.intake import Intake
+from culvert.migration.journal import Journal
+from culvert.migration.machine import OVER, Next, Step
+from culvert.migration.machine_destination import FINAL, START, WORDS, Event, State, Word
+from culvert.migration.machine_recovery import DESTINATION
 from culvert.migration.parameters import Options
-from culvert.migration.phases import Phase
 from culvert.migration.settings import Settings
 from culvert.migration.source import Owner
 from culvert.migration.statistics import Records
 from culvert.migration.ticket import Gate, Ticket, Token, refused
 from culvert.migration.work import Background
-from culvert.protocol.constants import DomainState, MigrateFlag, ShutoffReason, StoppedDetail
+from culvert.protocol.constants import MigrateFlag
 from culvert.protocol.culvert import Outcome
+
+OUTCOMES: dict[Word, Outcome] = {word: Outcome[word.name] for word in Word}
+ENDS: dict[Step, Word] = {Step.ARRIVED: Word.RUNNING, Step.GONE: Word.GONE, Step.LOST: Word.LOST}
+"""The last step of a migration that is over → what is said of it."""
 
 log = logging.getLogger(__name__)
 
-REMEMBERED = 1000  # attempts whose reason for failing is kept to be asked for; the oldest are forgotten first
 OFFLINE_MAX = 64  # offline migrations that are prepared at one time: each holds a definition
 
 
@@ -47,29 +55,27 @@ class _Offline:
 class Destination:
     """All arrivals; ``background`` owns what must go on when a client has gone."""
 
-    def __init__(self, driver: Driver, settings: Settings, background: Background, outcomes: Outcomes) -> None:
+    def __init__(self, driver: Driver, settings: Settings, background: Background, journal: Journal) -> None:
         self._driver = driver
         self._settings = settings
         self._background = background
+        self._journal = journal
         self._arrivals: dict[str, Arrival] = {}
+        self._refused: dict[str, Arrival] = {}
+        """Those that came to nothing while their source does not know it yet, to tell it why."""
         self._offline: dict[str, _Offline] = {}
-        self._preparing: set[str] = set()
-        self._outcomes = outcomes
-        self._reasons: OrderedDict[str, str] = OrderedDict()
         self.bare = BareStreams(background)
         """For sources that are no culvert and send without a tunnel."""
         self.completed = Records()
         """The record of each domain's last migration to here."""
 
-    # -- jobs -----------------------------------------------------------------------------------------------------
-
     # -- the steps ------------------------------------------------------------------------------------------------
 
-    async def prepare(self, options: Options, cookie_in: bytes, owner: Owner) -> tuple[bytes, Arrival | None]:
-        """PREPARE3, with a tunnel or without: (our cookie, the arrival whose ``carry`` takes the data stream).
+    async def prepare(self, options: Options, cookie_in: bytes, owner: Owner) -> tuple[bytes, Intake | None]:
+        """PREPARE3, with a tunnel or without: (our cookie, where the data is to come in).
 
         Everything is made ready: XML checked, QEMU started and listening. When the connection ``owner`` ends before
-        finish, the attempt is given up. There is no arrival for an offline migration. Raises what is wrong; then
+        finish, the attempt is given up. There is no intake for an offline migration. Raises what is wrong; then
         nothing is left of the attempt.
         """
         theirs = cookie.parse(cookie_in)
@@ -80,109 +86,181 @@ class Destination:
         name = options.destination_name or definition.name
         if definition.uuid != str(theirs.uuid):
             raise errors.InternalError(f"Incoming cookie data had unexpected UUID {theirs.uuid} vs {definition.uuid}")
-        if name in self._preparing:
+        while (earlier := self._arrivals.get(name)) is not None:
+            await self._make_room(earlier)
+        self._refused.pop(name, None)
+        if options.has(MigrateFlag.OFFLINE):
+            self._check_free(name, theirs.uuid)
+            self._expect_offline(name, options, theirs, owner)
+            return self._cookie(name, theirs), None
+        as_it_runs = guest_cpu.obey(definition, theirs)
+        guest_cpu.check_model(as_it_runs, self._driver.host.machines.cpu_models)
+        arrival = self._arrivals[name] = self._arrival(options, theirs, definition, as_it_runs, owner=owner)
+        self._background.spawn(f"arrival of {name}", self._live(arrival, START))
+        try:
+            await asyncio.shield(arrival.ready)
+        except asyncio.CancelledError:
+            arrival.fail(Event.CUT, errors.OperationAborted("prepare was interrupted"))
+            raise
+        except errors.RequestError:
+            await arrival.over.wait()
+            raise
+        assert arrival.intake is not None, "it comes with QEMU"
+        arrival.intake.lifeline.hold(owner)
+        arrival.disown = owner.on_close(lambda: self._owner_gone(arrival, owner))
+        return self._cookie(name, theirs), arrival.intake
+
+    async def _make_room(self, earlier: Arrival) -> None:
+        """Raises ``OperationInvalid`` unless the source of ``earlier`` has gone and may come back: now it has, with
+        something else in mind."""
+        name = earlier.begun.name
+        waits = earlier.state is State.PREPARE and earlier.intake is not None and not earlier.intake.lifeline.held
+        if not waits:
             raise errors.OperationInvalid(f"domain '{name}' is being migrated to this host already")
-        self._preparing.add(name)
-        try:
-            if (earlier := self._arrivals.get(name)) is not None and not earlier.lifeline.held:
-                # Its source has gone and may come back; now it has, with something else in mind.
-                again = errors.OperationAborted("the domain is being migrated to this host anew")
-                await self._background.run(f"give up {name}", self._give_up(earlier, again))
-            if options.has(MigrateFlag.OFFLINE):
-                self._check_free(name, theirs.uuid)
-                self._expect_offline(name, options, theirs, owner)
-                return self._cookie(name, theirs), None
-            as_it_runs = guest_cpu.obey(definition, theirs)
-            guest_cpu.check_model(as_it_runs, self._driver.host.machines.cpu_models)
+        earlier.fail(Event.CUT, errors.OperationAborted("the domain is being migrated to this host anew"))
+        await earlier.over.wait()
+
+    def _arrival(
+        self, options: Options, theirs: Cookie, definition: DomainDef, as_it_runs: DomainDef, *, owner: Owner
+    ) -> Arrival:
+        name = options.destination_name or definition.name
+        begun = Begun(
+            Key(theirs.attempt or secrets.token_hex(16), Direction.IN),
+            name,
+            str(theirs.uuid),
+            peer=theirs.hostname,
+            stock=not theirs.attempt,
+            secret=theirs.seal,
+            flags=int(options.flags),
+        )
+
+        async def launch(arrival: Arrival) -> Domain:
             domain = await self._driver.launch_incoming(as_it_runs, name)
-            arrival = self._arrival(domain, options, theirs, owner)
             domain.job = arrival
-            self._arrivals[name] = arrival
-        finally:
-            self._preparing.discard(name)
-        try:
+            arrival.guest = domain
             await guest_cpu.verify(domain)
             guest_cpu.remember(domain, definition.cpu)
-            await arrival.open()
+            # Driven by a client, the data comes from somebody else than who prepares.
+            holder = owner.principal if options.has(MigrateFlag.PEER2PEER) else ""
+            closes = asyncio.get_running_loop().time() + self._settings.attach_seconds
+            arrival.intake = self._intake(arrival, Gate(Ticket.draw(), holder, closes))
             if not theirs.attempt and not options.has(MigrateFlag.TUNNELLED):
-                await self.bare.expect(arrival)
-        except BaseException as err:
-            cause = (
-                err if isinstance(err, errors.RequestError) else errors.OperationAborted("prepare was interrupted")
-            )
-            await self._background.run(f"give up {name}", self._give_up(arrival, cause))
-            raise
-        arrival.lifeline.hold(owner)
-        arrival.disown = owner.on_close(lambda: self._owner_gone(arrival, owner))
-        return self._cookie(name, theirs), arrival
+                await self.bare.expect(arrival.intake)
+            return domain
 
-    def _arrival(self, domain: Domain, options: Options, theirs: Cookie, owner: Owner) -> Arrival:
-        # Driven by a client, the data comes from somebody else than who prepares.
-        holder = owner.principal if options.has(MigrateFlag.PEER2PEER) else ""
-        gate = Gate(Ticket.draw(), holder, asyncio.get_running_loop().time() + self._settings.attach_seconds)
-        arrival = Arrival(
-            *(domain, options, theirs),
-            gate=gate,
-            outcomes=self._outcomes,
-            settings=self._settings,
-            spawn=self._background.spawn,
-            abandoned=lambda: self._abandoned(arrival),
+        return self._make(begun, options, theirs, launch)
+
+    def _make(
+        self,
+        begun: Begun,
+        options: Options,
+        theirs: Cookie | None,
+        launch: Callable[[Arrival], Awaitable[Domain]],
+        *,
+        guest: Domain | None = None,
+        state: State = State.PREPARE,
+        left: bool = False,
+    ) -> Arrival:
+        return Arrival(
+            *(begun, options, theirs, self._journal),
+            launch=launch,
+            persist=self._persist,
+            silence=self._settings.give_up_seconds,
+            guest=guest,
+            state=state,
+            left=left,
         )
-        return arrival
 
-    def attach(self, text: str, who: str) -> tuple[Arrival, Token]:
-        """The arrival whose data path the token in ``text`` opens, once, for ``who``.
+    def _intake(self, arrival: Arrival, gate: Gate) -> Intake:
+        def broken(cause: errors.RequestError) -> None:
+            # Once finish has begun, it alone decides: it sees for itself what QEMU has got.
+            if arrival.state in (State.PREPARE, State.HELD):
+                arrival.fail(Event.BROKEN, cause)
+
+        def abandoned() -> None:
+            patience = arrival.intake.lifeline.patience if arrival.intake is not None else 0
+            waited = f", {patience:g} s ago" if patience else ""
+            gone = errors.ConnectionLost(f"the source's last connection has ended before finish{waited}")
+            arrival.fail(Event.CUT, gone)
+
+        return Intake(
+            *(arrival.shell.name, arrival.domain, arrival.options, self._settings),
+            gate=gate,
+            spawn=self._background.spawn,
+            broken=broken,
+            abandoned=abandoned,
+        )
+
+    async def _live(self, arrival: Arrival, start: Next[State]) -> None:
+        """Run ``arrival`` to its end and leave everything as that says."""
+        try:
+            await arrival.live(start)
+            await arrival.summarise()
+            self.completed.put(UUID(arrival.begun.uuid), arrival.refreshed())
+        finally:
+            if self._arrivals.get(arrival.begun.name) is arrival:
+                del self._arrivals[arrival.begun.name]
+            if arrival.state is State.GONE and arrival.held:
+                self._refused[arrival.begun.name] = arrival
+            else:
+                arrival.disown()
+            arrival.over.set()
+
+    def attach(self, text: str, who: str) -> tuple[Intake, Token]:
+        """The intake that the token in ``text`` opens, once, for ``who``.
 
         Raises ``AuthenticationFailed`` for a token that this host has not given out, that has been used, that has
         expired, or that was given to somebody else.
         """
         token = Token.parse(text)
         for arrival in self._arrivals.values():
-            if arrival.gate.ticket.name == token.name:
-                arrival.gate.admit(token, who, asyncio.get_running_loop().time())
-                return arrival, token
+            if arrival.intake is not None and arrival.intake.gate.ticket.name == token.name:
+                arrival.intake.gate.admit(token, who, asyncio.get_running_loop().time())
+                return arrival.intake, token
         raise refused()
 
-    async def finish(self, name: str, options: Options, cookie_in: bytes, *, cancelled: bool) -> tuple[Domain, bytes]:
-        """FINISH3: (the domain that runs here now, the last cookie).
+    async def finish(
+        self, name: str, options: Options, cookie_in: bytes, owner: Owner, *, cancelled: bool
+    ) -> tuple[Domain, bytes]:
+        """FINISH3, by the connection ``owner``: (the domain that runs here now, the last cookie).
 
         With ``cancelled``, or when it does not come to that, raises why: ``MigrateFinishOk`` where there was only
         cleaning up to do, otherwise the destination's own reason. Goes on when the caller has gone.
         """
         if options.has(MigrateFlag.OFFLINE):
             return await self._finish_offline(name, cookie_in, cancelled=cancelled)
+        if (refused := self._refused.pop(name, None)) is not None:
+            refused.disown()
+            raise refused.cause or errors.OperationFailed(f"{refused.shell.name} is over")
         arrival = self._arrivals.get(name)
         if arrival is None:
             raise errors.NoDomain(f"no migration of a domain '{name}' is prepared here (it may have been given up)")
-        if arrival.phase is not Phase.PREPARE:
-            raise errors.OperationInvalid(f"migration of domain '{name}' is being finished already")
-        return await self._background.run(f"finish {name}", self._finish(arrival, cookie_in, cancelled=cancelled))
+        by_owner = arrival.intake is not None and arrival.intake.lifeline.is_held_by(owner)
+        finishing = self._finish(arrival, cookie_in, cancelled=cancelled, by_owner=by_owner)
+        return await self._background.run(f"finish {name}", finishing)
 
-    async def _finish(self, arrival: Arrival, cookie_in: bytes, *, cancelled: bool) -> tuple[Domain, bytes]:
-        domain = arrival.domain
+    async def _finish(
+        self, arrival: Arrival, cookie_in: bytes, *, cancelled: bool, by_owner: bool
+    ) -> tuple[Domain, bytes]:
+        if cancelled:
+            why = await arrival.call_off()
+            await arrival.over.wait()
+            raise why
+        # A cookie that says nothing is accepted here, as libvirt does.
+        theirs = cookie.parse(cookie_in) if cookie_in else arrival.theirs
+        assert theirs is not None, "prepared by a cookie"
         try:
-            if cancelled:
-                why = await arrival.why_cancelled()
-                await arrival.give_up(errors.OperationAborted("the source cancelled the migration"))
-                raise why or errors.MigrateFinishOk(
-                    f"migration of domain '{domain.name}' is cancelled and cleaned up"
-                )
-            # A cookie that says nothing is accepted here, as libvirt does.
-            theirs = cookie.parse(cookie_in) if cookie_in else arrival.cookie
-            arrival.record.reported = theirs.statistics
-            if arrival.options.has(MigrateFlag.PERSIST_DEST):
-                await self._persist(arrival, theirs)
-            await arrival.finish()
-        except errors.RequestError as err:
-            await arrival.give_up(err)
+            await arrival.finish(theirs, by_owner=by_owner)
+        except errors.RequestError:
+            if arrival.state in FINAL:
+                await arrival.over.wait()
             raise
-        finally:
-            self._settled(arrival)
-        return domain, self._cookie(domain.name, theirs, statistics.numbers(arrival.refreshed()))
+        figures = statistics.numbers(arrival.refreshed())
+        return arrival.domain, self._cookie(arrival.begun.name, theirs, figures)
 
     async def _persist(self, arrival: Arrival, theirs: Cookie) -> None:
         xml = theirs.persistent_xml or xml_format.format(guest_cpu.configured(arrival.domain), secure=True)
-        definition = replace(foreign.parse(xml), name=arrival.domain.name, uuid=str(arrival.domain.uuid))
+        definition = replace(foreign.parse(xml), name=arrival.begun.name, uuid=arrival.begun.uuid)
         await arrival.domain.became_persistent(self._driver.complete(definition))
 
     def _expect_offline(self, name: str, options: Options, theirs: Cookie, owner: Owner) -> None:
@@ -224,72 +302,44 @@ class Destination:
         Who asks has no answer under way any more, so an attempt that nobody is finishing is given up before the
         answer: a late finish can then not start the guest behind the source's back.
         """
-        for arrival in list(self._arrivals.values()):
+        for arrival in self._arrivals.values():
             if arrival.attempt == attempt:
-                if arrival.phase is Phase.PREPARE:
-                    await self._background.run(
-                        f"give up {arrival.domain.name}",
-                        self._give_up(
-                            arrival, errors.OperationAborted("the source lost its connection before finish")
-                        ),
-                    )
-                    break
-                return arrival.outcome, ""
-        if await self._outcomes.get(attempt) is Word.RUNNING:
-            return Outcome.RUNNING, ""
-        if attempt in self._reasons:
-            return Outcome.GONE, self._reasons[attempt]
-        return Outcome.UNKNOWN, "the destination has no such migration, and will never run its guest"
+                asked = errors.OperationAborted("the source lost its connection before finish")
+                await arrival.ask(asked)
+                word = WORDS[arrival.state]
+                return OUTCOMES[word], str(arrival.cause or "") if word is not Word.RUNNING else ""
+        entry = await self._journal.get(Key(attempt, Direction.IN))
+        if entry is None:
+            return Outcome.UNKNOWN, "the destination has no record of such a migration, and promises nothing"
+        if entry.step not in OVER:
+            # Its last row could not be written, or is being found out: what QEMU says decides, as after a restart.
+            guest = recovery.find(self._driver, entry)
+            with contextlib.suppress(errors.RequestError):
+                self.take_up(entry, guest, DESTINATION[entry.step, await recovery.ask(guest, entry)])
+            return Outcome.PENDING, ""
+        return OUTCOMES[ENDS[entry.step]], entry.cause
 
     def _owner_gone(self, arrival: Arrival, owner: Owner) -> None:
-        arrival.lifeline.release(owner)
-        if arrival.outcome is Outcome.GONE:
-            self._settled(arrival)
+        if self._refused.get(arrival.begun.name) is arrival:
+            del self._refused[arrival.begun.name]
+        if arrival.intake is not None:
+            arrival.intake.lifeline.release(owner)
 
-    def _abandoned(self, arrival: Arrival) -> None:
-        """Nobody of the source's side is there any more."""
-        if arrival.phase is Phase.PREPARE and arrival.outcome is Outcome.PENDING:
-            waited = f", {arrival.lifeline.patience:g} s ago" if arrival.lifeline.patience else ""
-            gone = errors.ConnectionLost(f"the source's last connection has ended before finish{waited}")
-            self._background.spawn(f"give up {arrival.domain.name}", self._give_up(arrival, gone))
+    def take_up(self, entry: Entry, guest: Domain | None, found: Next[State]) -> None:
+        """Take up the migration of ``entry`` that an earlier daemon has left, as ``found`` says."""
 
-    async def _give_up(self, arrival: Arrival, cause: errors.RequestError) -> None:
-        try:
-            await arrival.give_up(cause)
-        except errors.RequestError as err:
-            log.error("domain=%s migration=%s %s", arrival.domain.name, arrival.attempt, err)
-        finally:
-            self._settled(arrival)
+        async def nothing_to_launch(arrival: Arrival) -> Domain:
+            return arrival.domain
 
-    def _settled(self, arrival: Arrival) -> None:
-        """The attempt is over: remember how."""
-        if self._arrivals.get(arrival.domain.name) is arrival:
-            del self._arrivals[arrival.domain.name]
-        arrival.disown()
-        if arrival.attempt and arrival.cause is not None:
-            self._reasons[arrival.attempt] = str(arrival.cause)
-            while len(self._reasons) > REMEMBERED:
-                self._reasons.popitem(last=False)
-        self.completed.put(arrival.domain.uuid, arrival.refreshed())
-
-    async def recover(self) -> None:
-        """After a restart of the daemon: a guest whose CPUs run has arrived; one that still waits is killed.
-
-        As libvirt's qemuProcessRecoverMigrationIn, for the phases before and in finish.
-        """
-        for domain in self._driver.domains():
-            attempt = domain.annotations.get(ANNOTATION)
-            if attempt is None or not domain.is_active:
-                continue
-            nameless = attempt == NAMELESS  # a libvirtd's: nothing but the guest itself tells
-            word = await self._outcomes.get(attempt)
-            if word is Word.RUNNING or ((nameless or word is Word.FINISHING) and domain.state is DomainState.RUNNING):
-                await self._outcomes.put("" if nameless else attempt, Word.RUNNING, domain.name)
-                await qemu.annotate(domain, ANNOTATION, "")
-                continue
-            log.warning("domain=%s migration=%s had not arrived when the daemon ended: killed", domain.name, attempt)
-            self._reasons[attempt] = "the destination's daemon was restarted before the guest had arrived"
-            await domain.kill(ShutoffReason.FAILED, StoppedDetail.FAILED)
+        options = Options(flags=MigrateFlag(entry.begun.flags))
+        arrival = self._make(
+            *(entry.begun, options, None, nothing_to_launch), guest=guest, state=found.state, left=True
+        )
+        arrival.cause = errors.OperationFailed("the destination's daemon was restarted before the guest had arrived")
+        if guest is not None and guest.is_active and found.state not in FINAL:
+            guest.job = arrival
+        self._arrivals[entry.begun.name] = arrival
+        self._background.spawn(f"recover {entry.begun.name}", self._live(arrival, found))
 
     def _cookie(self, name: str, theirs: Cookie, figures: dict[str, int] | None = None) -> bytes:
         return cookie.build(

@@ -49,6 +49,8 @@ class Begun:
     stock: bool = False
     """The peer is no culvert."""
     secret: str = ""
+    flags: int = 0
+    """``MigrateFlag`` that were asked for."""
 
 
 @dataclass(frozen=True, slots=True)

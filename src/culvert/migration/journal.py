@@ -46,6 +46,7 @@ CREATE TABLE migration (
     was_running INTEGER NOT NULL,
     stock       INTEGER NOT NULL,
     secret      TEXT NOT NULL,
+    flags       INTEGER NOT NULL,
     step        TEXT NOT NULL,
     began       REAL NOT NULL,
     ended       REAL,
@@ -64,7 +65,7 @@ CREATE TABLE line (
 CREATE INDEX line_of ON line (migration);
 """
 _COLUMNS = (
-    "number, attempt, direction, name, uuid, peer, was_running, stock, secret, step, began, ended, "
+    "number, attempt, direction, name, uuid, peer, was_running, stock, secret, flags, step, began, ended, "
     "route, cause, figures"
 )
 
@@ -151,11 +152,11 @@ class Journal:
             now = self._clock()
             cursor = database.execute(
                 "INSERT INTO migration "
-                "(attempt, direction, name, uuid, peer, was_running, stock, secret, step, began) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "(attempt, direction, name, uuid, peer, was_running, stock, secret, flags, step, began) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     *(begun.key.attempt, begun.key.direction.value, begun.name, begun.uuid, begun.peer),
-                    *(int(begun.was_running), int(begun.stock), begun.secret, step.value, now),
+                    *(int(begun.was_running), int(begun.stock), begun.secret, begun.flags, step.value, now),
                 ),
             )
             database.execute("INSERT INTO line VALUES (?, ?, ?, '')", (cursor.lastrowid, now, step.value))
@@ -289,7 +290,7 @@ def _number(database: sqlite3.Connection, key: Key) -> int:
 
 
 def _entry(database: sqlite3.Connection, row: tuple[Any, ...], *, lines: bool) -> Entry:
-    number, attempt, direction, name, uuid, peer, was_running, stock, secret, step, began, ended, *rest = row
+    number, attempt, direction, name, uuid, peer, was_running, stock, secret, flags, step, began, ended, *rest = row
     route, cause, figures = rest
     found = (
         database.execute("SELECT at, step, text FROM line WHERE migration = ? ORDER BY rowid", (number,)).fetchall()
@@ -298,7 +299,9 @@ def _entry(database: sqlite3.Connection, row: tuple[Any, ...], *, lines: bool) -
     )
     return Entry(
         number=number,
-        begun=Begun(Key(attempt, Direction(direction)), name, uuid, peer, bool(was_running), bool(stock), secret),
+        begun=Begun(
+            Key(attempt, Direction(direction)), name, uuid, peer, bool(was_running), bool(stock), secret, flags
+        ),
         began=began,
         step=Step(step),
         ended=ended,

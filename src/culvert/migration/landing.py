@@ -55,7 +55,7 @@ class Landing:
         limits: Limits,
         directory: Path,
         spawn: Callable[[str, Coroutine[Any, Any, Any]], object],
-        broken: Callable[[errors.RequestError], Coroutine[Any, Any, None]],
+        broken: Callable[[errors.RequestError], None],
     ) -> None:
         self._name = name
         self._setup = setup
@@ -158,7 +158,7 @@ class Landing:
         done = await captured(pump.wait())
         self._lifeline.release(number)
         if done.error is not None and not self._finishing:
-            await self._broken(done.error)
+            self._broken(done.error)
 
     def abort(self, reason: str) -> None:
         """This migration will come to nothing: tell the source, wake QEMU. Idempotent."""

@@ -24,6 +24,10 @@ class Lifeline:
         """Whether anybody holds now."""
         return bool(self._holders)
 
+    def is_held_by(self, who: object) -> bool:
+        """Whether ``who`` holds now."""
+        return who in self._holders
+
     def hold(self, who: object) -> None:
         """``who`` is there. Idempotent."""
         self._holders.add(who)

@@ -15,6 +15,7 @@ class Settings:
 
     ``route`` and ``compression`` are words of ``route.choose``; ``attach_seconds`` is how long after prepare the data
     may begin to come, ``reattach_seconds`` how long a migration on the pump route lives without a connection;
+    ``give_up_seconds`` is how long a prepared migration waits for a source that says nothing at all;
     ``pump`` are the limits of each channel on it. ``host_speed`` is what all migrations out of this host may send
     together, in bytes per second. ``security`` is what this daemon shows the destinations it connects to.
     """
@@ -28,6 +29,7 @@ class Settings:
     compression: str = "off"
     attach_seconds: float = 30.0
     reattach_seconds: float = 60.0
+    give_up_seconds: float = 300.0
     host_speed: int = 0
     pump: Limits = field(default_factory=Limits)
     security: ClientSide = field(default_factory=ClientSide)

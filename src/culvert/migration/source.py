@@ -24,16 +24,20 @@ from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
 from culvert.ground import uri as uris
-from culvert.migration import ask, native, parameters, peer, peer_to_peer, preflight
+from culvert.migration import parameters, peer_to_peer, preflight, source_cookie
 from culvert.migration.budget import Budget
+from culvert.migration.by_client import ByClient
 from culvert.migration.departure import Departure
+from culvert.migration.history import Entry
+from culvert.migration.journal import Journal
+from culvert.migration.machine import Next, Step
+from culvert.migration.machine_source import START, Event, State
 from culvert.migration.parameters import Options
-from culvert.migration.phases import Phase
+from culvert.migration.peer_to_peer import PeerToPeer
 from culvert.migration.settings import Settings
 from culvert.migration.statistics import Records
-from culvert.migration.ticket import TICKET_PARAMETER, Ticket
-from culvert.migration.work import Background
-from culvert.protocol.constants import DomainState, EventID, MigrateFlag
+from culvert.migration.work import Background, either
+from culvert.protocol.constants import DomainState, EventID, JobType, MigrateFlag
 
 log = logging.getLogger(__name__)
 
@@ -51,16 +55,15 @@ class Owner(Protocol):
 class Source:
     """All departures; ``background`` owns what must go on when a client has gone."""
 
-    def __init__(self, driver: Driver, settings: Settings, background: Background) -> None:
+    def __init__(self, driver: Driver, settings: Settings, background: Background, journal: Journal) -> None:
         self._driver = driver
         self._settings = settings
         self._background = background
+        self._journal = journal
         self._budget = Budget(settings.host_speed)
         self._departures: dict[UUID, Departure] = {}
         self.completed = Records()
         """The record of each domain's last migration out of here."""
-
-    # -- jobs -----------------------------------------------------------------------------------------------------
 
     async def stop(self, timeout: float) -> None:
         """The daemon ends: cancel what can still be cancelled and wait for it; those guests run on here.
@@ -70,7 +73,7 @@ class Source:
         cancelled = []
         for departure in self._departures.values():
             departure.fail(errors.OperationAborted(f"the daemon on {self._settings.hostname} is stopping"))
-            if departure.cause is not None:
+            if departure.cause.error is not None:
                 cancelled.append(departure)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
@@ -88,27 +91,36 @@ class Source:
         if options.migrate_uri:
             raise errors.ArgumentUnsupported("migration URI is not supported by tunnelled migration")
         uris.parse(destination)
-        departure = self._depart(domain, options)
-        departure.destination_uri = destination
-        await self._background.run(f"migrate {domain.name}", self._drive(departure))
+        departure = self._depart(domain, destination, options)
+        await self._background.run(f"migrate {domain.name}", self._migrate(departure))
 
-    async def _drive(self, departure: Departure) -> None:
+    async def _migrate(self, departure: Departure) -> None:
+        name, where = departure.begun.name, departure.begun.peer
         try:
-            try:
-                arrived = await peer_to_peer.drive(departure, await self._begin(departure), self._driver.complete)
-            except errors.RequestError as err:
-                departure.cause = err  # what this side saw first, or what the destination knows better
-                arrived = False
-            await self._settle(departure, arrived=arrived)
-            if not arrived:
-                assert departure.cause is not None, "who does not arrive has a reason"
-                raise told(
-                    departure.cause,
-                    f"migration of domain '{departure.domain.name}' to {departure.destination_uri} failed in phase "
-                    f"'{departure.reached.value}'",
-                )
-        finally:
+            await self._begin(departure)
+            if departure.options.has(MigrateFlag.OFFLINE):
+                await self._move_definition(departure)
+                return
+        except errors.RequestError as err:
             self._forget(departure)
+            raise told(err, f"migration of domain '{name}' to {where} failed in phase 'begin3'") from err
+        except BaseException:
+            self._forget(departure)
+            raise
+        departure.driving = PeerToPeer(departure, self._driver.complete, self._background.spawn)
+        self._background.spawn(f"migration of {name}", self._live(departure, START))
+        await departure.answerable.wait()
+        self._answer(departure, f"migration of domain '{name}' to {where}")
+
+    async def _move_definition(self, departure: Departure) -> None:
+        await departure.write(Step.BEGIN3)
+        try:
+            await peer_to_peer.move_definition(departure)
+        except errors.RequestError as err:
+            departure.cause.set(err)
+            await self._end_offline(departure, arrived=False)
+            raise
+        await self._end_offline(departure, arrived=True)
 
     # -- driven by a client ---------------------------------------------------------------------------------------
 
@@ -118,54 +130,45 @@ class Source:
         When the connection ``owner`` ends before that, the migration is dropped or its end asked for.
         """
         parameters.check_combination(options)
-        departure = self._depart(domain, options)
+        departure = self._depart(domain, "", options)
         try:
-            options = await self._begin(departure)
+            await self._begin(departure)
         except BaseException:
             self._forget(departure)
             raise
-        departure.disown = owner.on_close(lambda: self._owner_gone(departure))
-        # An offline migration has no perform, so what perform's cookie would carry goes with this one.
-        offline = options.has(MigrateFlag.OFFLINE)
-        return departure.last_cookie() if offline else departure.cookie(), options.destination_xml or ""
+        xml = departure.options.destination_xml or ""
+        if options.has(MigrateFlag.OFFLINE):
+            await departure.write(Step.BEGIN3)
+            departure.disown = owner.on_close(lambda: self._offline_owner_gone(departure))
+            # An offline migration has no perform, so what perform's cookie would carry goes with this one.
+            return source_cookie.offline(departure), xml
+        driving = departure.driving = ByClient(departure, self._background.spawn)
+        gone = errors.OperationAborted(f"the client that migrated domain '{domain.name}' has gone")
+        departure.disown = owner.on_close(lambda: driving.gone(gone))
+        self._background.spawn(f"migration of {domain.name}", self._live(departure, START))
+        await either(driving.waiting, departure.over)
+        if departure.over.is_set():
+            self._answer(departure, f"migration of domain '{domain.name}'")
+        return source_cookie.plain(departure), xml
 
     async def perform(self, domain: Domain, options: Options, cookie_in: bytes) -> bytes:
         """PERFORM3 driven by a client: the guest goes to where ``migrate_uri`` says. The next cookie."""
         departure = self._departures.get(domain.uuid)
-        if departure is None or departure.phase is not Phase.BEGIN3:
+        if departure is None or departure.state is not State.BEGIN3 or not isinstance(departure.driving, ByClient):
             raise errors.OperationInvalid(f"domain '{domain.name}' is not being prepared for migration: begin first")
         departure.options = replace(
             departure.options, bandwidth=options.bandwidth, flags=departure.options.flags | options.flags
         )
-        departure.check_destination(cookie_in)
-        departure.destination_uri = options.migrate_uri or ""
-        return await self._background.run(f"perform {domain.name}", self._perform(departure))
-
-    async def _perform(self, departure: Departure) -> bytes:
+        source_cookie.check_destination(departure, cookie_in)
+        driving = departure.driving
         try:
-            if native.is_address(departure.destination_uri):
-                await native.perform(departure)
-            else:
-                await self._perform_tunnelled(departure)
+            driving.perform(options.migrate_uri or "")
         except errors.RequestError as err:
-            cause = departure.cause = departure.cause or err
-            await self._settle(departure, arrived=False)
-            self._forget(departure)
-            raise told(cause, f"migration of domain '{departure.domain.name}' failed in phase 'perform3'") from err
-        return departure.last_cookie()
-
-    async def _perform_tunnelled(self, departure: Departure) -> None:
-        where = uris.parse(departure.destination_uri)
-        ticket = where.parameters.get(TICKET_PARAMETER)
-        if not ticket:
-            raise errors.ArgumentUnsupported(
-                f"migration of domain '{departure.domain.name}': the destination's migration URI "
-                f"'{departure.destination_uri}' does not lead into a tunnel; use --p2p --tunnelled"
-            )
-        async with peer.connect(departure.destination_uri, self._settings, hypervisor=False) as destination:
-            await departure.until_failed(destination.keep_alive())
-            way = await departure.until_failed(peer_to_peer.open_way(destination, departure, Ticket.parse(ticket)))
-            await peer_to_peer.perform(destination, departure, way)
+            departure.fail(err)
+        await either(driving.granted, departure.over)
+        if not driving.granted.is_set():
+            self._answer(departure, f"migration of domain '{domain.name}'")
+        return source_cookie.granting(departure)
 
     async def confirm(self, domain: Domain, *, cancelled: bool) -> None:
         """CONFIRM3: the client says what the destination answered to finish.
@@ -178,47 +181,45 @@ class Source:
             if cancelled:
                 return
             raise errors.OperationInvalid(f"domain '{domain.name}' has no migration to confirm")
-        if departure.phase is Phase.PERFORM3:
-            raise errors.OperationInvalid(f"migration of domain '{domain.name}' is still sending: abort it first")
-        if not cancelled and departure.phase is Phase.BEGIN3 and not departure.options.has(MigrateFlag.OFFLINE):
-            raise errors.OperationInvalid(f"domain '{domain.name}' has not been sent, so it runs nowhere else")
-        await self._background.run(f"confirm {domain.name}", self._confirm(departure, arrived=not cancelled))
-
-    async def _confirm(self, departure: Departure, *, arrived: bool) -> None:
-        """The client's word alone neither destroys the copy here nor lets it run: the destination is asked too."""
-        claimed = arrived
-        try:
-            # Who has opened a libvirtd's QEMU to us cannot be asked; the client has asked it.
-            if departure.phase is Phase.PERFORM3_DONE and not native.is_address(departure.destination_uri):
-                arrived = await ask.has_arrived(departure, errors.OperationFailed("the client confirmed it so"))
-            await self._settle(departure, arrived=arrived)
-            if claimed and not arrived:
-                assert departure.cause is not None, "who does not arrive has a reason"
-                raise told(departure.cause, f"domain '{departure.domain.name}' has not arrived and goes on here")
-        finally:
-            self._forget(departure)
-
-    def _owner_gone(self, departure: Departure) -> None:
-        """The client that drove a migration has gone without confirming it."""
-        if self._departures.get(departure.domain.uuid) is not departure:
+        if departure.options.has(MigrateFlag.OFFLINE):
+            ending = self._end_offline(departure, arrived=not cancelled)
+            await self._background.run(f"confirm {domain.name}", ending)
             return
-        gone = errors.OperationAborted(f"the client that migrated domain '{departure.domain.name}' has gone")
-        departure.fail(gone)
-        if departure.phase in (Phase.BEGIN3, Phase.PERFORM3_DONE):
-            self._background.spawn(f"ownerless {departure.domain.name}", self._without_owner(departure, gone))
+        if departure.state is State.PERFORM3:
+            raise errors.OperationInvalid(f"migration of domain '{domain.name}' is still sending: abort it first")
+        if departure.state is State.BEGIN3:
+            if not cancelled:
+                raise errors.OperationInvalid(f"domain '{domain.name}' has not been sent, so it runs nowhere else")
+            departure.fail(errors.OperationAborted("migration out job: canceled by client"))
+        elif isinstance(departure.driving, ByClient):
+            departure.driving.confirm(arrived=not cancelled)
+        await departure.answerable.wait()
+        if not cancelled:
+            self._answer(departure, f"domain '{domain.name}' has not arrived, its migration")
 
-    async def _without_owner(self, departure: Departure, gone: errors.RequestError) -> None:
+    def _offline_owner_gone(self, departure: Departure) -> None:
+        name = departure.begun.name
+        departure.cause.set(errors.OperationAborted(f"the client that migrated domain '{name}' has gone"))
+        self._background.spawn(f"end migration of {name}", self._end_offline(departure, arrived=False))
+
+    async def _end_offline(self, departure: Departure, *, arrived: bool) -> None:
+        """The definition is there too, or it is not; nothing runs that could be anywhere else."""
+        departure.record.finish(
+            JobType.COMPLETED if arrived else JobType.FAILED, error=str(departure.cause.error or "")
+        )
         try:
-            arrived = departure.phase is Phase.PERFORM3_DONE and await ask.has_arrived(departure, gone)
-            await self._settle(departure, arrived=arrived)
+            await departure.write(Step.LEFT if arrived else Step.STAYED)
+            await departure.summarise()
         except errors.RequestError as err:
-            log.error("domain=%s %s", departure.domain.name, err)
-        finally:
-            self._forget(departure)
+            log.error("%s: its history is not complete: %s", departure.shell.name, err)
+        self._told(departure)
+        self._forget(departure)
+        if arrived:
+            await self._undefine(departure)
 
     # -- what both ways share -------------------------------------------------------------------------------------
 
-    def _depart(self, domain: Domain, options: Options) -> Departure:
+    def _depart(self, domain: Domain, destination: str, options: Options) -> Departure:
         """A new migration of ``domain``; raises ``OperationInvalid`` when it is in one, or does not run."""
         if domain.job is not None:
             raise errors.OperationInvalid(
@@ -226,12 +227,14 @@ class Source:
             )
         if not options.has(MigrateFlag.OFFLINE):
             domain.require_active()
-        departure = Departure(domain, options, self._settings, self._budget)
+        departure = Departure.of(
+            domain, destination, options, self._settings, journal=self._journal, budget=self._budget
+        )
         domain.job = departure
         self._departures[domain.uuid] = departure
         return departure
 
-    async def _begin(self, departure: Departure) -> Options:
+    async def _begin(self, departure: Departure) -> None:
         """BEGIN3: preflight, and the options with the XML that the destination is to prepare."""
         domain, options = departure.domain, departure.options
         xml = await preflight.check(domain, options, self._driver.complete)
@@ -240,50 +243,87 @@ class Source:
         departure.options = replace(
             options, destination_xml=xml, destination_name=options.destination_name or domain.name
         )
-        return departure.options
 
-    async def _settle(self, departure: Departure, *, arrived: bool) -> None:
-        """CONFIRM3, and what the record of the migration says from now on."""
+    async def _live(self, departure: Departure, start: Next[State]) -> None:
+        """Run ``departure`` to its end and leave everything as that says."""
         try:
-            await departure.confirm(arrived=arrived)
-        finally:
-            self.completed.put(departure.domain.uuid, departure.record)
-            departure.domain.tell(EventID.JOB_COMPLETED, record=departure.record)
-            log.info(
-                "domain=%s migration=%s outcome=%s bytes=%d ms=%d",
-                *(departure.domain.name, departure.attempt, departure.record.type.name),
-                *(departure.record.tunnel_bytes, departure.record.elapsed_ms),
-            )
-        if arrived and departure.options.has(MigrateFlag.UNDEFINE_SOURCE) and departure.domain.is_persistent:
-            await self._driver.undefine(departure.domain)
-
-    def _forget(self, departure: Departure) -> None:
-        self._departures.pop(departure.domain.uuid, None)
-        departure.over.set()
-        departure.disown()
-        if departure.domain.job is departure:
-            departure.domain.job = None
-
-    async def recover(self) -> None:
-        """After a restart of the daemon: bring migrations that an earlier one left to their end."""
-        for domain in self._driver.domains():
-            if (left := Departure.left_behind(domain, self._settings)) is not None:
-                domain.job = left
-                self._departures[domain.uuid] = left
-                self._background.spawn(f"recover {domain.name}", self._recover(left))
-
-    async def _recover(self, departure: Departure) -> None:
-        lost = errors.OperationFailed("the daemon was restarted in mid-migration")
-        try:
-            if departure.phase is Phase.PERFORM3:
-                await departure.take_back()
-            arrived = departure.phase is Phase.PERFORM3_DONE and await ask.has_arrived(departure, lost)
-            departure.cause = departure.cause or lost
-            await self._settle(departure, arrived=arrived)
-        except errors.RequestError as err:
-            log.error("domain=%s migration=%s cannot be recovered: %s", departure.domain.name, departure.attempt, err)
+            await departure.live(start)
+            await departure.summarise()
+            self._told(departure)
+            if departure.state is State.LEFT:
+                await self._undefine(departure)
         finally:
             self._forget(departure)
+            departure.answerable.set()
+
+    def _told(self, departure: Departure) -> None:
+        record = departure.record
+        self.completed.put(UUID(departure.begun.uuid), record)
+        if departure.guest is not None:
+            departure.guest.tell(EventID.JOB_COMPLETED, record=record)
+        log.info(
+            "domain=%s migration=%s outcome=%s bytes=%d ms=%d",
+            *(departure.begun.name, departure.attempt, record.type.name, record.tunnel_bytes, record.elapsed_ms),
+        )
+
+    async def _undefine(self, departure: Departure) -> None:
+        if departure.options.has(MigrateFlag.UNDEFINE_SOURCE) and departure.domain.is_persistent:
+            await self._driver.undefine(departure.domain)
+
+    def _answer(self, departure: Departure, what: str) -> None:
+        """Return when the guest has arrived; raise why it has not, or why nobody knows."""
+        if departure.state is State.LEFT:
+            return
+        cause = errors.OperationFailed(departure.waits_for) if departure.waits_for else departure.cause.error
+        assert cause is not None, "who does not arrive has a reason"
+        raise told(cause, f"{what} failed in phase '{departure.reached.value}'")
+
+    def _forget(self, departure: Departure) -> None:
+        if self._departures.get(UUID(departure.begun.uuid)) is departure:
+            del self._departures[UUID(departure.begun.uuid)]
+        departure.over.set()
+        departure.disown()
+        if departure.guest is not None and departure.guest.job is departure:
+            departure.guest.job = None
+
+    # -- what is left undecided -----------------------------------------------------------------------------------
+
+    def check_free(self, uuid: UUID) -> None:
+        """Raise ``OperationInvalid`` while nobody knows whether the domain runs elsewhere."""
+        departure = self._departures.get(uuid)
+        if departure is not None and departure.waits_for:
+            raise errors.OperationInvalid(
+                f"domain '{departure.begun.name}' cannot be started here, it may run elsewhere: {departure.waits_for}"
+            )
+
+    def waiting(self) -> list[Departure]:
+        """The migrations whose guest stands still here until it is known where it runs."""
+        return [departure for departure in self._departures.values() if departure.waits_for]
+
+    async def resolve(self, uuid: UUID, *, here: bool, who: str) -> None:
+        """An operator decides where the guest runs, in the place of a destination that does not say.
+
+        On return the decision is in the journal and is being carried out. Raises ``OperationInvalid`` where nothing
+        is waited for, or where that cannot be decided; then nothing has changed.
+        """
+        departure = self._departures.get(uuid)
+        if departure is None or not departure.waits_for:
+            raise errors.OperationInvalid(f"no migration of domain {uuid} waits for a decision")
+        word = "here" if here else f"at {departure.begun.peer}"
+        log.warning("%s: %s decides that the guest runs %s", departure.shell.name, who, word)
+        await self._journal.note(departure.begun.key, f"{who} decides that the guest runs {word}")
+        departure.cause.set(errors.OperationAborted(f"{who} has decided that the guest runs {word}"))
+        await departure.shell.ask(Event.RESOLVED_HERE if here else Event.RESOLVED_THERE)
+        await departure.over.wait()
+
+    def take_up(self, entry: Entry, guest: Domain | None, found: Next[State]) -> None:
+        """Take up the migration of ``entry`` that an earlier daemon has left, as ``found`` says."""
+        departure = Departure.left(entry, found.state, guest, self._settings, self._journal)
+        departure.doubt = errors.OperationFailed("the daemon was restarted in mid-migration")
+        if guest is not None:
+            guest.job = departure
+        self._departures[UUID(entry.begun.uuid)] = departure
+        self._background.spawn(f"recover {entry.begun.name}", self._live(departure, found))
 
 
 def told(cause: errors.RequestError, where: str) -> errors.RequestError:

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.migration import peer
-from culvert.migration.departure import Departure
-from culvert.migration.parameters import Options
+from culvert.migration.settings import Settings
 from culvert.protocol import types
 from culvert.protocol.constants import DomainState, PausedReason
 
@@ -35,10 +36,6 @@ TIDY_PAUSE = 0.5  # seconds between two looks for a guest that nobody waits for
 TIDY_LOOKS = 4  # times; its QEMU is started in a quarter of a second
 
 
-class Undecided(errors.OperationFailed):
-    """Nobody here can know whether the guest runs there: it stays paused."""
-
-
 def check(definition: DomainDef, destination: object) -> None:
     """Raise ``errors.ConfigUnsupported`` for a guest that libvirt 9.0 would not start in the same shape.
 
@@ -51,15 +48,13 @@ def check(definition: DomainDef, destination: object) -> None:
         )
 
 
-async def has_arrived(departure: Departure, why: errors.RequestError) -> bool:
-    """Look at how the guest stands there until it is certain that it runs there; ``why`` is what was lost.
+async def has_arrived(where: str, asked: types.Domain, settings: Settings) -> bool:
+    """Look at how the guest stands at ``where`` until it is certain that it runs there; False: nobody can know.
 
-    Raises ``Undecided`` when that is not to be found out, and what connecting raises: then it can be tried again.
+    Raises what connecting raises: then it can be tried again.
     """
-    domain = departure.domain
-    asked = types.Domain(domain.name, domain.uuid.bytes, -1)
     seen = 0
-    async with peer.connect(departure.destination_uri, departure.settings) as destination:
+    async with peer.connect(where, settings) as destination:
         while seen < LOOKS:
             match await _state(destination, asked):
                 case (DomainState.PAUSED, PausedReason.MIGRATION):
@@ -67,40 +62,37 @@ async def has_arrived(departure: Departure, why: errors.RequestError) -> bool:
                 case (DomainState.RUNNING | DomainState.PAUSED, _):
                     seen += 1
                 case _:
-                    raise undecided(departure, why)
+                    return False
             await asyncio.sleep(LOOK_AGAIN)
     return True
 
 
-async def tidy(departure: Departure, options: Options) -> None:
+async def tidy(
+    where: str, asked: types.Domain, settings: Settings, finish: Callable[[peer.Peer], Awaitable[Any]]
+) -> None:
     """Prepare was under way there when nobody waited for it any more: have it undone, if there is anything to undo.
 
     A libvirtd 9.0 whose connection ends while it prepares keeps the guest that waits, and would refuse the next
-    attempt. Best effort: what stays there runs nothing, and is named in the log.
+    attempt. ``finish`` calls it off. Best effort: what stays there runs nothing, and is named in the log.
     """
-    domain = departure.domain
-    asked = types.Domain(domain.name, domain.uuid.bytes, -1)
     try:
-        async with (
-            asyncio.timeout(TIDY_TIMEOUT),
-            peer.connect(departure.destination_uri, departure.settings) as destination,
-        ):
+        async with asyncio.timeout(TIDY_TIMEOUT), peer.connect(where, settings) as destination:
             for _ in range(TIDY_LOOKS):
                 await asyncio.sleep(TIDY_PAUSE)
                 if await _state(destination, asked) == (DomainState.PAUSED, PausedReason.MIGRATION):
-                    await destination.finish(options, departure.cookie(), cancelled=True)
+                    await finish(destination)
     except errors.RemoteError as err:
         if err.remote_code == errors.ErrorCode.MIGRATE_FINISH_OK:
             return
-        _may_be_left(departure, err)
+        _may_be_left(where, asked, err)
     except (errors.RequestError, TimeoutError) as err:
-        _may_be_left(departure, err)
+        _may_be_left(where, asked, err)
 
 
-def _may_be_left(departure: Departure, err: Exception) -> None:
+def _may_be_left(where: str, asked: types.Domain, err: Exception) -> None:
     log.warning(
-        "domain=%s migration=%s %s may keep a paused guest that nobody waits for ('virsh destroy' there): %s",
-        *(departure.domain.name, departure.attempt, departure.destination_uri, err or type(err).__name__),
+        "domain=%s %s may keep a paused guest that nobody waits for ('virsh destroy' there): %s",
+        *(asked.name, where, err or type(err).__name__),
     )
 
 
@@ -111,12 +103,3 @@ async def _state(destination: peer.Peer, asked: types.Domain) -> tuple[int, int]
         if err.remote_code == errors.ErrorCode.NO_DOMAIN:
             return DomainState.SHUTOFF, 0
         raise
-
-
-def undecided(departure: Departure, why: errors.RequestError) -> Undecided:
-    """The refusal to guess, with what there is to do."""
-    name = departure.domain.name
-    return Undecided(
-        f"whether domain '{name}' has run at {departure.destination_uri} cannot be found out: {why}; it stays paused"
-        f" here: 'virsh resume {name}' if it never ran there, 'virsh destroy {name}' if it did"
-    )

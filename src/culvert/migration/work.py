@@ -40,6 +40,15 @@ async def captured(work: Awaitable[T]) -> Done[T]:
         return Done((), err)
 
 
+async def either(one: asyncio.Event, other: asyncio.Event) -> None:
+    """Wait until one of two things has happened."""
+    async with asyncio.TaskGroup() as tasks:
+        waits = [tasks.create_task(event.wait(), name="either") for event in (one, other)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+
 class Background:
     """Owns every task that outlives the call that began it. Used as ``async with``.
 

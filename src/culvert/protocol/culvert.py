@@ -12,22 +12,28 @@ from enum import IntEnum
 from typing import Annotated
 
 from culvert.protocol.procedure import Procedure, Program, StreamDirection, Wait
-from culvert.protocol.types import Domain, Int, Str, UHyper, UInt, listed, struct
+from culvert.protocol.types import Domain, Int, Str, UHyper, UInt, UUIDBytes, listed, struct
 from culvert.xdr.struct import Void
 
 ABILITIES_MAX = 64
+NOTHING = Void()
+"""The argument of a procedure that has none."""
+HISTORY_MAX = 256  # records in one answer
+WAITING_MAX = 4096
 
 Abilities = Annotated[list[str], listed(Str, ABILITIES_MAX)]
 """Names of what a daemon can do; unknown names are ignored by the other side."""
 
 
 class Outcome(IntEnum):
-    """What became of an incoming migration, as its destination knows it."""
+    """What became of an incoming migration, as its destination knows it (``machine_destination.Word``)."""
 
-    UNKNOWN = 0  # no migration of that token was ever prepared here, or its memory has expired
-    PENDING = 1  # prepared; finish has not been decided
-    RUNNING = 2  # finish said yes: the guest belongs here
-    GONE = 3  # finish said no, or the incoming QEMU is gone: the guest is not here and will not be
+    UNKNOWN = 0  # there is no record of it: nothing is promised
+    PENDING = 1  # being decided
+    RUNNING = 2  # the guest belongs here
+    GONE = 3  # it has never run here and never will
+    LOST = 4  # its CPUs may have run here, and its QEMU has died
+    POSTCOPY = 5  # a part of it is here that nobody else has
 
 
 @struct
@@ -86,6 +92,59 @@ class MigrationOutcomeRet:
     detail: Str
 
 
+@struct
+class MigrationHistoryArgs:
+    """``domain``: name or UUID, empty for all; ``limit``: of records, 0 for as many as one answer holds."""
+
+    domain: Str
+    limit: UInt
+
+
+@struct
+class MigrationHistoryRet:
+    """Each record a JSON object (``migration.history.Entry.as_json``), the newest first, without its lines."""
+
+    records: Annotated[list[str], listed(Str, HISTORY_MAX)]
+
+
+@struct
+class MigrationShowArgs:
+    """``number``: the "id" of a record."""
+
+    number: UHyper
+
+
+@struct
+class MigrationShowRet:
+    """The whole record, with its lines."""
+
+    record: Str
+
+
+@struct
+class Waiting:
+    """A guest that stands still until it is known where it runs. ``why``: what is waited for, for people."""
+
+    name: Str
+    uuid: UUIDBytes
+    why: Str
+
+
+@struct
+class MigrationWaitingRet:
+    """Every such guest of the host."""
+
+    waiting: Annotated[list[Waiting], listed(Waiting, WAITING_MAX)]
+
+
+@struct
+class MigrationResolveArgs:
+    """An operator's word for a guest that waits: it is to run on ``here`` (1), or it runs at the destination (0)."""
+
+    dom: Domain
+    here: Int
+
+
 HELLO = Procedure(1, "HELLO", HelloArgs, HelloRet, before_open=True)
 MIGRATION_ATTACH = Procedure(
     2,
@@ -111,6 +170,11 @@ MIGRATION_CHANNEL = Procedure(
     read_only=False,
 )
 MIGRATION_OUTCOME = Procedure(3, "MIGRATION_OUTCOME", MigrationOutcomeArgs, MigrationOutcomeRet, before_open=True)
+
+MIGRATION_HISTORY = Procedure(6, "MIGRATION_HISTORY", MigrationHistoryArgs, MigrationHistoryRet)
+MIGRATION_SHOW = Procedure(7, "MIGRATION_SHOW", MigrationShowArgs, MigrationShowRet)
+MIGRATION_WAITING = Procedure(8, "MIGRATION_WAITING", Void, MigrationWaitingRet)
+MIGRATION_RESOLVE = Procedure(9, "MIGRATION_RESOLVE", MigrationResolveArgs, Void, wait=Wait.NORMAL, read_only=False)
 
 PROGRAM = Program.of_modules(
     "CULVERT",

@@ -11,7 +11,6 @@ from culvert.daemon import reach
 from culvert.daemon.service import Service, on_wire
 from culvert.ground import errors
 from culvert.migration import cookie, parameters
-from culvert.migration.arrival import Arrival
 from culvert.migration.parameters import Options
 from culvert.protocol import remote, types
 from culvert.protocol.constants import MigrateFlag
@@ -63,7 +62,9 @@ class Migrate:
         options = parameters.from_typed(args.params, args.flags)
         if not options.destination_name:
             raise errors.InvalidArgument("finish of a migration needs parameter 'destination_name'")
-        return await self._finish(options.destination_name, options, args.cookie_in, cancelled=bool(args.cancelled))
+        return await self._finish(
+            session, options.destination_name, options, args.cookie_in, cancelled=bool(args.cancelled)
+        )
 
     async def confirm3_params(self, session: Session, args: remote.Confirm3ParamsArgs) -> Void:
         parameters.from_typed(args.params, args.flags)
@@ -91,7 +92,7 @@ class Migrate:
 
     async def finish3(self, session: Session, args: remote.Finish3Args) -> remote.DomainCookieRet:
         options = _options(args.flags, args.dname, 0)
-        return await self._finish(args.dname, options, args.cookie_in, cancelled=bool(args.cancelled))
+        return await self._finish(session, args.dname, options, args.cookie_in, cancelled=bool(args.cancelled))
 
     async def confirm3(self, session: Session, args: remote.Confirm3Args) -> Void:
         parameters.check_flags(args.flags)
@@ -110,10 +111,10 @@ class Migrate:
             cookie_out, _ = await self._service.destination.prepare(options, cookie_in, session)
             return remote.CookieURIRet(cookie_out, uri)
         where = reach.address(self._service, session, options.migrate_uri)
-        cookie_out, arrival = await self._service.destination.prepare(options, cookie_in, session)
+        cookie_out, intake = await self._service.destination.prepare(options, cookie_in, session)
         # Nothing is sent for an offline migration, but a client wants a URI in every answer.
         return remote.CookieURIRet(
-            cookie_out, str(reach.for_ticket(where, str(arrival.gate.ticket) if arrival else ""))
+            cookie_out, str(reach.for_ticket(where, str(intake.gate.ticket) if intake else ""))
         )
 
     async def _prepare_tunnel(
@@ -123,9 +124,9 @@ class Migrate:
             raise errors.InternalError("PrepareTunnel called but no TUNNELLED flag set")
         if options.migrate_uri:
             raise errors.ArgumentUnsupported("migration URI is not supported by tunnelled migration")
-        cookie_out, arrival = await self._service.destination.prepare(options, cookie_in, session)
-        assert isinstance(arrival, Arrival), "an offline migration cannot be tunnelled, as was checked"
-        return remote.CookieRet(cookie_out), arrival.carry
+        cookie_out, intake = await self._service.destination.prepare(options, cookie_in, session)
+        assert intake is not None, "an offline migration cannot be tunnelled, as was checked"
+        return remote.CookieRet(cookie_out), intake.carry
 
     async def _perform(
         self, dom: types.Domain, options: Options, dconnuri: str | None, cookie_in: bytes
@@ -139,9 +140,11 @@ class Migrate:
         return remote.CookieRet(b"")
 
     async def _finish(
-        self, name: str, options: Options, cookie_in: bytes, *, cancelled: bool
+        self, session: Session, name: str, options: Options, cookie_in: bytes, *, cancelled: bool
     ) -> remote.DomainCookieRet:
-        domain, cookie_out = await self._service.destination.finish(name, options, cookie_in, cancelled=cancelled)
+        domain, cookie_out = await self._service.destination.finish(
+            name, options, cookie_in, session, cancelled=cancelled
+        )
         return remote.DomainCookieRet(on_wire(domain), cookie_out)
 
     async def _confirm(self, dom: types.Domain, *, cancelled: bool) -> Void:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from uuid import UUID
+
 from culvert import __version__
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import agent
 from culvert.ground import errors
-from culvert.migration.arrival import Arrival
+from culvert.migration.history import Entry
+from culvert.migration.intake import Intake
 from culvert.migration.ticket import Token
 from culvert.protocol import culvert, qemu
 from culvert.rpc.dispatch import Handlers, StreamBody
@@ -58,39 +62,43 @@ class Culvert:
         handlers.add(culvert.MIGRATION_DIRECT, self.migration_direct)
         handlers.add(culvert.MIGRATION_CHANNEL, self.migration_channel)
         handlers.add(culvert.MIGRATION_OUTCOME, self.migration_outcome)
+        handlers.add(culvert.MIGRATION_HISTORY, self.migration_history)
+        handlers.add(culvert.MIGRATION_SHOW, self.migration_show)
+        handlers.add(culvert.MIGRATION_WAITING, self.migration_waiting)
+        handlers.add(culvert.MIGRATION_RESOLVE, self.migration_resolve)
 
     async def hello(self, session: Session, args: culvert.HelloArgs) -> culvert.HelloRet:
         return culvert.HelloRet(__version__, str(self._service.host_uuid), ABILITIES)
 
-    def _attach(self, session: Session, text: str, channel: int) -> tuple[Arrival, Token]:
-        arrival, token = self._service.destination.attach(text, session.principal)
+    def _attach(self, session: Session, text: str, channel: int) -> tuple[Intake, Token]:
+        intake, token = self._service.destination.attach(text, session.principal)
         if token.channel != channel:
             raise errors.AuthenticationFailed(f"this token opens channel {token.channel}, not {channel}")
-        return arrival, token
+        return intake, token
 
     async def migration_attach(self, session: Session, args: culvert.MigrationAttachArgs) -> tuple[Void, StreamBody]:
-        arrival, _ = self._attach(session, args.token, args.channel)
-        return Void(), arrival.carry
+        intake, _ = self._attach(session, args.token, args.channel)
+        return Void(), intake.carry
 
     async def migration_direct(self, session: Session, args: culvert.MigrationAttachArgs) -> Void:
         if session.transport == "tls":
             raise errors.ArgumentUnsupported("route 'direct' would leave TLS out: nothing here encrypts for QEMU")
-        arrival, _ = self._attach(session, args.token, args.channel)
+        intake, _ = self._attach(session, args.token, args.channel)
         with session.detach().sock as sock:
-            await arrival.take(sock)
+            await intake.take(sock)
         return Void()
 
     async def migration_channel(
         self, session: Session, args: culvert.MigrationChannelArgs
     ) -> culvert.MigrationChannelRet:
-        arrival, token = self._attach(session, args.token, args.channel)
-        received = await arrival.expect(token.channel, token.attempt)
+        intake, token = self._attach(session, args.token, args.channel)
+        received = await intake.expect(token.channel, token.attempt)
         detached = session.detach()
 
         def answered() -> None:
             self._service.background.spawn(
-                f"attach channel {token.channel} of {arrival.domain.name}",
-                arrival.join(token.channel, token.attempt, detached, args.received),
+                f"attach channel {token.channel} of {intake.domain.name}",
+                intake.join(token.channel, token.attempt, detached, args.received),
             )
 
         session.on_close(answered)
@@ -101,3 +109,33 @@ class Culvert:
     ) -> culvert.MigrationOutcomeRet:
         outcome, detail = await self._service.destination.outcome(args.token)
         return culvert.MigrationOutcomeRet(int(outcome), detail)
+
+    async def migration_history(
+        self, session: Session, args: culvert.MigrationHistoryArgs
+    ) -> culvert.MigrationHistoryRet:
+        limit = min(args.limit or culvert.HISTORY_MAX, culvert.HISTORY_MAX)
+        entries = await self._service.journal.recent(limit, args.domain)
+        return culvert.MigrationHistoryRet([_text(entry) for entry in entries])
+
+    async def migration_show(self, session: Session, args: culvert.MigrationShowArgs) -> culvert.MigrationShowRet:
+        entry = await self._service.journal.show(args.number)
+        if entry is None:
+            raise errors.InvalidArgument(f"the history has no migration {args.number}")
+        return culvert.MigrationShowRet(_text(entry))
+
+    async def migration_waiting(self, session: Session, args: Void) -> culvert.MigrationWaitingRet:
+        return culvert.MigrationWaitingRet(
+            [
+                culvert.Waiting(each.begun.name, UUID(each.begun.uuid).bytes, each.waits_for)
+                for each in self._service.source.waiting()
+            ]
+        )
+
+    async def migration_resolve(self, session: Session, args: culvert.MigrationResolveArgs) -> Void:
+        who = session.principal or f"a client by {session.transport}"
+        await self._service.source.resolve(UUID(bytes=args.dom.uuid), here=bool(args.here), who=who)
+        return Void()
+
+
+def _text(entry: Entry) -> str:
+    return json.dumps(entry.as_json(), separators=(",", ":"))

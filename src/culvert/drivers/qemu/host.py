@@ -57,6 +57,9 @@ class Host:
     strays: dict[UUID, Path] = field(default_factory=dict)
     """Monitor socket of each QEMU that runs without a status, by its domain's UUID; see ``strays``."""
 
+    may_start: Callable[[UUID], None] = lambda uuid: None
+    """Raises why the domain of that UUID must not be started here; set by who knows where else it may run."""
+
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _finishing: set[asyncio.Task[None]] = field(default_factory=set)
 

@@ -104,6 +104,7 @@ async def _all_or_nothing(domain: DomainCore) -> AsyncIterator[None]:
 async def _launch(domain: DomainCore, definition: DomainDef, *, incoming: bool) -> Run:
     """A QEMU whose CPUs stand still, whose monitor answers, and whose devices are known."""
     strays.check(domain.host, domain.name, domain.uuid)
+    domain.host.may_start(domain.uuid)
     first = vnc.FIRST_PORT
     for attempt in range(1, VNC_ATTEMPTS + 1):
         resolved = vnc.resolve(start.prepare(definition), domain.host.vnc_ports, first)

@@ -12,9 +12,10 @@ import pytest
 
 from culvert.ground import errors
 from culvert.io.listener import Peer
+from culvert.migration import bare as module
 from culvert.migration import native
-from culvert.migration.arrival import Arrival
-from culvert.migration.native import BareStreams
+from culvert.migration.bare import BareStreams
+from culvert.migration.intake import Intake
 from culvert.migration.work import Background
 
 PEER = Peer("tcp", "somebody")
@@ -33,8 +34,8 @@ class Waiting:
         self.taken.set_result(await asyncio.get_running_loop().sock_recv(sock, 100))
 
     @property
-    def as_arrival(self) -> Arrival:
-        return cast(Arrival, self)
+    def as_intake(self) -> Intake:
+        return cast(Intake, self)
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ async def test_nobody_is_waited_for(bare: BareStreams) -> None:
 
 async def test_a_stream_goes_to_who_waits_and_loses_nothing(bare: BareStreams) -> None:
     waiting, ends = Waiting(), Ends()
-    await bare.expect(waiting.as_arrival)
+    await bare.expect(waiting.as_intake)
     assert bare.divert(ends.theirs, PEER, ends.serve)
     for piece in (b"Q", b"EV", b"M\0\0\0\3"):
         ends.ours.sendall(piece)
@@ -77,7 +78,7 @@ async def test_a_stream_goes_to_who_waits_and_loses_nothing(bare: BareStreams) -
 @pytest.mark.parametrize("first", [b"\0\0\0\x1c", b"QEV\0", b"\x16\x03", b""])
 async def test_a_client_is_served_as_ever(bare: BareStreams, first: bytes) -> None:
     waiting, ends = Waiting(), Ends()
-    await bare.expect(waiting.as_arrival)
+    await bare.expect(waiting.as_intake)
     assert bare.divert(ends.theirs, PEER, ends.serve)
     ends.ours.sendall(first)
     if not first:
@@ -89,7 +90,7 @@ async def test_a_client_is_served_as_ever(bare: BareStreams, first: bytes) -> No
 
 
 async def test_other_transports_are_left_alone(bare: BareStreams) -> None:
-    await bare.expect(Waiting().as_arrival)
+    await bare.expect(Waiting().as_intake)
     ends = Ends()
     for transport in ("unix", "tls"):
         assert not bare.divert(ends.theirs, Peer(transport, "somebody"), ends.serve)
@@ -98,8 +99,8 @@ async def test_other_transports_are_left_alone(bare: BareStreams) -> None:
 async def test_one_that_shows_nothing_is_served_after_a_while(
     bare: BareStreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native, "FIRST_BYTES_TIMEOUT", 0.05)
-    await bare.expect(Waiting().as_arrival)
+    monkeypatch.setattr(module, "FIRST_BYTES_TIMEOUT", 0.05)
+    await bare.expect(Waiting().as_intake)
     ends = Ends()
     assert bare.divert(ends.theirs, PEER, ends.serve)
     async with asyncio.timeout(5):
@@ -108,15 +109,15 @@ async def test_one_that_shows_nothing_is_served_after_a_while(
 
 async def test_the_next_one_waits_for_its_turn(bare: BareStreams, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second, third = Waiting("first"), Waiting("second"), Waiting("third")
-    await bare.expect(first.as_arrival)
+    await bare.expect(first.as_intake)
     async with asyncio.TaskGroup() as tasks:
-        waiting = tasks.create_task(bare.expect(second.as_arrival), name="second")
+        waiting = tasks.create_task(bare.expect(second.as_intake), name="second")
         await asyncio.sleep(0.02)
         assert not waiting.done()
         first.unexpected.set()
-    monkeypatch.setattr(native, "TURN_TIMEOUT", 0.05)
+    monkeypatch.setattr(module, "TURN_TIMEOUT", 0.05)
     with pytest.raises(errors.ResourceBusy, match="'second'"):
-        await bare.expect(third.as_arrival)
+        await bare.expect(third.as_intake)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,266 @@
+"""Where the data of an arriving guest comes in: by the stream, by a connection of QEMU's own, or by channels.
+
+It feeds QEMU and tells when something has broken; what is done then is the machine's to decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.migration import Entrance, Setup
+from culvert.ground import errors
+from culvert.io.detached import Detached
+from culvert.migration.landing import Landing
+from culvert.migration.lifeline import Lifeline
+from culvert.migration.parameters import Options
+from culvert.migration.route import Route
+from culvert.migration.settings import Settings
+from culvert.migration.ticket import Gate
+from culvert.protocol.constants import MigrateFlag
+from culvert.rpc.stream import Stream
+from culvert.tunnel import relay
+
+log = logging.getLogger(__name__)
+
+Spawn = Callable[[str, Coroutine[Any, Any, Any]], object]
+
+LOAD_TIMEOUT = 300.0  # seconds QEMU may take over what it has already been given
+EXIT_TIMEOUT = 5.0  # seconds for a QEMU that failed to load to say why and end
+
+
+class Intake:
+    """For ``domain``, whose QEMU waits. ``gate`` knows who may attach data; ``lifeline`` is held by those who show
+    that the source is still there. ``spawn`` runs what outlives a call; ``broken`` is told what has broken."""
+
+    def __init__(
+        self,
+        name: str,
+        domain: Domain,
+        options: Options,
+        settings: Settings,
+        *,
+        gate: Gate,
+        spawn: Spawn,
+        broken: Callable[[errors.RequestError], None],
+        abandoned: Callable[[], object],
+    ) -> None:
+        self.name = name
+        self.domain = domain
+        self.gate = gate
+        self.lifeline = Lifeline(abandoned)
+        self.route = ""
+        self.channels = options.setup().channels + 1
+        self.unexpected = asyncio.Event()
+        """Set as soon as the data has its way, or none will come any more."""
+        self._options = options
+        self._settings = settings
+        self._spawn = spawn
+        self._broken = broken
+        self._incoming = qemu.Incoming(domain)
+        self._meter = relay.Meter()
+        self._landing: Landing | None = None
+        self._ours: socket.socket | None = None
+        self._settled = False
+        self._over = asyncio.Event()
+        self._arrived = False
+
+    @property
+    def meter(self) -> relay.Meter:
+        """The guest's bytes that have come through here; none where QEMU has the connection itself."""
+        return self._landing.meter if self._landing is not None else self._meter
+
+    @property
+    def sign(self) -> object:
+        """Changes when anything is heard of the source."""
+        return (self.route, self.meter.bytes, self._settled)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether QEMU hears the source by itself, so that nothing of it can be seen here."""
+        return self.route == Route.DIRECT.value and not self._settled
+
+    # -- the three ways -------------------------------------------------------------------------------------------
+
+    async def take(self, connection: socket.socket) -> None:
+        """QEMU reads from ``connection`` itself, and answers on it; the caller closes its own copy.
+
+        Raises ``OperationFailed`` with QEMU's words, ``InvalidStream`` for a second way; then the attempt is over.
+        """
+        self._attach(Route.DIRECT)
+        try:
+            await self._start(connection, self._options.setup(return_path=True))
+        except errors.RequestError as err:
+            self._broke(err)
+            raise
+
+    async def carry(self, stream: Stream) -> None:
+        """Pass the stream on to QEMU; returns when QEMU has loaded all of it, so that the stream's finish means that.
+
+        Raises what went wrong, in QEMU's words where QEMU has some, and ``InvalidStream`` for a second way; the
+        attempt is then over.
+        """
+        self._attach(Route.STREAM)
+        try:
+            self._ours, theirs = relay.channel()
+            with theirs:
+                await self._start(theirs, self._options.setup())
+            await self._relay(stream, self._ours)
+        except errors.RequestError as err:
+            self._broke(err)
+            raise
+
+    async def expect(self, channel: int, attempt: int) -> int:
+        """Make ready for ``channel`` of the pump route: how many bytes have come by it so far.
+
+        Raises ``InvalidStream`` for a channel that was not prepared, or a way of another kind; and when the first
+        one cannot be joined with QEMU, why not: then the attempt is over.
+        """
+        if self._landing is None:
+            self._attach(Route.PUMP)
+            self._landing = Landing(
+                self.name,
+                self.lifeline,
+                setup=self._options.setup(return_path=True),
+                limits=self._settings.pump,
+                directory=self.domain.require_active().runtime,
+                spawn=self._spawn,
+                broken=self._broke,
+            )
+            self.lifeline.patience = self._settings.reattach_seconds
+        try:
+            return await self._landing.expect(channel, attempt, self._start)
+        except errors.InvalidStream:
+            raise
+        except errors.RequestError as err:
+            self._broke(err)
+            raise
+
+    async def join(self, channel: int, attempt: int, connection: Detached, peer_received: int) -> None:
+        """``connection`` is what ``expect`` has made ready for; see ``Landing.attach``."""
+        assert self._landing is not None, "expected before it is joined"
+        try:
+            await self._landing.attach(channel, attempt, connection, peer_received)
+        except errors.RequestError as err:
+            self._broke(err)
+
+    def _attach(self, route: Route) -> None:
+        if self.route or self._over.is_set():
+            raise errors.InvalidStream(f"{self.name} has its data path already")
+        self.route = route.value
+        self.unexpected.set()
+
+    async def _start(self, entrance: Entrance, setup: Setup) -> None:
+        await self._incoming.start(entrance, setup, continued=not self._options.has(MigrateFlag.PAUSED))
+
+    def _broke(self, cause: errors.RequestError) -> None:
+        if self._ours is not None:
+            # QEMU must not wait for the rest of it: what it has read is all it will get.
+            with contextlib.suppress(OSError):
+                self._ours.shutdown(socket.SHUT_RDWR)
+        self._broken(cause)
+
+    # -- the stream -----------------------------------------------------------------------------------------------
+
+    async def _relay(self, stream: Stream, ours: socket.socket) -> None:
+        """Relay until the end of the stream or of QEMU, whichever comes first."""
+        async with asyncio.TaskGroup() as tasks:
+            moving = tasks.create_task(self._move(stream, ours), name=f"{self.name}: relay")
+            ending = tasks.create_task(self._ended(), name=f"{self.name}: QEMU ended?")
+            await asyncio.wait({moving, ending}, return_when=asyncio.FIRST_COMPLETED)
+            moving.cancel()
+            ending.cancel()
+        if not ending.cancelled() and (ended := ending.result()) is not None:
+            raise ended
+        if (error := moving.result()) is not None:
+            raise error
+        await self._settle()
+
+    async def _move(self, stream: Stream, ours: socket.socket) -> errors.RequestError | None:
+        try:
+            await relay.inward(stream, ours, self._meter)
+        except errors.RequestError as err:
+            return err
+        except OSError as err:
+            return await self._qemu_says(err)
+        return None
+
+    async def _qemu_says(self, seen: Exception) -> errors.RequestError:
+        """QEMU's own words for what was ``seen`` at its socket: it writes the reason and exits."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_TIMEOUT):
+                await self.domain.exited.wait()
+        return qemu.process_gone(self.domain, "destination", seen)
+
+    async def _ended(self) -> errors.RequestError | None:
+        """Wait for the end of this attempt by other means than its data: why, or ``None`` for a good end."""
+        async with asyncio.TaskGroup() as tasks:
+            waits = {
+                tasks.create_task(self.domain.exited.wait(), name=f"{self.name}: exited"),
+                tasks.create_task(self._over.wait(), name=f"{self.name}: over"),
+            }
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+        if self._arrived:
+            return None
+        return qemu.process_gone(self.domain, "destination", EOFError("no more output"))
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    async def loaded(self) -> None:
+        """Wait until QEMU has everything. Raises ``OperationFailed`` with its words, ``OperationInvalid`` when no
+        data was ever sent."""
+        if not self.route:
+            raise errors.OperationInvalid(f"{self.name} cannot be finished: no data was ever sent")
+        await self._settle()
+        if self._landing is not None:
+            self._landing.finishing()
+
+    async def _settle(self) -> None:
+        try:
+            async with asyncio.timeout(LOAD_TIMEOUT):
+                status = await self._incoming.settled()
+                self._settled = True
+        except TimeoutError:
+            raise errors.OperationTimeout(
+                f"domain '{self.domain.name}': QEMU did not load what it was given within {LOAD_TIMEOUT:g} s"
+            ) from None
+        if status != "completed":
+            # QEMU writes the reason and exits; its text is the answer that helps.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXIT_TIMEOUT):
+                    await self.domain.exited.wait()
+        await self._incoming.loaded()
+
+    async def why_cancelled(self) -> errors.RequestError | None:
+        """The reason on this side, where there is one, when the source cancels: QEMU could not load, or has ended."""
+        if self.route and await self._incoming.failed():
+            return await self._qemu_says(EOFError("no more output"))
+        return None
+
+    def abort(self, reason: str) -> None:
+        """Nothing will come of it: tell the source, wake QEMU. Idempotent."""
+        if self._landing is not None:
+            self._landing.abort(reason)
+        self.close(arrived=False)
+
+    def close(self, *, arrived: bool) -> None:
+        """Let go of everything. Idempotent."""
+        self._arrived = self._arrived or arrived
+        self._over.set()
+        self.unexpected.set()
+        self.lifeline.cut()
+        self._incoming.close()
+        if self._landing is not None:
+            self._landing.close()
+        if self._ours is not None:
+            relay.release(self._ours)

@@ -1,0 +1,64 @@
+"""Opening the way of a migration: which route, and the connections for it."""
+
+from __future__ import annotations
+
+import itertools
+
+from culvert.ground import uri as uris
+from culvert.io.detached import Detached
+from culvert.migration import peer
+from culvert.migration.departure import Departure
+from culvert.migration.pump_way import PumpWay
+from culvert.migration.route import COMPRESSION_PARAMETER, PARAMETER, Route, Way, choose
+from culvert.migration.ticket import TICKET_PARAMETER, Ticket
+from culvert.migration.ways import DirectWay, StreamWay
+
+
+def ticket(where: str) -> Ticket:
+    """The ticket in a destination's migration URI. Raises ``errors.InvalidArgument``."""
+    return Ticket.parse(uris.parse(where).parameters.get(TICKET_PARAMETER, ""))
+
+
+async def choose_route(destination: peer.Peer, departure: Departure) -> tuple[Route, str]:
+    """The route to ``destination`` and the word for its compression: as asked for, configured, and possible."""
+    settings, asked = departure.settings, uris.parse(departure.destination_uri).parameters
+    route = asked.get(PARAMETER, settings.route)
+    compression = asked.get(COMPRESSION_PARAMETER, settings.compression)
+    abilities = frozenset[str]() if route == Route.STREAM.value else await destination.abilities()
+    connections = departure.options.connections
+    return choose(
+        route, abilities, destination.uri.transport, connections=connections, compression=compression
+    ), compression
+
+
+async def open_prepared(destination: peer.Peer, departure: Departure, opened_by: Ticket) -> Way:
+    """The way into a migration that a client has prepared at ``destination``."""
+    route, compression = await choose_route(destination, departure)
+    if route is Route.STREAM:
+        return StreamWay(await destination.attach(opened_by.token(0, 1)), departure.options.setup())
+    return await open_way(departure, opened_by, route, compression)
+
+
+async def open_way(departure: Departure, opened_by: Ticket, route: Route, compression: str) -> Way:
+    """Open the connections for the data: to where the calls go too, for that road is known to be open, whatever the
+    destination calls itself."""
+    uri, settings, attempts = departure.destination_uri, departure.settings, itertools.count(1)
+    setup = departure.options.setup(return_path=True)
+    if route is Route.DIRECT:
+        async with peer.connect(uri, settings, hypervisor=False) as data:
+            return DirectWay(await data.direct(opened_by.token(0, next(attempts))), setup)
+
+    async def dial(channel: int, received: int) -> tuple[int, Detached]:
+        async with peer.connect(uri, settings, hypervisor=False) as data:
+            return await data.channel(opened_by.token(channel, next(attempts)), channel, received)
+
+    way = PumpWay(
+        f"migration {departure.attempt}",
+        dial,
+        settings,
+        departure.domain.require_active().runtime,
+        setup=setup,
+        compression=compression,
+    )
+    await way.open()
+    return way

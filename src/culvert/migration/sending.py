@@ -1,0 +1,206 @@
+"""QEMU sends the guest along one way: the middle of a migration, from ``migrate`` to the last byte at the other end.
+
+Whatever goes wrong has one effect: the first cause is kept, QEMU's migration is cancelled and the way aborted. Every
+wait in here ends at once when there is a cause, whoever gives it: the person who aborts, the deadline, the watch over
+a tunnel that stands still, the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any
+
+from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu.domain import Domain
+from culvert.ground import errors
+from culvert.ground.units import MiB
+from culvert.migration import governor
+from culvert.migration.budget import Budget
+from culvert.migration.cause import Cause
+from culvert.migration.guest_here import CANCEL_TIMEOUT
+from culvert.migration.parameters import Options
+from culvert.migration.route import Way
+from culvert.migration.settings import Settings
+from culvert.migration.statistics import Record
+from culvert.migration.work import Done, captured
+from culvert.protocol.constants import MigrateFlag
+
+log = logging.getLogger(__name__)
+
+
+class Broke(errors.OperationFailed):
+    """QEMU gave the migration up by itself; the destination may know better why."""
+
+
+class Sending:
+    """``name`` is for logs and tasks; ``record`` gets QEMU's figures; ``budget`` is the host's."""
+
+    def __init__(
+        self,
+        name: str,
+        domain: Domain,
+        options: Options,
+        settings: Settings,
+        *,
+        cause: Cause,
+        record: Record,
+        budget: Budget,
+    ) -> None:
+        self._name = name
+        self._domain = domain
+        self._options = options
+        self._settings = settings
+        self._cause = cause
+        self._record = record
+        self._budget = budget
+        self._governor = governor.Governor()
+        self._outgoing: qemu.Outgoing | None = None
+        self._way: Way | None = None
+
+    @property
+    def stopped_at(self) -> float | None:
+        """When QEMU stopped the guest, on the monotonic clock; ``None`` while it has not."""
+        return self._outgoing.stopped_at if self._outgoing is not None else None
+
+    async def refresh(self) -> None:
+        """Ask QEMU for its latest figures."""
+        if self._outgoing is not None:
+            with contextlib.suppress(errors.RequestError):
+                self._record.update(await self._outgoing.statistics())
+
+    def count(self) -> None:
+        """Put what the way has counted into the record."""
+        meter = None
+        if self._way is not None:
+            meter, self._record.interruptions = self._way.meter, self._way.interruptions
+        self._record.tunnel_bytes = self._record.qemu.ram_transferred if meter is None else meter.bytes
+
+    async def run(self, way: Way) -> None:
+        """Send the guest along ``way``: on return the destination's QEMU has loaded every byte. Closes ``way``.
+
+        The guest then stands still here. Raises the first cause; QEMU has then given up, the way is aborted, and the
+        guest stands still only if it had come to that.
+        """
+        try:
+            self._way = way
+            self._record.route = way.route.value
+            self._record.channels = way.setup.channels + 1
+            outgoing = self._outgoing = qemu.Outgoing(self._domain)
+            if self._options.has(MigrateFlag.ABORT_ON_ERROR):
+                outgoing.on_io_error = self._io_error
+            try:
+                await self.limit(self._options.bandwidth or qemu.max_speed(self._domain))
+                with way.entrance() as entrance:
+                    await self._cause.guard(outgoing.start(entrance, way.setup))
+                await self._carry(outgoing, way)
+            except errors.RequestError as err:
+                self._cause.set(err)
+            finally:
+                outgoing.close()
+                await self._budget.leave(self)
+            if self._cause.error is not None:
+                way.abort(str(self._cause.error))
+                raise self._cause.error
+        finally:
+            way.close()
+
+    async def limit(self, mib_per_second: int) -> None:
+        """Send at most so much from now on, within the host's budget; 0 for no limit of its own."""
+        wanted = 0 if mib_per_second >= qemu.UNLIMITED_SPEED else mib_per_second * MiB
+        await self._budget.join(self, wanted, self._slow_down)
+
+    async def _slow_down(self, limit: int) -> None:
+        await qemu.set_speed(self._domain.monitor, self._governor.change(limit))
+
+    async def _carry(self, outgoing: qemu.Outgoing, way: Way) -> None:
+        """Go on until QEMU is done and the other end has everything; the cause tells how it went."""
+        name = self._name
+        async with asyncio.TaskGroup() as tasks:
+            moving = tasks.create_task(self._move(way), name=f"{name}: {way.route.value}")
+            watching = [
+                tasks.create_task(self._watch_deadline(), name=f"{name}: deadline"),
+                tasks.create_task(self._watch_progress(), name=f"{name}: progress"),
+                tasks.create_task(self._govern(), name=f"{name}: speed limit"),
+            ]
+            try:
+                if (status := await self._cause.guard(outgoing.settled())) != "completed":
+                    why = (await outgoing.statistics()).error or f"QEMU's migration ended as '{status}'"
+                    raise Broke(f"job 'migration out' failed: {why}")
+                # The guest stands still from here on, so QEMU's last figures are fetched at the same time.
+                figures: asyncio.Task[Done[Any]] = tasks.create_task(
+                    captured(self.refresh()), name=f"{name}: last figures"
+                )
+                await self._cause.guard(way.finish())
+                (await figures).unwrap()
+            except errors.RequestError as err:
+                self._cause.set(err)
+                await self._stop(outgoing, way)
+            finally:
+                for ending in (moving, *watching):
+                    ending.cancel()
+
+    async def _move(self, way: Way) -> None:
+        try:
+            await way.carry()
+        except errors.RequestError as err:
+            self._cause.set(err)
+        except OSError as err:
+            # QEMU's end of the socket pair broke: the reason is QEMU's to tell, through its monitor.
+            log.debug("%s: the way ended: %s", self._name, err)
+
+    def _io_error(self, device: str) -> None:
+        self._cause.set(
+            errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)")
+        )
+
+    async def _stop(self, outgoing: qemu.Outgoing, way: Way) -> None:
+        """Make QEMU give up and wait until it has; what it says then changes nothing any more."""
+        try:
+            async with asyncio.timeout(CANCEL_TIMEOUT):
+                await outgoing.cancel()
+                way.abort(str(self._cause.error))
+                await outgoing.settled()
+        except (errors.RequestError, TimeoutError) as err:
+            log.warning("%s: QEMU did not confirm the cancel: %s", self._name, err)
+
+    # -- the watches ----------------------------------------------------------------------------------------------
+
+    async def _govern(self) -> None:
+        """Keep to the limit there is."""
+        while True:
+            await asyncio.sleep(governor.INTERVAL)
+            if self._governor.limit:
+                sent = await self._moved()
+                with contextlib.suppress(errors.RequestError):
+                    await qemu.set_speed(self._domain.monitor, self._governor.look(time.monotonic(), sent))
+
+    async def _watch_deadline(self) -> None:
+        if seconds := self._settings.deadline_seconds:
+            await asyncio.sleep(max(0.0, self._record.started + seconds - time.monotonic()))
+            self._cause.set(
+                errors.OperationTimeout(
+                    f"migration of domain '{self._domain.name}' was not done within {seconds:g} s and was cancelled"
+                )
+            )
+
+    async def _watch_progress(self) -> None:
+        if seconds := self._settings.stall_seconds:
+            before = -1
+            while before != (moved := await self._moved()):
+                before = moved
+                await asyncio.sleep(seconds)
+            self._cause.set(
+                errors.OperationTimeout(
+                    f"migration of domain '{self._domain.name}': nothing went through the tunnel for {seconds:g} s"
+                )
+            )
+
+    async def _moved(self) -> int:
+        """Bytes on their way so far."""
+        if self._way is not None and self._way.meter is not None:
+            return self._way.meter.bytes
+        await self.refresh()
+        return self._record.qemu.ram_transferred
