@@ -26,6 +26,8 @@ USUAL = MigrateFlag.PEER2PEER | MigrateFlag.TUNNELLED | MigrateFlag.LIVE
         (Request(TO, suspend=True), USUAL | MigrateFlag.PAUSED),
         (Request(TO, unsafe=True), USUAL | MigrateFlag.UNSAFE),
         (Request(TO, abort_on_error=True), USUAL | MigrateFlag.ABORT_ON_ERROR),
+        (Request(TO, postcopy=True, auto_converge=True), USUAL | MigrateFlag.POSTCOPY | MigrateFlag.AUTO_CONVERGE),
+        (Request(TO, compressed=True), USUAL | MigrateFlag.COMPRESSED),
         (
             Request(TO, offline=True, persistent=True),
             MigrateFlag.PEER2PEER | MigrateFlag.OFFLINE | MigrateFlag.PERSIST_DEST,
@@ -44,6 +46,11 @@ def test_only_what_was_typed_is_sent() -> None:
         TypedParam("persistent_xml", (TypedParamType.STRING, "<d/>")),
         TypedParam("bandwidth", (TypedParamType.ULLONG, 5)),
     ]
+    assert Request(TO, postcopy_bandwidth=2, auto_converge_initial=30, comp_methods=("zstd",)).params == [
+        TypedParam("bandwidth.postcopy", (TypedParamType.ULLONG, 2)),
+        TypedParam("auto_converge.initial", (TypedParamType.INT, 30)),
+        TypedParam("compression", (TypedParamType.STRING, "zstd")),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +59,10 @@ def test_only_what_was_typed_is_sent() -> None:
         (Request(TO, offline=True), "--offline"),
         (Request(TO, persistent_xml="<d/>"), "--persistent-xml needs --persistent"),
         (Request(TO, timeout_suspend=True), "--timeout-suspend needs --timeout"),
+        (Request(TO, postcopy=True, timeout_postcopy=True), "--timeout-postcopy needs --timeout"),
+        (Request(TO, timeout=1, timeout_postcopy=True), "--timeout-postcopy needs --postcopy"),
+        (Request(TO, timeout=1, timeout_postcopy=True, timeout_suspend=True), "take one"),
+        (Request(TO, postcopy_after_precopy=True), "--postcopy-after-precopy needs --postcopy"),
     ],
 )
 def test_what_cannot_be_meant_is_said(request_: Request, problem: str) -> None:

@@ -93,6 +93,7 @@ class Pair:
             directory=self.incoming.domain.require_active().runtime,
             spawn=self.background.spawn,
             broken=note,
+            by_path=recovering,
         )
         road = Road(landing, self.incoming, recovering)
         directory = self.outgoing.domain.require_active().runtime

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from culvert.drivers.qemu.migration import Setup
 from culvert.ground import errors
 from culvert.migration import parameters
 from culvert.migration.parameters import Options
@@ -41,6 +42,15 @@ COMBINATIONS = [
     (Options(parallel_connections=-1), errors.InvalidArgument, "not between 1 and 255"),
     (Options(parallel_connections=256), errors.InvalidArgument, "not between 1 and 255"),
     (Options(persistent_xml="<domain/>"), errors.InvalidArgument, "PERSIST_DEST"),
+    (Options(throttle_initial=20), errors.InvalidArgument, "Turn auto convergence on"),
+    (Options(flags=F.AUTO_CONVERGE, throttle_increment=0), errors.InvalidArgument, "between 1 and 99"),
+    (Options(flags=F.AUTO_CONVERGE, throttle_initial=100), errors.InvalidArgument, "between 1 and 99"),
+    (Options(compression=("mt",)), errors.ArgumentUnsupported, "'mt' is not supported"),
+    (Options(compression=("zlib", "zlib")), errors.InvalidArgument, "named twice"),
+    (Options(compression=("zlib",), xbzrle_cache=4096), errors.InvalidArgument, "Turn xbzrle compression on"),
+    (Options(compression=("zlib",), zstd_level=3), errors.InvalidArgument, "Turn zstd compression on"),
+    (Options(compression=("zlib",), zlib_level=10), errors.InvalidArgument, "between 0 and 9"),
+    (Options(compression=("zstd",), zstd_level=-1), errors.InvalidArgument, "between 0 and 20"),
 ]
 
 
@@ -63,6 +73,34 @@ def test_how_many_connections(options: Options, connections: int) -> None:
     assert options.connections == connections
 
 
+SETUPS = [
+    (Options(), Setup(return_path=True)),
+    (Options(flags=F.POSTCOPY, preempt=True), Setup(return_path=True, postcopy=True, preempt=True)),
+    (Options(preempt=True), Setup(return_path=True)),
+    (
+        Options(flags=F.POSTCOPY, bandwidth_postcopy=3),
+        Setup(return_path=True, postcopy=True, postcopy_bandwidth=3 << 20),
+    ),
+    (
+        Options(flags=F.AUTO_CONVERGE, throttle_initial=30),
+        Setup(return_path=True, auto_converge=True, throttle_initial=30),
+    ),
+    (Options(flags=F.COMPRESSED), Setup(return_path=True, xbzrle=True)),
+    (Options(flags=F.COMPRESSED, compression=("xbzrle",)), Setup(return_path=True, xbzrle=True)),
+    (
+        Options(flags=F.PARALLEL | F.COMPRESSED, compression=("zstd",), zstd_level=0),
+        Setup(return_path=True, connections=2, compression="zstd", zstd_level=0),
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "setup"), SETUPS)
+def test_what_both_qemus_are_told(options: Options, setup: Setup) -> None:
+    parameters.check_combination(options)
+    assert options.setup(return_path=True) == setup
+    assert not options.setup().postcopy
+
+
 @given(
     st.builds(
         Options,
@@ -73,6 +111,14 @@ def test_how_many_connections(options: Options, connections: int) -> None:
         persistent_xml=st.none() | st.text(min_size=1),
         bandwidth=st.integers(0, 2**63),
         parallel_connections=st.integers(0, 255),
+        bandwidth_postcopy=st.integers(0, 2**40),
+        throttle_initial=st.none() | st.integers(0, 99),
+        throttle_increment=st.none() | st.integers(0, 99),
+        compression=st.lists(st.sampled_from(["xbzrle", "zlib", "zstd"]), unique=True).map(tuple),
+        xbzrle_cache=st.none() | st.integers(0, 2**40),
+        zlib_level=st.none() | st.integers(0, 9),
+        zstd_level=st.none() | st.integers(0, 20),
+        preempt=st.booleans(),
     )
 )
 def test_parameters_survive_the_way_to_the_wire_and_back(options: Options) -> None:

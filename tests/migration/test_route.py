@@ -28,6 +28,9 @@ CHOICES = [
     ("auto", OLDER, "tcp", {}, Route.DIRECT),
     ("auto", OLDER, "tls", {}, Route.STREAM),
     ("auto", LIBVIRT, "tcp", {}, Route.STREAM),
+    ("auto", CULVERT, "tcp", {"postcopy": True}, Route.PUMP),
+    ("auto", OLDER, "tcp", {"postcopy": True}, Route.DIRECT),
+    ("direct", CULVERT, "tcp", {"postcopy": True}, Route.DIRECT),
 ]
 
 
@@ -50,6 +53,8 @@ REFUSALS = [
         {"connections": 2, "compression": "on"},
         "'stream' needs a single channel and compression off",
     ),
+    ("stream", CULVERT, "tcp", {"postcopy": True}, "'stream' needs no post-copy"),
+    ("auto", LIBVIRT, "tcp", {"postcopy": True}, "no post-copy .*; the other end is no culvert"),
     (
         "auto",
         LIBVIRT,

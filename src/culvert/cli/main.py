@@ -40,6 +40,7 @@ XML = click.File("r", encoding="utf-8")
 # Words of the destination URI's parameters of the same names (docs/migration.md).
 ROUTES = ("auto", "direct", "pump", "stream")
 COMPRESSIONS = ("off", "auto", "on")
+METHODS = ("xbzrle", "zlib", "zstd")
 
 
 @click.group(epilog=table(), context_settings={"help_option_names": ["-h", "--help"]})
@@ -147,10 +148,30 @@ def abort(uri: ConnectionURI, domain: str) -> None:
 @click.option("--bandwidth", type=click.IntRange(min=1), metavar="MiB/s", help="Send no faster.")
 @click.option("--parallel", is_flag=True, help="Send memory over several connections at once.")
 @click.option("--parallel-connections", type=click.IntRange(1, 255), metavar="N", help="So many of them.")
+@click.option("--postcopy", is_flag=True, help="Allow post-copy: the guest runs there before all of it is there.")
+@click.option("--postcopy-after-precopy", is_flag=True, help="Go over to it after the first round over the memory.")
+@click.option(
+    "--postcopy-bandwidth", type=click.IntRange(min=1), metavar="MiB/s", help="In post-copy send no faster."
+)
+@click.option(
+    "--auto-converge", is_flag=True, help="Slow a guest down that changes its memory faster than it can go."
+)
+@click.option("--auto-converge-initial", type=click.IntRange(1, 99), metavar="%", help="By so much at first.")
+@click.option(
+    "--auto-converge-increment", type=click.IntRange(1, 99), metavar="%", help="By so much more each round."
+)
+@click.option("--compressed", is_flag=True, help="Send differences of pages sent before (xbzrle).")
+@click.option(
+    "--comp-methods", multiple=True, type=click.Choice(METHODS), help="xbzrle; with --parallel zlib or zstd."
+)
+@click.option("--comp-xbzrle-cache", type=click.IntRange(min=1), metavar="BYTES", help="Room for what was sent.")
+@click.option("--comp-zlib-level", type=click.IntRange(0, 9), metavar="N", help="Of zlib.")
+@click.option("--comp-zstd-level", type=click.IntRange(0, 20), metavar="N", help="Of zstd.")
 @click.option("--route", type=click.Choice(ROUTES), help="How the bytes travel; by default as the source has it.")
 @click.option("--compression", type=click.Choice(COMPRESSIONS), help="Compress in the tunnel (zstd).")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Cancel after S seconds.")
 @click.option("--timeout-suspend", is_flag=True, help="At the timeout suspend the guest instead: then it ends soon.")
+@click.option("--timeout-postcopy", is_flag=True, help="At the timeout go over to post-copy instead.")
 @click.option("--json", "as_json", is_flag=True, help="Progress and result as JSON lines.")
 @click.pass_obj
 def migrate_(

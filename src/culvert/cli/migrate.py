@@ -5,9 +5,10 @@
     migrate ─┬─ perform    the one call that lasts as long as the migration
              ├─ watch      asks for the job's figures and shows them
              ├─ cancel     sleeps until Ctrl-C or the deadline asks; then ABORT_JOB until the daemon takes it
-             └─ deadline   sleeps until ``--timeout``; then cancels, or suspends the guest
+             ├─ deadline   sleeps until ``--timeout``; then cancels, suspends the guest, or goes over to post-copy
+             └─ postcopy   with ``--postcopy-after-precopy``: goes over to post-copy when the memory has gone once
 
-All four live in one task group that ends when the call does. The source daemon drives the migration, so losing this
+All live in one task group that ends when the call does. The source daemon drives the migration, so losing this
 process loses nothing; a second Ctrl-C leaves it to itself.
 """
 
@@ -28,13 +29,14 @@ from culvert.cli.verdict import Facts, Verdict, decide
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.uri import ConnectionURI
-from culvert.protocol import remote, types
-from culvert.protocol.constants import JobStatsFlag
+from culvert.protocol import remote, typed_params, types
+from culvert.protocol.constants import JobStat, JobStatsFlag
 from culvert.rpc import client as rpc
 
 POLL_SECONDS = 0.5
 ABORT_AGAIN_SECONDS = 0.5  # an abort that comes before the job has begun is refused, and asked again
 CALL_SECONDS = 10.0
+POSTCOPY_ITERATION = 2
 
 
 @dataclass(slots=True)
@@ -100,6 +102,10 @@ class Run:
         """When ``--timeout`` has passed: cancel, or suspend the guest so that nothing is dirtied any more."""
         if self.request.timeout is None or await self._over_within(self.request.timeout):
             return
+        if self.request.timeout_postcopy:
+            self.display.notice(f"going over to post-copy: not ended within {self.request.timeout:g} s")
+            await self._start_postcopy()
+            return
         if not self.request.timeout_suspend:
             self.display.notice(f"the migration has not ended within {self.request.timeout:g} s")
             self.wishes.cancel.set()
@@ -111,12 +117,28 @@ class Run:
             if not self.over.is_set():
                 self.display.notice(f"suspending '{self.dom.name}' failed: {err}")
 
+    async def postcopy(self) -> None:
+        """Go over to post-copy as soon as all of the memory has gone once (as virsh does, in iteration 2)."""
+        while self.request.postcopy_after_precopy and not await self._over_within(POLL_SECONDS):
+            with contextlib.suppress(errors.RequestError):
+                stats = typed_params.loose((await self._job(0)).params)
+                if int(stats.get(JobStat.MEMORY_ITERATION, 0)) >= POSTCOPY_ITERATION:
+                    await self._start_postcopy()
+                    return
+
+    async def _start_postcopy(self) -> None:
+        try:
+            await self.client.call(remote.DOMAIN_MIGRATE_START_POST_COPY, remote.DomainFlagsArgs(self.dom, 0))
+        except errors.RequestError as err:
+            if not self.over.is_set():
+                self.display.notice(f"going over to post-copy failed: {err}")
+
     async def until_over(self) -> None:
         """All of it; afterwards the call has ended, or is no longer waited for."""
         async with asyncio.TaskGroup() as group:
             parts: list[tuple[str, Callable[[], Awaitable[None]]]] = [
                 *(("perform", self.perform), ("watch", self.watch), ("cancel", self.cancel)),
-                *(("deadline", self.deadline),),
+                *(("deadline", self.deadline), ("postcopy", self.postcopy)),
             ]
             tasks = [group.create_task(_awaited(part()), name=f"migrate {name}") for name, part in parts]
             await self._first(self.wishes.leave.wait())

@@ -13,7 +13,8 @@ class Request:
     """The options of ``culvert migrate``.
 
     ``bandwidth`` in MiB/s; ``timeout`` in seconds, None for none: then the migration is cancelled, or with
-    ``timeout_suspend`` the guest is suspended so that the migration can end.
+    ``timeout_suspend`` the guest is suspended so that the migration can end, with ``timeout_postcopy`` it goes on in
+    post-copy.
     """
 
     destination: str
@@ -32,6 +33,18 @@ class Request:
     timeout_suspend: bool = False
     parallel: bool = False
     parallel_connections: int | None = None
+    postcopy: bool = False
+    postcopy_after_precopy: bool = False
+    postcopy_bandwidth: int | None = None
+    timeout_postcopy: bool = False
+    auto_converge: bool = False
+    auto_converge_initial: int | None = None
+    auto_converge_increment: int | None = None
+    compressed: bool = False
+    comp_methods: tuple[str, ...] = ()
+    comp_xbzrle_cache: int | None = None
+    comp_zlib_level: int | None = None
+    comp_zstd_level: int | None = None
 
     @property
     def flags(self) -> MigrateFlag:
@@ -50,6 +63,9 @@ class Request:
             MigrateFlag.UNSAFE: self.unsafe,
             MigrateFlag.ABORT_ON_ERROR: self.abort_on_error,
             MigrateFlag.PARALLEL: self.parallel,
+            MigrateFlag.POSTCOPY: self.postcopy,
+            MigrateFlag.AUTO_CONVERGE: self.auto_converge,
+            MigrateFlag.COMPRESSED: self.compressed,
         }
         found = MigrateFlag(0)
         for flag, is_wanted in wanted.items():
@@ -66,22 +82,34 @@ class Request:
             MigrateParam.PERSIST_XML: self.persistent_xml,
             MigrateParam.BANDWIDTH: self.bandwidth,
             MigrateParam.PARALLEL_CONNECTIONS: self.parallel_connections,
+            MigrateParam.BANDWIDTH_POSTCOPY: self.postcopy_bandwidth,
+            MigrateParam.AUTO_CONVERGE_INITIAL: self.auto_converge_initial,
+            MigrateParam.AUTO_CONVERGE_INCREMENT: self.auto_converge_increment,
+            MigrateParam.COMPRESSION_XBZRLE_CACHE: self.comp_xbzrle_cache,
+            MigrateParam.COMPRESSION_ZLIB_LEVEL: self.comp_zlib_level,
+            MigrateParam.COMPRESSION_ZSTD_LEVEL: self.comp_zstd_level,
         }
-        return typed_params.encode(
-            [(name, value) for name, value in values.items() if value is not None], MIGRATE_PARAMS
-        )
+        typed = [(name, value) for name, value in values.items() if value is not None]
+        typed += [(MigrateParam.COMPRESSION, method) for method in self.comp_methods]
+        return typed_params.encode(typed, MIGRATE_PARAMS)
 
     def problem(self) -> str | None:
         """What cannot be meant, or None."""
-        if self.offline and not self.persistent:
-            return "--offline moves a definition, so it needs --persistent: otherwise nothing would arrive"
-        if self.persistent_xml is not None and not self.persistent:
-            return "--persistent-xml needs --persistent"
-        if self.parallel_connections is not None and not self.parallel:
-            return "--parallel-connections needs --parallel"
-        if self.timeout_suspend and self.timeout is None:
-            return "--timeout-suspend needs --timeout"
-        return None
+        timed_out = "--timeout-suspend" if self.timeout_suspend else "--timeout-postcopy"
+        problems = {
+            "--offline moves a definition, so it needs --persistent: otherwise nothing would arrive": (
+                self.offline and not self.persistent
+            ),
+            "--persistent-xml needs --persistent": self.persistent_xml is not None and not self.persistent,
+            "--parallel-connections needs --parallel": self.parallel_connections is not None and not self.parallel,
+            f"{timed_out} needs --timeout": (self.timeout_suspend or self.timeout_postcopy) and self.timeout is None,
+            "--timeout-suspend and --timeout-postcopy end the same wait: take one": (
+                self.timeout_suspend and self.timeout_postcopy
+            ),
+            "--postcopy-after-precopy needs --postcopy": self.postcopy_after_precopy and not self.postcopy,
+            "--timeout-postcopy needs --postcopy": self.timeout_postcopy and not self.postcopy,
+        }
+        return next((problem for problem, there in problems.items() if there), None)
 
     def call(self, dom: types.Domain) -> remote.Perform3ParamsArgs:
         """The arguments of DOMAIN_MIGRATE_PERFORM3_PARAMS."""

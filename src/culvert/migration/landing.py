@@ -44,7 +44,11 @@ class _Channel:
 
 
 class Landing:
-    """``spawn`` runs what outlives a call; ``broken`` is told why a channel ended that did not end well."""
+    """``spawn`` runs what outlives a call; ``broken`` is told why a channel ended that did not end well.
+
+    ``by_path``: QEMU is met at a path even for a single channel, as it must be while its main thread hangs in a page
+    that is missing (``drivers.qemu.migration.Incoming.recover``).
+    """
 
     def __init__(
         self,
@@ -56,6 +60,7 @@ class Landing:
         directory: Path,
         spawn: Callable[[str, Coroutine[Any, Any, Any]], object],
         broken: Callable[[errors.RequestError], None],
+        by_path: bool = False,
     ) -> None:
         self._name = name
         self._setup = setup
@@ -64,6 +69,7 @@ class Landing:
         self._lifeline = lifeline
         self._spawn = spawn
         self._broken = broken
+        self._by_path = by_path or setup.several
         self._channels: dict[int, _Channel] = {}
         self._joining = asyncio.Lock()
         self._resources = contextlib.ExitStack()
@@ -98,7 +104,7 @@ class Landing:
         """Our end of a new path to QEMU. QEMU takes the first that connects for the main channel."""
         if number and 0 not in self._channels:
             raise errors.InvalidStream(f"{self._name}: channel {number} comes before the main one")
-        if not self._setup.several:
+        if not self._by_path:
             ours, theirs = relay.channel()
             with theirs:
                 try:

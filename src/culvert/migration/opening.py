@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 
+from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import uri as uris
 from culvert.io.detached import Detached
-from culvert.migration import peer
+from culvert.migration import combinations, peer
 from culvert.migration.departure import Departure
 from culvert.migration.pump_way import PumpWay
 from culvert.migration.route import COMPRESSION_PARAMETER, PARAMETER, Route, Way, choose
@@ -25,10 +26,22 @@ async def choose_route(destination: peer.Peer, departure: Departure) -> tuple[Ro
     route = asked.get(PARAMETER, settings.route)
     compression = asked.get(COMPRESSION_PARAMETER, settings.compression)
     abilities = frozenset[str]() if route == Route.STREAM.value else await destination.abilities()
-    connections = departure.options.connections
+    options = departure.options
     return choose(
-        route, abilities, destination.uri.transport, connections=connections, compression=compression
+        route,
+        abilities,
+        destination.uri.transport,
+        connections=options.connections,
+        compression=compression,
+        postcopy=options.postcopy,
     ), compression
+
+
+async def settle(destination: peer.Peer, departure: Departure, route: Route) -> None:
+    """Have ``departure.options`` say what post-copy to this peer is like; refuse what the two QEMUs cannot do."""
+    source, there = await tuning.version(departure.domain.monitor), await destination.version()
+    abilities = await destination.abilities()
+    departure.options = combinations.settle(departure.options, route, abilities, source=source, destination=there)
 
 
 async def open_prepared(destination: peer.Peer, departure: Departure, opened_by: Ticket) -> Way:

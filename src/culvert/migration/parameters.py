@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 
 from culvert.drivers.qemu.migration import Setup
 from culvert.ground import errors
+from culvert.ground.units import MiB
 from culvert.protocol import constants, typed_params, types
-from culvert.protocol.constants import MigrateFlag
+from culvert.protocol.constants import MigrateFlag, MigrateParam
 
 NO_FLAGS = MigrateFlag(0)
 
@@ -29,29 +30,65 @@ SUPPORTED_FLAGS = (
     | MigrateFlag.OFFLINE
     | MigrateFlag.ABORT_ON_ERROR
     | MigrateFlag.PARALLEL
+    | MigrateFlag.POSTCOPY
+    | MigrateFlag.POSTCOPY_RESUME
+    | MigrateFlag.AUTO_CONVERGE
+    | MigrateFlag.COMPRESSED
 )
 
 # Not sent to the destination: they concern the source alone (qemu_migration.c, what libvirt 9.0 leaves out).
 SOURCE_ONLY_FLAGS = MigrateFlag.ABORT_ON_ERROR | MigrateFlag.CHANGE_PROTECTION
 
+# What there is no use for here, and why: said with the refusal.
+NOT_SERVED_BECAUSE = {
+    MigrateFlag.RDMA_PIN_ALL: "the data goes through the destination's port, not by RDMA",
+    MigrateFlag.TLS: "the whole connection is encrypted with a qemu+tls URI",
+    MigrateFlag.ZEROCOPY: "QEMU writes into a UNIX socket, which cannot send without copying",
+}
+
 # parameter → the member of ``Options`` that holds it.
 _MEMBERS = {
-    "bandwidth": "bandwidth",
-    "destination_name": "destination_name",
-    "destination_xml": "destination_xml",
-    "migrate_uri": "migrate_uri",
-    "parallel.connections": "parallel_connections",
-    "persistent_xml": "persistent_xml",
+    MigrateParam.BANDWIDTH: "bandwidth",
+    MigrateParam.DEST_NAME: "destination_name",
+    MigrateParam.DEST_XML: "destination_xml",
+    MigrateParam.URI: "migrate_uri",
+    MigrateParam.PARALLEL_CONNECTIONS: "parallel_connections",
+    MigrateParam.PERSIST_XML: "persistent_xml",
+    MigrateParam.BANDWIDTH_POSTCOPY: "bandwidth_postcopy",
+    MigrateParam.AUTO_CONVERGE_INITIAL: "throttle_initial",
+    MigrateParam.AUTO_CONVERGE_INCREMENT: "throttle_increment",
+    MigrateParam.COMPRESSION_XBZRLE_CACHE: "xbzrle_cache",
+    MigrateParam.COMPRESSION_ZLIB_LEVEL: "zlib_level",
+    MigrateParam.COMPRESSION_ZSTD_LEVEL: "zstd_level",
+    MigrateParam.CULVERT_PREEMPT: "preempt",
 }
-SUPPORTED_PARAMETERS = frozenset(_MEMBERS)
+SUPPORTED_PARAMETERS = frozenset(_MEMBERS) | {MigrateParam.COMPRESSION}
 
 PARALLEL_DEFAULT = 2  # multifd-channels of a QEMU that was told nothing (qapi/migration.json)
 PARALLEL_MAX = 255
+XBZRLE = "xbzrle"
+MULTIFD_METHODS = frozenset({"zlib", "zstd"})
+COMPRESSION_METHODS = frozenset({XBZRLE}) | MULTIFD_METHODS
+_THROTTLES = range(1, 100)  # percent (qapi/migration.json, cpu-throttle-initial)
+# Parameters whose 0 is not the same as not having been named.
+_ZERO_MEANS = frozenset(
+    {
+        *(MigrateParam.AUTO_CONVERGE_INITIAL, MigrateParam.AUTO_CONVERGE_INCREMENT),
+        *(MigrateParam.COMPRESSION_XBZRLE_CACHE, MigrateParam.COMPRESSION_ZLIB_LEVEL),
+        MigrateParam.COMPRESSION_ZSTD_LEVEL,
+    }
+)
+_LEVELS = {"zlib_level": range(10), "zstd_level": range(21)}  # multifd-zlib-level, multifd-zstd-level
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """One migration as asked. ``bandwidth`` in MiB/s, 0 where none was named; so ``parallel_connections``."""
+    """One migration as asked. 0 or ``None`` where nothing was named.
+
+    Bandwidths in MiB/s; ``throttle_…`` in percent of the guest's CPU time; ``xbzrle_cache`` in bytes;
+    ``compression`` holds libvirt's words, ``xbzrle``, ``zlib``, ``zstd``. ``preempt`` is not asked for by anybody:
+    the source finds it out (``combinations.settle``).
+    """
 
     flags: MigrateFlag = NO_FLAGS
     migrate_uri: str | None = None
@@ -60,6 +97,29 @@ class Options:
     persistent_xml: str | None = None
     bandwidth: int = 0
     parallel_connections: int = 0
+    bandwidth_postcopy: int = 0
+    throttle_initial: int | None = None
+    throttle_increment: int | None = None
+    compression: tuple[str, ...] = ()
+    xbzrle_cache: int | None = None
+    zlib_level: int | None = None
+    zstd_level: int | None = None
+    preempt: bool = False
+
+    @property
+    def postcopy(self) -> bool:
+        """Whether the migration may go over to post-copy."""
+        return self.has(MigrateFlag.POSTCOPY)
+
+    @property
+    def xbzrle(self) -> bool:
+        """Whether changed pages are sent as differences: what COMPRESSED alone means (qemu_migration_params.c)."""
+        return XBZRLE in self.compression or (self.has(MigrateFlag.COMPRESSED) and not self.compression)
+
+    @property
+    def multifd_compression(self) -> str:
+        """How parallel connections are compressed, in QEMU's word."""
+        return next((method for method in self.compression if method in MULTIFD_METHODS), "none")
 
     @property
     def connections(self) -> int:
@@ -77,7 +137,22 @@ class Options:
 
     def setup(self, *, return_path: bool = False) -> Setup:
         """What the QEMUs of both sides are told for a way that has, or has not, a return path."""
-        return Setup(return_path=return_path, connections=self.connections)
+        postcopy = self.postcopy and return_path
+        return Setup(
+            return_path=return_path,
+            connections=self.connections,
+            postcopy=postcopy,
+            preempt=self.preempt and postcopy,
+            postcopy_bandwidth=self.bandwidth_postcopy * MiB or None,
+            auto_converge=self.has(MigrateFlag.AUTO_CONVERGE),
+            throttle_initial=self.throttle_initial or 0,
+            throttle_increment=self.throttle_increment or 0,
+            xbzrle=self.xbzrle,
+            xbzrle_cache=self.xbzrle_cache or 0,
+            compression=self.multifd_compression,
+            zlib_level=self.zlib_level,
+            zstd_level=self.zstd_level,
+        )
 
     def with_flags(self, flags: MigrateFlag) -> Options:
         """The same with ``flags`` added."""
@@ -89,8 +164,10 @@ class Options:
 
     def to_typed(self) -> list[types.TypedParam]:
         """The parameters (flags travel beside them) in the protocol's form."""
-        values = {name: getattr(self, member) for name, member in _MEMBERS.items()}
-        return typed_params.encode([(n, v) for n, v in values.items() if v], constants.MIGRATE_PARAMS)
+        values = [(name, getattr(self, member)) for name, member in _MEMBERS.items()]
+        values += [(MigrateParam.COMPRESSION, method) for method in self.compression]
+        named = [(name, value) for name, value in values if value or (value is not None and name in _ZERO_MEANS)]
+        return typed_params.encode(named, constants.MIGRATE_PARAMS)
 
 
 def check_flags(value: int) -> MigrateFlag:
@@ -108,6 +185,7 @@ def check_flags(value: int) -> MigrateFlag:
     if refused := [flag.name or hex(flag) for flag in MigrateFlag if flag & flags & ~SUPPORTED_FLAGS]:
         raise errors.ArgumentUnsupported(
             f"migration flag {', '.join(refused)} is not supported by culvert; nothing was changed"
+            + "".join(f"; {why}" for flag, why in NOT_SERVED_BECAUSE.items() if flag & flags)
         )
     return flags
 
@@ -127,8 +205,35 @@ def check_combination(options: Options) -> None:
         raise errors.InvalidArgument(
             f"parallel.connections is {options.parallel_connections}, which is not between 1 and {PARALLEL_MAX}"
         )
+    _check_tuning(options)
     if options.persistent_xml and not options.has(MigrateFlag.PERSIST_DEST):
         raise errors.InvalidArgument("persistent_xml needs migration flag PERSIST_DEST (--persistent)")
+
+
+def _check_tuning(options: Options) -> None:
+    """What tunes something needs that to be on (qemu_migration_params.c), and a value that QEMU has."""
+    throttles = {"initial": options.throttle_initial, "increment": options.throttle_increment}
+    for name, value in throttles.items():
+        if value is not None and not options.has(MigrateFlag.AUTO_CONVERGE):
+            raise errors.InvalidArgument(f"Turn auto convergence on to tune it (auto_converge.{name})")
+        if value is not None and value not in _THROTTLES:
+            raise errors.InvalidArgument(f"auto_converge.{name} is {value}, which is not between 1 and 99 percent")
+    for method in options.compression:
+        if method not in COMPRESSION_METHODS:
+            raise errors.ArgumentUnsupported(
+                f"compression method '{method}' is not supported by culvert: xbzrle is, and with --parallel zlib and "
+                "zstd are; nothing was changed"
+            )
+    if len(set(options.compression)) < len(options.compression):
+        raise errors.InvalidArgument(f"a compression method is named twice: {', '.join(options.compression)}")
+    if options.xbzrle_cache is not None and not options.xbzrle:
+        raise errors.InvalidArgument("Turn xbzrle compression on to tune it")
+    for member, allowed in _LEVELS.items():
+        method, level = member.removesuffix("_level"), getattr(options, member)
+        if level is not None and method not in options.compression:
+            raise errors.InvalidArgument(f"Turn {method} compression on to tune it")
+        if level is not None and level not in allowed:
+            raise errors.InvalidArgument(f"compression.{method}.level is {level}, not between 0 and {allowed[-1]}")
 
 
 def from_typed(params: Sequence[types.TypedParam], flags: int) -> Options:
@@ -143,5 +248,6 @@ def from_typed(params: Sequence[types.TypedParam], flags: int) -> Options:
         raise errors.ArgumentUnsupported(
             f"migration parameter {', '.join(refused)} is not supported by culvert; nothing was changed"
         )
-    members = {_MEMBERS[name]: value for name, value in values}
-    return Options(flags=checked, **members)  # type: ignore[arg-type]  # names and types were checked above
+    members = {_MEMBERS[name]: value for name, value in values if name != MigrateParam.COMPRESSION}
+    methods = tuple(str(value) for name, value in values if name == MigrateParam.COMPRESSION)
+    return Options(flags=checked, compression=methods, **members)  # type: ignore[arg-type]  # checked above

@@ -17,6 +17,7 @@ from culvert.protocol.constants import Feature, MigrateFlag, XMLFlag
 from culvert.protocol.errors import is_unsupported
 from culvert.rpc import client, prologue
 from culvert.rpc.stream import Stream
+from culvert.xdr.struct import Void
 
 # What a destination must be able to do, and what is said of one that cannot (libvirt-domain.c, qemu_migration.c).
 REQUIRED_FEATURES = {
@@ -82,6 +83,10 @@ class Peer:
             if is_unsupported(err):
                 return frozenset()
             raise
+
+    async def version(self) -> int:
+        """Of the QEMU that the daemon starts, as ``combinations.Version``."""
+        return int((await self._client.call(remote.CONNECT_GET_VERSION, Void())).hv_ver)
 
     async def keep_alive(self) -> None:
         """Notice when the daemon is silent, from now on."""

@@ -57,7 +57,7 @@ class PeerToPeer:
         return way
 
     async def _prepare(self) -> Way:
-        departure, options = self._departure, self._departure.options
+        departure = self._departure
         destination = await self._road.open()
         await destination.check()
         if is_stock := not await destination.abilities():
@@ -65,6 +65,9 @@ class PeerToPeer:
             await departure.is_stock(departure.destination_uri)
         departure.record.step = "prepare"
         route, compression = await opening.choose_route(destination, departure)
+        if departure.options.postcopy:
+            await opening.settle(destination, departure, route)
+        options = departure.options
         try:
             if route is Route.STREAM:
                 cookie_out, stream = await destination.prepare_tunnel(options, source_cookie.plain(departure))

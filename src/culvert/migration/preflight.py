@@ -11,10 +11,11 @@ from culvert.domain import abi
 from culvert.domain import format as xml_format
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.drivers.qemu import shared
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-from culvert.migration import guest_cpu
+from culvert.migration import combinations, guest_cpu
 from culvert.migration.parameters import Options
 from culvert.protocol.constants import MigrateFlag
 
@@ -26,8 +27,13 @@ async def check(domain: Domain, options: Options, complete: Callable[[DomainDef]
 
     ``complete`` gives a definition libvirt's defaults, so that what an XML leaves out is no difference. Raises
     ``OperationInvalid`` (QEMU says that this guest cannot migrate now), ``MigrateUnsafe`` (its disks are not
-    shared), ``ConfigUnsupported`` (the XML asked for would change what the guest sees).
+    shared), ``ConfigUnsupported`` (the XML asked for would change what the guest sees), ``ArgumentUnsupported`` (QEMU
+    cannot do together what was asked for).
     """
+    if options.has(MigrateFlag.POSTCOPY_RESUME):
+        raise errors.OperationInvalid(f"domain '{domain.name}' has no post-copy migration that could be resumed")
+    version = await tuning.version(domain.monitor) if domain.is_active else 0
+    combinations.check(options, source=version)
     if options.has(MigrateFlag.OFFLINE):
         if domain.is_active:
             raise errors.OperationInvalid(

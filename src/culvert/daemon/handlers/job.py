@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.migration import statistics
@@ -11,7 +12,7 @@ from culvert.migration.arrival import Arrival
 from culvert.migration.departure import Departure
 from culvert.migration.statistics import Record
 from culvert.protocol import remote, typed_params, types
-from culvert.protocol.constants import JOB_STATS, AbortFlag, JobStat, JobStatsFlag, JobType
+from culvert.protocol.constants import JOB_STATS, AbortFlag, JobStat, JobStatsFlag, JobType, MaxSpeedFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -33,6 +34,9 @@ class Jobs:
         handlers.add(remote.DOMAIN_MIGRATE_GET_MAX_DOWNTIME, self.get_max_downtime)
         handlers.add(remote.DOMAIN_MIGRATE_SET_MAX_SPEED, self.set_max_speed)
         handlers.add(remote.DOMAIN_MIGRATE_GET_MAX_SPEED, self.get_max_speed)
+        handlers.add(remote.DOMAIN_MIGRATE_GET_COMPRESSION_CACHE, self.get_compression_cache)
+        handlers.add(remote.DOMAIN_MIGRATE_SET_COMPRESSION_CACHE, self.set_compression_cache)
+        handlers.add(remote.DOMAIN_MIGRATE_START_POST_COPY, self.start_post_copy)
 
     async def _running(self, domain: Domain) -> Record | None:
         """The record of the job that ``domain`` is in."""
@@ -109,16 +113,42 @@ class Jobs:
         return remote.DowntimeRet(await qemu.max_downtime(self._service.domain(args.dom).monitor))
 
     async def set_max_speed(self, session: Session, args: remote.DomainBandwidthArgs) -> Void:
-        no_flags(args.flags, "qemuDomainMigrateSetMaxSpeed")
+        no_flags(args.flags, "qemuDomainMigrateSetMaxSpeed", MaxSpeedFlag.POSTCOPY)
         domain = self._service.domain(args.dom)
+        if args.flags & MaxSpeedFlag.POSTCOPY:
+            await tuning.set_postcopy_speed(domain.monitor, args.bandwidth)
+            return Void()
         await qemu.keep_speed(domain, args.bandwidth)
         if isinstance(domain.job, Departure) and domain.job.sends:
             await domain.job.limit(args.bandwidth)
         return Void()
 
     async def get_max_speed(self, session: Session, args: remote.DomainFlagsArgs) -> remote.BandwidthRet:
-        no_flags(args.flags, "qemuDomainMigrateGetMaxSpeed")
-        return remote.BandwidthRet(qemu.max_speed(self._service.domain(args.dom)))
+        no_flags(args.flags, "qemuDomainMigrateGetMaxSpeed", MaxSpeedFlag.POSTCOPY)
+        domain = self._service.domain(args.dom)
+        if args.flags & MaxSpeedFlag.POSTCOPY:
+            return remote.BandwidthRet(await tuning.postcopy_speed(domain.monitor))
+        return remote.BandwidthRet(qemu.max_speed(domain))
+
+    async def get_compression_cache(self, session: Session, args: remote.DomainFlagsArgs) -> remote.CacheSizeRet:
+        no_flags(args.flags, "qemuDomainMigrateGetCompressionCache")
+        return remote.CacheSizeRet(await tuning.cache(self._service.domain(args.dom).monitor))
+
+    async def set_compression_cache(self, session: Session, args: remote.DomainCacheSizeArgs) -> Void:
+        no_flags(args.flags, "qemuDomainMigrateSetCompressionCache")
+        await tuning.set_cache(self._service.domain(args.dom).monitor, args.cache_size)
+        return Void()
+
+    async def start_post_copy(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+        no_flags(args.flags, "qemuDomainMigrateStartPostCopy")
+        domain = self._service.domain(args.dom)
+        domain.require_active()
+        if isinstance(domain.job, Departure) and not domain.job.options.postcopy:
+            raise errors.OperationInvalid(
+                "switching to post-copy requires migration to be started with VIR_MIGRATE_POSTCOPY flag (--postcopy)"
+            )
+        await self._service.source.start_postcopy(domain)
+        return Void()
 
 
 def typed(record: Record) -> list[types.TypedParam]:

@@ -9,6 +9,7 @@ from culvert import __version__
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import agent
 from culvert.ground import errors
+from culvert.migration.combinations import PREEMPT_ABILITY
 from culvert.migration.history import Entry
 from culvert.migration.intake import Intake
 from culvert.migration.ticket import Token
@@ -17,7 +18,13 @@ from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
-ABILITIES = ["attach", "direct", "outcome", "pump"]  # names for HELLO: what of culvert's program is served
+ABILITIES = [
+    "attach",
+    "direct",
+    "outcome",
+    PREEMPT_ABILITY,
+    "pump",
+]  # names for HELLO: what of culvert's program is served
 
 # VIR_DOMAIN_QEMU_AGENT_COMMAND_BLOCK, _DEFAULT → seconds
 AGENT_TIMEOUTS = {-2: agent.BLOCK, -1: agent.SYNC_TIMEOUT}

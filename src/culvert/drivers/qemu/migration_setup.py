@@ -139,8 +139,15 @@ async def _set_parameters(monitor: Monitor, parameters: dict[str, int | str]) ->
             f"domain '{monitor.name}': its QEMU has no migration parameter {', '.join(missing)}"
         )
     changed = {name: value for name, value in parameters.items() if name in known and known[name] != value}
-    if changed:
-        await monitor.execute("migrate-set-parameters", changed)
+    if not changed:
+        return
+    await monitor.execute("migrate-set-parameters", changed)
+    found = await monitor.execute("query-migrate-parameters")
+    if ignored := sorted(name for name, value in changed.items() if found.get(name) != value):
+        # 7.2.22 answers well and keeps the level of multifd's compression that it had.
+        raise errors.OperationUnsupported(
+            f"domain '{monitor.name}': its QEMU takes no notice of migration parameter {', '.join(ignored)}"
+        )
 
 
 async def tell(monitor: Monitor, setup: Setup, capabilities: frozenset[str]) -> None:

@@ -1,0 +1,92 @@
+"""What makes a busy guest converge, and what cannot be had together, asked for by the real virsh."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from guests import tiny
+from tests.support.culvert import culvert
+from tests.support.daemon import DaemonProcess
+from tests.support.guest import running_tiny
+from tests.support.virsh import virsh
+
+P2P = ("migrate", "--live", "--p2p", "--tunnelled")
+BUSY = tiny.TinyParameters(mib=32, dirty_mib=4, dirty_mib_s=20, pass_s=0.5)
+
+WAYS = [
+    ("--auto-converge", "--auto-converge-initial", "40", "--auto-converge-increment", "30"),
+    ("--compressed",),
+    ("--compressed", "--comp-methods", "xbzrle", "--comp-xbzrle-cache", str(16 << 20)),
+    ("--parallel-connections", "2", "--comp-methods", "zstd"),
+    ("--parallel-connections", "2", "--comp-methods", "zlib"),
+    ("--postcopy",),
+    ("--postcopy", "--postcopy-bandwidth", "100", "--auto-converge"),
+]
+
+
+@pytest.mark.parametrize("options", WAYS, ids=" ".join)
+def test_a_busy_guest_arrives(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, options: tuple[str, ...]
+) -> None:
+    with running_tiny(host_a, folder, parameters=BUSY) as guest:
+        virsh(*P2P, *options, guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+
+
+REFUSED = [
+    (("--postcopy", "--parallel-connections", "2"), "QEMU can do both at once only from 10.1 on"),
+    (("--postcopy", "--suspend"), "--postcopy and --suspend cannot be had together"),
+    (("--parallel-connections", "2", "--compressed"), "by zlib or zstd"),
+    (("--comp-methods", "zstd"), "only parallel connections"),
+    (("--comp-methods", "mt"), "compression method 'mt' is not supported"),
+    (("--auto-converge-initial", "40"), "Turn auto convergence on to tune it"),
+    (("--comp-xbzrle-cache", "4096"), "Turn xbzrle compression on to tune it"),
+    (("--zerocopy", "--parallel-connections", "2"), "cannot send without copying"),
+    (("--tls",), "qemu+tls"),
+    (("--parallel-connections", "2", "--comp-methods", "mt"), "compression method 'mt' is not supported"),
+    (("--postcopy", "--postcopy-resume"), "no post-copy migration that could be resumed"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), REFUSED, ids=lambda value: " ".join(value)[:40])
+def test_what_cannot_be_had_is_refused_before_anything_starts(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, options: tuple[str, ...], words: str
+) -> None:
+    with running_tiny(host_a, folder) as guest:
+        result = virsh(*P2P, *options, guest.name, host_b.tcp_uri, uri=host_a.uri)
+        assert words in result.err, result
+        guest.assert_runs_only_on(host_a, host_b)
+
+
+def test_post_copy_is_not_for_a_way_that_goes_one_way(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    with running_tiny(host_a, folder) as guest:
+        result = virsh(*P2P, "--postcopy", guest.name, f"{host_b.tcp_uri}?route=stream", uri=host_a.uri)
+        assert "could not ask for pages" in result.err, result
+        guest.assert_runs_only_on(host_a, host_b)
+
+
+def test_urgent_pages_have_a_channel_of_their_own(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder) as guest:
+        virsh(*P2P, "--postcopy", guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+        told = culvert("job", "--completed", guest.name, uri=host_b.uri).expect()
+        assert re.search(r"culvert\.route +pump\n", told), told
+        assert re.search(r"culvert\.channels +2\n", told), told
+
+
+def test_what_virsh_changes_of_a_guest_that_is_not_migrating(host_a: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder) as guest:
+        virsh("migrate-setspeed", guest.name, "7", "--postcopy", uri=host_a.uri).expect()
+        assert virsh("migrate-getspeed", guest.name, "--postcopy", uri=host_a.uri).expect().strip() == "7"
+        assert virsh("migrate-getspeed", guest.name, uri=host_a.uri).expect().strip() != "7"
+        virsh("migrate-compcache", guest.name, "--size", str(32 << 20), uri=host_a.uri).expect()
+        assert "32.000 MiB" in virsh("migrate-compcache", guest.name, uri=host_a.uri).expect()
+        virsh("migrate-setmaxdowntime", guest.name, "450", uri=host_a.uri).expect()
+        assert virsh("migrate-getmaxdowntime", guest.name, uri=host_a.uri).expect().strip() == "450"
+        result = virsh("migrate-postcopy", guest.name, uri=host_a.uri)
+        assert "while outgoing migration is in progress" in result.err, result
