@@ -12,6 +12,9 @@
  * Words of this kind cannot be compressed. For measurements the pages outside of the working set can hold something
  * else (fill): nothing but zeros, or letters that compress about as well as English text does.
  *
+ * With touch a rewrite changes nothing but word 1: the sequence stays that of generation 0. So even an emulated processor
+ * dirties pages faster than they can be sent, and a page in an older state is found all the same.
+ *
  * The including file defines tell_bad(page, word, expected, found).
  */
 #pragma once
@@ -26,6 +29,7 @@ struct pattern {
     uint32_t *base;
     uint32_t pages, dirty_pages;
     uint32_t fill;                   /* of the pages outside of the working set */
+    uint32_t touch;                  /* 1: a rewrite changes word 1 only */
     uint32_t round, index;           /* the working set: complete rounds, pages of this round */
     uint32_t passes, pass_index;     /* verification: complete passes, next page of this pass */
     uint32_t verified, bad;          /* pages, since boot */
@@ -96,8 +100,10 @@ static void pattern_write(struct pattern *p, uint32_t page, uint32_t generation)
         pattern_write_other(p, page);
         return;
     }
-    word[0] = page;
     word[1] = generation;
+    if (p->touch && generation)
+        return;
+    word[0] = page;
     for (uint32_t i = 2; i < PATTERN_WORDS; i++)
         word[i] = x += PATTERN_STEP;
 }
@@ -105,7 +111,7 @@ static void pattern_write(struct pattern *p, uint32_t page, uint32_t generation)
 static void pattern_verify(struct pattern *p, uint32_t page)
 {
     uint32_t *word = pattern_page(p, page), generation = pattern_generation(p, page);
-    uint32_t x = pattern_seed(page, generation), i = 2, expected;
+    uint32_t x = pattern_seed(page, p->touch ? 0 : generation), i = 2, expected;
     p->verified++;
     if (pattern_is_other(p, page)) {
         pattern_verify_other(p, page);

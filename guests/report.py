@@ -9,7 +9,7 @@ from itertools import pairwise
 
 _REPORT = re.compile(
     r"culvert-guest count=(?P<count>\d+) verified=(?P<verified>\d+) bad=(?P<bad>\d+)"
-    r" gen=(?P<gen>\d+) pass=(?P<pass>\d+)"
+    r" gen=(?P<gen>\d+) pass=(?P<pass>\d+)(?: index=(?P<index>\d+))?"
 )
 _BOOT = re.compile(r"culvert-guest boot\b")
 _BAD = re.compile(r"verify (BAD|failed)\b")
@@ -23,7 +23,7 @@ class GuestFault(AssertionError):
 class Report:
     """One line of a guest: the counter, pages verified, bad pages, rewrites of the working set, complete passes.
 
-    ``at`` is when the line arrived, in seconds of the caller's clock.
+    ``index``: pages of the working set rewritten in the round under way. ``at`` is when the line arrived, in seconds of the caller's clock.
     """
 
     at: float
@@ -32,6 +32,7 @@ class Report:
     bad: int
     generation: int
     passes: int
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ def parse(line: str, at: float) -> Report | None:
     found = _REPORT.search(line)
     if found is None:
         return None
-    count, verified, bad, generation, passes = (int(text) for text in found.groups())
-    return Report(at, count, verified, bad, generation, passes)
+    count, verified, bad, generation, passes, index = (int(text or 0) for text in found.groups())
+    return Report(at, count, verified, bad, generation, passes, index)
 
 
 @dataclass(slots=True)

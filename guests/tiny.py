@@ -5,6 +5,7 @@ One flat file that boots both as a raw disk and as ``-kernel`` (multiboot); ``gu
 
 from __future__ import annotations
 
+import math
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ DISK_SIZE = 1 << 20  # whole cylinders for the firmware's sake; the file is spar
 # What the machine needs beside the pattern: 2 MiB below it, and firmware tables at the top of memory.
 OVERHEAD_MIB = 4
 MOST_MIB = 1900  # the pattern lies below the 32-bit PCI hole of either machine
+AS_FAST_AS_IT_CAN = 0xFFFFFFFF  # instead of pages a tick
 FILLS = {"sequence": 0, "zeros": 1, "text": 2}  # FILL_... of pattern.h
 
 
@@ -44,6 +46,7 @@ class TinyParameters:
     all of them are verified once every ``pass_s`` seconds (as far as the processor keeps up), ``hz`` lines are
     printed in a second. ``break_page`` spoils one page after the first pass, to see that this is found. ``fill`` is
     what the memory holds that is not rewritten: a ``sequence`` that cannot be compressed, ``zeros``, or ``text``.
+    With ``touch`` a rewrite changes one word of a page only; ``dirty_mib_s`` may be infinite: as fast as it can.
     """
 
     mib: int = 32
@@ -53,6 +56,7 @@ class TinyParameters:
     hz: int = 100
     break_page: int | None = None
     fill: str = "sequence"
+    touch: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.mib <= MOST_MIB:
@@ -76,17 +80,23 @@ class TinyParameters:
         """The least memory a domain needs for this guest, MiB."""
         return self.mib + OVERHEAD_MIB
 
+    @property
+    def dirty_per_tick(self) -> int:
+        """Pages rewritten in a tick, of a finite rate."""
+        return round(self.dirty_mib_s * PAGES_PER_MIB / self.hz)
+
     def sector(self) -> bytes:
         """The parameter sector's beginning: ``struct parameters`` of guest.c."""
         return MAGIC + struct.pack(
-            "<7I",
+            "<8I",
             self.pages,
             self.dirty_mib * PAGES_PER_MIB,
-            round(self.dirty_mib_s * PAGES_PER_MIB / self.hz),
+            AS_FAST_AS_IT_CAN if math.isinf(self.dirty_mib_s) else self.dirty_per_tick,
             max(1, round(self.pages / (self.pass_s * self.hz))),
             self.hz,
             0 if self.break_page is None else self.break_page + 1,
             FILLS[self.fill],
+            self.touch,
         )
 
 

@@ -155,8 +155,8 @@ int main(void)
         pattern_dirty(&memory, due * dirty_per_tick);
         pattern_pass(&memory, due * verify_per_tick, 0);
         answer();
-        SAY(lines[0], "culvert-guest count=%u verified=%u bad=%u gen=%u pass=%u\n", ++count, memory.verified,
-            memory.bad, memory.round, memory.passes);
+        SAY(lines[0], "culvert-guest count=%u verified=%u bad=%u gen=%u pass=%u index=%u\n", ++count,
+            memory.verified, memory.bad, memory.round, memory.passes, memory.index);
         for (int i = 0; i < 2; i++)
             listen_to(lines[i]);
     }

@@ -3,10 +3,10 @@
  *
  * Every tick: rewrite some pages, verify some pages (in turn, over all of them, for ever), print one line on COM1:
  *
- *     culvert-guest count=N verified=PAGES bad=N gen=ROUND pass=N
+ *     culvert-guest count=N verified=PAGES bad=N gen=ROUND pass=N index=PAGES
  *
  * count goes up by one with each line; verified is the number of pages verified since boot; pass counts how often
- * all pages have been verified. A bad page is told at once: "verify BAD page=.. word=.. expected=.. found=..".
+ * all pages have been verified; index is how many pages of the working set have been rewritten in this round. A bad page is told at once: "verify BAD page=.. word=.. expected=.. found=..".
  * Commands (one byte, COM1 or COM2, answered where they came from): v verify all memory, s status, p power off,
  * r reset. The ACPI power button powers off as well.
  */
@@ -18,17 +18,20 @@
 #define FIRST_BYTE 0x200000u
 #define VERIFY_CHUNK 1024u
 #define MOST_TICKS_AT_ONCE 4u /* after a long stop the work of at most so many ticks is made up for */
+#define AS_FAST_AS_IT_CAN 0xffffffffu
+#define DIRTY_CHUNK 64u /* pages between looks whether a tick has come */
 
 /* The parameter sector; little endian, in this order (guests/tiny_image.py writes it). */
 struct parameters {
     char magic[8];
     uint32_t pages;           /* pages filled */
     uint32_t dirty_pages;     /* size of the working set; 0: nothing is dirtied */
-    uint32_t dirty_per_tick;  /* pages rewritten in a tick */
+    uint32_t dirty_per_tick;  /* pages rewritten in a tick; or AS_FAST_AS_IT_CAN */
     uint32_t verify_per_tick; /* pages verified in a tick */
     uint32_t hz;              /* ticks in a second */
     uint32_t break_page;      /* 1 + a page to spoil after the first pass, for tests of the tests; 0: none */
     uint32_t fill;            /* FILL_...: what the pages outside of the working set hold */
+    uint32_t touch;           /* 1: a rewrite changes one word of a page */
 };
 
 extern volatile struct parameters parameters;
@@ -123,6 +126,7 @@ static void report(struct line *l)
     number(l, " bad=", memory.bad);
     number(l, " gen=", memory.round);
     number(l, " pass=", memory.passes);
+    number(l, " index=", memory.index);
     put(l, '\n');
 }
 
@@ -225,6 +229,7 @@ void guest_main(void)
     memory.pages = parameters.pages;
     memory.dirty_pages = parameters.dirty_pages;
     memory.fill = parameters.fill;
+    memory.touch = parameters.touch;
     for (int i = 0; i < 2; i++)
         line_init(&lines[i]);
     status(&lines[0], "culvert-guest boot");
@@ -235,6 +240,10 @@ void guest_main(void)
     seen = ticks;
     for (;;) {
         uint32_t due;
+        if (parameters.dirty_per_tick == AS_FAST_AS_IT_CAN)
+            do
+                pattern_dirty(&memory, DIRTY_CHUNK);
+            while (ticks == seen);
         __asm__ volatile("cli");
         if (ticks == seen)
             __asm__ volatile("sti; hlt"); /* sti takes effect after the next instruction: no tick is missed */
@@ -243,7 +252,8 @@ void guest_main(void)
         seen = ticks;
         if (due > MOST_TICKS_AT_ONCE)
             due = MOST_TICKS_AT_ONCE;
-        pattern_dirty(&memory, due * parameters.dirty_per_tick);
+        if (parameters.dirty_per_tick != AS_FAST_AS_IT_CAN)
+            pattern_dirty(&memory, due * parameters.dirty_per_tick);
         pattern_pass(&memory, due * parameters.verify_per_tick, parameters.break_page);
         answer();
         if (due)

@@ -71,3 +71,9 @@ def test_longest_silence() -> None:
     assert report.longest_silence(reports, since=6.2) == report.Silence(2.5, 3, 4)
     assert report.longest_silence(reports, since=3.0) == report.Silence(5.0, 1, 2)
     assert report.longest_silence([]) == report.Silence(0.0, 0, 0)
+
+
+@pytest.mark.parametrize(("more", "wanted"), [(b"", 0), (b" index=77", 77)])
+def test_where_in_the_working_set_it_is(more: bytes, wanted: int) -> None:
+    good = history(line(1).removesuffix(b"\n") + more + b"\n")
+    assert [each.index for each in good.reports] == [wanted]

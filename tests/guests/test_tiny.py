@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,32 @@ def test_every_fill_is_verified_and_moves(tmp_path: Path, fill: str) -> None:
             duplicates = source.command("query-migrate")["ram"]["duplicate"]
     # What holds zeros is told from what holds anything else by whoever sends it.
     assert (duplicates > 6 * tiny.PAGES_PER_MIB) is (fill == "zeros")
+
+
+@pytest.mark.parametrize("rate", [40, math.inf])
+def test_pages_that_are_touched_are_verified_and_move(tmp_path: Path, rate: float) -> None:
+    parameters = tiny.TinyParameters(mib=8, dirty_mib=2, dirty_mib_s=rate, pass_s=0.1, touch=True)
+    image, out, channel = tiny.write_image(tmp_path / "img", parameters), tmp_path / "out", tmp_path / "channel"
+    arguments = ["-kernel", str(image), *serial(out)]
+    with (
+        watch.SerialWatch(out) as follow,
+        Machine(tmp_path, "a", parameters.memory_mib, "pc", arguments) as source,
+    ):
+        follow.wait_verified()
+        with Machine(tmp_path, "b", parameters.memory_mib, "pc", [*arguments, "-incoming", f"unix:{channel}"]):
+            source.migrate_to(channel)
+            before = follow.reports[-1]
+            follow.wait_verified()
+            assert follow.reports[-1].generation > before.generation
+    assert all(each.index < parameters.dirty_mib * tiny.PAGES_PER_MIB for each in follow.reports)
+
+
+def test_a_touched_page_that_is_spoiled_is_found(tmp_path: Path) -> None:
+    parameters = tiny.TinyParameters(mib=4, dirty_mib=4, dirty_mib_s=10, pass_s=0.05, break_page=1000, touch=True)
+    image, out = tiny.write_image(tmp_path / "img", parameters), tmp_path / "out"
+    with (
+        Machine(tmp_path, "m", parameters.memory_mib, "pc", ["-kernel", image, *serial(out)]),
+        watch.SerialWatch(out) as follow,
+        pytest.raises(report.GuestFault, match="page=1000 word=7"),
+    ):
+        follow.wait_verified(2)
