@@ -12,7 +12,7 @@ ARGS ?=
 PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup debian-packages guests demo bench test model interop lint manual format pins clean
+.PHONY: help setup debian-packages guests demo bench worst-case test model interop lint manual format pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,10 @@ demo: setup ## a Linux guest moves between two daemons and back
 bench: setup ## every way of moving a guest, measured side by side (root; ARGS='--filter …')
 	@packaging/install-debian-packages packaging/debian-packages-bench.txt
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+worst-case: setup ## guests that do not stop writing, over roads too narrow for them (root; ARGS='--brief')
+	@packaging/install-debian-packages packaging/debian-packages-bench.txt
+	@$(BIN)/python -m benchmarks --plan worst-case $(ARGS)
 
 test: lint ## lint, then every test (ARGS='...' goes to pytest)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)

@@ -25,6 +25,11 @@ class Medians:
         """One median. Raises ``KeyError`` when it was not measured."""
         return self._summary[suite][case][figure].median
 
+    def has(self, suite: str, case: str, figure: str = "") -> bool:
+        """Whether this figure, or any, was measured."""
+        figures = self._summary.get(suite, {}).get(case, {})
+        return figure in figures if figure else bool(figures)
+
     def failed(self, suite: str, case: str) -> bool:
         """Whether a measurement of this case came to nothing."""
         return (suite, case) in self._failed
@@ -65,10 +70,10 @@ class Verdict:
         return self.value >= self.bar.limit if self.bar.at_least else self.value <= self.bar.limit
 
 
-def judge(medians: Medians) -> list[Verdict]:
-    """Every bar's verdict, in the order of the table."""
+def judge(medians: Medians, table: Sequence[Bar] | None = None) -> list[Verdict]:
+    """The verdict on every bar of ``table`` (``BARS`` unless another is given), in its order."""
     verdicts = []
-    for bar in BARS:
+    for bar in BARS if table is None else table:
         try:
             verdicts.append(Verdict(bar, bar.value(medians)))
         except (KeyError, ZeroDivisionError):

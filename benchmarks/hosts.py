@@ -18,8 +18,11 @@ from benchmarks import tree
 
 PREFIX = "culvert-bench-"
 DEVICE = "bench0"
-NEEDED = ("ip", "nsenter", "tini", "iptables", "virsh", "qemu-system-x86_64")
+NEEDED = ("ip", "tc", "nsenter", "tini", "iptables", "virsh", "qemu-system-x86_64")
 _NAME = re.compile(rf"{PREFIX}(\d+)-[ab]\b")
+# A limited road: how much may pass at once, in seconds of its rate and at least in bytes (a segment as the kernel
+# offloads it), and how long a packet waits before it is lost (tc-tbf(8)).
+BURST_SECONDS, BURST_LEAST, QUEUE = 0.002, 65536, "20ms"
 # How a road is broken, in both namespaces: everything is lost without a word, or every packet is answered by a reset.
 BREAKS = {"drop": ["DROP"], "reset": ["REJECT", "--reject-with", "tcp-reset"]}
 
@@ -111,6 +114,20 @@ class Pair:
             yield
         finally:
             self._rules("-D", how)
+
+    @contextmanager
+    def limited(self, mbit: int) -> Iterator[None]:
+        """The road takes so many Mbit/s in each direction until the block ends, headers included."""
+        burst = max(round(mbit * 1e6 / 8 * BURST_SECONDS), BURST_LEAST)
+        words = ("tbf", "rate", f"{mbit}mbit", "burst", str(burst), "latency", QUEUE)
+        try:
+            for host in self:
+                command("tc", "-n", host.namespace, "qdisc", "replace", "dev", DEVICE, "root", *words)
+            yield
+        finally:
+            for host in self:
+                with contextlib.suppress(LabError):  # nothing to take back where nothing was set
+                    command("tc", "-n", host.namespace, "qdisc", "delete", "dev", DEVICE, "root")
 
 
 def sweep() -> None:

@@ -23,10 +23,12 @@ WARM_UP = tiny.TinyParameters(mib=8, dirty_mib=1, dirty_mib_s=1)
 
 @dataclass(slots=True)
 class Lab:
-    """One run's hosts and stages. ``memory_mib`` of the guests."""
+    """One run's hosts and stages. ``memory_mib`` of the guests; ``known``: what one measurement has found out for
+    the others."""
 
     ground: Ground
     memory_mib: int
+    known: dict[str, float] = field(default_factory=dict)
     _stages: dict[str, Stage] = field(default_factory=dict)
     _warm: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
     _guests: int = 0

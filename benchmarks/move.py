@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from benchmarks.emulator import Emulator
 from benchmarks.lab import Lab
@@ -30,13 +31,14 @@ GiB = 1 << 30
 
 @dataclass(slots=True)
 class Observation:
-    """What was seen of one move. Times are of ``time.monotonic``."""
+    """What was seen of one move; ``over`` is set at its end. Times are of ``time.monotonic``."""
 
     guest: domain_xml.Guest
     source: Monitor
     meter: Meter
     follow: watch.SerialWatch
     destination: Future[Monitor]
+    over: threading.Event
     start: float = 0.0
     end: float = 0.0
     wire: int = 0
@@ -55,6 +57,33 @@ def measure(lab: Lab, mover: Mover, workload: Workload, meanwhile: Meanwhile | N
     """
     stage = lab.stage(mover.stage, mover.way)
     parameters = workload.parameters(lab.memory_mib)
+    with started(lab, stage, parameters, workload.limit_ms) as running:
+        seen = running.observe(lambda: stage.move(running.guest, mover.way), meanwhile)
+        figures = _figures(seen, parameters)
+        verify(seen.destination.result(10))
+        running.follow.check()
+    return figures
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A guest that runs on ``a``."""
+
+    lab: Lab
+    stage: Stage
+    guest: domain_xml.Guest
+    follow: watch.SerialWatch
+    source: Monitor
+    stack: ExitStack
+
+    def observe(self, act: Callable[[], None], meanwhile: Meanwhile | None = None) -> Observation:
+        """What is seen of ``act``, which moves the guest. Raises what it and ``meanwhile`` raise."""
+        return _observe(self, act, meanwhile)
+
+
+@contextmanager
+def started(lab: Lab, stage: Stage, parameters: tiny.TinyParameters, limit_ms: int) -> Iterator[Running]:
+    """A guest of ``parameters`` on ``a``, quiet for ``SETTLE``; afterwards no guest is left. Raises ``LabError``."""
     with lab.guest(parameters) as (guest, follow), ExitStack() as stack:
         stack.callback(stage.clear)
         stage.boot(guest)
@@ -62,41 +91,29 @@ def measure(lab: Lab, mover: Mover, workload: Workload, meanwhile: Meanwhile | N
         (pid,) = (pid for pid in stage.pids()["a"] if is_qemu(pid))
         source = Monitor(lab.ground.emulator.monitor(pid))
         stack.callback(source.close)
-        source.execute("migrate-set-parameters", downtime_limit=workload.limit_ms)
+        source.execute("migrate-set-parameters", downtime_limit=limit_ms)
         time.sleep(SETTLE)
-        seen = _observe(
-            lab, stage, mover, guest=guest, follow=follow, source=source, meanwhile=meanwhile, stack=stack
-        )
-        figures = _figures(seen, parameters)
-        _verify(seen.destination.result(10))
-        follow.check()
-    return figures
+        yield Running(lab, stage, guest, follow, source, stack)
 
 
-def _observe(
-    lab: Lab,
-    stage: Stage,
-    mover: Mover,
-    *,
-    guest: domain_xml.Guest,
-    follow: watch.SerialWatch,
-    source: Monitor,
-    meanwhile: Meanwhile | None,
-    stack: ExitStack,
-) -> Observation:
+def _observe(running: Running, act: Callable[[], None], meanwhile: Meanwhile | None) -> Observation:
+    lab, follow, stack = running.lab, running.follow, running.stack
     pool = stack.enter_context(ThreadPoolExecutor(2))
     over = threading.Event()
     arriving = pool.submit(_arrival, lab.ground.emulator, lab.ground.emulator.listening(), over)
     stack.callback(_let_go, arriving)
     stack.callback(over.set)
-    meter = Meter(stage.pids)
-    seen = Observation(guest, source, meter, follow, arriving)
+    meter = Meter(running.stage.pids)
+    seen = Observation(running.guest, running.source, meter, follow, arriving, over)
     stack.callback(meter.stop)
     meter.start()
     wire = lab.pair.wire()
     seen.start = time.monotonic()
     beside = pool.submit(meanwhile, seen) if meanwhile else None
-    stage.move(guest, mover.way)
+    try:
+        act()
+    finally:
+        over.set()
     seen.end = time.monotonic()
     seen.qemu_cpu = meter.freeze_qemu()
     seen.wire = lab.pair.wire() - wire
@@ -122,18 +139,23 @@ def _let_go(arriving: Future[Monitor]) -> None:
 
 
 def _figures(seen: Observation, parameters: tiny.TinyParameters) -> Figures:
+    figures = {"wall_s": seen.end - seen.start, **handed_over(seen), **taken(seen)}
+    gib = figures["sent_bytes"] / GiB
+    for who in ("daemon", "qemu"):
+        figures[f"{who}_cpu_s_per_gib"] = figures[f"{who}_cpu_s"] / gib
+    return {**figures, **_dirtied(seen.follow.reports, seen, parameters)}
+
+
+def handed_over(seen: Observation) -> Figures:
+    """What QEMU and the guest tell of a move that has completed. Raises ``MoveFailed`` when it has not."""
     destination = seen.destination.result(10)
     stop, resume = seen.source.first("STOP"), destination.first("RESUME")
     begun, completed = seen.source.first("MIGRATION", "setup"), seen.source.first("MIGRATION", "completed")
     if not (stop and resume and begun and completed):
         raise MoveFailed(f"QEMU has not told of all steps: {seen.source.events} {destination.events}")
     told = seen.source.migration.result(10)
-    sent = told["ram"]["transferred"]
-    gib = sent / GiB
-    daemon_cpu = seen.meter.cpu(qemu=False)
     reports = seen.follow.reports
     return {
-        "wall_s": seen.end - seen.start,
         "total_s": told["total-time"] / 1e3,
         "before_s": begun.at - seen.start,
         "after_s": seen.end - completed.at,
@@ -141,18 +163,25 @@ def _figures(seen: Observation, parameters: tiny.TinyParameters) -> Figures:
         "stopped_ms": (resume.at - stop.at) * 1e3,
         "blackout_ms": silence_around(reports, resume.at) * 1e3,
         "longest_silence_ms": report.longest_silence(reports, seen.start).seconds * 1e3,
-        "rounds": told["ram"]["dirty-sync-count"],
-        "sent_bytes": sent,
+        **counted(told),
+    }
+
+
+def counted(told: dict[str, Any]) -> Figures:
+    """Rounds and bytes in an answer of ``query-migrate``."""
+    return {"rounds": told["ram"]["dirty-sync-count"], "sent_bytes": told["ram"]["transferred"]}
+
+
+def taken(seen: Observation) -> Figures:
+    """What the move has taken, whatever became of it."""
+    return {
         "wire_bytes": seen.wire,
-        "daemon_cpu_s": daemon_cpu,
+        "daemon_cpu_s": seen.meter.cpu(qemu=False),
         "daemon_cpu_source_s": seen.meter.cpu(qemu=False, host="a"),
         "daemon_cpu_destination_s": seen.meter.cpu(qemu=False, host="b"),
-        "daemon_cpu_s_per_gib": daemon_cpu / gib,
         "qemu_cpu_s": seen.qemu_cpu,
-        "qemu_cpu_s_per_gib": seen.qemu_cpu / gib,
         "peak_source_bytes": seen.meter.peak("a"),
         "peak_destination_bytes": seen.meter.peak("b"),
-        **_dirtied(reports, seen, parameters),
     }
 
 
@@ -178,9 +207,9 @@ def silence_around(reports: list[report.Report], resume: float) -> float:
     return after[0] - before[-1] if before and after else float("nan")
 
 
-def _verify(destination: Monitor) -> None:
-    """Have the guest verify all of its memory. Raises ``console.ConsoleError``."""
-    ports = [each["filename"] for each in destination.execute("query-chardev")]
+def verify(monitor: Monitor) -> None:
+    """Have the guest of this QEMU verify all of its memory. Raises ``console.ConsoleError``."""
+    ports = [each["filename"] for each in monitor.execute("query-chardev")]
     (path,) = (name.removeprefix("pty:") for name in ports if name.startswith("pty:"))
     with console.Console(Path(path)) as line:
         line.verify(timeout=120)

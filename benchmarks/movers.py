@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.stage import Ground, Stage
 from benchmarks.stage_culvert import CulvertStage
+from benchmarks.stage_kept import KeptStage
 from benchmarks.stage_libvirt import LibvirtStage
 from benchmarks.stage_qemu import QemuStage
 from benchmarks.stage_ssh import SshStage
@@ -16,6 +17,7 @@ STAGES: dict[str, Callable[[Ground], Stage]] = {
     "ssh": SshStage,
     "libvirt": LibvirtStage,
     "culvert": CulvertStage,
+    "culvert-kept": KeptStage,
 }
 
 

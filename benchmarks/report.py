@@ -105,19 +105,20 @@ def write(results: Results, stem: str = "results") -> dict[str, str]:
         "Medians, with the least and the most in brackets. Made by `make bench`; what is measured and how: "
         "[docs/benchmarks.md](../../docs/benchmarks.md).",
         "",
-        *_machine(results, summary),
-        *_bars(bars.judge(Medians(summary, results.errors()))),
+        *machine_table(results, summary),
+        *bars_table(bars.judge(Medians(summary, results.errors()))),
     ]
     for workload, cases in _workloads(summary).items():
-        lines += _section(f"Moves: {workload}", f"{stem}-{workload}", cases, MOVE, files)
+        lines += section(f"Moves: {workload}", f"{stem}-{workload}", cases, MOVE, files)
     for suite, (title, columns) in SUITES.items():
         if suite in summary:
-            lines += _section(title, f"{stem}-{suite}", summary[suite], columns, files)
-    lines += _errors(results)
+            lines += section(title, f"{stem}-{suite}", summary[suite], columns, files)
+    lines += errors_table(results)
     return {PAGE: "\n".join(lines) + "\n", **files}
 
 
-def _machine(results: Results, summary: Summary) -> list[str]:
+def machine_table(results: Results, summary: Summary) -> list[str]:
+    """What it was measured on."""
     repeats = [s.count for cases in summary.values() for figures in cases.values() for s in figures.values()]
     commits = sorted({record.commit for record in results.records})
     facts = {
@@ -130,7 +131,8 @@ def _machine(results: Results, summary: Summary) -> list[str]:
     return ["## Made on", "", *table(["", ""], [[name, str(value)] for name, value in facts.items()]), ""]
 
 
-def _bars(verdicts: Sequence[Verdict]) -> list[str]:
+def bars_table(verdicts: Sequence[Verdict]) -> list[str]:
+    """What became of the bars."""
     words = {True: "reached", False: "**not reached**", None: "not measured"}
     rows = [
         [
@@ -152,9 +154,10 @@ def _workloads(summary: Summary) -> dict[str, dict[str, dict[str, Spread]]]:
     return found
 
 
-def _section(
+def section(
     title: str, stem: str, cases: Mapping[str, Mapping[str, Spread]], columns: Sequence[Column], files: dict[str, str]
 ) -> list[str]:
+    """Cases by columns, with the pictures, which are put into ``files``."""
     lines = [f"## {title}", ""]
     used = [column for column in columns if any(column.spread(figures) for figures in cases.values())]
     for column in used:
@@ -176,7 +179,8 @@ def _cell(spread: Spread | None) -> str:
     return f"{number(spread.median)} ({number(spread.least)}–{number(spread.most)})"
 
 
-def _errors(results: Results) -> list[str]:
+def errors_table(results: Results) -> list[str]:
+    """What has no result, with what was said; nothing when all have."""
     if not results.errors():
         return []
     rows = [

@@ -25,6 +25,11 @@ SHOWN = (
     "added_s",
     "all_wall_s",
     "mib_s",
+    "arrived",
+    "dirtied_during_mib_s",
+    "work_lost_s",
+    "predicted_off",
+    "cuts",
 )
 
 

@@ -26,6 +26,10 @@ class MoveFailed(Exception):
     """The guest did not get to the other host; the text says what was said."""
 
 
+class TimedOut(MoveFailed):
+    """Nobody has refused or given up, but the time is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ground:
     """What all stages share: hosts, the emulator, certificates by host, a folder."""
@@ -74,7 +78,7 @@ def is_qemu(pid: int) -> bool:
 
 
 def client(argv: Sequence[str], log: Path, timeout: float = MOVE_DEADLINE) -> None:
-    """Run a client of a daemon. Raises ``MoveFailed`` with its words, or when it takes too long."""
+    """Run a client of a daemon. Raises ``MoveFailed`` with its words; ``TimedOut``, and the client is ended."""
     with open(log, "w+b") as output:
         try:
             done = subprocess.run(
@@ -87,7 +91,7 @@ def client(argv: Sequence[str], log: Path, timeout: float = MOVE_DEADLINE) -> No
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise MoveFailed(f"not within {timeout:g} s") from None
+            raise TimedOut(f"not within {timeout:g} s") from None
         if done.returncode:
             output.seek(0)
             raise MoveFailed(output.read().decode("utf-8", "replace").strip() or f"exit code {done.returncode}")

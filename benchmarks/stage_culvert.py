@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from benchmarks import daemon_guests, tree
 from benchmarks.hosts import Host, LabError
-from benchmarks.stage import Ground, client, fresh, is_qemu, virsh, wait_gone
+from benchmarks.stage import MOVE_DEADLINE, Ground, client, culvert, fresh, is_qemu, virsh, wait_gone
 from guests import domain_xml
 
 TCP_PORT, TLS_PORT = 16509, 16514
@@ -17,19 +17,19 @@ READY = "culvertd ready"
 
 
 class Daemon:
-    """One culvertd of a host."""
+    """One culvertd of a host; ``settings``: more of its configuration, ``keeper``: words that run it, if any."""
 
-    def __init__(self, host: Host, ground: Ground) -> None:
+    def __init__(self, host: Host, ground: Ground, settings: str = "", keeper: Sequence[str] = ()) -> None:
         self.host = host
         self.root = fresh(host.folder, "culvert")
         held = ground.certificates[host.name]
         config = host.folder / "culvertd.toml"
-        config.write_text(
-            f"[daemon]\nhostname = {json.dumps('bench-' + host.name)}\nallow_clear_text = true\n{held.config()}"
-        )
+        daemon = f"[daemon]\nhostname = {json.dumps('bench-' + host.name)}\nallow_clear_text = true\n"
+        config.write_text(f"{daemon}{held.config()}\n{settings}")
         self.log = self.root / "said.log"
         self.reaper = host.start(
             [
+                *keeper,
                 *(sys.executable, "-m", "culvert.daemon.main", "--root", str(self.root), "--config", str(config)),
                 *("--listen", f"tcp://{host.address}:{TCP_PORT}", "--listen", f"tls://{host.address}:{TLS_PORT}"),
             ],
@@ -53,18 +53,23 @@ class Daemon:
 class CulvertStage:
     """The words of a move's ``way`` that begin with ``--``, and numbers, go to ``virsh migrate --live --p2p``.
 
-    ``tls`` and what begins with ``?`` make the destination's URI.
+    ``auto`` has ``culvert migrate --auto`` do it instead. ``tls`` and what begins with ``?`` make the
+    destination's URI.
     """
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
-        self.daemons = [Daemon(host, ground) for host in ground.pair]
+        self.daemons = self.start()
         try:
             for daemon in self.daemons:
                 daemon.wait_ready()
         except BaseException:
             self.close()
             raise
+
+    def start(self) -> list[Daemon]:
+        """A daemon on each host, which may not be ready yet."""
+        return [Daemon(host, self.ground) for host in self.ground.pair]
 
     @property
     def uris(self) -> list[str]:
@@ -75,13 +80,17 @@ class CulvertStage:
         """Create the guest on ``a``."""
         daemon_guests.create(self.uris[0], guest, self.ground)
 
-    def move(self, guest: domain_xml.Guest, way: Sequence[str]) -> None:
-        """Move it by virsh; the source daemon drives. Raises ``MoveFailed``."""
-        client(self.command(guest.name, way), self.ground.folder / "client.log")
+    def move(self, guest: domain_xml.Guest, way: Sequence[str], timeout: float = MOVE_DEADLINE) -> None:
+        """Move it by a client; the source daemon drives. Raises ``MoveFailed``, ``TimedOut`` (and it moves on)."""
+        client(self.command(guest.name, way), self.ground.folder / "client.log", timeout)
         wait_gone([pid for pid in self.pids()["a"] if is_qemu(pid)], "QEMU at the source")
 
     def command(self, name: str, way: Sequence[str]) -> list[str]:
         """What moves the domain ``name``."""
+        if "auto" in way:
+            # This client asks the destination too, and so it has to be where there is a road to it.
+            argv = culvert(self.uris[0], "migrate", "--auto", name, self.target(way))
+            return self.ground.pair.a.within(argv)
         options = [word for word in way if word.startswith("--") or word.isdigit()]
         return virsh(self.uris[0], "migrate", "--live", "--p2p", *options, name, self.target(way))
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from benchmarks import daemon_guests
 from benchmarks.hosts import LabError
-from benchmarks.stage import Ground, client, fresh, is_qemu, virsh, wait_gone
+from benchmarks.stage import MOVE_DEADLINE, Ground, client, fresh, is_qemu, virsh, wait_gone
 from guests import domain_xml
 from tests.support.daemon import DaemonFailed
 from tests.support.libvirtd import NEEDS, Libvirtd, possible
@@ -49,9 +49,9 @@ class LibvirtStage:
         """Create the guest on ``a``."""
         daemon_guests.create(self.uris[0], guest, self.ground)
 
-    def move(self, guest: domain_xml.Guest, way: Sequence[str]) -> None:
-        """Move it by virsh; the source daemon drives. Raises ``MoveFailed``."""
-        client(self.command(guest.name, way), self.ground.folder / "client.log")
+    def move(self, guest: domain_xml.Guest, way: Sequence[str], timeout: float = MOVE_DEADLINE) -> None:
+        """Move it by a client; the source daemon drives. Raises ``MoveFailed``, ``TimedOut`` (and it moves on)."""
+        client(self.command(guest.name, way), self.ground.folder / "client.log", timeout)
         wait_gone([pid for pid in self.pids()["a"] if is_qemu(pid)], "QEMU at the source")
 
     def command(self, name: str, way: Sequence[str]) -> list[str]:

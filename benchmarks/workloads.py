@@ -15,7 +15,7 @@ NEVER = 1e6  # seconds for a pass of verification: a guest that does little but 
 class Workload:
     """``share``: of the memory of the whole run; ``working_set``: of the guest's.
 
-    ``limit_ms``: QEMU's downtime-limit.
+    ``touch``: one word of a page is rewritten, not all. ``limit_ms``: QEMU's downtime-limit.
     """
 
     name: str
@@ -23,7 +23,8 @@ class Workload:
     share: float = 1.0
     fill: str = "sequence"
     working_set: float = 0.0
-    dirty_mib_s: int = 0
+    dirty_mib_s: float = 0
+    touch: bool = False
     limit_ms: int = 300
 
     def parameters(self, memory_mib: int) -> tiny.TinyParameters:
@@ -36,6 +37,7 @@ class Workload:
             pass_s=NEVER,
             hz=HZ,
             fill=self.fill,
+            touch=self.touch,
         )
 
 
