@@ -19,9 +19,11 @@ def done(report: Report, parameters: TinyParameters) -> int:
     return report.generation * parameters.dirty_mib * PAGES_PER_MIB + report.index
 
 
-def figures(reports: Sequence[Report], start: float, end: float, parameters: TinyParameters) -> dict[str, float]:
-    """Work per second before ``start``, until ``end``, and then, as shares of that before; and what was lost: how
-    many seconds of its work the guest has not got done because it was moved.
+def figures(
+    reports: Sequence[Report], start: float, end: float, again: float, parameters: TinyParameters
+) -> dict[str, float]:
+    """Work per second from ``start`` to ``end`` and from ``again`` on, as shares of that before ``start``; and what
+    was lost: how many seconds of its work the guest has not got done because it was moved.
 
     ``dirtied_…``: the same in MiB/s, of a guest that dirties. A time in which no line was printed counts with what
     the last line before it says. Nothing where the guest had said nothing by then.
@@ -34,7 +36,7 @@ def figures(reports: Sequence[Report], start: float, end: float, parameters: Tin
             return 0.0
         return (done(reports[last], parameters) - done(reports[first], parameters)) / (until - since)
 
-    before, during, after = rate(start - WINDOW, start), rate(start, end), rate(end, end + WINDOW)
+    before, during, after = rate(start - WINDOW, start), rate(start, end), rate(again, again + WINDOW)
     if not before:
         return {}
     found = {

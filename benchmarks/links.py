@@ -17,7 +17,7 @@ class Link:
 
 
 LINKS = (
-    Link("10g", "10 Gbit/s, or what the machine gives", 10_000, 10),
+    Link("10g", "10 Gbit/s, or what the machine gives", 10_000, 6),
     Link("1g", "1 Gbit/s", 1_000, 4),
     Link("100m", "100 Mbit/s", 100, 1),
 )

@@ -17,13 +17,15 @@ PAGE = "report.md"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A figure as a reader wants it: its value divided by ``per``."""
+    """A figure as a reader wants it: its value divided by ``per``. ``absent``: what its picture says of a case that
+    has none; without such words that case is left out."""
 
     figure: str
     title: str
     unit: str
     per: float = 1.0
     picture: bool = False
+    absent: str = ""
 
     def spread(self, figures: Mapping[str, Spread]) -> Spread | None:
         """In the column's unit; ``None`` where it was not measured."""
@@ -162,7 +164,8 @@ def section(
     used = [column for column in columns if any(column.spread(figures) for figures in cases.values())]
     for column in used:
         if column.picture:
-            rows = [svg.Row(case, spread) for case, figures in cases.items() if (spread := column.spread(figures))]
+            found = [(case, column.spread(figures)) for case, figures in cases.items()]
+            rows = [svg.Row(case, spread, column.absent) for case, spread in found if spread or column.absent]
             name = f"{stem}-{column.figure.replace('_', '-')}.svg"
             files[name] = svg.chart(column.title, column.unit, rows)
             lines += [f"![{column.title}]({name})", ""]

@@ -6,7 +6,6 @@ import os
 import signal
 from pathlib import Path
 
-from benchmarks.hosts import Host
 from benchmarks.stage import Ground
 from benchmarks.stage_culvert import CulvertStage, Daemon
 
@@ -27,6 +26,11 @@ done
 """
 
 
+def keeper(file: Path) -> list[str]:
+    """The words before a command line that keep its process running, its id in ``file``; SIGTERM ends both."""
+    return ["bash", "-c", _KEEPER, "keeper", str(file)]
+
+
 class KeptStage(CulvertStage):
     """As ``CulvertStage``; ``kill`` a daemon and it comes back, with the QEMUs still there."""
 
@@ -36,10 +40,7 @@ class KeptStage(CulvertStage):
 
     def start(self) -> list[Daemon]:
         """A daemon on each host, below its keeper."""
-        return [Daemon(host, self.ground, SETTINGS, self._keeper(host)) for host in self.ground.pair]
-
-    def _keeper(self, host: Host) -> list[str]:
-        return ["bash", "-c", _KEEPER, "keeper", str(self._files[host.name])]
+        return [Daemon(host, self.ground, SETTINGS, keeper(self._files[host.name])) for host in self.ground.pair]
 
     def kill(self, host: str) -> None:
         """Kill the daemon of this host without a warning."""

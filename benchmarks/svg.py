@@ -21,10 +21,11 @@ OTHER = "#2b6cb0"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A case and its values, already in the unit of the chart."""
+    """A case and its values, already in the unit of the chart; without any, ``absent`` tells why."""
 
     label: str
-    spread: Spread
+    spread: Spread | None
+    absent: str = ""
 
 
 def nice(value: float) -> float:
@@ -48,7 +49,7 @@ def colour(label: str) -> str:
 
 def chart(title: str, unit: str, rows: Sequence[Row]) -> str:
     """The picture; a reader without colours loses nothing."""
-    marks = ticks(max((row.spread.most for row in rows), default=0))
+    marks = ticks(max((row.spread.most for row in rows if row.spread), default=0))
     full = marks[-1]
     height = TOP + ROW * len(rows) + BOTTOM
     parts = [
@@ -75,9 +76,12 @@ def length(value: float, full: float) -> float:
 
 def _row(row: Row, y: float, full: float) -> str:
     spread, middle = row.spread, y + ROW / 2
+    label = f'<text x="{LABELS - 8}" y="{middle + 4}" text-anchor="end">{escape(row.label)}</text>'
+    if spread is None:
+        return f'{label}<text x="{LABELS + 8}" y="{middle + 4}" fill="#718096">{escape(row.absent)}</text>'
     left, right = LABELS + length(spread.least, full), LABELS + length(spread.most, full)
     return (
-        f'<text x="{LABELS - 8}" y="{middle + 4}" text-anchor="end">{escape(row.label)}</text>'
+        f"{label}"
         f'<rect x="{LABELS}" y="{y + 4}" width="{max(0.0, length(spread.median, full)):.1f}" height="{ROW - 8}" '
         f'fill="{colour(row.label)}" fill-opacity="0.8"/>'
         f'<line x1="{left:.1f}" y1="{middle}" x2="{right:.1f}" y2="{middle}" stroke="#1a202c"/>'

@@ -85,8 +85,9 @@ def _moved(
     if given_up["settled"]:
         move.verify(running.source)
         running.follow.check()
-    reports = seen.follow.reports
-    return {**given_up, **move.taken(seen), **labour.figures(reports, seen.start, seen.start + patience, parameters)}
+    until = seen.start + patience
+    work = labour.figures(seen.follow.reports, seen.start, until, seen.end, parameters)
+    return {**given_up, **move.taken(seen), **work}
 
 
 def _idle_seconds(lab: Lab, link: Link) -> float:
@@ -128,6 +129,6 @@ def _arrived(seen: Observation, looks: list[foretold.Look], parameters: tiny.Tin
     reports = seen.follow.reports
     return {
         **figures,
-        **labour.figures(reports, seen.start, completed.at, parameters),
+        **labour.figures(reports, seen.start, completed.at, completed.at, parameters),
         **foretold.figures(looks, completed.at),
     }

@@ -13,11 +13,12 @@ from benchmarks.store import Results, Summary
 from benchmarks.svg import number
 
 PAGE = "worst-case.md"
+ABSENT = "did not arrive"
 COLUMNS = (
     Column("arrived", "arrived", ""),
-    Column("wall_s", "wall time", "s", picture=True),
+    Column("wall_s", "wall time", "s", picture=True, absent=ABSENT),
     Column("total_s", "QEMU's total", "s"),
-    Column("blackout_ms", "blackout", "ms", picture=True),
+    Column("blackout_ms", "blackout", "ms", picture=True, absent=ABSENT),
     Column("longest_silence_ms", "longest silence", "ms"),
     Column("downtime_ms", "QEMU's downtime", "ms"),
     Column("work_lost_s", "guest's work lost", "s", picture=True),
@@ -83,7 +84,7 @@ def _in_order(summary: Summary) -> list[tuple[str, Mapping[str, Spread]]]:
 def _label(case: str) -> str:
     """The mode first: colours go by it."""
     rate, _, mode = case.partition("/")
-    return f"{mode} {rate}"
+    return f"{mode} {rate.removeprefix('dirty-')}"
 
 
 def _overview(medians: Medians) -> list[str]:

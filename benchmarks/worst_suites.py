@@ -9,7 +9,7 @@ from benchmarks.links import LINKS
 from benchmarks.modes import MODES, RATES
 from benchmarks.plan import Cell
 
-DEFAULT_MIB = 80  # of the guest that goes over the slowest link: some seven seconds
+DEFAULT_MIB = 70  # of the guest that goes over the slowest link: some six seconds
 BRIEF = tuple(f"worst/1g/{rate}/" for rate in ("idle", "dirty-50", "dirty-max"))
 
 

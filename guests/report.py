@@ -23,8 +23,8 @@ class GuestFault(AssertionError):
 class Report:
     """One line of a guest: the counter, pages verified, bad pages, rewrites of the working set, complete passes.
 
-    ``index``: pages of the working set rewritten in the round under way. ``at`` is when the line arrived, in seconds of
-    the caller's clock.
+    ``index``: pages of the working set rewritten in the round under way. ``at`` is when the line arrived, in seconds
+    of the caller's clock.
     """
 
     at: float
