@@ -45,6 +45,18 @@ def test_a_road_that_breaks_and_comes_back(folder: Path) -> None:
 
 
 @needs_root
+def test_a_road_is_as_narrow_as_is_wanted(folder: Path) -> None:
+    with hosts.pair(folder) as pair:
+
+        def shapers() -> list[str]:
+            return [hosts.command("tc", "-n", host.namespace, "qdisc", "show", "dev", hosts.DEVICE) for host in pair]
+
+        with pair.limited(100):
+            assert all("tbf" in text and "rate 100Mbit" in text for text in shapers())
+        assert not any("tbf" in text for text in shapers())
+
+
+@needs_root
 def test_nothing_is_left(folder: Path) -> None:
     with hosts.pair(folder) as pair:
         # The shell in between goes at once: what it has started are orphans, and still ours.

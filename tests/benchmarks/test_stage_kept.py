@@ -20,7 +20,7 @@ def test_what_is_killed_is_started_anew_and_what_is_asked_to_end_ends(tmp_path: 
 
     keeper = subprocess.Popen([*stage_kept.keeper(file), "sleep", "1000"])
     try:
-        wait_for(pid, "a first process")
+        wait_for(lambda: pid() != 0, "a first process")
         first = pid()
         os.kill(first, signal.SIGKILL)
         wait_for(lambda: pid() not in (0, first), "a second process")
