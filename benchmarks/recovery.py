@@ -32,6 +32,7 @@ MBIT = 100  # slow, so that there is something left to bring for every cut
 SHARE = 3.0  # of the run's memory
 DIRTY_MIB_S = 50
 LIMIT_MS = 300
+SWITCHES_SECONDS = 5.0  # within which it takes the switch to post-copy
 GOES_ON_SECONDS = 60.0  # within which a move that was cut goes on
 ARRIVES_SECONDS = 120.0  # within which the guest arrives after the last cut
 POLL = 0.05
@@ -94,13 +95,22 @@ def _cut_to_pieces(lab: Lab, stage: KeptStage, running: move.Running, route: str
 
 
 def _switch(stage: KeptStage, running: move.Running, client: subprocess.Popen[bytes], said: Path) -> None:
-    """Wait until the move is on its way, and switch it to post-copy while nearly everything is still here."""
-    deadline = time.monotonic() + GOES_ON_SECONDS
-    while _status(running.source) != "active":
+    """Wait until the move is on its way, and switch it to post-copy while nearly everything is still here.
+
+    Before it is that far the switch is refused: then it is asked for again.
+    """
+    deadline = time.monotonic() + SWITCHES_SECONDS
+    refusal = "the move does not begin"
+    while True:
         if client.poll() is not None or time.monotonic() > deadline:
-            raise MoveFailed(said.read_text("utf-8", "replace").strip() or "the move does not begin")
+            raise MoveFailed(said.read_text("utf-8", "replace").strip() or refusal)
         time.sleep(POLL)
-    daemon_guests.call(stage.uris[0], "migrate-postcopy", running.guest.name)
+        if _status(running.source) == "active":
+            try:
+                daemon_guests.call(stage.uris[0], "migrate-postcopy", running.guest.name)
+                break
+            except LabError as err:
+                refusal = str(err)
     _wait(running.source, _GOING, "post-copy", GOES_ON_SECONDS)
 
 
