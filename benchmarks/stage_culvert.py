@@ -12,18 +12,25 @@ from benchmarks.hosts import Host, LabError
 from benchmarks.stage import MOVE_DEADLINE, Ground, client, culvert, fresh, is_qemu, virsh, wait_gone
 from guests import domain_xml
 
-TCP_PORT, TLS_PORT = 16509, 16514
+PORTS = (16509, 16514)  # TCP, TLS
 READY = "culvertd ready"
 
 
 class Daemon:
     """One culvertd of a host; ``settings``: more of its configuration, ``keeper``: words that run it, if any."""
 
-    def __init__(self, host: Host, ground: Ground, settings: str = "", keeper: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        host: Host,
+        ground: Ground,
+        ports: tuple[int, int] = PORTS,
+        settings: str = "",
+        keeper: Sequence[str] = (),
+    ) -> None:
         self.host = host
         self.root = fresh(host.folder, "culvert")
         held = ground.certificates[host.name]
-        config = host.folder / "culvertd.toml"
+        config = self.root / "culvertd.toml"
         daemon = f"[daemon]\nhostname = {json.dumps('bench-' + host.name)}\nallow_clear_text = true\n"
         config.write_text(f"{daemon}{held.config()}\n{settings}")
         self.log = self.root / "said.log"
@@ -31,7 +38,7 @@ class Daemon:
             [
                 *keeper,
                 *(sys.executable, "-m", "culvert.daemon.main", "--root", str(self.root), "--config", str(config)),
-                *("--listen", f"tcp://{host.address}:{TCP_PORT}", "--listen", f"tls://{host.address}:{TLS_PORT}"),
+                *("--listen", f"tcp://{host.address}:{ports[0]}", "--listen", f"tls://{host.address}:{ports[1]}"),
             ],
             self.log,
         )
@@ -56,6 +63,8 @@ class CulvertStage:
     ``auto`` has ``culvert migrate --auto`` do it instead. ``tls`` and what begins with ``?`` make the
     destination's URI.
     """
+
+    ports = PORTS
 
     def __init__(self, ground: Ground) -> None:
         self.ground = ground
@@ -97,8 +106,8 @@ class CulvertStage:
     def target(self, way: Sequence[str]) -> str:
         """The destination's URI."""
         query = "".join(word for word in way if word.startswith("?"))
-        transport = "tls" if "tls" in way else "tcp"
-        return f"qemu+{transport}://{self.ground.pair.b.address}/system{query}"
+        transport, port = ("tls", self.ports[1]) if "tls" in way else ("tcp", self.ports[0])
+        return f"qemu+{transport}://{self.ground.pair.b.address}:{port}/system{query}"
 
     def clear(self) -> None:
         """Destroy what runs on either."""

@@ -32,7 +32,9 @@ def keeper(file: Path) -> list[str]:
 
 
 class KeptStage(CulvertStage):
-    """As ``CulvertStage``; ``kill`` a daemon and it comes back, with the QEMUs still there."""
+    """As ``CulvertStage``, beside which it may live; ``kill`` a daemon and it comes back, the QEMUs still there."""
+
+    ports = (16609, 16614)
 
     def __init__(self, ground: Ground) -> None:
         self._files: dict[str, Path] = {host.name: host.folder / "culvertd.pid" for host in ground.pair}
@@ -40,7 +42,10 @@ class KeptStage(CulvertStage):
 
     def start(self) -> list[Daemon]:
         """A daemon on each host, below its keeper."""
-        return [Daemon(host, self.ground, SETTINGS, keeper(self._files[host.name])) for host in self.ground.pair]
+        return [
+            Daemon(host, self.ground, self.ports, SETTINGS, keeper(self._files[host.name]))
+            for host in self.ground.pair
+        ]
 
     def kill(self, host: str) -> None:
         """Kill the daemon of this host without a warning."""
