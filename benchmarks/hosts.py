@@ -136,9 +136,7 @@ def sweep() -> None:
         found = _NAME.match(line)
         if found is None or Path(f"/proc/{found.group(1)}").exists():
             continue
-        for pid in command("ip", "netns", "pids", found.group(0)).split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+        _end_within(found.group(0))
         command("ip", "netns", "delete", found.group(0))
 
 
@@ -177,3 +175,11 @@ def pair(folder: Path) -> Iterator[Pair]:
 def _end_all(host: Host) -> None:
     for reaper in list(host.reapers):
         host.end(reaper)
+    # A daemon that was asked to end takes its reaper along: a QEMU that it was just starting is then below nobody.
+    _end_within(host.namespace)
+
+
+def _end_within(namespace: str) -> None:
+    for pid in command("ip", "netns", "pids", namespace).split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)

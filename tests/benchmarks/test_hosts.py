@@ -69,6 +69,20 @@ def test_nothing_is_left(folder: Path) -> None:
 
 
 @needs_root
+def test_what_its_reaper_has_left_behind_is_ended_too(folder: Path) -> None:
+    with hosts.pair(folder) as pair:
+        reaper = pair.a.start(["bash", "-c", "(setsid sleep 1000 &); exec sleep 1001"], folder / "log")
+
+        def apart() -> list[int]:
+            return [pid for pid in tree.descendants([reaper.pid]) if os.getsid(pid) == pid]
+
+        wait_for(lambda: bool(apart()), "one in a session of its own")
+        (left,) = apart()
+        pair.a.end(reaper, ask=10)  # with what it was asked to end the reaper goes, and the orphan stays
+    wait_for(lambda: processes.state(left) in ("Z", "X"), "the orphan has ended")
+
+
+@needs_root
 def test_what_a_killed_run_left_is_swept_away(folder: Path) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
