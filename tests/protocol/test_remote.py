@@ -164,7 +164,7 @@ def test_only_authentication_is_legal_before_authentication() -> None:
     assert not any(row.before_auth for row in [*qemu.PROGRAM, *culvert.PROGRAM])
 
 
-PEOPLE = ("MIGRATION_HISTORY", "MIGRATION_SHOW", "MIGRATION_WAITING", "MIGRATION_RESOLVE")
+PEOPLE = ("MIGRATION_RECOVER", "MIGRATION_HISTORY", "MIGRATION_SHOW", "MIGRATION_WAITING", "MIGRATION_RESOLVE")
 
 
 def test_what_is_legal_before_connect_open() -> None:

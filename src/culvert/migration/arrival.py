@@ -84,9 +84,9 @@ class Arrival:
         self._launcher = launch
         self._persist = persist
         self._silence = silence
-        self._recorded = left
+        self._recorded = self._recorded_before = left
         self._launching: asyncio.Task[None] | None = None
-        self._answer: asyncio.Future[None] | None = None
+        self._answers: list[asyncio.Future[None]] = []
         self.shell: Shell[State, Event] = Shell(
             name=f"migration {begun.key.attempt} of domain '{begun.name}'",
             rules=RULES,
@@ -166,7 +166,8 @@ class Arrival:
         """
         self.theirs = theirs
         granted = by_owner if self.begun.stock else grant.opens(theirs.grant, self.begun.secret)
-        answer = self._answer = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._answers.append(answer)
         try:
             await self.shell.ask(Event.GRANT if granted else Event.STALE)
         except errors.OperationInvalid as err:
@@ -194,6 +195,7 @@ class Arrival:
             watching = [
                 tasks.create_task(self._watch_qemu(), name=f"{self.shell.name}: QEMU ended?"),
                 tasks.create_task(self._watch_silence(), name=f"{self.shell.name}: source silent?"),
+                tasks.create_task(self._watch_migration(), name=f"{self.shell.name}: post-copy?"),
             ]
             try:
                 await self.shell.run(start)
@@ -216,6 +218,25 @@ class Arrival:
     async def _wait_launched(self) -> None:
         with contextlib.suppress(errors.RequestError):
             await asyncio.shield(self.ready)
+
+    async def _watch_migration(self) -> None:
+        """Where post-copy is allowed, QEMU says what becomes of the data path."""
+        if not self.options.postcopy:
+            return
+        await self._wait_launched()
+        if self.intake is None:
+            return
+        incoming = self.intake.incoming
+        with contextlib.suppress(errors.RequestError):  # QEMU has ended, which is seen elsewhere
+            if self._recorded_before:
+                await incoming.look()
+            while (status := await incoming.next_status(qemu.SETTLED | qemu.POSTCOPY)) != "completed":
+                if status == "postcopy-active":
+                    self.shell.feed(Event.SWITCHED)
+                elif status in (qemu.PAUSED, "failed"):
+                    self.fail(Event.BROKEN, errors.OperationFailed(f"QEMU's migration is in status '{status}'"))
+                    self.intake.let_go("QEMU waits for another way")
+            self.shell.feed(Event.LOADED)
 
     async def _watch_silence(self) -> None:
         """Give up what nobody asks for: no data, no call, for so long."""
@@ -265,6 +286,10 @@ class Arrival:
             self.cause = cause
 
     def _entered(self, state: State) -> None:
+        if state is State.ARRIVED:
+            self._has_arrived()
+            if self.guest is not None and self.guest.reason == RunningReason.POSTCOPY:
+                self.guest.set_state(DomainState.RUNNING, RunningReason.MIGRATED)
         if state in (State.GONE, State.LOST):
             self.record.finish(JobType.FAILED, error=str(self.cause or ""))
 
@@ -306,16 +331,21 @@ class Arrival:
                 suspended = (Lifecycle.SUSPENDED, SuspendedDetail.PAUSED)
                 self.domain.set_state(DomainState.PAUSED, PausedReason.USER, suspended)
             else:
-                await qemu.resume(self.domain, RunningReason.MIGRATED)
+                in_postcopy = self.state is State.STARTING_POSTCOPY
+                await qemu.resume(self.domain, RunningReason.POSTCOPY if in_postcopy else RunningReason.MIGRATED)
         except errors.RequestError as err:
             self._because(err)
             return Event.NOT_CONTINUED
         self.record.reported = self.theirs.statistics
+        if self.state is State.STARTING:
+            self._has_arrived()
+        await fault_points.reach("destination", "after.cont")
+        return Event.CONTINUED
+
+    def _has_arrived(self) -> None:
         self.refreshed()
         self.record.finish(JobType.COMPLETED)
         self.close()
-        await fault_points.reach("destination", "after.cont")
-        return Event.CONTINUED
 
     async def _kill(self) -> None:
         """Nothing of the incoming guest is left on return. One that cannot be killed is told of."""
@@ -333,14 +363,18 @@ class Arrival:
 
     async def _yes(self) -> None:
         log.info("%s arrived", self.shell.name)
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(None)
+        for answer in self._answers:
+            if not answer.done():
+                answer.set_result(None)
 
     async def _no(self) -> None:
         cause = self.cause or errors.OperationFailed(f"{self.shell.name} is over")
-        for waiting in (self.ready, self._answer):
-            if waiting is not None and not waiting.done():
+        for waiting in (self.ready, *self._answers):
+            if not waiting.done():
                 waiting.set_exception(cause)
+                waiting.exception()  # somebody may have stopped waiting for it
 
     async def _report(self) -> None:
         log.warning("%s stands in '%s': %s", self.shell.name, self.state.value, self.cause or "no cause is known")
+        with contextlib.suppress(errors.RequestError):
+            await self._journal.note(self.begun.key, f"stands in '{self.state.value}': {self.cause or 'restarted'}")

@@ -22,7 +22,7 @@ from culvert.ground import errors
 from culvert.migration import ask, grant, guest_here, statistics
 from culvert.migration.budget import Budget
 from culvert.migration.cause import Cause
-from culvert.migration.driving import Driving
+from culvert.migration.driving import Driving, Rescuing
 from culvert.migration.history import Begun, Direction, Entry, Key, Summary
 from culvert.migration.journal import Journal
 from culvert.migration.machine import Do, Next, Peer, Step
@@ -34,11 +34,14 @@ from culvert.migration.settings import Settings
 from culvert.migration.shell import Rules, Shell
 from culvert.migration.steps import SOURCE_STEPS
 from culvert.protocol import types
+from culvert.protocol.constants import DomainEvent as Lifecycle
 from culvert.protocol.constants import (
     DomainState,
     JobOperation,
     JobType,
     MigrateFlag,
+    PausedReason,
+    SuspendedDetail,
 )
 
 log = logging.getLogger(__name__)
@@ -48,6 +51,15 @@ T = TypeVar("T")
 RULES = {peer: Rules("source", table(peer), FINAL, Event.UNWRITTEN) for peer in Peer}
 
 ASK_AGAIN = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two tries; the last one repeats
+
+_STANDS = {
+    State.POSTCOPY: (DomainState.PAUSED, PausedReason.POSTCOPY, (Lifecycle.SUSPENDED, SuspendedDetail.POSTCOPY)),
+    State.POSTCOPY_FAILED: (
+        *(DomainState.PAUSED, PausedReason.POSTCOPY_FAILED),
+        (Lifecycle.SUSPENDED, SuspendedDetail.POSTCOPY_FAILED),
+    ),
+}
+"""state → how the guest's copy here is shown, and the event."""
 
 _CANCELLABLE = (State.BEGIN3, State.PERFORM3)
 _WAITING = (State.ASKING, State.UNDECIDED, State.POSTCOPY_FAILED)
@@ -75,6 +87,8 @@ class Departure:
         self.settings = settings
         self.journal = journal
         self.driving: Driving | None = None
+        self.rescue: Callable[[], Rescuing] | None = None
+        """Who takes up a post-copy that has lost its way, whoever drove it before."""
         self.destination_uri = begun.peer
         self.cause = Cause(f"migration {begun.key.attempt}")
         self.doubt: errors.RequestError | None = None
@@ -98,6 +112,9 @@ class Departure:
         self._sent = False
         self._way: Way | None = None
         self._tries = 0
+        self._way_lost = state is State.POSTCOPY_FAILED
+        self._wake = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
         self.shell: Shell[State, Event] = Shell(
             name=f"migration {self.attempt} of domain '{begun.name}'",
             rules=RULES[Peer.STOCK if begun.stock else Peer.CULVERT],
@@ -106,6 +123,8 @@ class Departure:
             acts={
                 Do.PREPARE: self._prepare,
                 Do.SEND: self._send,
+                Do.SWITCH: self._switch,
+                Do.RECOVER: self._recover,
                 Do.STOP_SENDING: self._stop_sending,
                 Do.GRANT: self._grant,
                 Do.CALL_OFF: self._call_off,
@@ -242,12 +261,15 @@ class Departure:
 
     async def live(self, start: Next[State] = START) -> None:
         """Everything, from ``start`` to the end: what became of the guest is then known, and done."""
-        async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(self._watch_qemu(), name=f"{self.shell.name}: QEMU ended?")
+        async with asyncio.TaskGroup() as self._tasks:
+            beside = [self._tasks.create_task(self._watch_qemu(), name=f"{self.shell.name}: QEMU ended?")]
+            if start.state is State.SWITCHING:
+                beside.append(self._tasks.create_task(self._adopt(), name=f"{self.shell.name}: sending"))
             try:
                 await self.shell.run(start)
             finally:
-                watching.cancel()
+                for task in beside:
+                    task.cancel()
                 self._drop_way()
                 if self.driving is not None:
                     await self.driving.close()
@@ -287,7 +309,10 @@ class Departure:
 
     def _entered(self, state: State) -> None:
         self.record.step = SOURCE_STEPS[state]
-        self._tries = 0
+        if state is not State.POSTCOPY:
+            self._tries = 0
+        if state in _STANDS and self.guest is not None and self.guest.is_active:
+            self.guest.set_state(*_STANDS[state])
         if state not in (*_DECIDED, *_WAITING):
             self.reached = state
         if state is State.CONFIRM3:
@@ -306,6 +331,8 @@ class Departure:
 
     def _standstill(self) -> float | None:
         """Seconds since QEMU stopped the guest here: up to now, when the destination has just said that it runs."""
+        if self.reached is State.POSTCOPY:
+            return None  # it ran there long before that is heard; QEMU says how long it stood still
         stopped_at = self._sending.stopped_at if self._sending is not None else None
         return None if stopped_at is None else time.monotonic() - stopped_at
 
@@ -323,18 +350,59 @@ class Departure:
     async def _send(self) -> Event:
         assert self._way is not None, "prepared before it is sent"
         way, self._way = self._way, None
+        return await self._sent_by(self._new_sending().run(way))
+
+    def _new_sending(self) -> Sending:
         self._sending = Sending(
             *(self.shell.name, self.domain, self.options, self.settings),
             cause=self.cause,
             record=self.record,
             budget=self._budget,
+            switched=self._switched,
         )
+        return self._sending
+
+    async def _sent_by(self, sending: Awaitable[str]) -> Event:
+        """What the end of ``sending`` means."""
         try:
-            await self._sending.run(way)
-        except errors.RequestError:
-            return Event.NOT_SENT
+            status = await sending
+        except errors.RequestError as err:
+            if self.state not in (State.POSTCOPY, State.POSTCOPY_FAILED):
+                return Event.NOT_SENT
+            self.obstacle, status = str(err), qemu.PAUSED
+        if status != "completed":
+            self._way_lost = True
+            return Event.BROKEN if status == qemu.PAUSED else Event.NOT_SENT
         self._sent = True
         return Event.SENT
+
+    def _switched(self) -> None:
+        if self.state is State.SWITCHING:
+            self.shell.feed(Event.SWITCHED)
+
+    async def _adopt(self) -> None:
+        self.shell.feed(await self._sent_by(self._new_sending().adopt()))
+
+    async def _switch(self) -> None:
+        """Only QEMU says what comes of it: it may be through with its pre-copy already."""
+        if self._sending is not None and self._sending.commit():
+            try:
+                await self._sending.switch()
+            except errors.RequestError as err:
+                log.warning("%s: QEMU does not go over to post-copy: %s", self.shell.name, err)
+
+    async def _recover(self) -> None:
+        way, self._way = self._way, None
+        if way is not None and self._tasks is not None:
+            self._way_lost = False
+            self._tasks.create_task(self._resend(way), name=f"{self.shell.name}: sending again")
+
+    async def _resend(self, way: Way) -> None:
+        self.shell.feed(await self._sent_by(self._new_sending().run(way, again=True)))
+
+    def hurry(self) -> None:
+        """Somebody wants to know at once what is only asked for again after a while."""
+        self._wake.set()
 
     async def _stop_sending(self) -> None:
         """What this daemon began is over when it says so; an earlier one may have left more."""
@@ -364,10 +432,31 @@ class Departure:
             # What the destination has answered itself says more than that it has nothing.
             refused = self.doubt if isinstance(self.doubt, errors.RemoteError) else None
             self.cause.set(refused or errors.OperationFailed(detail or str(self.doubt)))
+        if event is Event.WORD_POSTCOPY and self.state is State.POSTCOPY_FAILED:
+            return await self._rescued()
         return event
 
+    async def _rescued(self) -> Event:
+        """The destination is there again, and its half of the guest waits for the other one."""
+        if self.rescue is None:
+            return Event.WORD_POSTCOPY
+        driving = self.driving = self.rescue()
+        if not self._way_lost:
+            # Only the answer to the grant is lost: it is granted again, but not over and over.
+            return Event.RECOVER if self._tries else Event.WORD_POSTCOPY
+        try:
+            self._way = await driving.reopen()
+        except errors.RequestError as err:
+            self.obstacle = f"its post-copy cannot be taken up again: {err}"
+            return Event.WORD_POSTCOPY
+        self.record.interruptions += 1
+        return Event.RECOVER
+
     async def _wait(self) -> Event:
-        await asyncio.sleep(ASK_AGAIN[min(self._tries, len(ASK_AGAIN) - 1)])
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASK_AGAIN[min(self._tries, len(ASK_AGAIN) - 1)]):
+                await self._wake.wait()
+        self._wake.clear()
         self._tries += 1
         return Event.TICK
 

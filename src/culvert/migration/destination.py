@@ -15,7 +15,7 @@ from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
-from culvert.migration import cookie, foreign, guest_cpu, parameters, recovery, statistics
+from culvert.migration import cookie, foreign, grant, guest_cpu, parameters, recovery, statistics
 from culvert.migration.arrival import Arrival
 from culvert.migration.bare import BareStreams
 from culvert.migration.cookie import Cookie
@@ -37,6 +37,8 @@ from culvert.protocol.culvert import Outcome
 OUTCOMES: dict[Word, Outcome] = {word: Outcome[word.name] for word in Word}
 ENDS: dict[Step, Word] = {Step.ARRIVED: Word.RUNNING, Step.GONE: Word.GONE, Step.LOST: Word.LOST}
 """The last step of a migration that is over → what is said of it."""
+
+IN_POSTCOPY = (State.HELD, State.SWITCHED, State.STARTING_POSTCOPY, State.POSTCOPY)
 
 log = logging.getLogger(__name__)
 
@@ -171,24 +173,35 @@ class Destination:
             left=left,
         )
 
-    def _intake(self, arrival: Arrival, gate: Gate) -> Intake:
+    def _intake(self, arrival: Arrival, gate: Gate, *, adopted: bool = False) -> Intake:
+        async def attaching() -> None:
+            if arrival.options.postcopy:
+                await arrival.shell.ask(Event.ATTACHED)
+
         def broken(cause: errors.RequestError) -> None:
-            # Once finish has begun, it alone decides: it sees for itself what QEMU has got.
-            if arrival.state in (State.PREPARE, State.HELD):
+            # Once finish has begun, it alone decides: it sees for itself what QEMU has got. Where the source may
+            # have switched to post-copy, QEMU says what the end of its data path means.
+            if arrival.state is State.PREPARE:
                 arrival.fail(Event.BROKEN, cause)
+            elif arrival.options.postcopy and arrival.intake is not None:
+                arrival.intake.let_go(str(cause))
 
         def abandoned() -> None:
             patience = arrival.intake.lifeline.patience if arrival.intake is not None else 0
             waited = f", {patience:g} s ago" if patience else ""
             gone = errors.ConnectionLost(f"the source's last connection has ended before finish{waited}")
             arrival.fail(Event.CUT, gone)
+            if arrival.options.postcopy and arrival.intake is not None:
+                arrival.intake.let_go(str(gone))
 
         return Intake(
             *(arrival.shell.name, arrival.domain, arrival.options, self._settings),
             gate=gate,
             spawn=self._background.spawn,
+            attaching=attaching,
             broken=broken,
             abandoned=abandoned,
+            adopted=adopted,
         )
 
     async def _live(self, arrival: Arrival, start: Next[State]) -> None:
@@ -218,6 +231,21 @@ class Destination:
                 arrival.intake.gate.admit(token, who, asyncio.get_running_loop().time())
                 return arrival.intake, token
         raise refused()
+
+    def recover(self, attempt: str, secret: str, owner: Owner, *, preempt: bool) -> tuple[str, Ticket]:
+        """Make ready for a new way of the post-copy ``attempt``: (the domain's name, what opens it).
+
+        Raises ``OperationInvalid`` where there is none that needs one, ``AuthenticationFailed`` for a wrong grant.
+        """
+        for arrival in self._arrivals.values():
+            if arrival.attempt == attempt and arrival.state in IN_POSTCOPY and arrival.intake is not None:
+                if not grant.opens(secret, arrival.begun.secret):
+                    raise errors.AuthenticationFailed("this grant does not open the migration")
+                closes = asyncio.get_running_loop().time() + self._settings.attach_seconds
+                gate = Gate(Ticket.draw(), owner.principal, closes)
+                arrival.intake.reopen(gate, preempt=preempt)
+                return arrival.begun.name, gate.ticket
+        raise errors.OperationInvalid(f"no post-copy {attempt} waits here for its way")
 
     async def finish(
         self, name: str, options: Options, cookie_in: bytes, owner: Owner, *, cancelled: bool
@@ -338,6 +366,8 @@ class Destination:
         arrival.cause = errors.OperationFailed("the destination's daemon was restarted before the guest had arrived")
         if guest is not None and guest.is_active and found.state not in FINAL:
             guest.job = arrival
+            arrival.intake = self._intake(arrival, Gate(Ticket.draw(), "", 0.0), adopted=True)
+            arrival.ready.set_result(None)
         self._arrivals[entry.begun.name] = arrival
         self._background.spawn(f"recover {entry.begun.name}", self._live(arrival, found))
 

@@ -22,3 +22,10 @@ class Driving(Protocol):
 
     async def close(self) -> None:
         """Let go of everything, when what was begun to be told has been, or could not be."""
+
+
+class Rescuing(Driving, Protocol):
+    """Who can take up a post-copy that has lost its way."""
+
+    async def reopen(self) -> Way:
+        """A new way. Raises why there is none."""

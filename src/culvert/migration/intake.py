@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from culvert.drivers.qemu import migration as qemu
@@ -37,7 +38,8 @@ EXIT_TIMEOUT = 5.0  # seconds for a QEMU that failed to load to say why and end
 
 class Intake:
     """For ``domain``, whose QEMU waits. ``gate`` knows who may attach data; ``lifeline`` is held by those who show
-    that the source is still there. ``spawn`` runs what outlives a call; ``broken`` is told what has broken."""
+    that the source is still there. ``attaching`` is done before QEMU gets its data path; ``spawn`` runs what outlives
+    a call; ``broken`` is told what has broken. ``adopted``: an earlier daemon has given QEMU its data path."""
 
     def __init__(
         self,
@@ -48,14 +50,17 @@ class Intake:
         *,
         gate: Gate,
         spawn: Spawn,
+        attaching: Callable[[], Awaitable[None]],
         broken: Callable[[errors.RequestError], None],
         abandoned: Callable[[], object],
+        adopted: bool = False,
     ) -> None:
         self.name = name
         self.domain = domain
         self.gate = gate
         self.lifeline = Lifeline(abandoned)
-        self.route = ""
+        self.incoming = qemu.Incoming(domain)
+        self.route = Route.DIRECT.value if adopted else ""
         self.channels = options.setup().channels + 1
         self.unexpected = asyncio.Event()
         """Set as soon as the data has its way, or none will come any more."""
@@ -63,7 +68,9 @@ class Intake:
         self._settings = settings
         self._spawn = spawn
         self._broken = broken
-        self._incoming = qemu.Incoming(domain)
+        self._attaching = attaching
+        self._abandoned = abandoned
+        self._recovering = False
         self._meter = relay.Meter()
         self._landing: Landing | None = None
         self._ours: socket.socket | None = None
@@ -132,6 +139,7 @@ class Intake:
                 directory=self.domain.require_active().runtime,
                 spawn=self._spawn,
                 broken=self._broke,
+                by_path=self._recovering,
             )
             self.lifeline.patience = self._settings.reattach_seconds
         try:
@@ -157,7 +165,11 @@ class Intake:
         self.unexpected.set()
 
     async def _start(self, entrance: Entrance, setup: Setup) -> None:
-        await self._incoming.start(entrance, setup, continued=not self._options.has(MigrateFlag.PAUSED))
+        if self._recovering:
+            await self.incoming.recover(entrance)
+            return
+        await self._attaching()
+        await self.incoming.start(entrance, setup, continued=not self._options.has(MigrateFlag.PAUSED))
 
     def _broke(self, cause: errors.RequestError) -> None:
         if self._ours is not None:
@@ -226,9 +238,11 @@ class Intake:
             self._landing.finishing()
 
     async def _settle(self) -> None:
+        await self.incoming.look()  # what an adopted QEMU has said before
         try:
-            async with asyncio.timeout(LOAD_TIMEOUT):
-                status = await self._incoming.settled()
+            # In post-copy the guest runs meanwhile, and the last page may take as long as it takes.
+            async with asyncio.timeout(None if self._options.postcopy else LOAD_TIMEOUT):
+                status = await self.incoming.settled()
                 self._settled = True
         except TimeoutError:
             raise errors.OperationTimeout(
@@ -239,13 +253,25 @@ class Intake:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(EXIT_TIMEOUT):
                     await self.domain.exited.wait()
-        await self._incoming.loaded()
+        await self.incoming.loaded()
 
     async def why_cancelled(self) -> errors.RequestError | None:
         """The reason on this side, where there is one, when the source cancels: QEMU could not load, or has ended."""
-        if self.route and await self._incoming.failed():
+        if self.route and await self.incoming.failed():
             return await self._qemu_says(EOFError("no more output"))
         return None
+
+    def let_go(self, reason: str) -> None:
+        """The way is of no use any more: QEMU sees its end, and says what that means to it. Idempotent."""
+        if self._landing is not None:
+            self._landing.abort(reason)
+
+    def reopen(self, gate: Gate, *, preempt: bool) -> None:
+        """Another way for a post-copy that has lost its own, opened by ``gate``; ``preempt``: with that channel."""
+        self._options = replace(self._options, preempt=preempt)
+        self.let_go("another way is opened")
+        self.gate, self._landing, self.route, self._recovering = gate, None, "", True
+        self.lifeline = Lifeline(self._abandoned)
 
     def abort(self, reason: str) -> None:
         """Nothing will come of it: tell the source, wake QEMU. Idempotent."""
@@ -259,7 +285,7 @@ class Intake:
         self._over.set()
         self.unexpected.set()
         self.lifeline.cut()
-        self._incoming.close()
+        self.incoming.close()
         if self._landing is not None:
             self._landing.close()
         if self._ours is not None:

@@ -15,6 +15,7 @@ from culvert.migration.settings import Settings
 from culvert.protocol import culvert, remote, types
 from culvert.protocol.constants import Feature, MigrateFlag, XMLFlag
 from culvert.protocol.errors import is_unsupported
+from culvert.protocol.procedure import Wait
 from culvert.rpc import client, prologue
 from culvert.rpc.stream import Stream
 from culvert.xdr.struct import Void
@@ -67,11 +68,15 @@ class Peer:
         answer = await self._client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, _prepare(options, cookie))
         return answer.cookie_out, answer.uri_out or ""
 
-    async def finish(self, options: Options, cookie: bytes, *, cancelled: bool) -> bytes:
-        """FINISH3: its cookie. With ``cancelled`` the answer is always an error, 93 where all is well."""
+    async def finish(self, options: Options, cookie: bytes, *, cancelled: bool, patient: bool = False) -> bytes:
+        """FINISH3: its cookie. With ``cancelled`` the answer is always an error, 93 where all is well.
+
+        ``patient``: the answer may come only when the last page of a post-copy is there.
+        """
         answer = await self._client.call(
             remote.DOMAIN_MIGRATE_FINISH3_PARAMS,
             remote.Finish3ParamsArgs(options.to_typed(), cookie, _flags(options), int(cancelled)),
+            timeout=Wait.LONG.value if patient else None,
         )
         return answer.cookie_out
 
@@ -106,6 +111,15 @@ class Peer:
         args = culvert.MigrationChannelArgs(token, channel, received)
         answer, detached = await self._client.turn_into(culvert.MIGRATION_CHANNEL, args)
         return answer.received, detached
+
+    async def recover(self, attempt: str, grant: str, *, preempt: bool) -> tuple[str, str]:
+        """Make ready for a new way of a post-copy that has lost its own: (the domain's name there, the ticket).
+
+        Raises ``errors.RemoteError`` when the destination has no such post-copy.
+        """
+        args = culvert.MigrationRecoverArgs(attempt, grant, int(preempt))
+        answer = await self._client.call(culvert.MIGRATION_RECOVER, args)
+        return answer.name, answer.ticket
 
     async def attach(self, token: str) -> Stream:
         """The data stream of a prepared migration."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import errors
 from culvert.migration import opening, peer, source_cookie, stability, stock
 from culvert.migration.departure import Departure
@@ -15,6 +17,7 @@ from culvert.migration.machine_source import Event
 from culvert.migration.road import Road
 from culvert.migration.route import Route, Way
 from culvert.migration.sending import Broke
+from culvert.migration.ticket import Ticket
 from culvert.migration.ways import StreamWay
 from culvert.migration.work import Done
 from culvert.protocol.constants import MigrateFlag
@@ -94,11 +97,11 @@ class PeerToPeer:
 
     async def grant(self) -> Event:
         departure, way = self._departure, self._way
-        assert way is not None, "prepared before it is granted"
         try:
-            again, stale = way.outlives_connection, way.interruptions > 0
+            again, stale = way is None or way.outlives_connection, way is not None and way.interruptions > 0
             destination = await self._road.reach(again=again, stale=stale)
-            await destination.finish(departure.options, source_cookie.granting(departure), cancelled=False)
+            cookie_in, patient = source_cookie.granting(departure), departure.options.postcopy
+            await destination.finish(departure.options, cookie_in, cancelled=False, patient=patient)
         except errors.RemoteError as err:
             departure.doubt = err
             return Event.NO
@@ -106,6 +109,16 @@ class PeerToPeer:
             departure.doubt = err
             return Event.CUT
         return Event.YES
+
+    async def reopen(self) -> Way:
+        departure = self._departure
+        destination = await self._road.open()
+        preempt = await tuning.preempt(departure.domain.monitor)
+        name, ticket = await destination.recover(departure.attempt, departure.begun.secret, preempt=preempt)
+        departure.options = replace(departure.options, destination_name=name, preempt=preempt)
+        # By the pump whatever it began with: a QEMU that hangs in a missing page can be given a path only.
+        self._way = await opening.open_way(departure, Ticket.parse(ticket), Route.PUMP, "off")
+        return self._way
 
     def call_off(self) -> None:
         # Not waited for: the way was aborted, so the guest can never run there, and may go on here meanwhile.

@@ -1,4 +1,7 @@
-"""QEMU sends the guest along one way: the middle of a migration, from ``migrate`` to the last byte at the other end.
+"""QEMU sends the guest along one way: the middle of a migration, from ``migrate`` to the other end's last byte.
+
+From the moment when post-copy is asked for nothing in here ends it any more: QEMU alone knows whether it has
+switched, and says how it goes on.
 
 Whatever goes wrong has one effect: the first cause is kept, QEMU's migration is cancelled and the way aborted. Every
 wait in here ends at once when there is a cause, whoever gives it: the person who aborts, the deadline, the watch over
@@ -11,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from culvert.drivers.qemu import migration as qemu
@@ -31,6 +35,9 @@ from culvert.protocol.constants import MigrateFlag
 log = logging.getLogger(__name__)
 
 
+RECOVER_TIMEOUT = 60.0  # seconds QEMU may take to begin anew with a post-copy that has lost its way
+
+
 class Broke(errors.OperationFailed):
     """QEMU gave the migration up by itself; the destination may know better why."""
 
@@ -48,6 +55,7 @@ class Sending:
         cause: Cause,
         record: Record,
         budget: Budget,
+        switched: Callable[[], None] = lambda: None,
     ) -> None:
         self._name = name
         self._domain = domain
@@ -56,6 +64,8 @@ class Sending:
         self._cause = cause
         self._record = record
         self._budget = budget
+        self._switched = switched
+        self._committed = False
         self._governor = governor.Governor()
         self._outgoing: qemu.Outgoing | None = None
         self._way: Way | None = None
@@ -78,12 +88,25 @@ class Sending:
             meter, self._record.interruptions = self._way.meter, self._way.interruptions
         self._record.tunnel_bytes = self._record.qemu.ram_transferred if meter is None else meter.bytes
 
-    async def run(self, way: Way) -> None:
+    def commit(self) -> bool:
+        """Nothing ends it from here on but QEMU. False: something has already."""
+        self._committed = self._cause.error is None
+        return self._committed
+
+    async def switch(self) -> None:
+        """Let QEMU go over to post-copy as soon as it can; ``switched`` is called when it has."""
+        if self._outgoing is not None:
+            await self._outgoing.switch_to_postcopy()
+
+    async def run(self, way: Way, *, again: bool = False) -> str:
         """Send the guest along ``way``: on return the destination's QEMU has loaded every byte. Closes ``way``.
 
-        The guest then stands still here. Raises the first cause; QEMU has then given up, the way is aborted, and the
-        guest stands still only if it had come to that.
+        ``again``: take up a post-copy that has lost its way. Answers how it ended: ``completed``, or
+        ``postcopy-paused`` for a post-copy that has lost its way (again). The guest then stands still here. Raises
+        the first cause; QEMU has then given up, the way is aborted, and the guest stands still only if it had come to
+        that.
         """
+        status = ""
         try:
             self._way = way
             self._record.route = way.route.value
@@ -93,17 +116,23 @@ class Sending:
                 outgoing.on_io_error = self._io_error
             try:
                 await self.limit(self._options.bandwidth or qemu.max_speed(self._domain))
-                with way.entrance() as entrance:
-                    await self._cause.guard(outgoing.start(entrance, way.setup))
-                await self._carry(outgoing, way)
+                if again:
+                    self._committed = True
+                    status = await self._carry(outgoing, way, again=True)
+                else:
+                    with way.entrance() as entrance:
+                        await self._cause.guard(outgoing.start(entrance, way.setup))
+                    status = await self._carry(outgoing, way)
             except errors.RequestError as err:
                 self._cause.set(err)
             finally:
                 outgoing.close()
                 await self._budget.leave(self)
+            if status != "completed":
+                way.abort(str(self._cause.error or status))
             if self._cause.error is not None:
-                way.abort(str(self._cause.error))
                 raise self._cause.error
+            return status
         finally:
             way.close()
 
@@ -115,9 +144,10 @@ class Sending:
     async def _slow_down(self, limit: int) -> None:
         await qemu.set_speed(self._domain.monitor, self._governor.change(limit))
 
-    async def _carry(self, outgoing: qemu.Outgoing, way: Way) -> None:
-        """Go on until QEMU is done and the other end has everything; the cause tells how it went."""
+    async def _carry(self, outgoing: qemu.Outgoing, way: Way, *, again: bool = False) -> str:
+        """Go on until QEMU is done and the other end has everything: QEMU's last word; the cause tells why."""
         name = self._name
+        status = "failed"
         async with asyncio.TaskGroup() as tasks:
             moving = tasks.create_task(self._move(way), name=f"{name}: {way.route.value}")
             watching = [
@@ -126,7 +156,15 @@ class Sending:
                 tasks.create_task(self._govern(), name=f"{name}: speed limit"),
             ]
             try:
-                if (status := await self._cause.guard(outgoing.settled())) != "completed":
+                if again:
+                    with way.entrance() as entrance:
+                        if not await outgoing.recover(entrance):
+                            return "completed"
+                    await self._begun_again(outgoing)
+                status = await self._cause.guard(self._last_status(outgoing))
+                if status == qemu.PAUSED:
+                    return status
+                if status != "completed":
                     why = (await outgoing.statistics()).error or f"QEMU's migration ended as '{status}'"
                     raise Broke(f"job 'migration out' failed: {why}")
                 # The guest stands still from here on, so QEMU's last figures are fetched at the same time.
@@ -137,24 +175,61 @@ class Sending:
                 (await figures).unwrap()
             except errors.RequestError as err:
                 self._cause.set(err)
-                await self._stop(outgoing, way)
+                if not self._committed:
+                    await self._stop(outgoing, way)
             finally:
                 for ending in (moving, *watching):
                     ending.cancel()
+        return status if self._cause.error is None else "failed"
+
+    @staticmethod
+    async def _begun_again(outgoing: qemu.Outgoing) -> None:
+        """What QEMU was before it was told to recover is of no interest: wait for what it is then."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(RECOVER_TIMEOUT):
+                await outgoing.next_status(qemu.SETTLED | qemu.POSTCOPY - {qemu.PAUSED})
+
+    async def adopt(self) -> str:
+        """The same for what an earlier daemon has let QEMU send, by a way that is QEMU's own or has gone."""
+        outgoing = self._outgoing = qemu.Outgoing(self._domain)
+        self._committed = True
+        try:
+            await outgoing.look()
+            return await self._last_status(outgoing)
+        finally:
+            outgoing.close()
+
+    async def _last_status(self, outgoing: qemu.Outgoing) -> str:
+        """Tell of the switch to post-copy, and wait for the word after which nothing moves any more."""
+        while (status := await outgoing.next_status(qemu.SETTLED | qemu.POSTCOPY)) not in (
+            *qemu.SETTLED,
+            qemu.PAUSED,
+        ):
+            if status == "postcopy-active":
+                self._committed = True
+                self._switched()
+        return status
+
+    def _fail(self, cause: errors.RequestError) -> None:
+        """End it because of ``cause``, as long as it can be ended."""
+        if self._committed:
+            log.warning("%s: %s; QEMU says what becomes of it", self._name, cause)
+        else:
+            self._cause.set(cause)
 
     async def _move(self, way: Way) -> None:
         try:
             await way.carry()
         except errors.RequestError as err:
-            self._cause.set(err)
+            self._fail(err)
+            if self._committed:
+                way.abort(str(err))  # so that QEMU sees it too
         except OSError as err:
             # QEMU's end of the socket pair broke: the reason is QEMU's to tell, through its monitor.
             log.debug("%s: the way ended: %s", self._name, err)
 
     def _io_error(self, device: str) -> None:
-        self._cause.set(
-            errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)")
-        )
+        self._fail(errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)"))
 
     async def _stop(self, outgoing: qemu.Outgoing, way: Way) -> None:
         """Make QEMU give up and wait until it has; what it says then changes nothing any more."""
@@ -180,7 +255,7 @@ class Sending:
     async def _watch_deadline(self) -> None:
         if seconds := self._settings.deadline_seconds:
             await asyncio.sleep(max(0.0, self._record.started + seconds - time.monotonic()))
-            self._cause.set(
+            self._fail(
                 errors.OperationTimeout(
                     f"migration of domain '{self._domain.name}' was not done within {seconds:g} s and was cancelled"
                 )
@@ -192,7 +267,7 @@ class Sending:
             while before != (moved := await self._moved()):
                 before = moved
                 await asyncio.sleep(seconds)
-            self._cause.set(
+            self._fail(
                 errors.OperationTimeout(
                     f"migration of domain '{self._domain.name}': nothing went through the tunnel for {seconds:g} s"
                 )

@@ -91,6 +91,9 @@ class Source:
         if options.migrate_uri:
             raise errors.ArgumentUnsupported("migration URI is not supported by tunnelled migration")
         uris.parse(destination)
+        if options.has(MigrateFlag.POSTCOPY_RESUME):
+            await self.resume_postcopy(domain)
+            return
         departure = self._depart(domain, destination, options)
         await self._background.run(f"migrate {domain.name}", self._migrate(departure))
 
@@ -107,7 +110,7 @@ class Source:
         except BaseException:
             self._forget(departure)
             raise
-        departure.driving = PeerToPeer(departure, self._driver.complete, self._background.spawn)
+        departure.driving = self._peer_to_peer(departure)
         self._background.spawn(f"migration of {name}", self._live(departure, START))
         await departure.answerable.wait()
         self._answer(departure, f"migration of domain '{name}' to {where}")
@@ -121,6 +124,11 @@ class Source:
             await self._end_offline(departure, arrived=False)
             raise
         await self._end_offline(departure, arrived=True)
+
+    def _peer_to_peer(self, departure: Departure) -> PeerToPeer:
+        driving = PeerToPeer(departure, self._driver.complete, self._background.spawn)
+        departure.rescue = lambda: driving
+        return driving
 
     # -- driven by a client ---------------------------------------------------------------------------------------
 
@@ -143,6 +151,7 @@ class Source:
             # An offline migration has no perform, so what perform's cookie would carry goes with this one.
             return source_cookie.offline(departure), xml
         driving = departure.driving = ByClient(departure, self._background.spawn)
+        departure.rescue = lambda: self._peer_to_peer(departure)
         gone = errors.OperationAborted(f"the client that migrated domain '{domain.name}' has gone")
         departure.disown = owner.on_close(lambda: driving.gone(gone))
         self._background.spawn(f"migration of {domain.name}", self._live(departure, START))
@@ -175,7 +184,22 @@ class Source:
 
         Raises ``OperationInvalid`` when it is in none that may.
         """
-        raise errors.OperationInvalid("post-copy can only be started while outgoing migration is in progress")
+        departure = self._departures.get(domain.uuid)
+        if departure is None:
+            raise errors.OperationInvalid("post-copy can only be started while outgoing migration is in progress")
+        await departure.shell.ask(Event.SWITCH)
+
+    async def resume_postcopy(self, domain: Domain) -> None:
+        """POSTCOPY_RESUME: try at once to take up a post-copy that has lost its way, and wait for its end.
+
+        Raises ``OperationInvalid`` where there is none, and why it did not arrive.
+        """
+        departure = self._departures.get(domain.uuid)
+        if departure is None or departure.state not in (State.POSTCOPY, State.POSTCOPY_FAILED):
+            raise errors.OperationInvalid(f"domain '{domain.name}' has no post-copy migration that could be resumed")
+        departure.hurry()
+        await departure.answerable.wait()
+        self._answer(departure, f"migration of domain '{domain.name}'")
 
     async def confirm(self, domain: Domain, *, cancelled: bool) -> None:
         """CONFIRM3: the client says what the destination answered to finish.
@@ -327,6 +351,7 @@ class Source:
         """Take up the migration of ``entry`` that an earlier daemon has left, as ``found`` says."""
         departure = Departure.left(entry, found.state, guest, self._settings, self._journal)
         departure.doubt = errors.OperationFailed("the daemon was restarted in mid-migration")
+        departure.driving = self._peer_to_peer(departure)
         if guest is not None:
             guest.job = departure
         self._departures[UUID(entry.begun.uuid)] = departure

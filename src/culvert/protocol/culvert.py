@@ -93,6 +93,23 @@ class MigrationOutcomeRet:
 
 
 @struct
+class MigrationRecoverArgs:
+    """``attempt`` and ``grant`` as in the cookies; ``preempt``: the way has a channel for preempted pages too."""
+
+    attempt: Str
+    grant: Str
+    preempt: Int
+
+
+@struct
+class MigrationRecoverRet:
+    """``name``: of the domain there; ``ticket``: opens the new data path."""
+
+    name: Str
+    ticket: Str
+
+
+@struct
 class MigrationHistoryArgs:
     """``domain``: name or UUID, empty for all; ``limit``: of records, 0 for as many as one answer holds."""
 
@@ -171,6 +188,10 @@ MIGRATION_CHANNEL = Procedure(
 )
 MIGRATION_OUTCOME = Procedure(3, "MIGRATION_OUTCOME", MigrationOutcomeArgs, MigrationOutcomeRet, before_open=True)
 
+# A post-copy has lost its way: another one is made ready. Who has the grant may ask.
+MIGRATION_RECOVER = Procedure(
+    10, "MIGRATION_RECOVER", MigrationRecoverArgs, MigrationRecoverRet, wait=Wait.NORMAL, read_only=False
+)
 MIGRATION_HISTORY = Procedure(6, "MIGRATION_HISTORY", MigrationHistoryArgs, MigrationHistoryRet)
 MIGRATION_SHOW = Procedure(7, "MIGRATION_SHOW", MigrationShowArgs, MigrationShowRet)
 MIGRATION_WAITING = Procedure(8, "MIGRATION_WAITING", Void, MigrationWaitingRet)

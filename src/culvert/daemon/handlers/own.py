@@ -69,6 +69,7 @@ class Culvert:
         handlers.add(culvert.MIGRATION_DIRECT, self.migration_direct)
         handlers.add(culvert.MIGRATION_CHANNEL, self.migration_channel)
         handlers.add(culvert.MIGRATION_OUTCOME, self.migration_outcome)
+        handlers.add(culvert.MIGRATION_RECOVER, self.migration_recover)
         handlers.add(culvert.MIGRATION_HISTORY, self.migration_history)
         handlers.add(culvert.MIGRATION_SHOW, self.migration_show)
         handlers.add(culvert.MIGRATION_WAITING, self.migration_waiting)
@@ -116,6 +117,14 @@ class Culvert:
     ) -> culvert.MigrationOutcomeRet:
         outcome, detail = await self._service.destination.outcome(args.token)
         return culvert.MigrationOutcomeRet(int(outcome), detail)
+
+    async def migration_recover(
+        self, session: Session, args: culvert.MigrationRecoverArgs
+    ) -> culvert.MigrationRecoverRet:
+        name, ticket = self._service.destination.recover(
+            args.attempt, args.grant, session, preempt=bool(args.preempt)
+        )
+        return culvert.MigrationRecoverRet(name, str(ticket))
 
     async def migration_history(
         self, session: Session, args: culvert.MigrationHistoryArgs

@@ -44,3 +44,9 @@ async def cache(monitor: Monitor) -> int:
 
 async def _parameter(monitor: Monitor, name: str) -> Any:
     return (await monitor.execute("query-migrate-parameters"))[name]
+
+
+async def preempt(monitor: Monitor) -> bool:
+    """Whether the migration has a channel for preempted pages (``postcopy-preempt``)."""
+    found = await monitor.execute("query-migrate-capabilities")
+    return any(item["capability"] == "postcopy-preempt" and item["state"] for item in found)

@@ -1,0 +1,158 @@
+"""Post-copy through the tunnel: asked for in every way virsh has, and taken up by itself when it has lost its way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.culvert import culvert
+from tests.support.daemon import DaemonProcess
+from tests.support.guest import RunningGuest, running_tiny
+from tests.support.proxy import Proxy
+from tests.support.virsh import Running, virsh
+from tests.support.wait import wait_for
+
+P2P = ("migrate", "--live", "--p2p", "--tunnelled", "--postcopy")
+SLOW = ("--bandwidth", "1", "--postcopy-bandwidth", "1")
+FASTER = "2000"
+
+
+@contextmanager
+def in_postcopy(
+    guest: RunningGuest, source: DaemonProcess, destination: DaemonProcess, where: str
+) -> Iterator[Running]:
+    """A migration that has gone over to post-copy and has a while to go."""
+    with Running(source.uri, *P2P, *SLOW, guest.name, where) as running:
+        wait_for(lambda: phase(guest, source) == "perform", "it sends")
+        switch(guest, source)
+        wait_for(lambda: "(post-copy)" in state(guest, destination), "the guest runs at the destination")
+        assert state(guest, source) == "paused (post-copy)"
+        yield running
+
+
+def switch(guest: RunningGuest, source: DaemonProcess) -> None:
+    """Go over to post-copy; QEMU must have begun to send for that."""
+    wait_for(lambda: virsh("migrate-postcopy", guest.name, uri=source.uri).ok, "post-copy is begun")
+
+
+def state(guest: RunningGuest, host: DaemonProcess) -> str:
+    return virsh("domstate", "--reason", guest.uuid, uri=host.uri).out.strip()
+
+
+def phase(guest: RunningGuest, host: DaemonProcess) -> str:
+    out = culvert("job", guest.name, uri=host.uri).out
+    return next((line.split()[1] for line in out.splitlines() if "culvert.phase" in line), "")
+
+
+def has_noticed(guest: RunningGuest, source: DaemonProcess) -> bool:
+    """Whether the source's QEMU knows that its way is lost, and the daemon says so."""
+    asked = virsh("qemu-monitor-command", guest.name, '{"execute": "query-migrate"}', uri=source.uri).out
+    return "postcopy-paused" in asked and state(guest, source) == "paused (post-copy failed)"
+
+
+def faster(guest: RunningGuest, source: DaemonProcess) -> None:
+    virsh("migrate-setspeed", "--postcopy", guest.name, FASTER, uri=source.uri).expect()
+
+
+def steps(host: DaemonProcess) -> list[str]:
+    """The steps of the newest migration in the history of ``host``."""
+    newest = json.loads(culvert("history", "--limit", "1", "--json", uri=host.uri).expect())
+    shown = json.loads(culvert("history", "show", str(newest["id"]), "--json", uri=host.uri).expect())
+    return [line["step"] for line in shown["lines"]]
+
+
+WAYS = {
+    "pump": (*P2P, "--postcopy-after-precopy"),
+    "direct": (*P2P, "--postcopy-after-precopy"),
+    "client": ("migrate", "--live", "--postcopy", "--postcopy-after-precopy"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_after_a_round_of_precopy(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, way: str) -> None:
+    where = host_b.tcp_uri + ("?route=direct" if way == "direct" else "")
+    with running_tiny(host_a, folder) as guest:
+        virsh(*WAYS[way], *SLOW[:1], "4", guest.name, where, uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+        assert state(guest, host_b) == "running (migrated)"
+        assert "postcopy" in steps(host_a)
+        assert "held" in steps(host_b)
+        host_a.assert_no_leftovers()
+
+
+def test_at_any_time_and_it_cannot_be_taken_back(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder) as guest:
+        with in_postcopy(guest, host_a, host_b, host_b.tcp_uri) as running:
+            assert "can no longer be aborted" in virsh("domjobabort", guest.name, uri=host_a.uri).err
+            faster(guest, host_a)
+            running.finish().expect()
+        guest.assert_runs_only_on(host_b, host_a)
+
+
+def test_when_the_timeout_has_passed(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder) as guest:
+        options = ("--bandwidth", "1", "--timeout", "1", "--timeout-postcopy")
+        virsh(*P2P, *options, guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+
+
+def test_a_migration_that_was_not_allowed_to(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder) as guest:
+        assert "outgoing migration is in progress" in virsh("migrate-postcopy", guest.name, uri=host_a.uri).err
+
+
+@pytest.mark.migration(reattach_seconds=1)
+@pytest.mark.parametrize("route", ["pump", "direct"])
+def test_its_way_is_lost_for_longer_than_the_limit(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
+) -> None:
+    """QEMU notices, both halves wait, and it goes on by itself when the road is there again: three times."""
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        with in_postcopy(guest, host_a, host_b, host_b.uri_by(proxy.port) + f"?route={route}") as running:
+            for _ in range(3):
+                proxy.refuse()
+                proxy.cut()
+                wait_for(lambda: has_noticed(guest, host_a), "QEMU has noticed")
+                assert "waiting for" in culvert("list", uri=host_a.uri).expect()
+                proxy.refuse(False)
+                wait_for(lambda: state(guest, host_a) == "paused (post-copy)", "it has gone on")
+            faster(guest, host_a)
+            running.finish().expect()
+        guest.assert_runs_only_on(host_b, host_a)
+
+
+@pytest.mark.parametrize("victim", ["source", "destination"])
+def test_a_daemon_is_killed(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, victim: str) -> None:
+    with running_tiny(host_a, folder) as guest:
+        with in_postcopy(guest, host_a, host_b, host_b.tcp_uri) as running:
+            (host_a if victim == "source" else host_b).restart(kill=True)
+            wait_for(lambda: state(guest, host_a) == "paused (post-copy)", "it has gone on")
+            faster(guest, host_a)
+            if victim == "destination":
+                running.finish().expect()
+            else:
+                running.finish()
+                wait_for(lambda: not state(guest, host_a), "the guest has left")
+        guest.assert_runs_only_on(host_b, host_a)
+        assert state(guest, host_b) == "running (migrated)"
+
+
+@pytest.mark.migration(reattach_seconds=1)
+def test_it_can_be_resumed_by_hand(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        with in_postcopy(guest, host_a, host_b, host_b.uri_by(proxy.port)) as running:
+            proxy.refuse()
+            proxy.cut()
+            wait_for(lambda: has_noticed(guest, host_a), "QEMU has noticed")
+            proxy.refuse(False)
+            resume = ("migrate", "--live", "--p2p", "--postcopy", "--postcopy-resume", guest.name, host_b.tcp_uri)
+            with Running(host_a.uri, *resume) as resuming:
+                wait_for(lambda: state(guest, host_a) == "paused (post-copy)", "it has gone on")
+                faster(guest, host_a)
+                resuming.finish().expect()
+            running.finish().expect()
+        guest.assert_runs_only_on(host_b, host_a)
