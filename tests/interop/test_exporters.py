@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import socket
 import subprocess
 import urllib.request
@@ -11,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from guests import cache
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import running_tiny
 from tests.support.wait import wait_for
 
 pytestmark = pytest.mark.interop
 
+UNPACK = Path(__file__).resolve().parents[2] / "packaging" / "unpack-debian-package"
 COLLECTD = """
 Hostname "test"
 Interval 1
@@ -98,3 +101,30 @@ def test_collectd(host_a: DaemonProcess, folder: Path) -> None:
         wait_for(lambda: all(any(name.startswith(each) for name in counted()) for each in wanted), f"{wanted}")
     log = (folder / "collectd.log").read_text()
     assert "failed" not in log, log
+
+
+def virt_top() -> str:
+    """Debian 12 has none; the next Debian's runs here all the same."""
+    place = cache.directory() / "virt-top"
+    with cache.locked("virt-top"):
+        subprocess.run([UNPACK, "trixie", "virt-top", place], check=True, timeout=150)
+    return str(place / "usr" / "bin" / "virt-top")
+
+
+def test_virt_top(host_a: DaemonProcess, folder: Path) -> None:
+    told = folder / "top.csv"
+    words = ("--script", "--csv", str(told), "-n", "3", "-d", "1", "--connect", host_a.uri)
+    with running_tiny(host_a, folder, boot="disk"):
+        done = subprocess.run(
+            [virt_top(), *words], capture_output=True, text=True, timeout=60, check=False, env={"HOME": str(folder)}
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    with open(told, newline="") as file:
+        first, *rounds = list(csv.reader(file))
+    assert len(rounds) == 3
+    last = dict(zip(first, rounds[-1], strict=True))
+    assert (last["Count"], last["Running"], last["Domain name"]) == ("1", "1", "tiny")
+    assert int(last["Total CPU time (ns)"]) > 0
+    assert float(last["Total guest memory (KB)"]) > 0
+    assert last["Block RDRQ"] != ""
+    assert "error" not in host_a.log.lower().replace("error=", "")

@@ -7,7 +7,10 @@ import pytest
 
 from culvert.ground import errors
 from culvert.ground.units import KiB, MiB
+from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.limits import Limits
+from culvert.rpc.session import Session
+from culvert.rpc.stream import Stream
 from culvert.wire.connection import Connection
 from culvert.wire.packet import PacketType, Status
 from culvert.wire.stream import Key, Role
@@ -162,3 +165,35 @@ async def test_life_events_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     texts = [record.getMessage() for record in caplog.records]
     assert texts[0] == 'session open id=1 transport=unix peer="raw"'
     assert 'session close id=1 peer="raw" reason="protocol violation: packet length 4294967295' in texts[1]
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["connection", "limit"])
+async def test_what_a_stream_would_have_held_is_let_go_of(gone: bool) -> None:
+    """The handler of a stream that never opens: its body meets a stream that has failed, and cleans up."""
+    service = Service()
+    ended: list[str] = []
+
+    async def opened(session: Session, args: Void) -> tuple[Void, StreamBody]:
+        await service.gate.wait()
+
+        async def body(stream: Stream) -> None:
+            try:
+                await stream.recv()
+            except errors.RequestError as err:
+                ended.append(str(err))
+                raise
+
+        return Void(), body
+
+    handlers = Handlers(PROGRAM)
+    handlers.add_stream(support.TALK, opened)
+    service.handlers = handlers
+    async with raw(service, limits=Limits(streams=1 if gone else 0)) as (peer, server):
+        peer.send(Connection(Role.CLIENT).call(PROGRAM.number, 1, support.TALK.number, encode(Void()))[1])
+        await until(lambda: any(session._in_flight for session in server.sessions.values()))
+        if gone:
+            peer.sock.close()
+            await until(lambda: all(session.link.closed.is_set() for session in server.sessions.values()))
+        service.gate.set()
+        await until(lambda: ended)
+    assert ("lost" if gone else "streams open") in ended[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from guests import domain_xml
 from tests.support.daemon import DaemonProcess
+from tests.support.guest import running_tiny
 from tests.support.libvirt_python import libvirt_python
 
 CONNECTION = """
@@ -126,3 +127,37 @@ def test_a_reader(uri: str, host_a: DaemonProcess, folder: Path) -> None:
     xml = domain_xml.tiny_guest(folder, "t").write_xml()
     libvirt_python("connection.defineXML(open(sys.argv[2]).read())", uri, str(xml))
     libvirt_python(READ_ONLY, uri)
+
+
+GRAPHICS = """
+import socket
+domain = connection.lookupByName("tiny")
+def refused(act):
+    try:
+        act()
+    except libvirt.libvirtError as error:
+        return str(error)
+    raise AssertionError("not refused")
+if "tcp" in sys.argv[1]:
+    assert "fd passing is not supported" in refused(lambda: domain.openGraphicsFD(0))
+    sys.exit()
+for flags in (0, libvirt.VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH):
+    with socket.socket(fileno=domain.openGraphicsFD(0, flags)) as screen:
+        screen.settimeout(20)
+        assert screen.recv(12) == b"RFB 003.008\\n"
+assert "no graphics backend with index 1" in refused(lambda: domain.openGraphicsFD(1))
+assert "unsupported flags" in refused(lambda: domain.openGraphicsFD(0, 2))
+ours, theirs = socket.socketpair()
+assert "passing file descriptors is not supported" in refused(lambda: domain.openGraphics(0, theirs.fileno()))
+assert connection.isAlive() and domain.info()
+domain.destroy()
+assert "not running" in refused(lambda: domain.openGraphicsFD(0))
+"""
+
+
+def test_a_screen_by_a_descriptor(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    """As virt-manager and virt-viewer show one on the same host; there is none to be passed over a network."""
+    screen = "<graphics type='vnc' autoport='yes'/><video><model type='vga'/></video>"
+    with running_tiny(host_a, folder, devices=screen, persistent=True):
+        libvirt_python(GRAPHICS, uri)
+        assert "Traceback" not in host_a.log

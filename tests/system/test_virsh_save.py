@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
+from tests.support.libvirt_python import libvirt_python
 from tests.support.terminal import Terminal
 from tests.support.virsh import virsh
 from tests.support.wait import wait_for
@@ -143,3 +144,45 @@ def test_files_that_hold_no_guest(uri: str, host_a: DaemonProcess, folder: Path)
         virsh("start", guest.name, uri=uri).expect()
         wait_for(lambda: boots(guest) == 2, "it has booted anew")
         assert image.with_name(image.name + ".unreadable").exists()
+
+
+def test_who_hears_of_the_end_finds_the_image(host_a: DaemonProcess, folder: Path) -> None:
+    """Clients ask once, when the event comes, and remember the answer."""
+    with running_tiny(host_a, folder, boot="disk", persistent=True):
+        libvirt_python(
+            """
+            import threading
+            libvirt.virEventRegisterDefaultImpl()
+            def loop():
+                while True:
+                    libvirt.virEventRunDefaultImpl()
+            threading.Thread(target=loop, daemon=True).start()
+            watched = libvirt.open(sys.argv[1])
+            found = []
+            told = threading.Event()
+            def heard(connection, domain, event, detail, opaque):
+                if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
+                    found.append((detail, domain.hasManagedSaveImage()))
+                    told.set()
+            watched.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, heard, None)
+            connection.lookupByName("tiny").managedSave()
+            assert told.wait(20)
+            assert found == [(libvirt.VIR_DOMAIN_EVENT_STOPPED_SAVED, 1)], found
+            """,
+            host_a.uri,
+        )
+
+
+def test_an_image_of_a_guest_that_runs_is_set_aside(host_a: DaemonProcess, folder: Path) -> None:
+    """The daemon was killed when the image was whole and the guest not yet ended: it goes on, the image does not."""
+    with running_tiny(host_a, folder, boot="disk", persistent=True) as guest:
+        virsh("managedsave", "tiny", uri=host_a.uri).expect()
+        image = next((host_a.root / "lib").rglob("tiny.save"))
+        kept = image.read_bytes()
+        virsh("start", "tiny", uri=host_a.uri).expect()
+        host_a.kill()
+        image.write_bytes(kept)
+        host_a.restart()
+        assert virsh("list", "--with-managed-save", "--all", "--name", uri=host_a.uri).expect().split() == []
+        assert not image.exists()
+        guest.watch.wait_verified()

@@ -71,3 +71,18 @@ def test_what_is_refused(uri: str, host_a: DaemonProcess, folder: Path) -> None:
     host_a.restart()
     assert virsh("pool-list", "--all", "--name", uri=uri).expect().split() == []
     assert (host_a.root / "etc" / "storage" / "p.json.unreadable").exists()
+
+
+def test_a_folder_is_made_and_nothing_in_it(uri: str, folder: Path) -> None:
+    place = folder / "new" / "images"
+    virsh("pool-define-as", "p", "dir", "--target", str(place), uri=uri).expect()
+    assert "cannot open path" in virsh("pool-start", "p", uri=uri).err
+    virsh("pool-build", "p", uri=uri).expect()
+    assert place.stat().st_mode & 0o777 == 0o711
+    virsh("pool-build", "p", uri=uri).expect()
+    assert "unsupported flags" in virsh("pool-build", "p", "--overwrite", uri=uri).err
+    virsh("pool-start", "p", uri=uri).expect()
+    assert "is already active" in virsh("pool-build", "p", uri=uri).err
+    (folder / "file").write_text("")
+    virsh("pool-define-as", "q", "dir", "--target", str(folder / "file"), uri=uri).expect()
+    assert "cannot create path" in virsh("pool-build", "q", uri=uri).err

@@ -53,6 +53,7 @@ def lines(program: Program) -> Iterator[str]:
             *(["before auth"] if row.before_auth else []),
             *(["before open"] if row.before_open else []),
             *([] if row.read_only else ["not read-only"]),
+            *(["passes a descriptor"] if row.passes else []),
         ]
         tail = f"  [{', '.join(marks)}]" if marks else ""
         yield f"{number:3} {row.name} ({fields(row.args)}) → ({fields(row.ret)}){tail}"

@@ -34,7 +34,8 @@ class Procedure(Generic[A, R]):
     """One call of a program.
 
     ``number`` and ``name`` are the protocol file's; ``args`` and ``ret`` are XDR structs (``Void`` for none);
-    ``before_auth``: legal before authentication; ``before_open``: legal before CONNECT_OPEN.
+    ``before_auth``: legal before authentication; ``before_open``: legal before CONNECT_OPEN; ``passes``: a good
+    answer passes a file descriptor, so a UNIX socket is needed.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Procedure(Generic[A, R]):
     before_auth: bool = False
     before_open: bool = False
     read_only: bool = True  # also allowed on a read-only connection
+    passes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,13 @@ class DomainOpenChannelArgs:
 
 
 @struct
+class DomainOpenGraphicsFDArgs:
+    dom: Domain
+    idx: UInt
+    flags: UInt = 0
+
+
+@struct
 class DomainScreenshotArgs:
     dom: Domain
     screen: UInt
@@ -201,6 +208,9 @@ DOMAIN_OPEN_CHANNEL = Procedure(
 )
 DOMAIN_SCREENSHOT = Procedure(
     211, "DOMAIN_SCREENSHOT", DomainScreenshotArgs, ScreenshotRet, stream=StreamDirection.READ, read_only=False
+)
+DOMAIN_OPEN_GRAPHICS_FD = Procedure(
+    343, "DOMAIN_OPEN_GRAPHICS_FD", DomainOpenGraphicsFDArgs, Void, read_only=False, passes=True
 )
 CONNECT_DOMAIN_XML_TO_NATIVE = Procedure(
     136, "CONNECT_DOMAIN_XML_TO_NATIVE", XMLToNativeArgs, NativeConfigRet, read_only=False

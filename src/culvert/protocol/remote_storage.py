@@ -96,6 +96,7 @@ class VolsRet:
 STORAGE_POOL_CREATE_XML = Procedure(76, "STORAGE_POOL_CREATE_XML", XMLFlagsArgs, StoragePoolRet, read_only=False)
 STORAGE_POOL_DEFINE_XML = Procedure(77, "STORAGE_POOL_DEFINE_XML", XMLFlagsArgs, StoragePoolRet, read_only=False)
 STORAGE_POOL_CREATE = Procedure(78, "STORAGE_POOL_CREATE", PoolFlagsArgs, Void, read_only=False)
+STORAGE_POOL_BUILD = Procedure(79, "STORAGE_POOL_BUILD", PoolFlagsArgs, Void, read_only=False)
 STORAGE_POOL_DESTROY = Procedure(80, "STORAGE_POOL_DESTROY", PoolArgs, Void, read_only=False)
 STORAGE_POOL_UNDEFINE = Procedure(82, "STORAGE_POOL_UNDEFINE", PoolArgs, Void, read_only=False)
 STORAGE_POOL_REFRESH = Procedure(83, "STORAGE_POOL_REFRESH", PoolFlagsArgs, Void, read_only=False)

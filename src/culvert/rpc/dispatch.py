@@ -17,6 +17,7 @@ Handlers are declared beside the table rows they serve, and mypy checks their si
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -51,6 +52,8 @@ Permit = Callable[["Session", Procedure[Any, Any]], None]
 """Says who may call what; raises ``RequestError`` for who may not."""
 
 StreamHandler = Callable[["Session", A], Awaitable[tuple[R, StreamBody]]]
+PassingHandler = Callable[["Session", A], Awaitable[tuple[R, socket.socket]]]
+"""Its socket is passed to the client and closed here."""
 
 
 class Handlers:
@@ -64,12 +67,20 @@ class Handlers:
         """Serve ``row`` with ``function``. Raises ``ValueError`` when it is served already or is not for calls."""
         if row.stream is not StreamDirection.NONE:
             raise ValueError(f"{row.name} opens a stream: use streams() or add_stream()")
+        if row.passes:
+            raise ValueError(f"{row.name} passes a descriptor: use add_passing()")
         self._put(row, function)
 
     def add_stream(self, row: Procedure[A, R], function: StreamHandler[A, R]) -> None:
         """Serve ``row``, which opens a stream, with ``function``. Raises ``ValueError`` as ``add`` does."""
         if row.stream is StreamDirection.NONE:
             raise ValueError(f"{row.name} opens no stream: use serves() or add()")
+        self._put(row, function)
+
+    def add_passing(self, row: Procedure[A, R], function: PassingHandler[A, R]) -> None:
+        """Serve ``row``, which passes a descriptor, with ``function``. Raises ``ValueError`` as ``add`` does."""
+        if not row.passes:
+            raise ValueError(f"{row.name} passes no descriptor: use serves() or add()")
         self._put(row, function)
 
     def serves(self, row: Procedure[A, R]) -> Callable[[Handler[A, R]], Handler[A, R]]:
@@ -108,12 +119,13 @@ class Handlers:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes back: a result, or with ``ok`` false an error; and for a good call the stream it opens."""
+    """What goes back: a result, or an error with ``ok`` false; for a good one the stream it opens, what it passes."""
 
     ok: bool
     payload: bytes
     row: Procedure[Any, Any] | None = None
     body: StreamBody | None = None
+    passed: socket.socket | None = None
 
 
 def refusal(error: errors.RequestError) -> Answer:
@@ -142,13 +154,13 @@ class Dispatcher:
                 raise errors.RpcError(f"Unable to decode message payload of {name}: {err}") from err
             log.debug("call session=%d procedure=%s serial=%d", session.id, name, call.serial)
             found = await function(session, args)
-            ret, body = found if row.stream is not StreamDirection.NONE else (found, None)
+            ret, more = found if row.stream is not StreamDirection.NONE or row.passes else (found, None)
             if not isinstance(ret, row.ret):
                 raise TypeError(f"the handler of {name} answered {type(ret).__name__}, not {row.ret.__name__}")
             payload = encode(ret)
             if len(payload) > PAYLOAD_MAX:
                 raise errors.RpcError(f"the result of {name} is {len(payload)} bytes long, too long for a packet")
-            return Answer(True, payload, row, body)
+            return Answer(True, payload, row, None if row.passes else more, more if row.passes else None)
         except errors.RequestError as err:
             log.debug("call refused session=%d procedure=%s error=%s", session.id, name, err)
             return refusal(err)
@@ -177,4 +189,8 @@ class Dispatcher:
             raise errors.NotOpen("hypervisor connection not open")
         if session.read_only and not row.read_only:
             raise errors.OperationDenied(f"operation {row.name} forbidden: the connection is read-only")
+        if row.passes and session.transport != "unix":
+            raise errors.OperationUnsupported(
+                f"{row.name} passes a file descriptor: that takes the daemon's UNIX socket"
+            )
         self._permit_more(session, row)

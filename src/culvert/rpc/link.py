@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_DRAIN = 0.01  # seconds between two looks whether the socket has taken everything
+
 
 class Owner(Protocol):
     """Who a link belongs to."""
@@ -235,6 +237,45 @@ class Link(asyncio.Protocol):
         """Write ``data`` in its turn: all of it, or with an exception nothing."""
         with await self.turn():
             self.write(data)
+
+    async def send_passing(self, data: bytes, descriptor: int) -> None:
+        """Write ``data`` and right behind it, in a byte of its own, ``descriptor``: over a UNIX socket.
+
+        Either both go out or nothing, or the connection is closed. Raises ``errors.ConnectionLost``, also when the
+        other end reads nothing for ``limits.farewell`` seconds.
+        """
+        try:
+            async with asyncio.timeout(self.limits.farewell):
+                with await self.turn():
+                    # asyncio has no word for "the buffer is empty"; it nearly always is.
+                    while self.backlog or not self._pass(data, descriptor):  # noqa: ASYNC110
+                        await asyncio.sleep(_DRAIN)
+        except TimeoutError:
+            self.abort("nothing was read, and a descriptor was to be passed")
+        if self._reason:
+            raise self.error or errors.ConnectionLost(f"connection to {self.peer} lost: {self._reason}")
+
+    def _pass(self, data: bytes, descriptor: int) -> bool:
+        """Both at once, past the transport, which has nothing to send; false while the socket is full."""
+        if self._transport is None or self._reason:
+            return True
+        with socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno())) as sock:
+            sock.setblocking(False)
+            sent = 0
+            try:
+                sent = sock.send(data)
+                if sent == len(data):
+                    socket.send_fds(sock, [b"\0"], [descriptor])
+                    self.bytes_sent += len(data) + 1
+                    return True
+            except BlockingIOError:
+                if not sent:
+                    return False
+            except OSError as err:
+                self.abort(f"connection failed: {err}")
+                return True
+        self.abort("a descriptor could not be passed: the socket filled up in the middle")
+        return True
 
     @property
     def backlog(self) -> int:

@@ -28,7 +28,7 @@ from culvert.rpc.link import Link
 from culvert.rpc.stream import Stream
 from culvert.wire import events
 from culvert.wire.keepalive import DEFAULT_COUNT, DEFAULT_INTERVAL
-from culvert.wire.stream import Role
+from culvert.wire.stream import Role, StreamState
 from culvert.xdr.struct import encode
 
 log = logging.getLogger(__name__)
@@ -250,16 +250,45 @@ class Session:
 
     async def _serve(self, call: events.CallReceived) -> None:
         try:
-            answer = await self._answer(call)
-            with await self.link.turn():
-                self._reply(call, answer)
-        except errors.ConnectionLost:
-            log.debug("answer not wanted any more session=%d serial=%d", self.id, call.serial)
+            await self._deliver(call, await self._answer(call))
         finally:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
             self.link.release("calls in flight")
+
+    async def _deliver(self, call: events.CallReceived, answer: dispatch.Answer) -> None:
+        """Write the answer in its turn. If it cannot be, what it would have opened or passed is let go of."""
+        try:
+            if answer.passed is not None:
+                with answer.passed:
+                    data = self.link.connection.reply_passing(call, answer.payload)
+                    await self.link.send_passing(data, answer.passed.fileno())
+                return
+            doubled = None
+            with await self.link.turn():
+                if answer.body is not None and call.key in self.link.connection.streams:
+                    doubled = errors.RpcError(f"serial {call.serial} already names an open stream")
+                self._reply(call, dispatch.refusal(doubled) if doubled else answer)
+            if doubled is not None:
+                await self._let_go(call, answer, doubled)
+        except errors.ConnectionLost as err:
+            log.debug("answer not wanted any more session=%d serial=%d", self.id, call.serial)
+            await self._let_go(call, answer, err)
+
+    async def _let_go(self, call: events.CallReceived, answer: dispatch.Answer, error: errors.RequestError) -> None:
+        """The body of a stream that never opened holds things all the same: it meets a stream that has failed."""
+        if answer.body is None or answer.row is None:
+            return
+        stream = Stream(self.link, call.key, answer.row.name, answer.row.stream, state=StreamState(Role.SERVER))
+        stream.fail(error)
+        try:
+            async with asyncio.timeout(self._limits.stream_grace):
+                await answer.body(stream)
+        except (errors.RequestError, TimeoutError) as err:
+            log.debug("stream never opened session=%d procedure=%s error=%s", self.id, answer.row.name, err)
+        except Exception:
+            log.exception("stream failed session=%d procedure=%s", self.id, answer.row.name)
 
     async def _answer(self, call: events.CallReceived) -> dispatch.Answer:
         self.calls += 1
@@ -272,15 +301,17 @@ class Session:
             if self.on_known is not None:
                 self.on_known()
         if answer.body is not None and self._streams >= self._limits.streams:
-            return dispatch.refusal(errors.ResourceBusy(f"this connection has {self._streams} streams open already"))
+            return await self._refuse(call, answer, f"this connection has {self._streams} streams open already")
         return answer
+
+    async def _refuse(self, call: events.CallReceived, answer: dispatch.Answer, why: str) -> dispatch.Answer:
+        error = errors.ResourceBusy(why)
+        await self._let_go(call, answer, error)
+        return dispatch.refusal(error)
 
     def _reply(self, call: events.CallReceived, answer: dispatch.Answer) -> None:
         """Write the answer and start its stream, in one go."""
         connection = self.link.connection
-        opens = answer.body is not None
-        if opens and call.key in connection.streams:
-            answer = dispatch.refusal(errors.RpcError(f"serial {call.serial} already names an open stream"))
         if answer.body is None:
             self.link.write(connection.reply(call, answer.payload, ok=answer.ok))
         elif self._tasks is not None:

@@ -33,7 +33,7 @@ from culvert.rpc.limits import PACKET_OVERHEAD
 from culvert.rpc.turns import Waiters
 from culvert.wire import events
 from culvert.wire.packet import LEGACY_PAYLOAD_MAX
-from culvert.wire.stream import Key, Role, State
+from culvert.wire.stream import Key, Role, State, StreamState
 from culvert.xdr.codec import XdrError
 from culvert.xdr.struct import decode, encode
 
@@ -54,8 +54,13 @@ class Stream:
     receiving at once are refused with ``errors.InvalidStream``.
     """
 
-    def __init__(self, link: Link, key: Key, name: str, direction: StreamDirection) -> None:
-        """The end of the stream ``key``, which is open on ``link``; ``name`` is its procedure's."""
+    def __init__(
+        self, link: Link, key: Key, name: str, direction: StreamDirection, *, state: StreamState | None = None
+    ) -> None:
+        """The end of the stream ``key``, which is open on ``link``; ``name`` is its procedure's.
+
+        ``state``: of a stream that is not, and that is failed at once.
+        """
         self.name = name
         self.direction = direction
         self.bytes_received = 0
@@ -63,7 +68,7 @@ class Stream:
         self.on_failed: Callable[[], object] | None = None
         self._link = link
         self._key = key
-        self._state = link.connection.streams[key]
+        self._state = link.connection.streams[key] if state is None else state
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._ended = False  # nothing more will come into the queue, and that is well
@@ -74,7 +79,8 @@ class Stream:
         self._senders: Waiters = set()
         self._over = asyncio.Event()  # nothing more will pass
         self._asked = asyncio.Event()  # server: the client has said finish or abort
-        link.streams[key] = self
+        if state is None:
+            link.streams[key] = self
 
     def __repr__(self) -> str:
         return f"<Stream {self.name} serial={self._key.serial} send={self._state.send} receive={self._state.receive}>"

@@ -230,6 +230,12 @@ class Connection:
             self.streams[call.key] = StreamState(self.role)
         return data
 
+    def reply_passing(self, call: events.CallReceived, payload: bytes) -> bytes:
+        """Server: the bytes of a good answer to ``call``; a descriptor follows at once, in a byte of its own."""
+        head = Header(call.program, call.version, call.procedure, PacketType.REPLY_WITH_FDS, call.serial, Status.OK)
+        counted = LENGTH.pack(1) + payload
+        return head.pack(len(counted)) + counted
+
     def message(self, program: int, version: int, procedure: int, payload: bytes) -> bytes:
         """Server: the bytes of an event."""
         head = Header(program, version, procedure, PacketType.MESSAGE, EVENT_SERIAL, Status.OK)

@@ -89,7 +89,8 @@ class Connect:
             session.keepalive_wanted = True
         elif not session.opened:
             raise errors.NotOpen("hypervisor connection not open")
-        return remote.FeatureRet(int(args.feature in FEATURES))
+        passes = args.feature == Feature.FD_PASSING and session.transport == "unix"
+        return remote.FeatureRet(int(passes or args.feature in FEATURES))
 
     async def get_type(self, session: Session, args: Void) -> remote.TypeRet:
         return remote.TypeRet("QEMU")

@@ -44,6 +44,7 @@ class Storage:
         handlers.add(remote.STORAGE_POOL_DEFINE_XML, self.define)
         handlers.add(remote.STORAGE_POOL_CREATE_XML, self.create_xml)
         handlers.add(remote.STORAGE_POOL_CREATE, self.create)
+        handlers.add(remote.STORAGE_POOL_BUILD, self.build)
         handlers.add(remote.STORAGE_POOL_DESTROY, self.destroy)
         handlers.add(remote.STORAGE_POOL_UNDEFINE, self.undefine)
         handlers.add(remote.STORAGE_POOL_REFRESH, self.refresh)
@@ -113,6 +114,11 @@ class Storage:
     async def create(self, session: Session, args: remote.PoolFlagsArgs) -> Void:
         no_flags(args.flags, "storagePoolCreate")
         await self._pools.start(self._pool(args.pool))
+        return Void()
+
+    async def build(self, session: Session, args: remote.PoolFlagsArgs) -> Void:
+        no_flags(args.flags, "storagePoolBuild")
+        await self._pools.build(self._pool(args.pool))
         return Void()
 
     async def destroy(self, session: Session, args: remote.PoolArgs) -> Void:

@@ -1,11 +1,13 @@
-"""Streams that a user sees: the console in both directions, and the picture of the screen."""
+"""Streams that a user sees: the console in both directions, the picture of the screen; and the screen itself."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 from culvert.daemon.service import Service, no_flags
+from culvert.drivers.qemu import vnc
 from culvert.drivers.qemu.console import Console
 from culvert.ground import errors
 from culvert.protocol import remote
@@ -13,6 +15,8 @@ from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream
 from culvert.xdr.struct import Void
+
+SKIP_AUTH = 1  # VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH
 
 
 class Streams:
@@ -25,6 +29,7 @@ class Streams:
         """The procedures served here."""
         handlers.add_stream(remote.DOMAIN_OPEN_CONSOLE, self.open_console)
         handlers.add_stream(remote.DOMAIN_SCREENSHOT, self.screenshot)
+        handlers.add_passing(remote.DOMAIN_OPEN_GRAPHICS_FD, self.open_graphics)
 
     async def open_console(self, session: Session, args: remote.DomainOpenConsoleArgs) -> tuple[Void, StreamBody]:
         console = await self._service.domain(args.dom).console(args.dev_name, args.flags)
@@ -46,6 +51,13 @@ class Streams:
                     await stream.send(data)
 
         return remote.ScreenshotRet(picture.mime), body
+
+    async def open_graphics(
+        self, session: Session, args: remote.DomainOpenGraphicsFDArgs
+    ) -> tuple[Void, socket.socket]:
+        no_flags(args.flags, "qemuDomainOpenGraphicsFD", SKIP_AUTH)
+        domain = self._service.domain(args.dom)
+        return Void(), await vnc.connect(domain, args.idx, skip_auth=bool(args.flags & SKIP_AUTH))
 
 
 async def converse(stream: Stream, console: Console) -> None:

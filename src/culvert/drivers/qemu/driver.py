@@ -294,6 +294,12 @@ class Driver:
         async with asyncio.TaskGroup() as adopting:
             for name, status in statuses:
                 adopting.create_task(self._adopt(name, status), name=f"adopt-{name}")
+        for domain in self.domains():
+            if domain.is_active and domain.has_managed_save:
+                # The daemon ended between the image and the guest's end: the guest goes on, its image does not.
+                path = self.layout.managed_save(domain.name)
+                await asyncio.to_thread(store.set_aside, path, errors.OperationFailed("its guest runs on"))
+                domain.has_managed_save = False
         await strays.find(host, {domain.run.runtime for domain in self.domains() if domain.run is not None})
 
     def _clashes(self, domain: Domain) -> bool:

@@ -76,6 +76,8 @@ async def _save(domain: Domain, path: Path, xml: str | None, running: bool | Non
                 await _write(domain, path, text, running=ran if running is None else running)
         finally:
             domain.job = None
+        # Before the event of its end: who hears that asks whether there is an image, and asks once.
+        domain.has_managed_save |= path == domain.host.layout.managed_save(domain.name)
         await domain.kill(ShutoffReason.SAVED, StoppedDetail.SAVED)
 
 
@@ -91,8 +93,10 @@ async def _stopped(domain: Domain, run: Run) -> AsyncIterator[None]:
     except BaseException:
         if ran and domain.run is run and domain.state is DomainState.PAUSED:
             run.resume_reason = RunningReason.SAVE_CANCELED
-            with contextlib.suppress(errors.RequestError):
+            try:
                 await domain.monitor.execute("cont")
+            except errors.RequestError as err:
+                log.warning("domain=%s stays paused after a save that failed reason=%r", domain.name, str(err))
         raise
     finally:
         run.stop_reason = None
@@ -181,7 +185,6 @@ async def managed_save(domain: Domain, *, running: bool | None = None) -> None:
     path = domain.host.layout.managed_save(domain.name)
     await asyncio.to_thread(path.parent.mkdir, mode=0o700, exist_ok=True)
     await save(domain, path, running=running)
-    domain.has_managed_save = True
 
 
 async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_boot: bool = False) -> None:
@@ -209,12 +212,13 @@ async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_b
             if domain.is_active:
                 raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
             definition = driver.complete(_definition(found, None))
-            await _go_on(domain, definition, fd, running=found.running and not paused)
-    except errors.OperationFailed as err:
-        raise errors.OperationFailed(f"{err} (start it with --force-boot to boot it anew)") from err
+            try:
+                await _go_on(domain, definition, fd, running=found.running and not paused)
+            except errors.OperationFailed as err:
+                raise errors.OperationFailed(f"{err} (start it with --force-boot to boot it anew)") from err
+            await remove(domain)  # before anybody can save it again
     finally:
         os.close(fd)
-    await remove(domain)
 
 
 async def remove(domain: Domain) -> None:

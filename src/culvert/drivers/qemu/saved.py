@@ -21,6 +21,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from culvert.drivers.qemu import store
 from culvert.ground import errors
 from culvert.ground.units import KiB
 
@@ -75,6 +76,7 @@ def complete(fd: int, path: Path) -> None:
         os.fsync(fd)
         os.pwrite(fd, _WHOLE, 0)
         os.fsync(fd)
+        store.flush_directory(path.parent)  # the name too
     except OSError as err:
         raise errors.SystemCallError(f"cannot write '{path}': {err.strerror}", errno=err.errno) from err
 

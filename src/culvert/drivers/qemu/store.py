@@ -35,7 +35,7 @@ def write_atomically(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.rename(path)
-        _flush_directory(path.parent)
+        flush_directory(path.parent)
     except OSError as err:
         with contextlib.suppress(OSError):
             beside.unlink()
@@ -46,12 +46,13 @@ def remove(path: Path) -> None:
     """Remove ``path``; it may be gone already. Raises ``errors.SystemCallError``."""
     try:
         path.unlink(missing_ok=True)
-        _flush_directory(path.parent)
+        flush_directory(path.parent)
     except OSError as err:
         raise errors.SystemCallError(f"cannot remove '{path}': {err.strerror}", errno=err.errno) from err
 
 
-def _flush_directory(path: Path) -> None:
+def flush_directory(path: Path) -> None:
+    """What names are in ``path`` is on the disk. Raises ``OSError``."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -99,7 +100,7 @@ class Store:
             link.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 link.symlink_to(self.layout.definition(name))
-            _flush_directory(link.parent)
+            flush_directory(link.parent)
         except OSError as err:
             raise errors.SystemCallError(f"cannot make link '{link}': {err.strerror}", errno=err.errno) from err
 

@@ -11,14 +11,20 @@ import socket
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import Graphics
 from culvert.ground import errors
 
+if TYPE_CHECKING:
+    from culvert.drivers.qemu.core import DomainCore
+
 FIRST_PORT = 5900  # VNC display 0
 LAST_PORT = 65535
 DEFAULT_LISTEN = "127.0.0.1"  # vnc_listen of libvirt's qemu.conf
+
+_FD_NAME = "graphicsfd"
 
 # What QEMU prints when somebody was faster (util/qemu-sockets.c).
 TAKEN = ("Address already in use", "Failed to find an available port")
@@ -70,3 +76,23 @@ def ports(definition: DomainDef) -> set[int]:
     return {
         graphics.port for graphics in definition.devices.graphics if graphics.port is not None and graphics.port > 0
     }
+
+
+async def connect(domain: DomainCore, number: int, *, skip_auth: bool) -> socket.socket:
+    """A connection to VNC server ``number`` of a running domain, for the caller; ``skip_auth``: without password.
+
+    QEMU takes the other end by its monitor (QMP ``add_client``). Raises ``errors.OperationInvalid`` when it does not
+    run, ``errors.InvalidArgument`` when it has no such server, and what the monitor raises.
+    """
+    run = domain.require_active()
+    if not 0 <= number < len(run.definition.devices.graphics):
+        raise errors.InvalidArgument(f"domain '{domain.name}': there is no graphics backend with index {number}")
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            await domain.monitor.send_fd(_FD_NAME, theirs.fileno())
+            await domain.monitor.execute("add_client", {"protocol": "vnc", "fdname": _FD_NAME, "skipauth": skip_auth})
+    except BaseException:
+        ours.close()
+        raise
+    return ours

@@ -1,7 +1,7 @@
 """Storage pools: folders that are known by a name, so that clients can choose disk images among their files.
 
 Definitions are kept in ``etc/storage``, a JSON text each. A pool is active or not only in memory; those that start by
-themselves are active when the daemon starts. Nothing in a folder is ever changed.
+themselves are active when the daemon starts. A folder can be made; nothing in one is ever changed.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from culvert.ground import errors
 
 log = logging.getLogger(__name__)
 
+_MODE = 0o711  # of a pool's folder that is made here (libvirt's docs/formatstorage: permissions)
 _QCOW2 = b"QFI\xfb"
 _ISO = (32769, b"CD001")  # offset and text of ISO 9660's first volume descriptor
 
@@ -128,6 +129,17 @@ class Pools:
             raise errors.OperationInvalid(f"storage pool '{pool.name}' is already active")
         await self._list(pool)
         pool.active = True
+
+    async def build(self, pool: Pool) -> None:
+        """Make the folder if it is not there. Raises ``OperationInvalid`` while active, ``SystemCallError``."""
+        if pool.active:
+            raise errors.OperationInvalid(f"storage pool '{pool.name}' is already active")
+        try:
+            await asyncio.to_thread(os.makedirs, pool.path, _MODE, exist_ok=True)
+        except OSError as err:
+            raise errors.SystemCallError(
+                f"cannot create path '{pool.path}': {err.strerror}", errno=err.errno
+            ) from err
 
     def stop(self, pool: Pool) -> None:
         """Raises ``errors.OperationInvalid`` when it is not active."""
