@@ -53,6 +53,14 @@ def test_a_persistent_definition_travels_whole() -> None:
     assert cookie.parse(cookie.build(replace(sent, insists=False))).persistent_xml == got.persistent_xml
 
 
+def test_what_waits_at_the_destination_travels_in_an_element_of_our_own() -> None:
+    domain = "<domain type='qemu'><name>g</name></domain>"
+    got = cookie.parse(cookie.build(replace(IDENTITY, attempt="0123abcd", machine_xml=domain)))
+    assert got.machine_xml is not None
+    assert "<name>g</name>" in got.machine_xml
+    assert got.persistent_xml is None
+
+
 LIBVIRT_9 = b"""<qemu-migration>
   <name>t1</name>
   <uuid>11111111-2222-4333-8444-000000000001</uuid>

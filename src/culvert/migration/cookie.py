@@ -9,6 +9,8 @@ a cookie without them crashes libvirt 9.0 at either end. culvert adds one elemen
       <statistics> <memory_total>…</memory_total> … </statistics>
       <cpu>…</cpu>                                         the CPU that runs, where the XML asks for another
       <culvert attempt='…' seal='…' grant='…'/>            names this attempt; what lets it run (``grant``)
+                                                            in Prepare's answer to a client: <domain>, what
+                                                            waits there
     </qemu-migration>
 """
 
@@ -49,7 +51,8 @@ UNDERSTOOD_FEATURES: dict[str, Callable[[etree._Element], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """One cookie, read or to be sent. ``persistent_xml`` is a whole ``<domain>``; ``statistics`` are numbers.
+    """One cookie, read or to be sent. ``persistent_xml`` and ``machine_xml`` are whole ``<domain>``; ``statistics``
+    are numbers. ``machine_xml``, what waits at the destination, needs an ``attempt``.
 
     ``insists``: a receiver that does not understand ``persistent_xml`` must refuse the cookie. libvirt expects it in
     Perform's cookie only and refuses it in any other, though it would take no notice of the element alone.
@@ -62,6 +65,7 @@ class Cookie:
     attempt: str = ""
     seal: str = ""
     grant: str = ""
+    machine_xml: str | None = None
     persistent_xml: str | None = None
     cpu_xml: str | None = None
     statistics: dict[str, int] = field(default_factory=dict)
@@ -90,7 +94,9 @@ def build(cookie: Cookie) -> bytes:
             etree.SubElement(statistics, name).text = str(value)
     if cookie.attempt:
         own = {"attempt": cookie.attempt, "seal": cookie.seal, "grant": cookie.grant}
-        etree.SubElement(root, "culvert", {name: value for name, value in own.items() if value})
+        ours = etree.SubElement(root, "culvert", {name: value for name, value in own.items() if value})
+        if cookie.machine_xml is not None:
+            ours.append(xml.read(cookie.machine_xml))
     return etree.tostring(root) + b"\0"
 
 
@@ -120,6 +126,7 @@ def parse(data: bytes) -> Cookie:
             attempt=_own(root, "attempt", ATTEMPT),
             seal=_own(root, "seal", _HEXADECIMAL),
             grant=_own(root, "grant", _HEXADECIMAL),
+            machine_xml=_subtree(root, "culvert/domain"),
             persistent_xml=_subtree(root, "domain"),
             cpu_xml=_subtree(root, "cpu"),
             statistics=_statistics(root),

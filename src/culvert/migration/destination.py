@@ -15,7 +15,7 @@ from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
-from culvert.migration import cookie, foreign, grant, guest_cpu, parameters, recovery, statistics
+from culvert.migration import cookie, foreign, grant, guest_cpu, parameters, recovery, stability, statistics
 from culvert.migration.arrival import Arrival
 from culvert.migration.bare import BareStreams
 from culvert.migration.cookie import Cookie
@@ -110,7 +110,7 @@ class Destination:
         assert arrival.intake is not None, "it comes with QEMU"
         arrival.intake.lifeline.hold(owner)
         arrival.disown = owner.on_close(lambda: self._owner_gone(arrival, owner))
-        return self._cookie(name, theirs), arrival.intake
+        return self._cookie(name, theirs, machine=stability.described(arrival)), arrival.intake
 
     async def _make_room(self, earlier: Arrival) -> None:
         """Raises ``OperationInvalid`` unless the source of ``earlier`` has gone and may come back: now it has, with
@@ -371,7 +371,9 @@ class Destination:
         self._arrivals[entry.begun.name] = arrival
         self._background.spawn(f"recover {entry.begun.name}", self._live(arrival, found))
 
-    def _cookie(self, name: str, theirs: Cookie, figures: dict[str, int] | None = None) -> bytes:
+    def _cookie(
+        self, name: str, theirs: Cookie, figures: dict[str, int] | None = None, *, machine: str | None = None
+    ) -> bytes:
         return cookie.build(
             Cookie(
                 name=name,
@@ -379,6 +381,7 @@ class Destination:
                 hostname=self._settings.hostname,
                 host_uuid=self._settings.host_uuid,
                 attempt=theirs.attempt,
+                machine_xml=machine,
                 statistics=figures or {},
             )
         )

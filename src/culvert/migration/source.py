@@ -24,7 +24,7 @@ from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
 from culvert.ground import uri as uris
-from culvert.migration import parameters, peer_to_peer, preflight, source_cookie
+from culvert.migration import parameters, peer_to_peer, preflight, source_cookie, stability
 from culvert.migration.budget import Budget
 from culvert.migration.by_client import ByClient
 from culvert.migration.departure import Departure
@@ -169,6 +169,7 @@ class Source:
             departure.options, bandwidth=options.bandwidth, flags=departure.options.flags | options.flags
         )
         source_cookie.check_destination(departure, cookie_in)
+        stability.check_told(departure, cookie_in, self._driver.complete)
         driving = departure.driving
         try:
             driving.perform(options.migrate_uri or "")

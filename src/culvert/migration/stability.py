@@ -1,7 +1,8 @@
 """The guest's machine at the destination against the one here, before the first byte is sent.
 
 The destination has started QEMU by the XML it was given, its own defaults filled in; QEMU's own check of the stream
-notices neither another CPU nor a device too many. So the source asks what waits there and compares.
+notices neither another CPU nor a device too many. So the source asks what waits there and compares. Where a client
+drives, the source has no connection to ask on: a destination that is one of ours says it in its cookie.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from culvert.domain import abi
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
-from culvert.migration import foreign, peer
+from culvert.migration import cookie, foreign, peer
+from culvert.migration.arrival import Arrival
 from culvert.migration.departure import Departure
 from culvert.migration.parameters import Options
 from culvert.protocol import types
+from culvert.protocol.constants import MigrateFlag, XMLFlag
 
 
 async def check(
@@ -26,11 +29,31 @@ async def check(
     ``options`` are those the destination has prepared by; ``complete`` fills in what a travelling XML leaves out.
     """
     domain = departure.domain
-    ours = complete(xml_parse.parse(options.destination_xml or ""))
-    there = await destination.domain_xml(types.Domain(domain.name, domain.uuid.bytes, -1))
+    _compare(
+        departure, options, await destination.domain_xml(types.Domain(domain.name, domain.uuid.bytes, -1)), complete
+    )
+
+
+def described(arrival: Arrival) -> str | None:
+    """For the cookie to a source of ours that cannot ask, because a client drives: what waits here."""
+    if arrival.options.has(MigrateFlag.PEER2PEER) or arrival.begun.stock:
+        return None
+    return arrival.domain.xml(XMLFlag.MIGRATABLE)
+
+
+def check_told(departure: Departure, cookie_in: bytes, complete: Callable[[DomainDef], DomainDef]) -> None:
+    """``check`` by what the destination's cookie says; another daemon's says nothing. Raises as that does."""
+    there = cookie.parse(cookie_in).machine_xml
+    if there is not None:
+        _compare(departure, departure.options, there, complete)
+
+
+def _compare(departure: Departure, options: Options, there: str, complete: Callable[[DomainDef], DomainDef]) -> None:
+    domain, where = departure.domain, departure.destination_uri or "the destination"
     try:
+        ours = complete(xml_parse.parse(options.destination_xml or ""))
         abi.check(ours, complete(foreign.parse(there)), name=options.destination_name)
     except errors.RequestError as err:
         raise errors.ConfigUnsupported(
-            f"domain '{domain.name}' would not be the same machine at {departure.destination_uri}: {err.message}"
+            f"domain '{domain.name}' would not be the same machine at {where}: {err.message}"
         ) from err
