@@ -64,7 +64,8 @@ def _fetch(folder: Path) -> str:
     return found.group(1)
 
 
-def _download(folder: Path) -> None:
+def unpack_package(folder: Path) -> Path:
+    """The kernel's package, unpacked below ``folder``. Raises ``cache.BuildFailed``."""
     try:
         package = _fetch(folder)
     except cache.BuildFailed:  # apt's lists are missing, or name a version that is no longer kept
@@ -73,11 +74,20 @@ def _download(folder: Path) -> None:
         package = _fetch(folder)
     (deb,) = folder.glob("*.deb")
     cache.run(["dpkg-deb", "-x", deb, folder / "unpacked"])
-    (image,) = (folder / "unpacked" / "boot").glob("vmlinuz-*")
-    shutil.move(image, folder / "vmlinuz")
-    (folder / "package").write_text(package + "\n", encoding="ascii")
     deb.unlink()
+    (folder / "package").write_text(package + "\n", encoding="ascii")
+    return folder / "unpacked"
+
+
+def remove_package(folder: Path) -> None:
+    """What ``unpack_package`` made and nobody needs any more."""
     shutil.rmtree(folder / "unpacked")
+
+
+def _download(folder: Path) -> None:
+    (image,) = (unpack_package(folder) / "boot").glob("vmlinuz-*")
+    shutil.move(image, folder / "vmlinuz")
+    remove_package(folder)
 
 
 def kernel() -> Path:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from culvert.daemon.handlers.guest import interfaces
+import pytest
+
+from culvert.daemon.handlers.guest import interfaces, sound
 from culvert.protocol import remote
+from culvert.xdr.codec import XdrError
 
 
 def test_cards_with_and_without_addresses() -> None:
@@ -26,3 +29,11 @@ def test_cards_with_and_without_addresses() -> None:
         remote.GuestInterface("eth0", "52:54:00:00:00:01", []),
         remote.GuestInterface("eth1", None, [remote.IPAddress(1, "fe80::1", 64)]),
     ]
+
+
+def test_what_a_guest_says_may_not_go_into_an_answer() -> None:
+    sound(remote.TimeRet(1, 2))
+    with pytest.raises(XdrError):
+        sound(remote.TimeRet(2**70, 0))
+    with pytest.raises(XdrError):
+        sound(remote.GuestHostnameRet("x" * (8 << 20)))

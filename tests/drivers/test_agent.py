@@ -123,3 +123,17 @@ async def test_shutdown_is_asked_for_and_not_answered(tmp_path: Path) -> None:
     async with guest(tmp_path) as (domain, path, _), agent_at(path, answer):
         await shut(domain, "powerdown")
     assert heard == ["guest-ping", "guest-shutdown"]
+
+
+@pytest.mark.parametrize("told", [[], 1, {}, {"error": 1}, {"error": None}, "x"], ids=str)
+async def test_a_guest_that_answers_what_it_likes(tmp_path: Path, told: object) -> None:
+    async with guest(tmp_path) as (domain, path, _), agent_at(path, lambda asked: told):
+        with pytest.raises(errors.OperationFailed, match="'guest-ping' with something else"):
+            await agent.execute(domain, "guest-ping")
+
+
+async def test_an_answer_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "ANSWER_MAX", 1 << 16)
+    async with guest(tmp_path) as (domain, path, _), agent_at(path, lambda asked: "x" * (1 << 20)):
+        with pytest.raises(errors.AgentUnresponsive, match="limit"):
+            await agent.command(domain, '{"execute":"guest-ping"}')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import agent
@@ -11,7 +11,9 @@ from culvert.ground import errors
 from culvert.protocol import remote
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
-from culvert.xdr.struct import Void
+from culvert.xdr.struct import Void, encode
+
+T = TypeVar("T")
 
 SECOND = 1_000_000_000  # ns
 BY_LEASE, BY_AGENT = 0, 1  # VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_*
@@ -39,7 +41,9 @@ class Guest:
         if args.flags & NAME_BY_LEASE:
             domain.require_active()
             raise errors.OperationUnsupported("culvert keeps no networks: nobody has a lease")
-        return remote.GuestHostnameRet(str((await agent.execute(domain, "guest-get-host-name"))["host-name"]))
+        told = await agent.execute(domain, "guest-get-host-name")
+        with agent.believed(domain, "guest-get-host-name"):
+            return sound(remote.GuestHostnameRet(str(told["host-name"])))
 
     async def interface_addresses(
         self, session: Session, args: remote.DomainInterfaceAddressesArgs
@@ -51,15 +55,16 @@ class Guest:
             return remote.GuestInterfacesRet([])
         if args.source != BY_AGENT:
             raise errors.ArgumentUnsupported(f"Unsupported IP address data source {args.source}")
-        return remote.GuestInterfacesRet(
-            list(interfaces(await agent.execute(domain, "guest-network-get-interfaces")))
-        )
+        told = await agent.execute(domain, "guest-network-get-interfaces")
+        with agent.believed(domain, "guest-network-get-interfaces"):
+            return sound(remote.GuestInterfacesRet(list(interfaces(told))))
 
     async def get_time(self, session: Session, args: remote.DomainFlagsArgs) -> remote.TimeRet:
         no_flags(args.flags, "qemuDomainGetTime")
-        return remote.TimeRet(
-            *divmod(int(await agent.execute(self._service.domain(args.dom), "guest-get-time")), SECOND)
-        )
+        domain = self._service.domain(args.dom)
+        told = await agent.execute(domain, "guest-get-time")
+        with agent.believed(domain, "guest-get-time"):
+            return sound(remote.TimeRet(*divmod(int(told), SECOND)))
 
     async def set_time(self, session: Session, args: remote.DomainSetTimeArgs) -> Void:
         no_flags(args.flags, "qemuDomainSetTime", FROM_CLOCK)
@@ -67,6 +72,12 @@ class Guest:
         given = {} if args.flags & FROM_CLOCK else {"time": args.seconds * SECOND + args.nseconds}
         await agent.execute(domain, "guest-set-time", **given)
         return Void()
+
+
+def sound(answer: T) -> T:
+    """``answer``, which can travel. Raises ``XdrError`` when what the guest has said does not go into it."""
+    encode(answer)
+    return answer
 
 
 def interfaces(told: list[Mapping[str, Any]]) -> Iterator[remote.GuestInterface]:

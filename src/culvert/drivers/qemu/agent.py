@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ async def command(domain: DomainCore, text: str, timeout: float = SYNC_TIMEOUT) 
         raise errors.AgentUnresponsive(
             f"Guest agent is not responding: the agent of domain '{domain.name}' has not answered in time"
         ) from err
-    except (OSError, EOFError, ValueError) as err:
+    except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as err:
         raise errors.AgentUnresponsive(
             f"Guest agent is not responding: Guest agent of domain '{domain.name}' is not available for now: {err}"
         ) from err
@@ -63,11 +64,26 @@ async def command(domain: DomainCore, text: str, timeout: float = SYNC_TIMEOUT) 
 
 async def execute(domain: DomainCore, name: str, **arguments: object) -> Any:
     """The ``return`` of one agent command. Raises as ``command``, and ``errors.OperationFailed`` with its error."""
-    answer = json.loads(await command(domain, json.dumps({"execute": name, "arguments": arguments})))
-    if "error" in answer:
-        said = answer["error"].get("desc", answer["error"])
-        raise errors.OperationFailed(f"internal error: unable to execute QEMU agent command '{name}': {said}")
-    return answer["return"]
+    with believed(domain, name):
+        answer = json.loads(await command(domain, json.dumps({"execute": name, "arguments": arguments})))
+        if "error" in answer:
+            said = answer["error"].get("desc", answer["error"])
+            raise errors.OperationFailed(f"internal error: unable to execute QEMU agent command '{name}': {said}")
+        return answer["return"]
+
+
+@contextlib.contextmanager
+def believed(domain: DomainCore, name: str) -> Iterator[None]:
+    """Around what reads the agent's answer to ``name``, which is whatever the guest likes.
+
+    Raises ``errors.OperationFailed`` for an answer that is not of the form it should have.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as err:
+        raise errors.OperationFailed(
+            f"internal error: the agent of domain '{domain.name}' has answered '{name}' with something else"
+        ) from err
 
 
 async def shut_down(domain: DomainCore, mode: str) -> None:
@@ -118,7 +134,8 @@ async def _synchronise(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     async with asyncio.timeout(SYNC_TIMEOUT):
         while True:
             await reader.readuntil(SENTINEL)
-            if json.loads(await _read(reader)).get("return") == wanted:
+            told = json.loads(await _read(reader))
+            if isinstance(told, dict) and told.get("return") == wanted:
                 return
 
 
