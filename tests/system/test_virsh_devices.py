@@ -149,3 +149,16 @@ def test_media_change(host_a: DaemonProcess, folder: Path) -> None:
         assert "No such file" in gone.err
         assert targets(guest.name, uri) == {"sda": "-"}
         guest.watch.wait_verified()
+
+
+def test_a_name_that_another_device_has(host_a: DaemonProcess, folder: Path) -> None:
+    """The user may name devices himself; of two with one name none could be told from the other."""
+    card = folder / "card.xml"
+    with running_tiny(host_a, folder, persistent=True) as guest:
+        for number, refused in ((1, ""), (2, "has a device with alias 'ua-mine' already")):
+            mac = f"52:54:00:00:01:0{number}"
+            card.write_text(f"<interface type='user'><mac address='{mac}'/><alias name='ua-mine'/></interface>")
+            result = virsh("attach-device", guest.name, str(card), "--live", uri=host_a.uri)
+            assert result.ok != bool(refused), result.err
+            assert refused in result.err
+        assert virsh("domiflist", guest.name, uri=host_a.uri).expect().count("52:54:00:00:01") == 1

@@ -37,6 +37,11 @@ async def attach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
     """
     # Once for both: a card has one address in the running guest and in the next.
     device = _completed(xml_parse.parse_device(xml))
+    # What QEMU has plugged in must not stay unknown here.
+    await domain.host.carry_out(_attach(driver, domain, device, flags), name=f"attach-{domain.name}")
+
+
+async def _attach(driver: Driver, domain: Domain, device: Device, flags: int) -> None:
     async with domain.changing("attach a device to"):
         about = impact.impact(domain, flags)
         changed = None
@@ -179,7 +184,10 @@ async def _plug(domain: Domain, run: Run, device: Device) -> None:
     _check_pluggable(device)
     named = _named(run.definition, device)
     before = set(unplug.pluggable(run))
-    grown = addresses.plug(_added(run.definition, named))
+    wanted = _added(run.definition, named)
+    if named.alias in before:
+        raise errors.OperationFailed(f"domain '{domain.name}' has a device with alias '{named.alias}' already")
+    grown = addresses.plug(wanted)
     both: tuple[Device, ...] = (*grown.devices.disks, *grown.devices.interfaces)
     new = next(one for one in both if one.alias not in before)
     if isinstance(new, Disk):
