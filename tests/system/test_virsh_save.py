@@ -12,7 +12,7 @@ from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
 from tests.support.libvirt_python import libvirt_python
 from tests.support.terminal import Terminal
-from tests.support.virsh import virsh
+from tests.support.virsh import Running, virsh
 from tests.support.wait import wait_for
 
 
@@ -186,3 +186,39 @@ def test_an_image_of_a_guest_that_runs_is_set_aside(host_a: DaemonProcess, folde
         assert virsh("list", "--with-managed-save", "--all", "--name", uri=host_a.uri).expect().split() == []
         assert not image.exists()
         guest.watch.wait_verified()
+
+
+def test_a_file_cut_short(host_a: DaemonProcess, folder: Path) -> None:
+    """The header is whole, the stream is not: QEMU says so, and nothing runs or stays."""
+    file = folder / "tiny.save"
+    with running_tiny(host_a, folder) as guest:
+        virsh("save", guest.name, str(file), uri=host_a.uri).expect()
+        os.truncate(file, file.stat().st_size // 2)
+        assert "operation failed" in virsh("restore", str(file), uri=host_a.uri, timeout=100).err
+        assert virsh("list", "--all", "--name", uri=host_a.uri).expect().split() == []
+        host_a.assert_no_leftovers()
+
+
+def test_during_a_migration(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    """What would change the guest or end it is refused meanwhile, by the job's name; the migration goes on."""
+    card = folder / "card.xml"
+    card.write_text("<interface type='user'><mac address='52:54:00:00:01:01'/></interface>")
+    refused = (
+        *(
+            ("save", "tiny", str(folder / "s")),
+            ("managedsave", "tiny"),
+            ("attach-device", "tiny", str(card), "--live"),
+        ),
+        *(("setmem", "tiny", "8M", "--live"), ("detach-interface", "tiny", "user", "--live")),
+    )
+    with running_tiny(host_a, folder, persistent=True) as guest:
+        there = ("--live", "--p2p", "--bandwidth", "1", guest.name, host_b.tcp_uri)
+        with Running(host_a.uri, "migrate", *there) as moving:
+            wait_for(lambda: "Unbounded" in virsh("domjobinfo", guest.name, uri=host_a.uri).out, "the migration")
+            for command in refused:
+                said = virsh(*command, uri=host_a.uri).err
+                assert "while job" in said or "No interface" in said, (command, said)
+            virsh("domjobabort", guest.name, uri=host_a.uri).expect()
+            assert not moving.finish().ok
+        assert not (folder / "s").exists()
+        guest.assert_runs_only_on(host_a, host_b)
