@@ -121,8 +121,11 @@ async def _interface(domain: Domain) -> Params:
         name = card.target.dev if card.target else None
         if name is None:
             continue
-        traffic = await asyncio.to_thread(network.traffic, name)
         found.append(_string(f"net.{number}.name", name))
+        try:
+            traffic = await asyncio.to_thread(network.traffic, name)
+        except errors.SystemCallError:
+            continue  # somebody has taken the device away; the other cards count on
         for way, done in (("rx", traffic.received), ("tx", traffic.sent)):
             found += [
                 _ullong(f"net.{number}.{way}.bytes", done.bytes),
