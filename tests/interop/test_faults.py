@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.culvert import culvert
 from tests.support.guest import RunningGuest, state_of
 from tests.support.interop import P2P, Either, Pair, pair, running
 from tests.support.proxy import Proxy
@@ -208,12 +209,13 @@ def test_finish_that_never_reaches_libvirt(hosts: Pair, folder: Path) -> None:
     with running(hosts.culvert, folder) as guest, Proxy(hosts.stock.port) as proxy:
         proxy.cut_on(packet(FINISH, CALL))
         result = hosts.migrate(guest, hosts.culvert, port=proxy.port)
-        assert f"virsh resume {guest.name}" in result.err
+        assert f"culvert resolve {guest.name}" in result.err
         hosts.stock.assert_no_leftovers()
         assert (
             virsh("domstate", "--reason", guest.name, uri=hosts.culvert.uri).expect().strip() == "paused (migrating)"
         )
-        virsh("resume", guest.name, uri=hosts.culvert.uri).expect()
+        assert "resolve" in virsh("resume", guest.name, uri=hosts.culvert.uri).err
+        culvert("resolve", guest.name, "--running-here", "--yes", uri=hosts.culvert.uri).expect()
         aftermath(hosts, guest, hosts.culvert, result)
 
 
@@ -231,7 +233,8 @@ def test_the_same_across_a_restart(hosts: Pair, folder: Path) -> None:
         hosts.culvert.start()
         assert state_of(guest.uuid, hosts.culvert) == "paused"
         proxy.refuse(False)
-        wait_for(lambda: virsh("resume", guest.name, uri=hosts.culvert.uri).ok, "it is a person's to decide")
+        here = ("resolve", guest.name, "--running-here", "--yes")
+        wait_for(lambda: culvert(*here, uri=hosts.culvert.uri).rc == 0, "it is a person's to decide")
         guest.assert_runs_only_on(hosts.culvert, hosts.stock)
 
 
@@ -246,4 +249,4 @@ def test_an_answer_to_finish_that_is_lost(hosts: Pair, folder: Path) -> None:
             guest.assert_runs_only_on(hosts.stock, hosts.culvert)
         else:
             assert (there, here) == ("", "paused")
-            assert f"virsh resume {guest.name}" in result.err
+            assert f"culvert resolve {guest.name}" in result.err

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest
 from tests.support.interop import DIRTYING, IDLE, P2P, running
@@ -70,8 +71,8 @@ def test_it_dies_at_each_step_before_finish(host_a: DaemonProcess, folder: Path,
 FATES = [
     ((1, 3), "running there: it has arrived", ""),
     ((3, 1), "paused there by a person: it has arrived", ""),
-    (None, "not there: it may have run and ended", "virsh resume dies"),
-    ((5, 1), "shut off there: it may have run and ended", "virsh resume dies"),
+    (None, "not there: it may have run and ended", "culvert resolve dies"),
+    ((5, 1), "shut off there: it may have run and ended", "culvert resolve dies"),
 ]
 
 
@@ -92,7 +93,8 @@ def test_dies_in_finish(
         if words:
             assert words in result.err
             assert state(guest, host_a) == "paused (migrating)"
-            virsh("resume", guest.name, uri=host_a.uri).expect()
+            assert "resolve" in virsh("resume", guest.name, uri=host_a.uri).err
+            culvert("resolve", guest.name, "--running-here", "--yes", uri=host_a.uri).expect()
             guest.assert_runs_only_on(host_a)
         else:
             assert result.ok, result.err

@@ -73,7 +73,7 @@ class DaemonProcess:
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=environment, start_new_session=True
             )
         deadline = time.monotonic() + timeout
-        while (ready := _READY.search(self._output.read_text())) is None:
+        while (ready := _READY.search(self._output.read_text())) is None or (self._tls and ready[2] is None):
             if self.process.poll() is not None:
                 raise DaemonFailed(f"{self.name} ended with {self.process.returncode} at start\n{self.log_tail()}")
             if time.monotonic() > deadline:

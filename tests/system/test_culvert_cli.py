@@ -73,7 +73,7 @@ def test_a_domain_from_its_definition_to_its_end(host_a: DaemonProcess, folder: 
 
     assert culvert("start", "tiny", uri=uri).expect() == f"guest 'tiny' is running (booted) at {uri}\n"
     (line,) = json_lines(culvert("list", "--json", uri=uri).expect())
-    assert line == {"id": line["id"], "name": "tiny", "uuid": uuid, "state": "running (booted)"}
+    assert line == {"id": line["id"], "name": "tiny", "uuid": uuid, "state": "running (booted)", "waits_for": ""}
     assert culvert("list", uri=host_a.tcp_uri).expect().splitlines()[1].split() == [
         *(str(line["id"]), "tiny", "running", "(booted)", uuid)
     ]

@@ -175,7 +175,7 @@ def test_cut_for_longer_than_the_limit(
             proxy.refuse()
             proxy.cut()
             result = running.finish()
-        wait_for(lambda: "given up" in host_b.log, "the destination gives up")
+        wait_for(lambda: "state=gone" in host_b.log, "the destination gives up")
         aftermath(guest, host_a, host_b, result, "could not be reached again within 1 s")
 
 

@@ -201,7 +201,7 @@ class Departure:
     @property
     def description(self) -> str:
         """What occupies the domain (``drivers.qemu.domain.Job``)."""
-        return "migration out"
+        return f"migration out, {waits}" if (waits := self.waits_for) else "migration out"
 
     @property
     def waits_for(self) -> str:

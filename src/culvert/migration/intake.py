@@ -61,7 +61,6 @@ class Intake:
         self.lifeline = Lifeline(abandoned)
         self.incoming = qemu.Incoming(domain)
         self.route = Route.DIRECT.value if adopted else ""
-        self.channels = options.setup().channels + 1
         self.unexpected = asyncio.Event()
         """Set as soon as the data has its way, or none will come any more."""
         self._options = options
@@ -77,6 +76,11 @@ class Intake:
         self._settled = False
         self._over = asyncio.Event()
         self._arrived = False
+
+    @property
+    def channels(self) -> int:
+        """How many the way has."""
+        return self._options.setup(return_path=self.route != Route.STREAM.value).channels + 1
 
     @property
     def meter(self) -> relay.Meter:

@@ -43,6 +43,7 @@ class PeerToPeer:
         self._road = Road(self._name, departure.destination_uri, departure.settings, spawn)
         self._way: Way | None = None
         self._prepared = False
+        self._by_pump = False
         self._watching: asyncio.Task[Done[Any]] | None = None
         self._calling_off: asyncio.Task[Done[Any]] | None = None
 
@@ -68,6 +69,7 @@ class PeerToPeer:
             await departure.is_stock(departure.destination_uri)
         departure.record.step = "prepare"
         route, compression = await opening.choose_route(destination, departure)
+        self._by_pump = route is Route.PUMP
         if departure.options.postcopy:
             await opening.settle(destination, departure, route)
         options = departure.options
@@ -127,7 +129,8 @@ class PeerToPeer:
 
     async def _call_off(self) -> None:
         """Have the destination clean up; its own reason may be better than what was seen from here."""
-        again = self._way is not None and self._way.outlives_connection
+        # A destination that has seen a channel of the pump route would wait for the next one.
+        again = self._by_pump
         try:
             async with asyncio.timeout(CLEAN_UP_TIMEOUT):
                 try:
