@@ -12,7 +12,7 @@ ARGS ?=
 PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup debian-packages guests demo bench worst-case test model interop lint manual format pins clean
+.PHONY: help setup debian-packages guests demo bench worst-case faults test model interop lint manual format pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -43,6 +43,9 @@ bench: setup ## every way of moving a guest, measured side by side (root; ARGS='
 worst-case: setup ## guests that do not stop writing, over roads too narrow for them (root; ARGS='--brief')
 	@packaging/install-debian-packages packaging/debian-packages-bench.txt
 	@$(BIN)/python -m benchmarks --plan worst-case $(ARGS)
+
+faults: setup ## migrations of culvert and of libvirt broken at every boundary, and the table of what came of it (root; ARGS='--filter …')
+	@$(BIN)/python -m faults $(ARGS)
 
 test: lint ## lint, then every test (ARGS='...' goes to pytest)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)

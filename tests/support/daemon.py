@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,7 +33,14 @@ class DaemonProcess:
     """
 
     def __init__(
-        self, root: Path, *, name: str = "host", config: str = "", arguments: Sequence[str] = (), tls: bool = False
+        self,
+        root: Path,
+        *,
+        name: str = "host",
+        config: str = "",
+        arguments: Sequence[str] = (),
+        tls: bool = False,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root
         self.name = name
@@ -42,6 +49,7 @@ class DaemonProcess:
         self._tls = tls
         self.process: subprocess.Popen[bytes] | None = None
         self._arguments = list(arguments)
+        self._environment = dict(environment or {})
         self._output = root.with_name(f"{root.name}.{name}.out")
         self._log = root.with_name(f"{root.name}.{name}.log")
         if config:
@@ -67,7 +75,7 @@ class DaemonProcess:
         if self._tls:
             listen += ["--listen", f"tls://127.0.0.1:{self.tls_port}"]
         argv = [sys.executable, "-m", "culvert.daemon.main", "--root", str(self.root), *listen, *self._arguments]
-        environment = {**os.environ, processes.MARK: str(self.root), "PYTHONUNBUFFERED": "1"}
+        environment = {**os.environ, **self._environment, processes.MARK: str(self.root), "PYTHONUNBUFFERED": "1"}
         with open(self._output, "wb") as output, open(self._log, "ab") as log:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=environment, start_new_session=True

@@ -15,14 +15,25 @@ RESET = struct.pack("ii", 1, 0)  # struct linger: close sends RST instead of FIN
 
 
 class Proxy:
-    """Listens on ``port`` (of 127.0.0.1) and passes every connection on to ``target``; a context manager.
+    """Listens on ``port`` of ``address`` and passes every connection on to ``target``; a context manager.
+
+    ``target`` is a port of 127.0.0.1, or of ``target_address``; without a ``port`` a free one is taken.
 
     ``forwarded`` counts bytes that clients have sent on, ``returned`` those that came back. All controls act on every
     connection, present and future, at once.
     """
 
-    def __init__(self, target: int, *, bytes_per_second: float = 0) -> None:
+    def __init__(
+        self,
+        target: int,
+        *,
+        bytes_per_second: float = 0,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        target_address: str = "127.0.0.1",
+    ) -> None:
         self.target = target
+        self.target_address = target_address
         self.forwarded = 0
         self.returned = 0
         self.connections = 0
@@ -30,6 +41,10 @@ class Proxy:
         self._cut_after = 0
         self._cut_on = b""
         self._then_refuse = False
+        self._hold_on: tuple[bytes, ...] = ()
+        self.held = threading.Event()
+        """Set while a piece is kept (``hold_on``), and from then on."""
+        self._let_go = threading.Event()
         self._delays: dict[bytes, float] = {}
         self._refusing = False
         self._flowing = threading.Event()
@@ -37,7 +52,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((address, port))
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:
@@ -50,6 +65,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self.let_go()
         self.cut()
         for thread in self._threads:
             thread.join(10)
@@ -78,6 +94,17 @@ class Proxy:
         """
         self._then_refuse = then_refuse
         self._cut_on = pattern
+
+    def hold_on(self, *patterns: bytes) -> None:
+        """Keep, once, a piece that holds one of ``patterns``, and what follows it, until ``let_go``; see ``held``."""
+        self.held.clear()
+        self._let_go.clear()
+        self._hold_on = patterns
+
+    def let_go(self) -> None:
+        """Pass on what is held, if there is anybody left to take it, and hold nothing more."""
+        self._hold_on = ()
+        self._let_go.set()
 
     def delay_on(self, pattern: bytes, seconds: float) -> None:
         """Pass a piece that holds ``pattern`` on ``seconds`` late, each time; what comes behind it waits too."""
@@ -114,7 +141,7 @@ class Proxy:
                 client.close()
                 continue
             try:
-                server = socket.create_connection(("127.0.0.1", self.target), 10)
+                server = socket.create_connection((self.target_address, self.target), 10)
             except OSError:
                 client.close()
                 continue
@@ -135,6 +162,11 @@ class Proxy:
                     self._refusing = self._then_refuse
                     self.cut()
                     return
+                if any(pattern in buffer[:count] for pattern in self._hold_on):
+                    self._hold_on = ()
+                    self.held.set()
+                    self._let_go.wait()
+                    self._flowing.wait()
                 for pattern, seconds in self._delays.items():
                     if pattern in buffer[:count]:
                         time.sleep(seconds)

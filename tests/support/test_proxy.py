@@ -119,3 +119,33 @@ def test_nobody_behind_it() -> None:
         port = free.getsockname()[1]
     with Proxy(port) as proxy, dial(proxy) as peer:
         assert peer.recv(1) == b""
+
+
+def test_a_piece_is_held_with_what_follows_it_until_it_is_let_go(echo: int) -> None:
+    with Proxy(echo, address="127.0.0.2") as proxy:
+        proxy.hold_on(b"one", b"two")
+        with socket.create_connection(("127.0.0.2", proxy.port), 10) as peer:
+            peer.sendall(b"fine")
+            assert peer.recv(10) == b"fine"
+            peer.sendall(b"the two")
+            assert proxy.held.wait(10)
+            peer.sendall(b" and more")
+            peer.settimeout(0.1)
+            with pytest.raises(TimeoutError):
+                peer.recv(1)
+            peer.settimeout(10)
+            proxy.let_go()
+            got = b""
+            while len(got) < 16:
+                got += peer.recv(100)
+            assert got == b"the two and more"
+
+
+def test_what_is_held_is_lost_when_the_road_is_cut(echo: int) -> None:
+    with Proxy(echo) as proxy, dial(proxy) as peer:
+        proxy.hold_on(b"held")
+        peer.sendall(b"held")
+        assert proxy.held.wait(10)
+        proxy.cut()
+        proxy.let_go()
+        assert read_all(peer) == b""
