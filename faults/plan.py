@@ -126,7 +126,7 @@ BOUNDARIES = (
     ),
     Boundary("finish-call", "finish is on its way", Packet.FINISH_CALL, _ALL, True),
     Boundary("finish3", "finish3 is written, cont not said", Hook(_D, "after.finish3"), _ALL, True),
-    Boundary("cont", "cont is said, arrived not written", Hook(_D, "after.cont"), _ALL, True),
+    Boundary("cont", "cont is said, arrived not written", Hook(_D, "before.arrived"), _ALL, True),
     Boundary("postcopy", "post-copy, memory flows", Flow.POSTCOPY, _POSTCOPY, True),
     Boundary("finish-reply", "the answer to finish is on its way", Packet.FINISH_REPLY, _ALL, True),
     Boundary("confirm-call", "confirm is on its way", Packet.CONFIRM_CALL, frozenset({"client"}), True),
