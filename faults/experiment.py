@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults import injuries, voices
+from faults.hosts import NAME, Host
 from faults.plan import WAYS, Cell, Side, Who, Word
-from faults.stage import FAST, NAME, Host, Stage, stage
+from faults.stage import FAST, Stage, stage
 from faults.verdict import Seen, Sight, Standing, standing
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonFailed

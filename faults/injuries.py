@@ -14,8 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
+from faults.hosts import DEADLINE_SECONDS, NAME
 from faults.plan import Packet, Side
-from faults.stage import DEADLINE_SECONDS, NAME, Host, Stage
+from faults.stage import Stage
 from tests.support import processes
 from tests.support.proxy import Proxy
 from tests.support.virsh import Running
@@ -145,6 +146,3 @@ def inflict(stage: Stage, under_way: Running) -> None:
     # A speed that was asked for while the daemon was away.
     if stage.source.daemon.running:
         stage.go_on()
-
-
-__all__ = ["INJURIES", "Host", "inflict"]

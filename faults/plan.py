@@ -30,7 +30,8 @@ class Way:
     """``options`` of ``virsh migrate``. ``client``: virsh drives the steps.
 
     ``tunnelled``: libvirt's data are a stream of the daemons' connection; otherwise its QEMU listens by itself.
-    ``postcopy``: it is made to switch, where the boundary comes after that.
+    ``tls``: nobody between the hosts can tell one packet from another. ``postcopy``: it is made to switch, where the
+    boundary comes after that.
     """
 
     key: str
@@ -39,11 +40,13 @@ class Way:
     who: frozenset[Who] = BOTH
     client: bool = False
     tunnelled: bool = False
+    tls: bool = False
     postcopy: bool = False
 
 
 WAYS = (
     Way("p2p", "p2p, tunnelled", ("--live", "--p2p", "--tunnelled"), tunnelled=True),
+    Way("tls", "p2p by TLS", ("--live", "--p2p", "--tunnelled"), CULVERT_ONLY, tunnelled=True, tls=True),
     Way("client", "client-driven", ("--live",), client=True),
     Way("parallel", "parallel", ("--live", "--p2p", "--parallel", "--parallel-connections", "2")),
     Way("postcopy", "post-copy", ("--live", "--p2p", "--postcopy"), frozenset({Who.LIBVIRT}), postcopy=True),
@@ -104,6 +107,8 @@ class Boundary:
     def there_is(self, way: Way, who: Who) -> bool:
         """Whether a migration by ``way`` has this moment, and it can be caught with this daemon."""
         if isinstance(self.place, Hook) and who is not Who.CULVERT:
+            return False
+        if isinstance(self.place, Packet) and way.tls:
             return False
         return not self.ways or way.key in self.ways
 

@@ -1,22 +1,12 @@
-"""Two hosts with everything between them that can be broken, and one guest.
-
-::
-
-    virsh ── 127.0.0.2:PORT, a proxy ──▶ 127.0.0.1:PORT, the daemon
-
-Every connection to a host that is not virsh's own at the source goes by its road, at the daemon's own port number, so
-that also those go by it that a daemon is told of by the other.
-"""
+"""Two hosts with everything between them that can be broken, and one guest that moves until it is held somewhere."""
 
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import struct
-import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,35 +14,21 @@ from pathlib import Path
 from culvert.migration import fault_points
 from culvert.protocol import remote
 from culvert.wire.packet import PacketType
-from faults import voices
-from faults.plan import Cell, Fault, Flow, Hook, Packet, Side, Way, Who
+from faults import hosts, voices
+from faults.hosts import DEADLINE_SECONDS, KEEPALIVE, NAME, ROAD, Host
+from faults.plan import Cell, Flow, Hook, Packet, Side, Way, Who
 from guests import domain_xml, tiny
-from tests.support.daemon import DaemonProcess, remove_folder
-from tests.support.libvirtd import Libvirtd
+from tests.support.daemon import remove_folder
+from tests.support.pki import Pki
 from tests.support.proxy import Proxy
-from tests.support.virsh import Result, Running, virsh
+from tests.support.virsh import Running, virsh
 from tests.support.wait import wait_for
-
-ROAD = "127.0.0.2"
-KEEPALIVE = 1  # second between pings
-DEADLINE_SECONDS = 4
-DISK = "24m"
-"""Size of the file system of a journal that is to be full; a guest's saved state is not on it."""
-
-_CULVERT: dict[str, dict[str, object]] = {
-    "keepalive": {"interval": KEEPALIVE, "count": 3},
-    "migration": {"connect_seconds": 4, "reattach_seconds": 6, "dead_seconds": 2, "host": f'"{ROAD}"'},
-}
-_LIBVIRTD = "keepalive_interval = 1\nkeepalive_count = 3\n"
-# libvirt refuses to be told a migration host that is this machine by its usual name.
-_QEMU_CONF = f'keepalive_interval = 1\nkeepalive_count = 3\nmigration_host = "{ROAD}"\n'
 
 PARAMETERS = {
     Who.CULVERT: tiny.TinyParameters(mib=4, dirty_mib=2, dirty_mib_s=5, pass_s=0.1),
     # QEMU 7.2 loses what a guest writes while it migrates where RAM is whole MiB, and libvirt has no other.
     Who.LIBVIRT: tiny.TinyParameters(mib=4, dirty_mib=0, pass_s=0.1),
 }
-NAME = "tiny"
 FAST = 1000  # MiB/s; 0 means one thing here and another there
 HALF_WAY = 1 << 18  # bytes of memory
 
@@ -78,80 +54,6 @@ def patterns(packet: Packet) -> tuple[bytes, ...]:
         struct.pack(">IIII", remote.PROGRAM.number, remote.PROGRAM.version, procedure.number, kind)
         for procedure in procedures
     )
-
-
-@dataclass
-class Host:
-    """One of the two. ``voice``: what its copy of the guest says; ``points``: where its daemon is held."""
-
-    side: Side
-    daemon: DaemonProcess | Libvirtd
-    voice: Path
-    points: Path
-    road: Proxy | None = None
-    data_road: Proxy | None = None
-    """libvirt's QEMU listens for itself, on the proxy's own port number."""
-    disk: Path | None = None
-
-    @property
-    def uri(self) -> str:
-        """By the UNIX socket: nothing that is broken between hosts breaks it."""
-        return self.daemon.uri
-
-    @property
-    def road_uri(self) -> str:
-        """As others reach it."""
-        assert self.road is not None
-        return f"qemu+tcp://{ROAD}:{self.road.port}/system"
-
-    @property
-    def roads(self) -> list[Proxy]:
-        """Every road to it."""
-        return [road for road in (self.road, self.data_road) if road is not None]
-
-    def virsh(self, *words: str, timeout: float = 30) -> Result:
-        """Ask it, by its socket. Raises ``AssertionError`` when it does not answer in time."""
-        return virsh(*words, uri=self.uri, timeout=timeout)
-
-    def kill(self) -> None:
-        """SIGKILL the daemon; its guests run on."""
-        self.daemon.kill()
-
-    def start(self) -> None:
-        """Let the daemon live (again), where it does not."""
-        if not self.daemon.running:
-            self.daemon.start()
-
-    def descriptors(self) -> dict[str, int]:
-        """What the daemon has open, by kind."""
-        kinds: dict[str, int] = {}
-        for entry in Path(f"/proc/{self.daemon.pid}/fd").iterdir():
-            with contextlib.suppress(OSError):
-                kind = re.sub(r"\d+", "", os.readlink(entry))
-                kinds[kind] = kinds.get(kind, 0) + 1
-        return kinds
-
-    def leftovers(self) -> list[str]:
-        """What should not be there when no guest is."""
-        found = [f"process {pid}" for pid in self.daemon.qemu_pids()]
-        if isinstance(self.daemon, DaemonProcess):
-            found = self.daemon.leftovers()
-        names = self.virsh("list", "--all", "--name").out.split()
-        return found + [f"domain {name}" for name in names]
-
-    # -- the journal's disk ------------------------------------------------------------------------------------------
-
-    def fill_disk(self) -> None:
-        """No byte more goes onto the journal's file system."""
-        assert self.disk is not None
-        with open(self.disk / "filler", "ab", buffering=0) as file, contextlib.suppress(OSError):
-            while file.write(bytes(4096)):
-                pass
-
-    def free_disk(self) -> None:
-        """There is room again."""
-        if self.disk is not None:
-            (self.disk / "filler").unlink(missing_ok=True)
 
 
 @dataclass
@@ -280,16 +182,20 @@ def stage(cell: Cell) -> Iterator[Stage]:
     with contextlib.ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/tmp"))
         stack.callback(remove_folder, folder)
-        make = _culvert if cell.who is Who.CULVERT else _libvirt
-        hosts = [stack.enter_context(make(side, folder, cell.fault)) for side in Side]
-        for host in hosts:
-            host.road = stack.enter_context(Proxy(host.daemon.port, address=ROAD, port=host.daemon.port))
+        make = hosts.culvert if cell.who is Who.CULVERT else hosts.libvirt
+        pki = Pki(folder / "pki") if cell.way.tls else None
+        pair = [stack.enter_context(make(side, folder, cell.fault, pki)) for side in Side]
+        for host in pair:
+            port = host.daemon.tls_port if pki else host.daemon.port
+            host.road = stack.enter_context(Proxy(port, address=ROAD, port=port))
             if cell.who is Who.LIBVIRT:
                 host.data_road = stack.enter_context(_own_port())
-        made = Stage(cell, folder, hosts[0], hosts[1], _guest(cell, folder, hosts[0].voice))
+        made = Stage(cell, folder, pair[0], pair[1], _guest(cell, folder, pair[0].voice))
         # Both have been talked to by every kind of connection, so that what stays open for good is.
-        for host in hosts:
-            virsh("list", uri=host.road_uri).expect()
+        for host in pair:
+            virsh(
+                "list", uri=f"{host.road_uri}?pkipath={host.holder.folder}" if host.holder else host.road_uri
+            ).expect()
             made.before[host.side] = host.descriptors()
         made.source.virsh("define", str(made.guest.write_xml())).expect()
         made.source.virsh("start", NAME).expect()
@@ -310,53 +216,3 @@ def _own_port() -> Iterator[Proxy]:
     with Proxy(0, address=ROAD) as road:
         road.target = road.port
         yield road
-
-
-@contextmanager
-def _culvert(side: Side, folder: Path, fault: Fault) -> Iterator[Host]:
-    root, points = folder / side.value[0], folder / f"{side.value}.points"
-    root.mkdir()
-    points.mkdir()
-    settings = {section: dict(keys) for section, keys in _CULVERT.items()}
-    if fault.key == "deadline":
-        # It is to pass while a packet is held, which no ping overtakes.
-        settings["keepalive"]["interval"] = KEEPALIVE * DEADLINE_SECONDS
-        if side is Side.SOURCE:
-            settings["migration"]["deadline_seconds"] = DEADLINE_SECONDS
-    daemon = DaemonProcess(
-        root, name=side.value, config=_toml(settings), environment={fault_points.VARIABLE: str(points)}
-    )
-    with contextlib.ExitStack() as stack:
-        host = Host(side, daemon, folder / f"{side.value}.serial", points)
-        if fault.key == f"{side.value}-disk":
-            host.disk = stack.enter_context(_small_disk(root / "lib"))
-        stack.enter_context(daemon)
-        yield host
-
-
-@contextmanager
-def _libvirt(side: Side, folder: Path, fault: Fault) -> Iterator[Host]:
-    points = folder / f"{side.value}.points"
-    points.mkdir()
-    daemon = Libvirtd(folder / side.value[0], name=f"libvirt-{side.value}", config=_LIBVIRTD, qemu_config=_QEMU_CONF)
-    with daemon:
-        yield Host(side, daemon, folder / f"{side.value}.serial", points)
-
-
-@contextmanager
-def _small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of its own in ``folder``; needs root."""
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "faults", str(folder)], check=True)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def _toml(settings: Mapping[str, Mapping[str, object]]) -> str:
-    sections = (
-        f"[{section}]\n" + "".join(f"{key} = {value}\n" for key, value in keys.items())
-        for section, keys in settings.items()
-    )
-    return "".join(sections)
