@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from culvert.migration import fault_points
 from culvert.protocol import remote
 from culvert.wire.packet import PacketType
 from faults import hosts, voices
@@ -156,7 +155,7 @@ class Stage:
         place = self.cell.boundary.place
         match place:
             case Hook():
-                name = f"{place.side.value}.{place.point}{fault_points.REACHED}"
+                name = f"{place.side.value}.{place.point}.reached"
                 return (self.host(place.side).points / name).exists()
             case Packet():
                 return self.packet_road(place).held.is_set()
