@@ -251,7 +251,7 @@ def _waits(here: Stage, sight: Sight) -> tuple[Word, str]:
         return _recovered(here, sight)
     if here.cell.who is not Who.CULVERT or "waiting" not in sight.source.job:
         return Word.WAITS, str(sight)
-    resolved = culvert("resolve", NAME, "--running-here", uri=here.source.uri)
+    resolved = culvert("resolve", NAME, "--running-here", "--yes", uri=here.source.uri)
     if not resolved.ok:
         return Word.WAITS, f"resolve: {resolved.err.strip()}; {sight}"
     _until(lambda: standing(_look(here, None)) is Standing.SOURCE, 30, "it goes on at the source when resolved")
