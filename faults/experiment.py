@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from tests.support.daemon import DaemonFailed
 from tests.support.virsh import Result, Running
 
 SETTLES = 40.0  # seconds everything may take to come to its end when nothing is broken any more
-STEADY = 4.0  # seconds that what needs an operator, or must not be, is seen without a change
+STEADY = {Standing.WAITS: 12.0}  # seconds that it is seen without a change: a source asks every five
+STEADY_ELSE = 4.0
 VERIFIES = 30.0  # seconds for a guest to verify all of its memory
+LOOK = 0.4  # seconds between two looks by virsh
 PASSES = 3  # the pass under way, one that began after it, and one more
 CLEANS = 15.0  # seconds for what is left over to go
 
@@ -123,11 +126,11 @@ def _settled(here: Stage, under_way: Running) -> tuple[Standing, Sight]:
             since, before = time.monotonic(), found
         if found in (Standing.SOURCE, Standing.DESTINATION):
             return found, sight
-        if found is not Standing.MOVING and time.monotonic() - since > STEADY:
+        if found is not Standing.MOVING and time.monotonic() - since > STEADY.get(found, STEADY_ELSE):
             return found, sight
         if time.monotonic() > deadline:
             return found, sight
-        time.sleep(0.1)
+        time.sleep(LOOK)
 
 
 def _look(here: Stage, under_way: Running | None) -> Sight:
@@ -212,7 +215,7 @@ def _clean(here: Stage) -> None:
         host.virsh("destroy", NAME)
         host.virsh("undefine", NAME)
     try:
-        _until(lambda: not any(host.leftovers() for host in here.hosts), CLEANS, "")
+        _until(lambda: not any(host.leftovers() for host in here.hosts), CLEANS, "", pause=LOOK)
     except AssertionError:
         left = {host.side.value: host.leftovers() for host in here.hosts}
         raise Wrong(Word.STRAY, f"left behind: {left}") from None
@@ -254,7 +257,7 @@ def _waits(here: Stage, sight: Sight) -> tuple[Word, str]:
     resolved = culvert("resolve", NAME, "--running-here", "--yes", uri=here.source.uri)
     if not resolved.ok:
         return Word.WAITS, f"resolve: {resolved.err.strip()}; {sight}"
-    _until(lambda: standing(_look(here, None)) is Standing.SOURCE, 30, "it goes on at the source when resolved")
+    _until(lambda: standing(_look(here, None)) is Standing.SOURCE, 30, "it goes on when resolved", pause=LOOK)
     _alive(here, here.source, "")
     return Word.WAITS_RESOLVED, str(sight)
 
@@ -266,17 +269,18 @@ def _recovered(here: Stage, sight: Sight) -> tuple[Word, str]:
         told = under_way.finish(60)
     if not told.ok:
         return Word.WAITS, f"it cannot be taken up again: {_last_words(told)}; {sight}"
-    _until(lambda: standing(_look(here, None)) is Standing.DESTINATION, 30, "it arrives when taken up again")
+    _until(lambda: standing(_look(here, None)) is Standing.DESTINATION, 30, "it arrives at last", pause=LOOK)
     _alive(here, here.destination, "")
     return Word.WAITS_RESOLVED, str(sight)
 
 
-def _until(condition: object, seconds: float, what: str, word: Word | None = None) -> None:
-    assert callable(condition)
+def _until(
+    condition: Callable[[], object], seconds: float, what: str, word: Word | None = None, pause: float = 0.05
+) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             if word is not None:
                 raise Wrong(word, f"not within {seconds:g} s: {what}")
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.05)
+        time.sleep(pause)

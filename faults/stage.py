@@ -24,9 +24,9 @@ from tests.support.virsh import Running, virsh
 from tests.support.wait import wait_for
 
 PARAMETERS = {
-    Who.CULVERT: tiny.TinyParameters(mib=4, dirty_mib=2, dirty_mib_s=5, pass_s=0.1),
+    Who.CULVERT: tiny.TinyParameters(mib=4, dirty_mib=2, dirty_mib_s=5, pass_s=0.2),
     # QEMU 7.2 loses what a guest writes while it migrates where RAM is whole MiB, and libvirt has no other.
-    Who.LIBVIRT: tiny.TinyParameters(mib=4, dirty_mib=0, pass_s=0.1),
+    Who.LIBVIRT: tiny.TinyParameters(mib=4, dirty_mib=0, pass_s=0.2),
 }
 FAST = 1000  # MiB/s; 0 means one thing here and another there
 HALF_WAY = 1 << 18  # bytes of memory
