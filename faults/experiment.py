@@ -12,7 +12,7 @@ from faults import injuries, voices
 from faults.hosts import NAME, Host
 from faults.plan import WAYS, Cell, Side, Who, Word
 from faults.stage import FAST, Stage, stage
-from faults.verdict import Seen, Sight, Standing, standing
+from faults.verdict import POSTCOPY_FAILED, Seen, Sight, Standing, standing
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonFailed
 from tests.support.virsh import Result, Running
@@ -98,7 +98,7 @@ def _break(here: Stage) -> tuple[Word, str]:
     match found:
         case Standing.SOURCE | Standing.DESTINATION:
             return _alive(here, here.host(Side(found.name.lower())), note)
-        case Standing.NOWHERE:
+        case Standing.NOWHERE | Standing.HALVED:
             return _lost(here, told, sight)
         case Standing.WAITS:
             return _waits(here, sight)
@@ -233,9 +233,14 @@ def _clean(here: Stage) -> None:
 
 
 def _lost(here: Stage, told: Result, sight: Sight) -> tuple[Word, str]:
-    """No copy is left. Is that said, and is everything else in order?"""
+    """No copy is left that could go on. Is that said, and is everything else in order?"""
+    if found := _twice(here):
+        return Word.TWICE, found
+    for host in here.hosts:
+        host.virsh("destroy", NAME)  # half of a guest, where there is that
+    _until(lambda: not any(host.daemon.qemu_pids() for host in here.hosts), 20, "half of a guest can be taken away")
     said = not told.ok and told.err.strip()
-    crashed = [host for host in (sight.source, sight.destination) if host.reason == "crashed"]
+    crashed = [seen for seen in (sight.source, sight.destination) if seen.reason in ("crashed", POSTCOPY_FAILED)]
     if not said and not crashed:
         return Word.LOST, f"nobody says so: {sight}"
     started = here.source.virsh("start", NAME)
@@ -245,7 +250,8 @@ def _lost(here: Stage, told: Result, sight: Sight) -> tuple[Word, str]:
         host.voice.write_bytes(b"")  # this one counts from the beginning
     _until(lambda: voices.read(here.source.voice).count > 3, 30, "the new guest has said something")
     _alive(here, here.source, "")
-    return Word.LOST_TOLD, f"{_last_words(told)}; {sight}"
+    killed = here.cell.fault.key.endswith("-qemu")
+    return Word.LOST_TOLD if killed else Word.LOST, f"{_last_words(told)}; {sight}"
 
 
 def _waits(here: Stage, sight: Sight) -> tuple[Word, str]:

@@ -15,6 +15,7 @@ class Standing(Enum):
     WAITS = "it stands still at the source"
     BOTH = "both say that it runs"
     HALF = "it runs at one host, and a copy stands still at the other"
+    HALVED = "one half of a broken post-copy is left"
     MOVING = "not settled"
 
 
@@ -53,17 +54,23 @@ class Sight:
         return f"source: {self.source}; destination: {self.destination}{end}"
 
 
+POSTCOPY_FAILED = "post-copy failed"
+
+
 def standing(sight: Sight) -> Standing:
     """What it has come to; MOVING as long as anything may change by itself."""
     source, destination = sight.source, sight.destination
     key = (_short(source), _short(destination))
     if key == ("running", "running"):
         return Standing.BOTH
+    failed = [seen.qemus > 0 and seen.reason == POSTCOPY_FAILED for seen in (source, destination)]
+    if sum(failed) == 1 and not (source.qemus and destination.qemus) and source.answers and destination.answers:
+        return Standing.HALVED
+    if all(failed):
+        return Standing.WAITS
     if sight.ended and source.is_free and destination.is_free:
         return _FREE.get(key, Standing.MOVING)
     if key == ("paused", "") and source.answers and destination.answers and "waiting" in source.job:
-        return Standing.WAITS
-    if source.reason == destination.reason == "post-copy failed":
         return Standing.WAITS
     return Standing.MOVING
 

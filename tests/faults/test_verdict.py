@@ -48,6 +48,9 @@ def test_nothing_is_settled_before_the_one_who_asked_has_an_answer() -> None:
 def test_a_broken_post_copy_waits() -> None:
     halves = [busy(Seen(state, "post-copy failed", qemus=1)) for state in ("paused", "running")]
     assert standing(Sight(halves[0], halves[1], True)) is Standing.WAITS
+    assert standing(Sight(halves[0], OFF, True)) is Standing.HALVED
+    assert standing(Sight(OFF, halves[1], True)) is Standing.HALVED
+    assert standing(Sight(halves[0], ARRIVED, False)) is Standing.MOVING
 
 
 def test_in_words() -> None:
