@@ -7,9 +7,8 @@ another one, waits, and goes on when the first is gone::
     SIDE.POINT            made from outside: hold here
     SIDE.POINT.reached    made by the daemon: held
 
-``SIDE`` is ``source`` or ``destination``. ``POINT`` is ``after.STEP``, behind a row of the journal
-(``machine.Step``), ``before.COMMAND``, in front of what a machine has decided (``machine.Do``, in small letters), or
-``after.cont``.
+``SIDE`` is ``source`` or ``destination``. ``POINT`` is ``before.STEP`` or ``after.STEP``, at a row of the journal
+(``machine.Step``), or ``before.COMMAND``, in front of what a machine has decided (``machine.Do``, in small letters).
 """
 
 from __future__ import annotations

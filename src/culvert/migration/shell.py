@@ -143,6 +143,7 @@ class Shell(Generic[S, E]):
         return f"{self.name} is in '{self.state.value}', where '{event.value}' is not possible"
 
     async def _write(self, command: Write) -> errors.RequestError | None:
+        await fault_points.reach(self.rules.side, f"before.{command.step.value}")
         try:
             await self.write(command.step)
         except errors.RequestError as err:
