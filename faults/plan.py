@@ -271,7 +271,7 @@ FAST = (
     "culvert/p2p/perform3-done/source-daemon",
     "culvert/p2p/finish-call/source-daemon-back",
     "culvert/p2p/finish-call/cut",
-    "culvert/p2p/finish-call/destination-disk",
+    "culvert/p2p/perform3/source-disk",
     "culvert/p2p/finish3/destination-daemon",
     "culvert/p2p/cont/destination-daemon",
     "culvert/p2p/cont/source-daemon-back",
