@@ -7,7 +7,7 @@ import platform
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULTS / "results.json", help="JSON (%(default)s)")
     parser.add_argument("--resume", action="store_true", help="go on with what the output holds already")
     parser.add_argument("--again", action="store_true", help="as --resume, and repeat what did not come out well")
-    parser.add_argument("--report", action="store_true", help="break nothing, print what the output holds")
+    parser.add_argument("--report", action="store_true", help="break nothing, print and write what the output holds")
     parser.add_argument("--list", action="store_true", help="show the cells and end")
     words = parser.parse_args()
     try:
@@ -55,6 +55,8 @@ def main() -> int:
     except KeyboardInterrupt:
         say(f"\ninterrupted; --resume goes on with {words.output}")
         return 130
+    if words.report:
+        _write_page(known, words.output)
     print(table.text(table.in_order(known, plan.cells())))
     mine = [outcome for name, outcome in known.items() if name.startswith(Who.CULVERT.value)]
     return int(not all(outcome.ok for outcome in mine))
@@ -74,10 +76,14 @@ def _run(cells: Iterable[Cell], known: dict[str, Outcome], output: Path) -> None
         known[cell.name] = outcome
         mark = "" if outcome.ok else "  ←"
         say(f"[{number}/{len(every)}] {cell.name}: {outcome.word.value} {outcome.seconds:.1f} s{mark} {outcome.note}")
-        ordered = table.in_order(known, plan.cells())
-        output.write_text(table.to_json(ordered, facts()), encoding="utf-8")
-        page = f"{PAGE}\n{table.digest(ordered)}\n{table.markdown(ordered)}"
-        output.with_suffix(".md").write_text(page, encoding="utf-8")
+        output.write_text(table.to_json(table.in_order(known, plan.cells()), facts()), encoding="utf-8")
+        _write_page(known, output)
+
+
+def _write_page(known: Mapping[str, Outcome], output: Path) -> None:
+    ordered = table.in_order(known, plan.cells())
+    page = f"{PAGE}\n{table.digest(ordered)}\n{table.markdown(ordered)}"
+    output.with_suffix(".md").write_text(page, encoding="utf-8")
 
 
 def _can(cell: Cell) -> bool:
