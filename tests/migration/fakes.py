@@ -22,7 +22,10 @@ from culvert.migration.ways import StreamWay
 from culvert.protocol.constants import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 from culvert.rpc.stream import Stream
 
-ANSWERS: dict[str, Any] = {"query-migrate-capabilities": []}
+ANSWERS: dict[str, Any] = {
+    "query-migrate-capabilities": [],
+    "query-migrate-parameters": {"downtime-limit": 300},
+}
 
 
 class FakeMonitor(Monitor):

@@ -6,8 +6,9 @@ from uuid import UUID
 
 from culvert.drivers.qemu import migration as qemu
 from culvert.migration import statistics
+from culvert.migration.downtime import Parts
 from culvert.migration.statistics import Record
-from culvert.protocol.constants import JOB_STATS, JobOperation, JobType
+from culvert.protocol.constants import JOB_STATS, JobOperation, JobStat, JobType
 
 QUERY_MIGRATE = {
     "status": "active",
@@ -46,7 +47,20 @@ def test_units() -> None:
     assert numbers["memory_bps"] == 100_000_000  # 800 Mbit/s
     assert numbers["memory_remaining"] == numbers["data_remaining"] == 1 << 29
     assert numbers["setup_time"] == 3
-    assert statistics.remaining_ms(record()) == 1000 * (1 << 29) // 100_000_000
+    left = 1000 * (1 << 29) // 100_000_000
+    assert left <= statistics.remaining_ms(record()) <= left + 200
+    assert numbers["time_remaining"] == statistics.remaining_ms(record())
+
+
+def test_the_forecast_and_the_parts_of_the_downtime_are_named() -> None:
+    made = record()
+    said = statistics.forecast(made)
+    assert said[JobStat.CULVERT_PERCENT] == 0
+    assert JobStat.CULVERT_WHY_NOT not in said
+    assert statistics.downtimes(made) == {}
+    made.parts = Parts(stop=0.001, start=0.02)
+    assert statistics.downtimes(made)[JobStat.CULVERT_DOWNTIME_START] == 20
+    assert set({**said, **statistics.downtimes(made)}) <= set(JOB_STATS)
 
 
 def test_what_qemu_leaves_out_is_left_out_or_zero() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -90,3 +91,20 @@ def test_what_virsh_changes_of_a_guest_that_is_not_migrating(host_a: DaemonProce
         assert virsh("migrate-getmaxdowntime", guest.name, uri=host_a.uri).expect().strip() == "450"
         result = virsh("migrate-postcopy", guest.name, uri=host_a.uri)
         assert "while outgoing migration is in progress" in result.err, result
+
+
+def test_what_is_said_of_a_migration_under_way_and_afterwards(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    with running_tiny(host_a, folder, parameters=BUSY, persistent=True) as guest:
+        command = ("migrate", guest.name, host_b.tcp_uri, "--bandwidth", "20", "--json")
+        lines = [json.loads(line) for line in culvert(*command, uri=host_a.uri).expect().splitlines()]
+        guest.assert_runs_only_on(host_b, host_a)
+        looks = [line for line in lines if line["event"] == "progress" and line["phase"] == "perform"]
+        percents = [look["percent"] for look in looks]
+        assert percents == sorted(percents)
+        assert any(look["remaining_seconds"] for look in looks)
+        told = culvert("job", "--completed", guest.name, uri=host_a.uri)
+        result = lines[-1]["job"]
+        assert result["percent"] == 100, told
+        assert sum(result["downtime_parts_ms"].values()) == pytest.approx(result["downtime_ms"], abs=5)

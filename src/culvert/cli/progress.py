@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from culvert.ground.units import GiB, KiB, MiB, TiB
 from culvert.protocol import remote, typed_params
-from culvert.protocol.constants import JobStat, JobType
+from culvert.protocol.constants import CULVERT_DOWNTIMES, JobStat, JobType
 from culvert.protocol.typed_params import Value
 
 _RUNNING = (JobType.BOUNDED, JobType.UNBOUNDED)
@@ -19,7 +19,8 @@ class Progress:
 
     Sizes in bytes, rates in bytes per second, times in seconds, downtimes in milliseconds; ``phase``: begin, prepare,
     perform, finish or confirm; ``route``: stream, direct or pump, over so many ``channels``; ``interruptions``:
-    connections that were lost and opened anew.
+    connections that were lost and opened anew. ``throttle``: percent of its CPU time that the guest is denied;
+    ``why_not``: why it will not converge by itself. ``downtime_parts_ms``: where the standstill went.
     """
 
     phase: str | None = None
@@ -37,6 +38,13 @@ class Progress:
     route: str | None = None
     channels: int | None = None
     interruptions: int | None = None
+    remaining_seconds_low: float | None = None
+    remaining_seconds_high: float | None = None
+    predicted_total_seconds: float | None = None
+    predicted_downtime_ms: int | None = None
+    throttle: int | None = None
+    why_not: str | None = None
+    downtime_parts_ms: Mapping[str, int] | None = None
 
     @classmethod
     def from_stats(cls, stats: remote.JobStatsRet) -> Progress | None:
@@ -48,14 +56,16 @@ class Progress:
         iteration = _number(values, JobStat.MEMORY_ITERATION)
         # QEMU counts dirty pages when an iteration ends; in the first one its 0 means that nobody knows.
         measured = iteration is None or iteration > 1
-        dirty_rate = _product(values, JobStat.MEMORY_DIRTY_RATE, JobStat.MEMORY_PAGE_SIZE) if measured else None
+        dirty_rate = _number(values, JobStat.CULVERT_DIRTY_RATE)
+        if dirty_rate is None and measured:
+            dirty_rate = _product(values, JobStat.MEMORY_DIRTY_RATE, JobStat.MEMORY_PAGE_SIZE)
         total = _number(values, JobStat.DATA_TOTAL)
         remaining = _number(values, JobStat.DATA_REMAINING)
         phase, route = values.get(JobStat.CULVERT_PHASE), values.get(JobStat.CULVERT_ROUTE)
         is_over = stats.type not in _RUNNING
         return cls(
             phase=None if phase is None else str(phase),
-            percent=100.0 if stats.type == JobType.COMPLETED else _percent(total, remaining),
+            percent=100.0 if stats.type == JobType.COMPLETED else _percent(values, total, remaining),
             rate=rate,
             dirty_rate=dirty_rate,
             total=total,
@@ -69,6 +79,14 @@ class Progress:
             route=None if route is None else str(route),
             channels=_number(values, JobStat.CULVERT_CHANNELS),
             interruptions=_number(values, JobStat.CULVERT_INTERRUPTIONS),
+            remaining_seconds_low=_seconds(values, JobStat.CULVERT_REMAINING_LOW),
+            remaining_seconds_high=_seconds(values, JobStat.CULVERT_REMAINING_HIGH),
+            predicted_total_seconds=_seconds(values, JobStat.CULVERT_PREDICTED_TOTAL),
+            predicted_downtime_ms=_number(values, JobStat.CULVERT_PREDICTED_DOWNTIME),
+            throttle=_number(values, JobStat.AUTO_CONVERGE_THROTTLE),
+            why_not=None if (why_not := values.get(JobStat.CULVERT_WHY_NOT)) is None else str(why_not),
+            downtime_parts_ms={part: int(values[name]) for part, name in CULVERT_DOWNTIMES.items() if name in values}
+            or None,
         )
 
     def as_json(self) -> dict[str, object]:
@@ -93,13 +111,23 @@ class Progress:
         if self.remaining is not None:
             left = f"remaining {size(self.remaining)}"
             if self.remaining_seconds is not None:
-                left += f" ({seconds(self.remaining_seconds)})"
+                left += f" ({self._time_left(self.remaining_seconds)})"
             parts.append(left)
-        if self.expected_downtime_ms is not None:
-            parts.append(f"expected downtime {self.expected_downtime_ms} ms")
+        if (expected := self.predicted_downtime_ms or self.expected_downtime_ms) is not None:
+            parts.append(f"expected downtime {expected} ms")
+        if self.throttle:
+            parts.append(f"slowed down by {self.throttle} %")
         if self.interruptions:
             parts.append(self._interrupted())
+        if self.why_not:
+            parts.append(f"will not converge: {self.why_not}")
         return parts
+
+    def _time_left(self, likely: float) -> str:
+        low, high = self.remaining_seconds_low, self.remaining_seconds_high
+        if low is None:
+            return seconds(likely)
+        return f"{seconds(likely)}; {seconds(low)} to {seconds(high)}" if high else f"{seconds(likely)}; or more"
 
     def _interrupted(self) -> str:
         return f"connected again {self.interruptions} time{'s' if self.interruptions != 1 else ''}"
@@ -110,7 +138,10 @@ class Progress:
         if self.elapsed_seconds is not None:
             parts.append(f"total time {seconds(self.elapsed_seconds)}")
         if self.downtime_ms is not None:
-            parts.append(f"downtime {self.downtime_ms} ms")
+            where = ", ".join(
+                f"{name.replace('_', ' ')} {count}" for name, count in (self.downtime_parts_ms or {}).items() if count
+            )
+            parts.append(f"downtime {self.downtime_ms} ms" + (f" ({where})" if where else ""))
         if self.transferred is not None:
             parts.append(f"transferred {size(self.transferred)}")
         if self.iteration:
@@ -160,8 +191,10 @@ def _seconds(values: Mapping[str, Value], name: str) -> float | None:
     return None if value is None else value / 1000
 
 
-def _percent(total: int | None, remaining: int | None) -> float | None:
-    """As virsh counts it: what is left of the whole, so that it may fall when the guest dirties memory."""
+def _percent(values: Mapping[str, Value], total: int | None, remaining: int | None) -> float | None:
+    """The daemon's own, which never falls; else as virsh counts it: what is left of the whole."""
+    if isinstance(told := values.get(JobStat.CULVERT_PERCENT), int | float):
+        return float(told)
     if not total or remaining is None:
         return None
     return 100.0 * (1 - min(remaining, total) / total)
@@ -175,7 +208,7 @@ def _remaining_seconds(
     None when the guest dirties memory as fast as it is sent: then nobody knows.
     """
     told = _seconds(values, JobStat.TIME_REMAINING)
-    if told:
-        return told
+    if told or JobStat.CULVERT_PERCENT in values:
+        return told  # a daemon that predicts knows also when nothing can be said
     gained = (rate or 0) - (dirty_rate or 0)
     return remaining / gained if remaining is not None and gained > 0 else None

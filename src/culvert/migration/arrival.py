@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from culvert.drivers.qemu import migration as qemu
@@ -80,6 +81,8 @@ class Arrival:
         self.over = asyncio.Event()
         """Set when nothing more will be done about this migration."""
         self.intake: Intake | None = None
+        self.start_seconds = 0.0
+        """How long QEMU took over starting the CPUs."""
         self._journal = journal
         self._launcher = launch
         self._persist = persist
@@ -331,8 +334,10 @@ class Arrival:
                 suspended = (Lifecycle.SUSPENDED, SuspendedDetail.PAUSED)
                 self.domain.set_state(DomainState.PAUSED, PausedReason.USER, suspended)
             else:
+                began = time.monotonic()
                 in_postcopy = self.state is State.STARTING_POSTCOPY
                 await qemu.resume(self.domain, RunningReason.POSTCOPY if in_postcopy else RunningReason.MIGRATED)
+                self.start_seconds = time.monotonic() - began
         except errors.RequestError as err:
             self._because(err)
             return Event.NOT_CONTINUED

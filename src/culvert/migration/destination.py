@@ -19,6 +19,7 @@ from culvert.migration import cookie, foreign, grant, guest_cpu, parameters, rec
 from culvert.migration.arrival import Arrival
 from culvert.migration.bare import BareStreams
 from culvert.migration.cookie import Cookie
+from culvert.migration.downtime import START_FIGURE
 from culvert.migration.history import Begun, Direction, Entry, Key
 from culvert.migration.intake import Intake
 from culvert.migration.journal import Journal
@@ -284,6 +285,7 @@ class Destination:
                 await arrival.over.wait()
             raise
         figures = statistics.numbers(arrival.refreshed())
+        figures[START_FIGURE] = round(1_000_000 * arrival.start_seconds)
         return arrival.domain, self._cookie(arrival.begun.name, theirs, figures)
 
     async def _persist(self, arrival: Arrival, theirs: Cookie) -> None:

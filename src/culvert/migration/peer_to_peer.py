@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import errors
-from culvert.migration import opening, peer, source_cookie, stability, stock
+from culvert.migration import cookie, opening, peer, source_cookie, stability, stock
 from culvert.migration.departure import Departure
+from culvert.migration.downtime import START_FIGURE
 from culvert.migration.machine_source import Event
 from culvert.migration.road import Road
 from culvert.migration.route import Route, Way
@@ -103,13 +105,16 @@ class PeerToPeer:
             again, stale = way is None or way.outlives_connection, way is not None and way.interruptions > 0
             destination = await self._road.reach(again=again, stale=stale)
             cookie_in, patient = source_cookie.granting(departure), departure.options.postcopy
-            await destination.finish(departure.options, cookie_in, cancelled=False, patient=patient)
+            answer = await destination.finish(departure.options, cookie_in, cancelled=False, patient=patient)
         except errors.RemoteError as err:
             departure.doubt = err
             return Event.NO
         except errors.RequestError as err:
             departure.doubt = err
             return Event.CUT
+        with suppress(errors.RequestError):  # the guest runs there, whatever else is told
+            said = cookie.parse(answer).statistics if answer else {}
+            departure.record.reported = {name: said[name] for name in (START_FIGURE,) if name in said}
         return Event.YES
 
     async def reopen(self) -> Way:

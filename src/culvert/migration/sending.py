@@ -21,7 +21,7 @@ from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.ground.units import MiB
-from culvert.migration import governor
+from culvert.migration import downtime, governor, sampling
 from culvert.migration.budget import Budget
 from culvert.migration.cause import Cause
 from culvert.migration.guest_here import CANCEL_TIMEOUT
@@ -75,6 +75,18 @@ class Sending:
         """When QEMU stopped the guest, on the monotonic clock; ``None`` while it has not."""
         return self._outgoing.stopped_at if self._outgoing is not None else None
 
+    def parts(self) -> downtime.Parts | None:
+        """The standstill in its parts; asked for when the destination has just said that the guest runs there."""
+        if (outgoing := self._outgoing) is None:
+            return None
+        moments = downtime.Moments(outgoing.stopped_at, outgoing.synced_at, outgoing.sent_at, time.monotonic())
+        return downtime.parts(
+            moments,
+            last_bytes=self._record.qemu.downtime_bytes,
+            rate=self._record.course.forecast.rate,
+            start=downtime.started(self._record.reported),
+        )
+
     async def refresh(self) -> None:
         """Ask QEMU for its latest figures."""
         if self._outgoing is not None:
@@ -115,6 +127,7 @@ class Sending:
             if self._options.has(MigrateFlag.ABORT_ON_ERROR):
                 outgoing.on_io_error = self._io_error
             try:
+                self._record.course.limit = await qemu.max_downtime(self._domain.monitor) / 1000
                 await self.limit(self._options.bandwidth or qemu.max_speed(self._domain))
                 if again:
                     self._committed = True
@@ -154,6 +167,7 @@ class Sending:
                 tasks.create_task(self._watch_deadline(), name=f"{name}: deadline"),
                 tasks.create_task(self._watch_progress(), name=f"{name}: progress"),
                 tasks.create_task(self._govern(), name=f"{name}: speed limit"),
+                tasks.create_task(sampling.keep_looking(self.refresh), name=f"{name}: figures"),
             ]
             try:
                 if again:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from culvert.drivers.qemu.migration import Statistics
-from culvert.protocol.constants import JobOperation, JobType
+from culvert.migration.downtime import Parts
+from culvert.migration.progress import Course
+from culvert.protocol.constants import CULVERT_DOWNTIMES, JobOperation, JobStat, JobType
 
 
 @dataclass(slots=True)
@@ -28,6 +30,10 @@ class Record:
     interruptions: int = 0
     error: str = ""
     qemu: Statistics = field(default_factory=Statistics)
+    course: Course = field(default_factory=Course)
+    """At the source: what is known of how it will go on."""
+    parts: Parts | None = None
+    """Of the standstill, when it is over and the guest has arrived."""
     reported: dict[str, int] = field(default_factory=dict)
     """At the destination: what the source's cookie said of the same migration."""
 
@@ -35,6 +41,8 @@ class Record:
         """Take QEMU's latest figures."""
         self.qemu = latest
         self.error = latest.error
+        if self.ended is None:
+            self.course.feed(time.monotonic() - self.started, latest)
 
     def finish(self, outcome: JobType, *, downtime: float | None = None, error: str = "") -> None:
         """The job is over. The first end counts."""
@@ -83,6 +91,7 @@ def numbers(record: Record) -> dict[str, int]:
     downtime = qemu.downtime_ms if record.downtime is None else int(1000 * record.downtime)
     values: dict[str, int | None] = {
         "time_elapsed": record.elapsed_ms,
+        "time_remaining": remaining_ms(record) or None if record.ended is None else None,
         "downtime": downtime,
         "setup_time": qemu.setup_ms or None,
         "data_total": total,
@@ -97,16 +106,50 @@ def numbers(record: Record) -> dict[str, int]:
         "memory_normal_bytes": qemu.normal_bytes,
         "memory_dirty_rate": qemu.dirty_pages_rate,
         "memory_iteration": qemu.dirty_sync_count,
+        "memory_postcopy_requests": qemu.postcopy_requests or None,
         "memory_page_size": qemu.page_size,
         "disk_total": 0,
         "disk_processed": 0,
         "disk_remaining": 0,
     }
+    if qemu.xbzrle_cache:
+        values |= {
+            "compression_cache": qemu.xbzrle_cache,
+            "compression_bytes": qemu.xbzrle_bytes,
+            "compression_pages": qemu.xbzrle_pages,
+            "compression_cache_misses": qemu.xbzrle_misses,
+            "compression_overflow": qemu.xbzrle_overflows,
+        }
     values.update((name, record.reported[name]) for name in values if name in record.reported)
     return {name: value for name, value in values.items() if value is not None}
 
 
 def remaining_ms(record: Record) -> int:
-    """A guess at the time left from the rate so far; 0 where nothing can be said."""
-    qemu = record.qemu
-    return 1000 * qemu.ram_remaining // qemu.ram_bps if qemu.ram_bps else 0
+    """The likeliest time left; 0 where nothing can be said."""
+    return _ms(record.course.forecast.left) or 0
+
+
+def forecast(record: Record) -> dict[str, int | float | str]:
+    """What culvert says of a running migration beside libvirt's figures, by the names of ``JobStat``; what is not
+    known is left out."""
+    said = record.course.forecast
+    values: dict[str, int | float | str | None] = {
+        JobStat.CULVERT_PERCENT: said.percent,
+        JobStat.CULVERT_REMAINING_LOW: _ms(said.left_low),
+        JobStat.CULVERT_REMAINING_HIGH: _ms(said.left_high),
+        JobStat.CULVERT_PREDICTED_TOTAL: _ms(said.total),
+        JobStat.CULVERT_PREDICTED_DOWNTIME: _ms(said.downtime),
+        JobStat.CULVERT_DIRTY_RATE: None if said.dirty_rate is None else int(said.dirty_rate),
+        JobStat.CULVERT_WHY_NOT: said.why_not or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def downtimes(record: Record) -> dict[str, int]:
+    """The standstill in its parts, by the names of ``JobStat``; nothing where they are not known."""
+    found = record.parts.milliseconds() if record.parts is not None else {}
+    return {CULVERT_DOWNTIMES[name]: value for name, value in found.items()}
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else int(1000 * seconds)

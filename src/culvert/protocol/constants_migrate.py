@@ -199,7 +199,33 @@ class JobStat:
     CULVERT_CHANNELS = "culvert.channels"
     CULVERT_INTERRUPTIONS = "culvert.interruptions"  # connections that were lost and opened anew
     CULVERT_EXPECTED_DOWNTIME = "culvert.expected_downtime"
+    CULVERT_PERCENT = "culvert.percent"  # never less than it was
+    CULVERT_REMAINING_LOW = "culvert.time_remaining.low"  # this and the next three in milliseconds
+    CULVERT_REMAINING_HIGH = "culvert.time_remaining.high"
+    CULVERT_PREDICTED_TOTAL = "culvert.predicted.total"
+    CULVERT_PREDICTED_DOWNTIME = "culvert.predicted.downtime"
+    CULVERT_DIRTY_RATE = "culvert.dirty_rate"  # bytes per second, only when it has been measured
+    CULVERT_WHY_NOT = "culvert.will_not_converge"  # the reason in words
+    CULVERT_DOWNTIME_STOP = "culvert.downtime.stop"  # the parts of the downtime, in milliseconds
+    CULVERT_DOWNTIME_LAST_ROUND = "culvert.downtime.last_round"
+    CULVERT_DOWNTIME_DEVICE_STATE = "culvert.downtime.device_state"
+    CULVERT_DOWNTIME_FINISH = "culvert.downtime.finish"
+    CULVERT_DOWNTIME_START = "culvert.downtime.start"
 
+
+_CULVERT_FORECAST = [
+    *(JobStat.CULVERT_REMAINING_LOW, JobStat.CULVERT_REMAINING_HIGH, JobStat.CULVERT_PREDICTED_TOTAL),
+    *(JobStat.CULVERT_PREDICTED_DOWNTIME, JobStat.CULVERT_DIRTY_RATE),
+]
+
+CULVERT_DOWNTIMES = {
+    "stop": JobStat.CULVERT_DOWNTIME_STOP,
+    "last_round": JobStat.CULVERT_DOWNTIME_LAST_ROUND,
+    "device_state": JobStat.CULVERT_DOWNTIME_DEVICE_STATE,
+    "finish": JobStat.CULVERT_DOWNTIME_FINISH,
+    "start": JobStat.CULVERT_DOWNTIME_START,
+}
+"""By the names of ``migration.downtime``."""
 
 _ULLONG_STATS = [
     *(JobStat.TIME_ELAPSED, JobStat.TIME_ELAPSED_NET, JobStat.TIME_REMAINING, JobStat.DOWNTIME, JobStat.DOWNTIME_NET),
@@ -226,4 +252,8 @@ JOB_STATS: dict[str, ParamSpec] = {
     JobStat.CULVERT_CHANNELS: ParamSpec(TypedParamType.UINT),
     JobStat.CULVERT_INTERRUPTIONS: ParamSpec(TypedParamType.UINT),
     JobStat.CULVERT_EXPECTED_DOWNTIME: ParamSpec(TypedParamType.ULLONG),
+    JobStat.CULVERT_PERCENT: ParamSpec(TypedParamType.DOUBLE),
+    **{name: ParamSpec(TypedParamType.ULLONG) for name in _CULVERT_FORECAST},
+    JobStat.CULVERT_WHY_NOT: ParamSpec(TypedParamType.STRING),
+    **{name: ParamSpec(TypedParamType.ULLONG) for name in CULVERT_DOWNTIMES.values()},
 }

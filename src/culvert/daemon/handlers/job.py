@@ -105,7 +105,10 @@ class Jobs:
 
     async def set_max_downtime(self, session: Session, args: remote.DomainDowntimeArgs) -> Void:
         no_flags(args.flags, "qemuDomainMigrateSetMaxDowntime")
-        await qemu.set_max_downtime(self._service.domain(args.dom).monitor, args.downtime)
+        domain = self._service.domain(args.dom)
+        await qemu.set_max_downtime(domain.monitor, args.downtime)
+        if isinstance(domain.job, Departure):
+            domain.job.record.course.limit = args.downtime / 1000
         return Void()
 
     async def get_max_downtime(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DowntimeRet:
@@ -156,6 +159,7 @@ def typed(record: Record) -> list[types.TypedParam]:
     values: list[tuple[str, typed_params.Value | None]] = [
         (JobStat.OPERATION, int(record.operation)),
         *statistics.numbers(record).items(),
+        (JobStat.AUTO_CONVERGE_THROTTLE, record.qemu.throttle or None),
         (JobStat.SUCCESS, None if record.ended is None else record.type is JobType.COMPLETED),
         (JobStat.ERRMSG, record.error or None),
         (JobStat.CULVERT_PHASE, record.step or None),
@@ -163,5 +167,6 @@ def typed(record: Record) -> list[types.TypedParam]:
         (JobStat.CULVERT_CHANNELS, record.channels if record.route else None),
         (JobStat.CULVERT_INTERRUPTIONS, record.interruptions if record.route else None),
         (JobStat.CULVERT_EXPECTED_DOWNTIME, record.qemu.expected_downtime_ms),
+        *(statistics.forecast(record) if record.ended is None else statistics.downtimes(record)).items(),
     ]
     return typed_params.encode([(name, value) for name, value in values if value is not None], JOB_STATS)

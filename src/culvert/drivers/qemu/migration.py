@@ -208,6 +208,10 @@ class Outgoing(_Migration):
         super().__init__(domain)
         self.stopped_at: float | None = None
         """When the guest last stopped, on the monotonic clock; ``None`` while it has not."""
+        self.synced_at: float | None = None
+        """When QEMU knew what was left to send after that."""
+        self.sent_at: float | None = None
+        """When QEMU had sent all of it."""
         self.on_io_error: Callable[[str], None] = lambda device: None
         """Called with the device when a disk of the guest fails meanwhile."""
         self._unsubscribe_stop = self.monitor.subscribe(self._heard)
@@ -225,6 +229,11 @@ class Outgoing(_Migration):
     def _heard(self, event: Event) -> None:
         if event["event"] in ("STOP", "RESUME"):
             self.stopped_at = time.monotonic() if event["event"] == "STOP" else None
+            self.synced_at = self.sent_at = None
+        elif event["event"] == "MIGRATION_PASS" and self.stopped_at is not None and self.synced_at is None:
+            self.synced_at = time.monotonic()
+        elif event["event"] == "MIGRATION" and event["data"]["status"] == "completed":
+            self.sent_at = time.monotonic()
         elif event["event"] == "BLOCK_IO_ERROR":
             self.on_io_error(str(event["data"].get("device", "")))
 

@@ -1,0 +1,234 @@
+"""How far a migration is and how it will go on, told so that it can be relied on; pure.
+
+Memory is sent in rounds: the first takes everything, each further one what the guest has changed during the one
+before. QEMU says how much of a round is left, how much has gone out, and at each round's end how fast the guest has
+changed pages (qapi/migration.json, MigrationStats). From that the rounds still to come are played:
+
+    the next round's size = what the guest changes in this one = min(its working set, its rate × this one's time)
+
+until what is left fits into the downtime that is allowed. Where the sizes do not shrink they never will, and that is
+said, with both rates, as soon as two rounds have shown it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from culvert.drivers.qemu.migration import POSTCOPY, SETTLED, Statistics
+from culvert.ground.units import MiB
+
+DOWNTIME_LIMIT = 0.3  # seconds: downtime-limit of a QEMU that was told nothing
+_MEMORY = 0.5  # seconds: a rate's older half counts for half of it
+_SHRINKS = 0.9  # of a round: the next one must be smaller than that, or rounds are going nowhere
+_LOOKED_AT = 4  # rounds: so many alike are not going to be followed by others
+_ROUNDS = 500  # that are played at most
+_HAND_OVER = 0.1  # seconds from QEMU's last byte to the guest's running there, where nothing is known of it
+_STILL = 3.0  # seconds without a byte after which nothing is said of the time left
+_AGREE = 1.1  # a second opinion about a rate makes the range at least so wide, in both directions
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What can be said now. Sizes in bytes, rates in bytes per second, times in seconds; ``None``: nobody knows yet.
+
+    ``percent`` of the work, never less than it was, 100 only at the end. ``rate`` is what goes over the way,
+    ``dirty_rate`` what the guest changes. ``left`` is the likeliest time until the guest runs there, between
+    ``left_low`` and ``left_high`` (``None`` with a ``left``: it may be any time). ``total`` is ``left`` and what has
+    passed. ``downtime``: the predicted standstill. ``why_not``: why it will not converge by itself; empty when it
+    will, or when that is not known.
+    """
+
+    percent: float = 0.0
+    round: int = 0
+    rate: float = 0.0
+    dirty_rate: float | None = None
+    left: float | None = None
+    left_low: float | None = None
+    left_high: float | None = None
+    total: float | None = None
+    downtime: float | None = None
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """What is still to come: seconds until all is there, bytes to be sent, seconds of standstill at the end."""
+
+    seconds: float
+    bytes: float
+    downtime: float
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """``dirty`` bytes per second change, of a ``working_set``; it may stand still for ``limit`` seconds."""
+
+    dirty: float
+    working_set: float
+    limit: float
+
+
+def play(remaining: float, speed: float, guest: Guest, running: float = 0.0) -> Rest | None:
+    """The rounds still to come: ``remaining`` bytes of this one, which has been ``running`` for so many seconds, sent
+    at ``speed``. ``None``: it never ends."""
+    if speed <= 0:
+        return None if remaining else Rest(0.0, 0.0, 0.0)
+    seconds = sent = 0.0
+    for _ in range(_ROUNDS):
+        time = remaining / speed
+        size = remaining + speed * running
+        seconds, sent = seconds + time, sent + remaining
+        changed = min(guest.working_set, guest.dirty * (running + time))
+        if changed <= speed * guest.limit:
+            standstill = changed / speed
+            return Rest(seconds + standstill, sent + changed, standstill)
+        if changed > _SHRINKS * size:
+            return None
+        remaining, running = changed, 0.0
+    return None
+
+
+class _Rate:
+    """An average that forgets: bytes per second of a count that only grows."""
+
+    def __init__(self) -> None:
+        self.value: float | None = None
+
+    def add(self, count: float, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        now, kept = count / seconds, 0.5 ** (seconds / _MEMORY)
+        self.value = now if self.value is None else self.value * kept + now * (1 - kept)
+
+
+class Course:
+    """One migration, looked at again and again. ``limit``: the downtime allowed, in seconds."""
+
+    def __init__(self, limit: float = DOWNTIME_LIMIT) -> None:
+        self.limit = limit
+        self.forecast = Forecast()
+        self._last: tuple[float, Statistics] | None = None
+        self._clears = _Rate()
+        """How fast what is left of a round gets less."""
+        self._sends = _Rate()
+        """How fast bytes go out."""
+        self._done = 0.0
+        self._rounds: list[tuple[float, float]] = []
+        """Of each round but the first: its size, and what the guest changed in a second to make it."""
+        self._moved_at = self._round_began = 0.0
+
+    def feed(self, at: float, qemu: Statistics) -> Forecast:
+        """QEMU's figures ``at`` seconds after the begin; later calls have a later time. What can be said then."""
+        if qemu.status in SETTLED:
+            whole = 100.0 if qemu.status == "completed" else self.forecast.percent
+            self.forecast = Forecast(
+                percent=whole, round=qemu.dirty_sync_count, rate=self._sends.value or 0.0, left=0.0, total=at
+            )
+            return self.forecast
+        if qemu.ram_total == 0:
+            return self.forecast
+        self._learn(at, qemu)
+        self._last = (at, qemu)
+        self.forecast = self._say(at, qemu)
+        return self.forecast
+
+    def _learn(self, at: float, qemu: Statistics) -> None:
+        if self._last is None:
+            self._moved_at = self._round_began = at
+            self._sends.value = float(qemu.ram_bps) or None  # QEMU's own word, until there are two looks
+            return
+        then, before = self._last
+        seconds, sent = at - then, qemu.ram_transferred - before.ram_transferred
+        if seconds <= 0:
+            return
+        if sent > 0:
+            self._moved_at = at
+        self._sends.add(max(0, sent), seconds)
+        cleared = before.ram_remaining - qemu.ram_remaining
+        if qemu.dirty_sync_count > before.dirty_sync_count > 0:
+            # A round has ended in between: what is left is nearly all of the new one, and the old one is done.
+            self._done += before.ram_remaining
+            self._round_began = at
+            dirty = qemu.dirty_pages_rate * qemu.page_size
+            self._rounds.append((float(qemu.ram_remaining), float(dirty)))
+            if before.dirty_sync_count == 1:
+                self._clears = _Rate()  # the first round had pages of zeros in it, which cost nothing
+        elif cleared >= 0:
+            self._done += cleared
+            self._clears.add(cleared, seconds)
+
+    @property
+    def _speed(self) -> float:
+        return self._clears.value or self._sends.value or 0.0
+
+    def _say(self, at: float, qemu: Statistics) -> Forecast:
+        remaining, speed = float(qemu.ram_remaining), self._speed
+        switched = qemu.status in POSTCOPY
+        dirty = 0.0 if switched else self._dirty
+        measured = switched or bool(self._rounds)
+        rest = play(remaining, speed, Guest(dirty, self._working_set(qemu), self.limit), at - self._round_began)
+        still = at - self._moved_at > _STILL
+        if not switched and self._stuck(speed):
+            rest = None
+        likely = rest is not None and speed > 0 and not still
+        left = rest.seconds + _HAND_OVER * (not switched) if rest is not None and likely else None
+        low, high = self._range(at, qemu, dirty) if likely else (None, None)
+        if left is not None and low is not None:
+            low = min(low, left)
+        if left is not None and high is not None:
+            high = max(high, left)
+        return Forecast(
+            percent=self._percent(rest),
+            round=qemu.dirty_sync_count,
+            rate=self._sends.value or 0.0,
+            dirty_rate=dirty if measured else None,
+            left=left,
+            left_low=low,
+            left_high=high,
+            total=None if left is None else at + left,
+            downtime=rest.downtime if rest is not None and likely and measured and not switched else None,
+            why_not=self._why_not(speed, dirty) if rest is None and len(self._rounds) > 1 and not switched else "",
+        )
+
+    def _stuck(self, speed: float) -> bool:
+        """Whether the last rounds have shown by themselves that they get no smaller, whatever a model says."""
+        sizes = [size for size, _ in self._rounds[-_LOOKED_AT:]]
+        *before, last = sizes or [0.0]
+        return (
+            len(sizes) == _LOOKED_AT
+            and min(sizes) > speed * self.limit
+            and last > _SHRINKS * sum(before) / len(before)
+        )
+
+    @property
+    def _dirty(self) -> float:
+        """Of the last round: a throttled guest, or one that has become calm, is not what it was."""
+        return self._rounds[-1][1] if self._rounds else 0.0
+
+    def _working_set(self, qemu: Statistics) -> float:
+        """What changes again and again: the largest of the last rounds; all of the memory before any is known."""
+        return max((size for size, _ in self._rounds[-3:]), default=float(qemu.ram_total))
+
+    def _range(self, at: float, qemu: Statistics, dirty: float) -> tuple[float | None, float | None]:
+        speeds = [rate for rate in (self._clears.value, self._sends.value) if rate]
+        fast, slow = max(speeds) * _AGREE, min(speeds) / _AGREE
+        rates = [dirty] if qemu.status in POSTCOPY else [rate for _, rate in self._rounds[-3:]] or [dirty]
+        whole, running, remaining = self._working_set(qemu), at - self._round_began, float(qemu.ram_remaining)
+        low = play(remaining, fast, Guest(min(rates) / _AGREE, whole, self.limit), running)
+        high = play(remaining, slow, Guest(max(rates) * _AGREE, whole, self.limit), running)
+        return (
+            None if low is None else low.seconds,
+            None if high is None or not self._rounds else high.seconds + 2 * _HAND_OVER,
+        )
+
+    def _percent(self, rest: Rest | None) -> float:
+        if rest is None:
+            return self.forecast.percent  # rounds that go nowhere are no progress
+        now = 100.0 * self._done / (self._done + rest.bytes) if self._done + rest.bytes else 0.0
+        return max(self.forecast.percent, min(now, 99.0))
+
+    def _why_not(self, speed: float, dirty: float) -> str:
+        return (
+            f"the guest changes {dirty / MiB:.0f} MiB/s, the way carries {speed / MiB:.0f} MiB/s: "
+            f"{self._rounds[-1][0] / MiB:.0f} MiB are left after every round"
+        )
