@@ -18,7 +18,8 @@ from tests.support.daemon import DaemonFailed
 from tests.support.virsh import Result, Running
 
 SETTLES = 40.0  # seconds everything may take to come to its end when nothing is broken any more
-STEADY = {Standing.WAITS: 12.0}  # seconds that it is seen without a change: a source asks every five
+# Seconds that it is seen without a change: a source asks every five, a destination waits six for a lost way.
+STEADY = {Standing.WAITS: 12.0, Standing.HALF: 12.0}
 STEADY_ELSE = 4.0
 VERIFIES = 30.0  # seconds for a guest to verify all of its memory
 LOOK = 0.4  # seconds between two looks by virsh
