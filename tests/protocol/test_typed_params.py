@@ -93,6 +93,7 @@ _BY_TYPE: dict[TypedParamType, st.SearchStrategy[Value]] = {
     TypedParamType.INT: st.integers(-(2**31), 2**31 - 1),
     TypedParamType.UINT: st.integers(0, 2**32 - 1),
     TypedParamType.ULLONG: st.integers(0, 2**64 - 1),
+    TypedParamType.DOUBLE: st.floats(0, 100),
     TypedParamType.BOOLEAN: st.booleans(),
     TypedParamType.STRING: st.text(max_size=9),
 }

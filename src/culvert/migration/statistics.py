@@ -34,6 +34,8 @@ class Record:
     """At the source: what is known of how it will go on."""
     parts: Parts | None = None
     """Of the standstill, when it is over and the guest has arrived."""
+    auto: str = ""
+    """What ``--auto`` has decided last, and why."""
     reported: dict[str, int] = field(default_factory=dict)
     """At the destination: what the source's cookie said of the same migration."""
 

@@ -206,6 +206,7 @@ class JobStat:
     CULVERT_PREDICTED_DOWNTIME = "culvert.predicted.downtime"
     CULVERT_DIRTY_RATE = "culvert.dirty_rate"  # bytes per second, only when it has been measured
     CULVERT_WHY_NOT = "culvert.will_not_converge"  # the reason in words
+    CULVERT_AUTO = "culvert.auto"  # what was decided last without having been asked for, and why
     CULVERT_DOWNTIME_STOP = "culvert.downtime.stop"  # the parts of the downtime, in milliseconds
     CULVERT_DOWNTIME_LAST_ROUND = "culvert.downtime.last_round"
     CULVERT_DOWNTIME_DEVICE_STATE = "culvert.downtime.device_state"
@@ -255,5 +256,6 @@ JOB_STATS: dict[str, ParamSpec] = {
     JobStat.CULVERT_PERCENT: ParamSpec(TypedParamType.DOUBLE),
     **{name: ParamSpec(TypedParamType.ULLONG) for name in _CULVERT_FORECAST},
     JobStat.CULVERT_WHY_NOT: ParamSpec(TypedParamType.STRING),
+    JobStat.CULVERT_AUTO: ParamSpec(TypedParamType.STRING),
     **{name: ParamSpec(TypedParamType.ULLONG) for name in CULVERT_DOWNTIMES.values()},
 }

@@ -167,6 +167,7 @@ def typed(record: Record) -> list[types.TypedParam]:
         (JobStat.CULVERT_CHANNELS, record.channels if record.route else None),
         (JobStat.CULVERT_INTERRUPTIONS, record.interruptions if record.route else None),
         (JobStat.CULVERT_EXPECTED_DOWNTIME, record.qemu.expected_downtime_ms),
+        (JobStat.CULVERT_AUTO, record.auto or None),
         *(statistics.forecast(record) if record.ended is None else statistics.downtimes(record)).items(),
     ]
     return typed_params.encode([(name, value) for name, value in values if value is not None], JOB_STATS)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
 from culvert.ground.units import MiB
 
+MEASURE_TRIES = 12  # looks at a measurement, four in the time that it is told to take
 POSTCOPY_SPEED_MAX = (2**64 - 1) // MiB  # MiB/s (qemu_driver.c, qemuDomainMigrateSetMaxSpeed)
 
 
@@ -40,6 +42,31 @@ async def set_cache(monitor: Monitor, size: int) -> None:
 async def cache(monitor: Monitor) -> int:
     """The cache of xbzrle in bytes."""
     return int(await _parameter(monitor, "xbzrle-cache-size"))
+
+
+async def allow_throttle(monitor: Monitor, percent: int, *, step: int = 1) -> None:
+    """Let auto-converge, where it is on, deny the guest at most ``percent`` of its CPU time, by ``step`` a round.
+
+    QEMU changes the capability only before a migration, but heeds these at any time (migration/ram.c,
+    mig_throttle_guest_down).
+    """
+    limits = {"cpu-throttle-initial": min(step, percent), "cpu-throttle-increment": step, "max-cpu-throttle": percent}
+    await monitor.execute("migrate-set-parameters", limits)
+
+
+async def dirty_rate(monitor: Monitor, seconds: int = 1) -> float | None:
+    """How many bytes per second the guest changes, looked at for ``seconds``; ``None`` when QEMU cannot tell.
+
+    By sampling pages (migration/dirtyrate.c): a page that is changed twice counts once. Not while it migrates.
+    """
+    await monitor.execute("calc-dirty-rate", {"calc-time": seconds})
+    for _ in range(MEASURE_TRIES):
+        await asyncio.sleep(seconds / 4)
+        answer = await monitor.execute("query-dirty-rate")
+        if answer["status"] == "measured":
+            rate = answer.get("dirty-rate", -1)
+            return None if rate < 0 else float(rate * MiB)
+    return None
 
 
 async def _parameter(monitor: Monitor, name: str) -> Any:

@@ -1,0 +1,97 @@
+"""``--auto`` at work: looks at a running migration, asks the policy, applies what it says to QEMU, tells why."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import NoReturn
+
+from culvert.drivers.qemu import migration_tuning as tuning
+from culvert.drivers.qemu.migration import POSTCOPY
+from culvert.drivers.qemu.monitor import Monitor
+from culvert.ground import errors
+from culvert.migration import policy
+from culvert.migration.policy import Action, Decision, Situation
+from culvert.migration.statistics import Record
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 0.5  # seconds between two decisions
+
+
+class Autopilot:
+    """One migration's. ``look`` fetches its record with QEMU's latest figures; ``switch`` goes over to post-copy,
+    ``None`` where that is not armed; ``note`` is told each new decision in a sentence.
+
+    Slowing down works by QEMU's auto-converge, which must be on from the start; until it is decided it may take one
+    percent, the least that it knows.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        look: Callable[[], Awaitable[Record]],
+        *,
+        switch: Callable[[], Awaitable[object]] | None,
+        note: Callable[[str], object],
+        floor: int = policy.FLOOR,
+    ) -> None:
+        self._monitor = monitor
+        self._look = look
+        self._switch = switch
+        self._note = note
+        self._floor = floor
+        self._throttle = 0
+        self._round = 0
+        self._interruptions = 0
+        self._broke_at: float | None = None
+        self._said = ""
+
+    async def run(self) -> NoReturn:
+        """Until cancelled. What QEMU refuses is noted, and the migration goes on as it was."""
+        await self._apply(lambda: tuning.allow_throttle(self._monitor, 1))
+        while True:
+            await self.step(await self._look(), time.monotonic())
+            await asyncio.sleep(INTERVAL)
+
+    async def step(self, record: Record, now: float) -> Decision:
+        """Decide once, and do it."""
+        if record.interruptions != self._interruptions:
+            self._interruptions, self._broke_at = record.interruptions, now
+        decision = policy.decide(
+            Situation(
+                forecast=record.course.forecast,
+                switched=record.qemu.status in POSTCOPY,
+                steady=None if self._broke_at is None else now - self._broke_at,
+                postcopy=self._switch is not None,
+                throttle=self._throttle,
+                floor=self._floor,
+            )
+        )
+        if decision.action is Action.THROTTLE:
+            if record.course.forecast.round <= self._round:
+                return decision  # what was done last has not had its round yet
+            self._throttle, self._round = decision.throttle, record.course.forecast.round
+            await self._apply(lambda: tuning.allow_throttle(self._monitor, decision.throttle, step=policy.STEP))
+        elif decision.action is Action.POSTCOPY and self._switch is not None:
+            switch, self._switch = self._switch, None  # once: it ends there, or fails and is not tried again
+            await self._apply(switch)
+        self._tell(record, decision)
+        return decision
+
+    def _tell(self, record: Record, decision: Decision) -> None:
+        words = f"{decision.action.value}: {decision.because}"
+        # The same decision with other figures in its reason is no news.
+        if (kind := f"{decision.action} {decision.throttle} {bool(record.course.forecast.why_not)}") != self._said:
+            self._said = kind
+            record.auto = words
+            self._note(words)
+
+    async def _apply(self, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await work()
+        except errors.RequestError as err:
+            log.warning("auto: %s", err)
+            self._note(f"QEMU has not done it: {err}")

@@ -1,0 +1,122 @@
+"""--auto applies what it decides: to a monitor that records, and to a real guest that is slowed down at work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu import migration_tuning as tuning
+from culvert.drivers.qemu.migration import Setup
+from culvert.ground import errors
+from culvert.migration.autopilot import Autopilot
+from culvert.migration.policy import Action
+from culvert.migration.progress import Forecast
+from culvert.migration.statistics import Record
+from culvert.protocol.constants import JobOperation, JobType
+from culvert.tunnel import relay
+from guests import domain_xml, tiny, watch
+from tests.drivers.support import PATIENCE, needs_qemu
+from tests.migration import postcopy_road
+from tests.migration.fakes import FakeMonitor
+
+STUCK = Forecast(round=4, why_not="the guest changes 300 MiB/s, the way carries 110 MiB/s")
+
+
+def record(forecast: Forecast = STUCK) -> Record:
+    made = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED)
+    made.course.forecast = forecast
+    return made
+
+
+class Flight:
+    """An autopilot over a monitor that records."""
+
+    def __init__(self, *, postcopy: bool = True, refuses: bool = False) -> None:
+        self.monitor = FakeMonitor()
+        self.notes: list[str] = []
+        self.switches = 0
+        self.refuses = refuses
+        switch = self.switch if postcopy else None
+        self.pilot = Autopilot(self.monitor, self.look, switch=switch, note=self.notes.append)
+
+    async def look(self) -> Record:
+        return record()
+
+    async def switch(self) -> None:
+        self.switches += 1
+        if self.refuses:
+            raise errors.OperationInvalid("not now")
+
+
+async def test_it_switches_once_and_says_why() -> None:
+    flight, made = Flight(), record()
+    assert (await flight.pilot.step(made, 0.0)).action is Action.POSTCOPY
+    assert flight.switches == 1
+    await flight.pilot.step(made, 1.0)
+    assert flight.switches == 1
+    assert flight.notes[0].startswith("post-copy: the guest changes 300 MiB/s")
+    assert made.auto
+
+
+async def test_a_link_that_has_just_broken_is_not_trusted() -> None:
+    flight, made = Flight(), record()
+    made.interruptions = 1
+    assert (await flight.pilot.step(made, 100.0)).action is Action.THROTTLE
+    assert flight.monitor.commands == ["migrate-set-parameters"]
+    assert flight.switches == 0
+    assert (await flight.pilot.step(made, 131.0)).action is Action.POSTCOPY
+
+
+async def test_it_is_slowed_down_once_a_round() -> None:
+    flight, made = Flight(postcopy=False), record()
+    for at in range(3):
+        await flight.pilot.step(made, float(at))
+    assert flight.monitor.commands == ["migrate-set-parameters"]
+    made.course.forecast = replace(STUCK, round=5)
+    await flight.pilot.step(made, 4.0)
+    assert flight.monitor.commands == ["migrate-set-parameters"] * 2
+
+
+async def test_what_qemu_refuses_is_told_and_ends_nothing() -> None:
+    flight = Flight(refuses=True)
+    await flight.pilot.step(record(), 0.0)
+    assert any("QEMU has not done it" in note for note in flight.notes)
+
+
+@needs_qemu
+async def test_a_real_guest_is_slowed_down_until_it_arrives(folder: Path) -> None:
+    """Auto-converge is armed from the start, and takes no more than one percent until it is decided."""
+    busy = tiny.TinyParameters(mib=32, dirty_mib=8, dirty_mib_s=40, pass_s=0.5)
+    guest = domain_xml.tiny_guest(folder, "tiny", busy)
+    setup = Setup(return_path=True, auto_converge=True)
+    made, throttles = record(Forecast()), []
+    with watch.SerialWatch(guest.serial) as follow:
+        async with postcopy_road.pair(folder, guest, setup) as pair, asyncio.timeout(3 * PATIENCE):
+            monitor = pair.outgoing.monitor
+            await asyncio.to_thread(follow.wait_running)
+            measured = await tuning.dirty_rate(monitor)
+            assert measured is None or measured >= 0
+            await qemu.set_speed(monitor, 12 << 20)
+            here, there = relay.channel()
+            with here, there:
+                await pair.incoming.start(there, setup, continued=True)
+                await pair.outgoing.start(here, setup)
+
+            async def look() -> Record:
+                made.update(await pair.outgoing.statistics())
+                throttles.append(made.qemu.throttle)
+                return made
+
+            pilot = Autopilot(monitor, look, switch=None, note=lambda words: None)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(15):
+                    await pilot.run()
+            assert max(throttles) > 1, made
+            assert max(throttles) <= 70
+            await pair.outgoing.cancel()
+            assert await pair.outgoing.settled() in ("cancelled", "completed")
+    assert time.monotonic() > made.started

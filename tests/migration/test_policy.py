@@ -1,0 +1,136 @@
+"""What --auto decides: the table, and simulated and recorded migrations from their beginning to their end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from culvert.drivers.qemu.migration import Statistics
+from culvert.ground.units import MiB
+from culvert.migration import policy
+from culvert.migration.policy import Action, Decision, Situation
+from culvert.migration.progress import Course, Forecast
+from tests.migration.test_progress import CONVERGE, NOT_CONVERGE, TRACES, World, migrated
+
+STUCK = Forecast(round=4, why_not="the guest changes 300 MiB/s, the way carries 110 MiB/s")
+FINE = Forecast(round=4, left=3.0)
+
+TABLE = [
+    (Situation(FINE), Action.GO_ON, 0),
+    (Situation(replace(STUCK, round=2)), Action.GO_ON, 0),
+    (Situation(STUCK, switched=True, postcopy=True), Action.GO_ON, 0),
+    (Situation(STUCK, postcopy=True), Action.POSTCOPY, 0),
+    (Situation(STUCK, postcopy=True, steady=31), Action.POSTCOPY, 0),
+    (Situation(STUCK, postcopy=True, steady=5), Action.THROTTLE, 20),
+    (Situation(STUCK), Action.THROTTLE, 20),
+    (Situation(STUCK, throttle=60), Action.THROTTLE, 70),
+    (Situation(STUCK, throttle=70), Action.GO_ON, 0),
+    (Situation(STUCK, throttle=70, floor=10), Action.THROTTLE, 90),
+    (Situation(STUCK, throttle=70, postcopy=True, steady=5), Action.GO_ON, 0),
+]
+
+
+@pytest.mark.parametrize(("now", "action", "throttle"), TABLE)
+def test_the_table(now: Situation, action: Action, throttle: int) -> None:
+    found = policy.decide(now)
+    assert (found.action, found.throttle) == (action, throttle)
+    assert found.because
+    if now.forecast.why_not and now.forecast.round >= policy.ROUNDS and not now.switched:
+        assert now.forecast.why_not in found.because
+
+
+@given(
+    st.builds(
+        Situation,
+        forecast=st.builds(Forecast, round=st.integers(0, 9), why_not=st.sampled_from(["", "too fast"])),
+        switched=st.booleans(),
+        steady=st.none() | st.floats(0, 100),
+        postcopy=st.booleans(),
+        throttle=st.integers(0, 99),
+        floor=st.integers(1, 99),
+    )
+)
+def test_what_is_promised(now: Situation) -> None:
+    found = policy.decide(now)
+    if found.action is Action.POSTCOPY:
+        assert now.postcopy
+        assert now.steady is None or now.steady >= policy.STEADY
+    if found.action is Action.THROTTLE:
+        assert now.throttle < found.throttle <= 100 - now.floor
+    if not now.forecast.why_not:
+        assert found.action is Action.GO_ON
+
+
+def flown(world: World, *, postcopy: bool, longest: float = 900.0) -> tuple[list[Decision], bool]:
+    """The decisions for a guest in ``world``, slowed down as decided: (each once, whether it arrived)."""
+    decisions: list[Decision] = []
+    throttle = counted = 0
+    while True:
+        slowed = replace(world, dirty=world.dirty * (100 - throttle) / 100)
+        course, found = Course(), None
+        for at, qemu in migrated(slowed, longest):
+            said = course.feed(at, qemu)
+            if qemu.status == "completed":
+                return decisions, True
+            found = policy.decide(Situation(said, postcopy=postcopy, throttle=throttle))
+            if found.action is not Action.GO_ON:
+                break
+        counted += 1
+        if found is None or found.action is Action.GO_ON or counted > 9:
+            return decisions, False
+        decisions.append(found)
+        if found.action is Action.POSTCOPY:
+            return decisions, True
+        throttle = found.throttle
+
+
+@pytest.mark.parametrize("world", CONVERGE, ids=str)
+def test_who_converges_is_left_alone(world: World) -> None:
+    assert flown(world, postcopy=True) == ([], True)
+
+
+@pytest.mark.parametrize("world", NOT_CONVERGE, ids=str)
+def test_who_does_not_goes_on_in_post_copy(world: World) -> None:
+    decisions, arrived = flown(world, postcopy=True)
+    assert [one.action for one in decisions] == [Action.POSTCOPY]
+    assert arrived
+
+
+def test_without_post_copy_a_guest_is_slowed_down_and_never_below_the_floor() -> None:
+    decisions, arrived = flown(World(256, 100, 150, 128), postcopy=False)
+    assert arrived
+    assert {one.action for one in decisions} == {Action.THROTTLE}
+    decisions, arrived = flown(World(256, 30, 10_000, 128), postcopy=False)
+    assert not arrived
+    assert [one.throttle for one in decisions] == [20, 40, 60, 70]
+
+
+@pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
+def test_on_recorded_migrations(path: Path) -> None:
+    trace = json.loads(path.read_text())
+    course, actions = Course(limit=trace["limit"]), set()
+    for at, status, sent, remaining, counted, dirty in trace["samples"]:
+        figures = Statistics(
+            status=status,
+            ram_total=trace["total"],
+            ram_transferred=sent,
+            ram_remaining=remaining,
+            dirty_sync_count=counted,
+            dirty_pages_rate=dirty,
+        )
+        actions.add(policy.decide(Situation(course.feed(at, figures), postcopy=True)).action)
+    assert (Action.POSTCOPY in actions) is not trace["arrived"]
+
+
+def test_the_plan() -> None:
+    assert policy.plan(dirty=300.0 * MiB, may_postcopy=True, may_parallel=True).postcopy
+    assert policy.plan(dirty=300.0 * MiB, may_postcopy=False, may_parallel=True).connections == policy.CHANNELS
+    calm = policy.plan(dirty=1.0 * MiB, may_postcopy=False, may_parallel=True)
+    assert (calm.postcopy, calm.connections) == (False, 0)
+    assert "1 MiB/s" in calm.because
+    assert "nothing is known" in policy.plan(dirty=None, may_postcopy=False, may_parallel=True).because
