@@ -12,7 +12,8 @@ from guests import tiny
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import running_tiny
-from tests.support.virsh import virsh
+from tests.support.virsh import Running, virsh
+from tests.support.wait import wait_for
 
 P2P = ("migrate", "--live", "--p2p", "--tunnelled")
 BUSY = tiny.TinyParameters(mib=32, dirty_mib=4, dirty_mib_s=20, pass_s=0.5)
@@ -108,3 +109,21 @@ def test_what_is_said_of_a_migration_under_way_and_afterwards(
         result = lines[-1]["job"]
         assert result["percent"] == 100, told
         assert sum(result["downtime_parts_ms"].values()) == pytest.approx(result["downtime_ms"], abs=5)
+
+
+def test_auto_slows_a_guest_down_that_does_not_converge_and_says_so(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """Asked for in the destination's URI, which an unmodified virsh passes on."""
+    parameters = tiny.TinyParameters(mib=32, dirty_mib=16, dirty_mib_s=40, pass_s=0.5)
+    with running_tiny(host_a, folder, parameters=parameters, persistent=True) as guest:
+        where = f"{host_b.tcp_uri}?auto=on&route=direct"
+        with Running(host_a.uri, *P2P, "--bandwidth", "20", guest.name, where) as migrating:
+            wait_for(lambda: "slow the guest down" in culvert("job", guest.name, uri=host_a.uri).out, "a decision")
+            virsh("migrate-setspeed", guest.name, "2000", uri=host_a.uri).expect()
+            migrating.finish(60).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+        told = culvert("job", "--completed", guest.name, uri=host_a.uri).expect()
+        assert re.search(r"culvert\.auto +slow the guest down: the guest changes", told), told
+        result = virsh(*P2P, guest.name, f"{host_a.tcp_uri}?auto=perhaps", uri=host_b.uri)
+        assert "'perhaps' is not one of on, off" in result.err

@@ -62,9 +62,9 @@ async def test_what_waits_is_told_to_those_who_cannot_ask(
     with running_tiny(host_a, folder) as guest:
         async with connected(host_a) as at_a, connected(host_b) as at_b:
             dom = (await at_a.call(remote.DOMAIN_LOOKUP_BY_NAME, remote.NameArgs(guest.name))).dom
-            begun = await at_a.call(remote.DOMAIN_MIGRATE_BEGIN3_PARAMS, remote.Begin3ParamsArgs(dom, [], LIVE))
-            named = Options(destination_xml=begun.xml, destination_name=guest.name).to_typed()
             for flags in (LIVE, LIVE | MigrateFlag.PEER2PEER):
+                begun = await at_a.call(remote.DOMAIN_MIGRATE_BEGIN3_PARAMS, remote.Begin3ParamsArgs(dom, [], LIVE))
+                named = Options(destination_xml=begun.xml, destination_name=guest.name).to_typed()
                 prepared = await at_b.call(
                     remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, remote.Prepare3ParamsArgs(named, begun.cookie_out, flags)
                 )
@@ -74,3 +74,6 @@ async def test_what_waits_is_told_to_those_who_cannot_ask(
                     await at_b.call(
                         remote.DOMAIN_MIGRATE_FINISH3_PARAMS, remote.Finish3ParamsArgs(named, b"", flags, 1)
                     )
+                await at_a.call(
+                    remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, remote.Confirm3ParamsArgs(dom, [], b"", LIVE, 1)
+                )

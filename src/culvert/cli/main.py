@@ -169,13 +169,21 @@ def abort(uri: ConnectionURI, domain: str) -> None:
 @click.option("--comp-zstd-level", type=click.IntRange(0, 20), metavar="N", help="Of zstd.")
 @click.option("--route", type=click.Choice(ROUTES), help="How the bytes travel; by default as the source has it.")
 @click.option("--compression", type=click.Choice(COMPRESSIONS), help="Compress in the tunnel (zstd).")
+@click.option("--auto/--no-auto", default=None, help="Help a guest that does not converge; by default as configured.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="S", help="Cancel after S seconds.")
 @click.option("--timeout-suspend", is_flag=True, help="At the timeout suspend the guest instead: then it ends soon.")
 @click.option("--timeout-postcopy", is_flag=True, help="At the timeout go over to post-copy instead.")
 @click.option("--json", "as_json", is_flag=True, help="Progress and result as JSON lines.")
 @click.pass_obj
 def migrate_(
-    uri: ConnectionURI, /, *, domain: str, destination: ConnectionURI, as_json: bool, **options: Any
+    uri: ConnectionURI,
+    /,
+    *,
+    domain: str,
+    destination: ConnectionURI,
+    as_json: bool,
+    auto: bool | None,
+    **options: Any,
 ) -> NoReturn:
     """Migrate DOMAIN to the daemon at DEST-URI, tunnelled through the daemons' connection.
 
@@ -186,6 +194,8 @@ def migrate_(
         if options[name] is not None:
             options[name] = _text(options[name])
     words = {name: word for name in ("route", "compression") if (word := options.pop(name)) is not None}
+    if auto is not None:
+        words["auto"] = "on" if auto else "off"
     request = Request(destination=str(destination.with_parameters(**words)), **options)
     if problem := request.problem():
         raise click.UsageError(problem)

@@ -17,10 +17,11 @@ _RUNNING = (JobType.BOUNDED, JobType.UNBOUNDED)
 class Progress:
     """One look at a job. None where the daemon does not say.
 
-    Sizes in bytes, rates in bytes per second, times in seconds, downtimes in milliseconds; ``phase``: begin, prepare,
-    perform, finish or confirm; ``route``: stream, direct or pump, over so many ``channels``; ``interruptions``:
-    connections that were lost and opened anew. ``throttle``: percent of its CPU time that the guest is denied;
-    ``why_not``: why it will not converge by itself. ``downtime_parts_ms``: where the standstill went.
+    Sizes in bytes, rates in bytes per second, times in seconds, downtimes in milliseconds; ``phase``: begin,
+    prepare, perform, finish or confirm; ``route``: stream, direct or pump, over so many ``channels``;
+    ``interruptions``: connections that were lost and opened anew. ``throttle``: percent of its CPU time that the
+    guest is denied; ``why_not``: why it will not converge by itself; ``auto``: what was decided about that last,
+    and why. ``downtime_parts_ms``: where the standstill went.
     """
 
     phase: str | None = None
@@ -44,6 +45,7 @@ class Progress:
     predicted_downtime_ms: int | None = None
     throttle: int | None = None
     why_not: str | None = None
+    auto: str | None = None
     downtime_parts_ms: Mapping[str, int] | None = None
 
     @classmethod
@@ -85,6 +87,7 @@ class Progress:
             predicted_downtime_ms=_number(values, JobStat.CULVERT_PREDICTED_DOWNTIME),
             throttle=_number(values, JobStat.AUTO_CONVERGE_THROTTLE),
             why_not=None if (why_not := values.get(JobStat.CULVERT_WHY_NOT)) is None else str(why_not),
+            auto=None if (auto := values.get(JobStat.CULVERT_AUTO)) is None else str(auto),
             downtime_parts_ms={part: int(values[name]) for part, name in CULVERT_DOWNTIMES.items() if name in values}
             or None,
         )
@@ -121,6 +124,8 @@ class Progress:
             parts.append(self._interrupted())
         if self.why_not:
             parts.append(f"will not converge: {self.why_not}")
+        if self.auto:
+            parts.append(f"auto: {self.auto}")
         return parts
 
     def _time_left(self, likely: float) -> str:

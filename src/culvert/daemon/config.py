@@ -99,6 +99,11 @@ class Migration:
     compression: str = _key(
         "off", "Compress on the pump route (zstd): off, on, or auto (while it makes the migration faster)."
     )
+    auto: bool = _key(
+        False,
+        "Look at every migration that this daemon drives and help it to converge: slow the guest down, never below a "
+        "third of its speed, and say why in the job.",
+    )
     attach_seconds: int = _key(30, "How long after it was prepared a migration into this host may begin to send.")
     give_up_seconds: int = _key(
         300, "How long a prepared migration into this host waits for a source that says nothing; 0: for ever."

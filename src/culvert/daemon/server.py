@@ -109,6 +109,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             stall_seconds=config.migration.stall_seconds,
             route=config.migration.route,
             compression=config.migration.compression,
+            auto=config.migration.auto,
             attach_seconds=config.migration.attach_seconds,
             reattach_seconds=config.migration.reattach_seconds,
             give_up_seconds=config.migration.give_up_seconds,

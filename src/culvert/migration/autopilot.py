@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import NoReturn
 
 from culvert.drivers.qemu import migration_tuning as tuning
@@ -13,12 +14,34 @@ from culvert.drivers.qemu.migration import POSTCOPY
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
 from culvert.migration import policy
+from culvert.migration.parameters import NO_FLAGS, Options
 from culvert.migration.policy import Action, Decision, Situation
 from culvert.migration.statistics import Record
+from culvert.protocol.constants import MigrateFlag
 
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.5  # seconds between two decisions
+PARAMETER = "auto"  # of the destination's connection URI: on or off; the configuration says which without it
+
+
+async def arm(monitor: Monitor, options: Options, *, may_postcopy: bool, may_parallel: bool) -> tuple[Options, str]:
+    """``options`` with all that may be needed switched on, before anything is sent; and why, in a sentence.
+
+    Takes about a second: how fast the guest changes its memory is measured first. What the person has asked for
+    stays; ``may_…``: what peer, route and QEMU have.
+    """
+    try:
+        dirty = await tuning.dirty_rate(monitor)
+    except errors.RequestError as err:
+        log.info("auto: the guest could not be measured: %s", err)
+        dirty = None
+    parallel = may_parallel and not options.connections and not options.xbzrle and not options.postcopy
+    plan = policy.plan(dirty=dirty, may_postcopy=may_postcopy, may_parallel=parallel)
+    armed = options.with_flags(MigrateFlag.AUTO_CONVERGE | (MigrateFlag.POSTCOPY if plan.postcopy else NO_FLAGS))
+    if plan.connections:
+        armed = replace(armed, parallel_connections=plan.connections)
+    return armed, plan.because
 
 
 class Autopilot:

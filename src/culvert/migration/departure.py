@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable
+from typing import NoReturn
 
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.migration import ask, guest_here
+from culvert.migration.autopilot import Autopilot
 from culvert.migration.budget import Budget
 from culvert.migration.departure_core import DepartureCore
 from culvert.migration.history import Begun
@@ -103,7 +105,35 @@ class Departure(DepartureCore):
     async def _send(self) -> Event:
         assert self._way is not None, "prepared before it is sent"
         way, self._way = self._way, None
-        return await self._sent_by(self._new_sending().run(way))
+        flying = self._fly()
+        try:
+            return await self._sent_by(self._new_sending().run(way))
+        finally:
+            if flying is not None:
+                flying.cancel()
+
+    def _fly(self) -> asyncio.Task[NoReturn] | None:
+        if not self.auto or self._tasks is None:
+            return None
+
+        async def switch() -> None:
+            await self.shell.ask(Event.SWITCH)
+
+        may = switch if self.options.postcopy else None
+        pilot = Autopilot(
+            self.domain.monitor, self.refreshed, switch=may, note=lambda said: self.note(f"auto: {said}")
+        )
+        return self._tasks.create_task(pilot.run(), name=f"{self.shell.name}: autopilot")
+
+    def note(self, text: str) -> None:
+        """Tell people of something that was decided: in the log and in the history."""
+        log.info("%s: %s", self.shell.name, text)
+        if self._tasks is not None:
+            self._tasks.create_task(self._keep_note(text), name=f"{self.shell.name}: note")
+
+    async def _keep_note(self, text: str) -> None:
+        with contextlib.suppress(errors.RequestError):
+            await self.journal.note(self.begun.key, text)
 
     def _new_sending(self) -> Sending:
         self._sending = Sending(

@@ -96,6 +96,8 @@ class DepartureCore:
         """Set when nothing more will be done about this migration."""
         self.disown: Callable[[], None] = lambda: None
         """Ends the care for the connection that drives this migration."""
+        self.auto = False
+        """Whether ``autopilot`` decides what is done for a guest that does not converge."""
         self._budget = budget or Budget()
         self._recorded = state is not State.BEGIN3
         self._sending: Sending | None = None

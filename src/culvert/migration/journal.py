@@ -146,7 +146,10 @@ class Journal:
     # -- writing --------------------------------------------------------------------------------------------------
 
     async def begin(self, begun: Begun, step: Step) -> None:
-        """The record of a new migration, with its first step. Raises ``SystemCallError``; then there is none."""
+        """The record of a new migration, with its first step.
+
+        Raises ``SystemCallError``, and ``OperationInvalid`` for a name that is known; then nothing has changed.
+        """
 
         def insert(database: sqlite3.Connection) -> None:
             now = self._clock()
@@ -161,7 +164,12 @@ class Journal:
             )
             database.execute("INSERT INTO line VALUES (?, ?, ?, '')", (cursor.lastrowid, now, step.value))
 
-        await self._transaction(f"begin {begun.key}", insert)
+        try:
+            await self._transaction(f"begin {begun.key}", insert)
+        except errors.SystemCallError as err:
+            if isinstance(err.__cause__, sqlite3.IntegrityError):
+                raise errors.OperationInvalid(f"migration {begun.key} is known here: a name is used once") from err
+            raise
 
     async def write(self, key: Key, step: Step, text: str = "") -> None:
         """``step`` is the last one of ``key`` from now on. Raises ``SystemCallError``, ``InternalError``."""

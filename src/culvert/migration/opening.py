@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 
 from culvert.drivers.qemu import migration_tuning as tuning
+from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.io.detached import Detached
-from culvert.migration import combinations, peer
+from culvert.migration import autopilot, combinations, peer
 from culvert.migration.departure import Departure
 from culvert.migration.pump_way import PumpWay
-from culvert.migration.route import COMPRESSION_PARAMETER, PARAMETER, Route, Way, choose
+from culvert.migration.route import AUTO, COMPRESSION_PARAMETER, PARAMETER, Route, Way, choose
 from culvert.migration.ticket import TICKET_PARAMETER, Ticket
 from culvert.migration.ways import DirectWay, StreamWay
+from culvert.protocol.constants import MigrateFlag
 
 
 def ticket(where: str) -> Ticket:
@@ -35,6 +37,31 @@ async def choose_route(destination: peer.Peer, departure: Departure) -> tuple[Ro
         compression=compression,
         postcopy=options.postcopy,
     ), compression
+
+
+async def arm(destination: peer.Peer, departure: Departure) -> None:
+    """Have ``departure.options`` ask for what ``autopilot`` may need, where the URI or the configuration wants it.
+
+    Raises ``InvalidArgument`` for a word that is neither on nor off.
+    """
+    asked, settings, options = uris.parse(departure.destination_uri).parameters, departure.settings, departure.options
+    word = asked.get(autopilot.PARAMETER, "on" if settings.auto else "off")
+    if word not in ("on", "off"):
+        raise errors.InvalidArgument(f"auto '{word}' is not one of on, off")
+    if word == "off":
+        return
+    route, abilities = asked.get(PARAMETER, settings.route), await destination.abilities()
+    pump = route in (AUTO, Route.PUMP.value) and Route.PUMP.value in abilities
+    live = options.has(MigrateFlag.LIVE) and not options.has(MigrateFlag.PAUSED) and departure.begun.was_running
+    returns = pump or (route == Route.DIRECT.value and Route.DIRECT.value in abilities)
+    departure.options, because = await autopilot.arm(
+        departure.domain.monitor,
+        options,
+        may_postcopy=options.postcopy or (live and returns and not options.connections and not options.xbzrle),
+        may_parallel=pump,
+    )
+    departure.auto, departure.record.auto = True, because
+    departure.note(f"auto: {because}")
 
 
 async def settle(destination: peer.Peer, departure: Departure, route: Route) -> None:

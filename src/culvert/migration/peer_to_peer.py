@@ -70,6 +70,8 @@ class PeerToPeer:
             stock.check(departure.domain.definition, destination.uri)
             await departure.is_stock(departure.destination_uri)
         departure.record.step = "prepare"
+        if not is_stock:
+            await departure.until_failed(opening.arm(destination, departure))
         route, compression = await opening.choose_route(destination, departure)
         self._by_pump = route is Route.PUMP
         if departure.options.postcopy:

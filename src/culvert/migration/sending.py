@@ -77,15 +77,7 @@ class Sending:
 
     def parts(self) -> downtime.Parts | None:
         """The standstill in its parts; asked for when the destination has just said that the guest runs there."""
-        if (outgoing := self._outgoing) is None:
-            return None
-        moments = downtime.Moments(outgoing.stopped_at, outgoing.synced_at, outgoing.sent_at, time.monotonic())
-        return downtime.parts(
-            moments,
-            last_bytes=self._record.qemu.downtime_bytes,
-            rate=self._record.course.forecast.rate,
-            start=downtime.started(self._record.reported),
-        )
+        return sampling.standstill(self._outgoing, self._record)
 
     async def refresh(self) -> None:
         """Ask QEMU for its latest figures."""

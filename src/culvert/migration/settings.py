@@ -13,11 +13,12 @@ from culvert.tunnel.limits import Limits
 class Settings:
     """``hostname`` and ``host_uuid`` go into cookies; seconds as in the configuration, 0 for no limit.
 
-    ``route`` and ``compression`` are words of ``route.choose``; ``attach_seconds`` is how long after prepare the data
-    may begin to come, ``reattach_seconds`` how long a migration on the pump route lives without a connection;
-    ``give_up_seconds`` is how long a prepared migration waits for a source that says nothing at all;
-    ``pump`` are the limits of each channel on it. ``host_speed`` is what all migrations out of this host may send
-    together, in bytes per second. ``security`` is what this daemon shows the destinations it connects to.
+    ``route`` and ``compression`` are words of ``route.choose``; ``auto``: migrations are flown by ``autopilot``;
+    ``attach_seconds`` is how long after prepare the data may begin to come, ``reattach_seconds`` how long a
+    migration on the pump route lives without a connection; ``give_up_seconds`` is how long a prepared migration waits
+    for a source that says nothing at all; ``pump`` are the limits of each channel on it. ``host_speed`` is what all
+    migrations out of this host may send together, in bytes per second. ``security`` is what this daemon shows the
+    destinations it connects to.
     """
 
     hostname: str
@@ -27,6 +28,7 @@ class Settings:
     stall_seconds: float = 120.0
     route: str = "auto"
     compression: str = "off"
+    auto: bool = False
     attach_seconds: float = 30.0
     reattach_seconds: float = 60.0
     give_up_seconds: float = 300.0
