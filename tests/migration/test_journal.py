@@ -72,7 +72,7 @@ async def test_both_sides_of_one_attempt_may_be_in_one_journal(journal: Journal)
 
 async def test_an_attempt_has_one_record(journal: Journal) -> None:
     await journal.begin(begun(), Step.BEGIN3)
-    with pytest.raises(errors.SystemCallError, match="UNIQUE"):
+    with pytest.raises(errors.OperationInvalid, match="used once"):
         await journal.begin(begun(), Step.BEGIN3)
     with pytest.raises(errors.InternalError, match="no record"):
         await journal.write(IN, Step.GONE)
