@@ -8,6 +8,7 @@ Where one channel is enough, QEMU gets it as a descriptor over its monitor (``ge
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import ClassVar
@@ -189,11 +190,9 @@ class _Migration:
                     )
                 self._news.clear()
                 if status == "postcopy-active":
-                    try:
+                    # It refuses when its socket is dead already: then it is about to notice by itself.
+                    with contextlib.suppress(CommandRefused):
                         await self.monitor.execute("migrate-pause", out_of_band=True)
-                    except CommandRefused:
-                        if self._heard_of[-1] == status:
-                            raise  # and it has not just noticed by itself
                 if self._heard_of[-1] == status:
                     await self._news.wait()
         return True
