@@ -19,6 +19,7 @@ from culvert.ground import errors
 from culvert.migration import ask, guest_here
 from culvert.migration.autopilot import Autopilot
 from culvert.migration.budget import Budget
+from culvert.migration.cause import Cause
 from culvert.migration.departure_core import DepartureCore
 from culvert.migration.history import Begun
 from culvert.migration.journal import Journal
@@ -135,10 +136,11 @@ class Departure(DepartureCore):
         with contextlib.suppress(errors.RequestError):
             await self.journal.note(self.begun.key, text)
 
-    def _new_sending(self) -> Sending:
+    def _new_sending(self, *, again: bool = False) -> Sending:
+        # Why one way was lost is no reason to lose the next one.
         self._sending = Sending(
             *(self.shell.name, self.domain, self.options, self.settings),
-            cause=self.cause,
+            cause=Cause(self.shell.name) if again else self.cause,
             record=self.record,
             budget=self._budget,
             switched=self._switched,
@@ -164,7 +166,7 @@ class Departure(DepartureCore):
             self.shell.feed(Event.SWITCHED)
 
     async def _adopt(self) -> None:
-        self.shell.feed(await self._sent_by(self._new_sending().adopt()))
+        self.shell.feed(await self._sent_by(self._new_sending(again=True).adopt()))
 
     async def _switch(self) -> None:
         """Only QEMU says what comes of it: it may be through with its pre-copy already."""
@@ -181,7 +183,7 @@ class Departure(DepartureCore):
             self._tasks.create_task(self._resend(way), name=f"{self.shell.name}: sending again")
 
     async def _resend(self, way: Way) -> None:
-        self.shell.feed(await self._sent_by(self._new_sending().run(way, again=True)))
+        self.shell.feed(await self._sent_by(self._new_sending(again=True).run(way, again=True)))
 
     def hurry(self) -> None:
         """Somebody wants to know at once what is only asked for again after a while."""

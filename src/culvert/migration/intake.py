@@ -97,6 +97,11 @@ class Intake:
         """Whether QEMU hears the source by itself, so that nothing of it can be seen here."""
         return self.route == Route.DIRECT.value and not self._settled
 
+    async def make_ready(self) -> None:
+        """Have QEMU refuse now what it would refuse when the data comes. Raises ``OperationUnsupported``."""
+        if self._options.postcopy:
+            await self.incoming.prepare(self._options.setup(return_path=True), continued=True)
+
     # -- the three ways -------------------------------------------------------------------------------------------
 
     async def take(self, connection: socket.socket) -> None:
