@@ -117,7 +117,7 @@ def test_auto_slows_a_guest_down_that_does_not_converge_and_says_so(
     """Asked for in the destination's URI, which an unmodified virsh passes on."""
     parameters = tiny.TinyParameters(mib=32, dirty_mib=16, dirty_mib_s=40, pass_s=0.5)
     with running_tiny(host_a, folder, parameters=parameters, persistent=True) as guest:
-        where = f"{host_b.tcp_uri}?auto=on&route=direct"
+        where = f"{host_b.tcp_uri}?auto=on&route=stream"
         with Running(host_a.uri, *P2P, "--bandwidth", "20", guest.name, where) as migrating:
             wait_for(lambda: "slow the guest down" in culvert("job", guest.name, uri=host_a.uri).out, "a decision")
             virsh("migrate-setspeed", guest.name, "2000", uri=host_a.uri).expect()

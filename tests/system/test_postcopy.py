@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from guests import tiny
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
@@ -156,3 +157,19 @@ def test_it_can_be_resumed_by_hand(host_a: DaemonProcess, host_b: DaemonProcess,
                 resuming.finish().expect()
             running.finish().expect()
         guest.assert_runs_only_on(host_b, host_a)
+
+
+def test_auto_goes_over_to_it_when_the_guest_does_not_converge(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """And says why: in the job that is over, and in the history."""
+    busy = tiny.TinyParameters(mib=32, dirty_mib=16, dirty_mib_s=200, pass_s=0.5)
+    with running_tiny(host_a, folder, parameters=busy) as guest:
+        slow = ("--auto", "--bandwidth", "20")
+        culvert("migrate", *slow, guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+        newest = json.loads(culvert("history", "--limit", "1", "--json", uri=host_a.uri).expect())
+        lines = json.loads(culvert("history", "show", str(newest["id"]), "--json", uri=host_a.uri).expect())["lines"]
+        decided = [line["text"] for line in lines if line["text"].startswith("auto: ")]
+        assert any(text.startswith("auto: post-copy: ") for text in decided), decided
+        assert "postcopy" in steps(host_a)
