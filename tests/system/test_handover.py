@@ -5,6 +5,8 @@ A road between the two real daemons is cut in the place of one certain packet of
 
 from __future__ import annotations
 
+import os
+import signal
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +21,7 @@ from culvert.protocol.constants import MigrateFlag
 from culvert.rpc.client import Client, connect
 from culvert.rpc.prologue import open_connection
 from culvert.wire.packet import PacketType
+from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny, state_of
 from tests.support.proxy import Proxy
@@ -140,6 +143,28 @@ def test_destination_daemon_killed_with_the_answer_on_its_way(
             host_b.restart(kill=True)
             proxy.refuse(False)
             running.finish()
+        guest.assert_runs_only_on(host_b, host_a)
+
+
+def test_as_long_as_it_waits_it_cannot_be_started_here(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """Also when nothing is left of it here, and the daemon is another one: only the journal knows of it then."""
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        proxy.cut_on(FINISH_REPLY, then_refuse=True)
+        with Running(host_a.uri, *P2P, guest.name, host_b.uri_by(proxy.port)):
+            wait_for(lambda: waits_for_the_destination(guest, host_a), "the source waits")
+            (pid,) = host_a.qemu_pids()
+            host_a.kill()
+            os.kill(pid, signal.SIGKILL)
+        host_a.start()
+        assert "may run elsewhere" in virsh("create", str(guest.guest.write_xml()), uri=host_a.uri).err
+        listed = culvert("list", uri=host_a.uri).expect()
+        assert f"guest '{guest.name}' is waiting for {host_b.uri_by(proxy.port)}" in listed
+        assert culvert("resolve", guest.name, "--yes", uri=host_a.uri).rc != 0, "neither here nor there"
+        culvert("resolve", guest.name, "--running-there", "--yes", uri=host_a.uri).expect()
+        assert "waiting" not in culvert("list", uri=host_a.uri).expect()
+        assert "decides that the guest runs at" in culvert("history", "show", "1", uri=host_a.uri).expect()
         guest.assert_runs_only_on(host_b, host_a)
 
 

@@ -245,16 +245,16 @@ def history_show(uri: ConnectionURI, number: int, as_json: bool) -> None:
 
 @cli.command()
 @click.argument("domain")
-@click.option("--running-here", "here", flag_value=True, type=bool, help="The guest goes on at this host.")
-@click.option("--running-there", "here", flag_value=False, type=bool, help="The guest runs at the destination.")
+@click.option("--running-here", "here", is_flag=True, help="The guest goes on at this host.")
+@click.option("--running-there", "there", is_flag=True, help="The guest runs at the destination.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.pass_obj
-def resolve(uri: ConnectionURI, domain: str, here: bool | None, yes: bool) -> None:
+def resolve(uri: ConnectionURI, /, *, domain: str, here: bool, there: bool, yes: bool) -> None:
     """Decide where the guest of DOMAIN runs, when its migration waits for a destination that does not say.
 
     "culvert list" shows what waits, and for what. The decision is written to the history with who has made it.
     """
-    if here is None:
+    if here is there:
         raise click.UsageError("one of --running-here and --running-there is needed")
     guest = _run(history.find_waiting(uri, domain))
     click.echo(history.warning(guest, here=here), err=True)

@@ -1,0 +1,68 @@
+"""The history as people and programs read it, and what an operator is told before deciding."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from click.testing import CliRunner
+
+from culvert.cli import history
+from culvert.cli.history import Waiting
+from culvert.cli.main import cli
+
+RECORD: history.Record = {
+    "id": 7,
+    "attempt": "a" * 32,
+    "direction": "out",
+    "domain": "g",
+    "uuid": "u",
+    "peer": "qemu+tcp://b/system",
+    "began": 1_000_000_000.0,
+    "ended": 1_000_000_002.5,
+    "step": "stayed",
+    "over": True,
+    "route": "pump",
+    "cause": "no room there",
+    "figures": {"memory_total": 5},
+    "lines": [
+        {"at": 1_000_000_000.0, "step": "begin3", "text": ""},
+        {"at": 1_000_000_001.0, "step": None, "text": "auto: go on"},
+    ],
+}
+GUEST = Waiting("g", UUID(int=1), "waiting for b")
+
+
+def test_a_record_tells_all_of_it() -> None:
+    text = "\n".join(history.lines(RECORD))
+    for words in (
+        *("migration 7 of domain 'g'", "to        qemu+tcp://b/system", "stayed, 2.500 s", "no room there"),
+        *("begin3", "auto: go on", "memory_total"),
+    ):
+        assert words in text
+
+
+def test_one_that_is_not_over_says_so() -> None:
+    running = {**RECORD, "over": False, "ended": None, "step": "perform3", "direction": "in", "cause": ""}
+    text = "\n".join(history.lines(running))
+    assert "perform3 (not over)" in text
+    assert "from      " in text
+    assert "cause" not in text
+
+
+@pytest.mark.parametrize(("here", "words"), [(True, "run twice"), (False, "it is lost")])
+def test_an_operator_hears_what_is_at_stake(here: bool, words: str) -> None:
+    assert words in history.warning(GUEST, here=here)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["resolve", "g"],
+        ["resolve", "g", "--running-here", "--running-there"],
+        ["history", "show", "0"],
+        ["history", "--limit", "0"],
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anybody_is_asked(arguments: list[str]) -> None:
+    assert CliRunner().invoke(cli, arguments).exit_code == 2
