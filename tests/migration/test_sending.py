@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from culvert.ground import errors
+from culvert.migration import sending
 from culvert.migration.budget import Budget
 from culvert.migration.cause import Cause
 from culvert.migration.parameters import Options
@@ -90,6 +92,30 @@ async def test_cancelled_while_bytes_flow(domain: FakeDomain, stream: FakeStream
     domain.monitor.on["migrate_cancel"] = lambda: domain.monitor.status("cancelled")
     await sender.fails(domain, stream, "canceled by client")
     assert "migrate_cancel" in domain.monitor.commands
+
+
+async def test_qemu_that_hears_of_no_cancel_before_its_way_is_broken(
+    domain: FakeDomain, stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its last round it holds its lock for as long as nobody takes what it writes: it answers when that ends."""
+    monkeypatch.setattr(sending, "HEARS_WITHIN", 0.05)
+    broken = asyncio.Event()
+    execute = domain.monitor.execute
+
+    async def deaf(command: str, *arguments: Any, **more: Any) -> Any:
+        if command == "migrate_cancel":
+            async with asyncio.timeout(20):
+                while not stream.ended:  # noqa: ASYNC110 - a list has no event
+                    await asyncio.sleep(0.01)
+            broken.set()
+            domain.monitor.status("failed")
+        return await execute(command, *arguments, **more)
+
+    monkeypatch.setattr(domain.monitor, "execute", deaf)
+    sender = Sender(domain)
+    domain.monitor.on["migrate"] = sender.cancel
+    await sender.fails(domain, stream, "canceled by client")
+    assert broken.is_set()
 
 
 async def test_cancelled_when_qemu_has_completed_but_the_other_end_has_not(

@@ -34,7 +34,7 @@ from culvert.protocol.constants import MigrateFlag
 
 log = logging.getLogger(__name__)
 
-
+HEARS_WITHIN = 2.0  # seconds for QEMU to take the cancel before its way is broken
 RECOVER_TIMEOUT = 60.0  # seconds QEMU may take to begin anew with a post-copy that has lost its way
 
 
@@ -239,10 +239,17 @@ class Sending:
 
     async def _stop(self, outgoing: qemu.Outgoing, way: Way) -> None:
         """Make QEMU give up and wait until it has; what it says then changes nothing any more."""
+        reason = str(self._cause.error)
+        # A QEMU that has stopped the guest and waits for a way that takes nothing any more answers nobody: it holds
+        # its big lock. Then the way must break first.
+        breaks = asyncio.get_running_loop().call_later(HEARS_WITHIN, way.abort, reason)
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
-                await outgoing.cancel()
-                way.abort(str(self._cause.error))
+                try:
+                    await outgoing.cancel()
+                finally:
+                    breaks.cancel()
+                    way.abort(reason)
                 await outgoing.settled()
         except (errors.RequestError, TimeoutError) as err:
             log.warning("%s: QEMU did not confirm the cancel: %s", self._name, err)
