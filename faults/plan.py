@@ -49,7 +49,7 @@ WAYS = (
     Way("tls", "p2p by TLS", ("--live", "--p2p", "--tunnelled"), CULVERT_ONLY, tunnelled=True, tls=True),
     Way("client", "client-driven", ("--live",), client=True),
     Way("parallel", "parallel", ("--live", "--p2p", "--parallel", "--parallel-connections", "2")),
-    Way("postcopy", "post-copy", ("--live", "--p2p", "--postcopy"), frozenset({Who.LIBVIRT}), postcopy=True),
+    Way("postcopy", "post-copy", ("--live", "--p2p", "--postcopy"), postcopy=True),
 )
 
 

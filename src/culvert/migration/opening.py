@@ -89,8 +89,16 @@ async def open_way(departure: Departure, opened_by: Ticket, route: Route, compre
             return DirectWay(await data.direct(opened_by.token(0, next(attempts))), setup)
 
     async def dial(channel: int, received: int) -> tuple[int, Detached]:
-        async with peer.connect(uri, settings, hypervisor=False) as data:
-            return await data.channel(opened_by.token(channel, next(attempts)), channel, received)
+        opened: Detached | None = None
+        try:
+            async with peer.connect(uri, settings, hypervisor=False) as data:
+                there, opened = await data.channel(opened_by.token(channel, next(attempts)), channel, received)
+            return there, opened
+        except BaseException:
+            # Nobody waits for it any more.
+            if opened is not None:
+                opened.sock.close()
+            raise
 
     way = PumpWay(
         f"migration {departure.attempt}",

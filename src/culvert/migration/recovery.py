@@ -18,7 +18,7 @@ from culvert.ground import errors
 from culvert.migration import witness
 from culvert.migration.history import Direction, Entry
 from culvert.migration.journal import Journal
-from culvert.migration.machine import Next
+from culvert.migration.machine import Next, Step
 from culvert.migration.machine_destination import State as DestinationState
 from culvert.migration.machine_recovery import DESTINATION, SOURCE, Qemu
 from culvert.migration.machine_source import State as SourceState
@@ -28,6 +28,7 @@ from culvert.protocol.constants import DomainState, PausedReason
 log = logging.getLogger(__name__)
 
 RETRY_PAUSE = 1.0  # seconds between two tries to hear what a QEMU says
+PATIENCE = 5.0  # seconds after which a QEMU that was never granted, and does not answer, is given up
 
 TakeUpSource = Callable[[Entry, Domain | None, Next[SourceState]], None]
 TakeUpDestination = Callable[[Entry, Domain | None, Next[DestinationState]], None]
@@ -51,7 +52,8 @@ async def recover(
 ) -> None:
     """Hand every migration that is not over to ``source`` or ``destination``; tell of a guest that nobody knows of.
 
-    Where a QEMU does not answer its monitor, that is tried again in the background: nothing is concluded meanwhile.
+    Where a QEMU does not answer its monitor, that is tried again in the background: nothing is concluded meanwhile,
+    unless the journal says that it cannot have run.
     """
 
     async def take_up(entry: Entry) -> None:
@@ -66,10 +68,16 @@ async def recover(
             destination(entry, guest, DESTINATION[entry.step, says])
 
     async def keep_trying(entry: Entry) -> None:
+        patience = asyncio.get_running_loop().time() + PATIENCE
         while True:
             await asyncio.sleep(RETRY_PAUSE)
             with contextlib.suppress(errors.RequestError):
                 await take_up(entry)
+                return
+            if entry.step is Step.PREPARE and asyncio.get_running_loop().time() > patience:
+                # It was never granted, so its CPUs have not run: whatever it hangs in, it may go.
+                log.warning("migration=%s domain=%s QEMU hangs: given up", entry.begun.key, entry.begun.name)
+                destination(entry, find(driver, entry), DESTINATION[entry.step, Qemu.WAITING])
                 return
 
     entries = await journal.unfinished()
