@@ -94,7 +94,9 @@ class Source:
         if options.has(MigrateFlag.POSTCOPY_RESUME):
             await self.resume_postcopy(domain)
             return
-        departure = self._depart(domain, destination, options)
+        # Not while another call changes it: the machine that is described now is the one that must arrive.
+        async with domain.changing("migrate"):
+            departure = self._depart(domain, destination, options)
         await self._background.run(f"migrate {domain.name}", self._migrate(departure))
 
     async def _migrate(self, departure: Departure) -> None:
@@ -138,7 +140,8 @@ class Source:
         When the connection ``owner`` ends before that, the migration is dropped or its end asked for.
         """
         parameters.check_combination(options)
-        departure = self._depart(domain, "", options)
+        async with domain.changing("migrate"):
+            departure = self._depart(domain, "", options)
         try:
             await self._begin(departure)
         except BaseException:
@@ -252,11 +255,7 @@ class Source:
     # -- what both ways share -------------------------------------------------------------------------------------
 
     def _depart(self, domain: Domain, destination: str, options: Options) -> Departure:
-        """A new migration of ``domain``; raises ``OperationInvalid`` when it is in one, or does not run."""
-        if domain.job is not None:
-            raise errors.OperationInvalid(
-                f"cannot migrate domain '{domain.name}' while job '{domain.job.description}' runs"
-            )
+        """A new migration of ``domain``, which the caller holds. Raises ``OperationInvalid`` when it does not run."""
         if not options.has(MigrateFlag.OFFLINE):
             domain.require_active()
         departure = Departure.of(
