@@ -231,8 +231,10 @@ class Arrival:
             return
         incoming = self.intake.incoming
         with contextlib.suppress(errors.RequestError):  # QEMU has ended, which is seen elsewhere
-            if self._recorded_before:
-                await incoming.look()
+            if self._recorded_before and await incoming.look() in ("none", "setup"):
+                # It has read nothing, and the way that an earlier daemon may have made for it is gone.
+                lost = "the destination's daemon was restarted before anything had come"
+                self.fail(Event.BROKEN, errors.ConnectionLost(lost))
             while (status := await incoming.next_status(qemu.SETTLED | qemu.POSTCOPY)) != "completed":
                 if status == "postcopy-active":
                     self.shell.feed(Event.SWITCHED)

@@ -183,7 +183,8 @@ class Destination:
         def broken(cause: errors.RequestError) -> None:
             # Once finish has begun, it alone decides: it sees for itself what QEMU has got. Where the source may
             # have switched to post-copy, QEMU says what the end of its data path means.
-            if arrival.state is State.PREPARE:
+            begun = arrival.intake is not None and arrival.intake.may_have_begun
+            if arrival.state is State.PREPARE or (arrival.state is State.HELD and not begun):
                 arrival.fail(Event.BROKEN, cause)
             elif arrival.options.postcopy and arrival.intake is not None:
                 arrival.intake.let_go(str(cause))
@@ -193,8 +194,7 @@ class Destination:
             waited = f", {patience:g} s ago" if patience else ""
             gone = errors.ConnectionLost(f"the source's last connection has ended before finish{waited}")
             arrival.fail(Event.CUT, gone)
-            if arrival.options.postcopy and arrival.intake is not None:
-                arrival.intake.let_go(str(gone))
+            broken(gone)
 
         return Intake(
             *(arrival.shell.name, arrival.domain, arrival.options, self._settings),

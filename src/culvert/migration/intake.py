@@ -93,6 +93,11 @@ class Intake:
         return (self.route, self.meter.bytes, self._settled)
 
     @property
+    def may_have_begun(self) -> bool:
+        """Whether the source may have begun to send: it does so only when it has all of its way."""
+        return self._landing.is_whole if self._landing is not None else bool(self.route)
+
+    @property
     def is_busy(self) -> bool:
         """Whether QEMU hears the source by itself, so that nothing of it can be seen here."""
         return self.route == Route.DIRECT.value and not self._settled

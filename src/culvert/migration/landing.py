@@ -81,6 +81,11 @@ class Landing:
         """The guest's bytes that have come, in all channels."""
         return relay.Meter(sum(channel.pump.statistics.bytes_out for channel in self._channels.values()))
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every channel has been asked for: before that the source does not begin to send."""
+        return len(self._channels) > self._setup.channels
+
     async def expect(self, number: int, attempt: int, start: Start) -> int:
         """Channel ``number`` will be attached by ``attempt``: the bytes that have come by it so far.
 
@@ -95,7 +100,11 @@ class Landing:
             if self._closed:
                 raise errors.InvalidStream(f"{self._name}: the migration is over")
             if number not in self._channels:
-                self._join(number, await self._qemu_end(number, start))
+                ours = await self._qemu_end(number, start)
+                if self._closed:
+                    ours.close()
+                    raise errors.InvalidStream(f"{self._name}: the migration is over")
+                self._join(number, ours)
         channel = self._channels[number]
         channel.newest = max(attempt, channel.newest)
         return await channel.pump.detach()
