@@ -195,14 +195,10 @@ def test_timeout_suspends_and_the_guest_runs_on_at_the_destination(
 
 
 REFUSED = [
-    (("--postcopy",), "POSTCOPY"),
-    (("--compressed",), "COMPRESSED"),
-    (("--auto-converge",), "AUTO_CONVERGE"),
     (("--copy-storage-all",), "NON_SHARED_DISK"),
     (("--tls",), "TLS"),
     (("--zerocopy",), "ZEROCOPY"),
     (("--rdma-pin-all",), "RDMA_PIN_ALL"),
-    (("--comp-methods", "xbzrle"), "compression"),
 ]
 
 

@@ -97,6 +97,7 @@ class Arrival:
             write=self.write,
             acts={
                 Do.LAUNCH: self._launch,
+                Do.TAKE_GRANT: self._take_grant,
                 Do.READY: self._ready,
                 Do.AWAIT_LOAD: self._await_load,
                 Do.CONT: self._cont,
@@ -308,6 +309,9 @@ class Arrival:
             self._because(err)
             return Event.BROKEN
         return Event.LAUNCHED
+
+    async def _take_grant(self) -> Event:
+        return Event.GRANT
 
     async def _ready(self) -> None:
         if not self.ready.done():

@@ -170,7 +170,7 @@ class Departure(DepartureCore):
 
     async def _switch(self) -> None:
         """Only QEMU says what comes of it: it may be through with its pre-copy already."""
-        if self._sending is not None and self._sending.commit():
+        if self._sending is not None:
             try:
                 await self._sending.switch()
             except errors.RequestError as err:

@@ -155,7 +155,9 @@ class Intake:
                 broken=self._broke,
                 by_path=self._recovering,
             )
-            self.lifeline.patience = self._settings.reattach_seconds
+            reattach, give_up = self._settings.reattach_seconds, self._settings.give_up_seconds
+            # A source that may have switched to post-copy needs this half, and comes back if it can.
+            self.lifeline.patience = max(reattach, give_up) if self._options.postcopy else reattach
         try:
             return await self._landing.expect(channel, attempt, self._start)
         except errors.InvalidStream:

@@ -117,6 +117,8 @@ class Do(Enum):
     """Start QEMU, waiting for the incoming state, and make the ways ready. → LAUNCHED, BROKEN"""
     READY = "answer prepare"
     """Answer prepare: the source may send."""
+    TAKE_GRANT = "take the grant"
+    """The grant that is here already counts from now on. → GRANT"""
     ATTACH = "attach"
     """Give the data path to QEMU: now the source can switch."""
     AWAIT_LOAD = "await the state"

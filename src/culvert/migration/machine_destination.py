@@ -147,7 +147,8 @@ def _granted() -> Table[State, Event]:
     return join(
         # The point of no return.
         row(loading, _E.LOADED, starting, Write(Step.FINISH3, must=True), Do.CONT),
-        row(loading, _E.SWITCHED, _S.STARTING_POSTCOPY, Write(Step.FINISH3, must=True), Do.CONT),
+        # From here on this half is needed, whatever the journal will say to the grant.
+        row(loading, _E.SWITCHED, _S.SWITCHED, Write(Step.POSTCOPY), Do.TAKE_GRANT),
         row(loading, (_E.BROKEN, _E.QEMU_GONE, _E.UNWRITTEN), _S.GONE, *_PROMISE, Do.NO),
         row(starting, _E.CONTINUED, _S.ARRIVED, Write(Step.ARRIVED), Do.YES),
         row(starting, _E.NOT_CONTINUED, _S.GONE, *_PROMISE, Do.NO),

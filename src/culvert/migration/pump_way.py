@@ -53,6 +53,7 @@ class _Channel:
     pump: Pump
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     failure: errors.RequestError | None = None
+    connected: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class PumpWay:
@@ -75,6 +76,7 @@ class PumpWay:
         self._listener: socket.socket | None = None
         self._channels: list[_Channel] = []
         self._resources = contextlib.ExitStack()
+        self._patience: float | None = settings.reattach_seconds
 
     @property
     def meter(self) -> relay.Meter:
@@ -154,6 +156,7 @@ class PumpWay:
         self._channels.append(channel)
         channel.pump.start()
         await channel.pump.attach(self._opened[number], 0)
+        channel.connected.set()
         return channel
 
     async def _accept(self, seconds: float | None) -> socket.socket:
@@ -168,6 +171,7 @@ class PumpWay:
 
     def _lost(self, number: int, error: errors.ConnectionLost) -> None:
         log.warning("%s: channel %d: %s; connecting again", self._name, number, error)
+        self._channels[number].connected.clear()
         self._channels[number].lost.set()
 
     async def _tend(self, channel: _Channel) -> None:
@@ -194,7 +198,7 @@ class PumpWay:
 
     async def _reattach(self, channel: _Channel) -> None:
         """Raises ``ConnectionLost`` after ``reattach_seconds``, or with the destination's refusal."""
-        seconds = self._settings.reattach_seconds
+        seconds = self._patience
         last: Exception = errors.ConnectionLost("no answer")
         try:
             async with asyncio.timeout(seconds):
@@ -210,12 +214,18 @@ class PumpWay:
                         await asyncio.sleep(DIAL_PAUSE)
                     else:
                         await channel.pump.attach(connection, theirs)
+                        channel.connected.set()
                         log.info("%s: channel %d is connected again", self._name, channel.number)
                         return
         except TimeoutError:
             raise errors.ConnectionLost(
-                f"the destination could not be reached again within {seconds:g} s: {last}"
+                f"the destination could not be reached again within {seconds or 0:g} s: {last}"
             ) from None
+
+    async def hold_on(self) -> None:
+        self._patience = None
+        for channel in self._channels:
+            await channel.connected.wait()
 
     async def finish(self) -> None:
         """QEMU has: see above."""

@@ -113,6 +113,10 @@ class Way(Protocol):
     async def carry(self) -> None:
         """Work until QEMU has closed its end, or until it is cancelled. Raises what the road raises."""
 
+    async def hold_on(self) -> None:
+        """From now on QEMU may not see its end while there is hope: wait until all of it is connected, as far as is
+        known, and let nothing but the other end's word end it."""
+
     async def finish(self) -> None:
         """QEMU has said that it is done: the other end has consumed everything on return. Raises its late errors."""
 

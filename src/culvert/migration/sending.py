@@ -99,8 +99,12 @@ class Sending:
 
     async def switch(self) -> None:
         """Let QEMU go over to post-copy as soon as it can; ``switched`` is called when it has."""
-        if self._outgoing is not None:
-            await self._outgoing.switch_to_postcopy()
+        if self._outgoing is not None and self._way is not None:
+            # What is under way at the switch is nowhere else: QEMU is told only while the way is there, and then the
+            # way is kept for as long as the other end knows it.
+            await self._cause.guard(self._way.hold_on())
+            if self.commit():
+                await self._outgoing.switch_to_postcopy()
 
     async def run(self, way: Way, *, again: bool = False) -> str:
         """Send the guest along ``way``: on return the destination's QEMU has loaded every byte. Closes ``way``.

@@ -34,6 +34,9 @@ class StreamWay:
         await relay.outward(self._ours, self._stream, self.meter)
         self._carried.set()
 
+    async def hold_on(self) -> None:
+        """It has one connection, and ends with it."""
+
     async def finish(self) -> None:
         await self._carried.wait()
         await self._stream.finish()
@@ -66,6 +69,9 @@ class DirectWay:
 
     async def carry(self) -> None:
         """The kernel does."""
+
+    async def hold_on(self) -> None:
+        """The connection is QEMU's own."""
 
     async def finish(self) -> None:
         """QEMU has."""

@@ -33,6 +33,7 @@ _UNKNOWN = list(destination.Word).index(destination.Word.UNKNOWN)
 _LOADING = frozenset({D[State.PREPARE], D[State.HELD], D[State.FINISH3]})
 _STARTING = frozenset({D[State.STARTING], D[State.STARTING_POSTCOPY]})
 _CALLS = {Kind.CALL_OFF: Event.CALLED_OFF, Kind.FINISH: Event.GRANT, Kind.ATTACH: Event.ATTACHED}
+_SAID = {Do.READY: Kind.PREPARED, Do.YES: Kind.YES}
 NEVER = Attempt(NOTHING, (), NOTHING, Link.NONE, 0, 0, 0, NOTHING)
 """An attempt of which nothing is known."""
 _GONE = list(destination.Word).index(destination.Word.GONE)
@@ -99,10 +100,10 @@ class DestinationMoves:
                 yield self.feed(world._replace(qd=Qd.INCOMING, qd_att=number), number, E[Event.LAUNCHED])
             else:
                 yield self.feed(world, number, E[Event.BROKEN])
-        elif command is Do.READY:
-            yield self._answer(world, number, Kind.PREPARED)
-        elif command is Do.YES:
-            yield self._answer(world, number, Kind.YES)
+        elif command is Do.TAKE_GRANT:
+            yield self.feed(world, number, E[Event.GRANT])
+        elif command in _SAID:
+            yield self._answer(world, number, _SAID[command])
         elif command is Do.NO:
             early = attempt.waits == Kind.PREPARE
             yield self._answer(world, number, Kind.NOT_PREPARED if early else Kind.NO)
