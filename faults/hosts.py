@@ -35,7 +35,7 @@ DISK = "24m"
 
 _CULVERT: dict[str, dict[str, object]] = {
     "keepalive": {"interval": KEEPALIVE, "count": 3},
-    "migration": {"connect_seconds": 4, "reattach_seconds": 6, "dead_seconds": 2, "host": f'"{ROAD}"'},
+    "migration": {"connect_seconds": 4, "reattach_seconds": 12, "dead_seconds": 2, "host": f'"{ROAD}"'},
 }
 _LIBVIRTD = "keepalive_interval = 1\nkeepalive_count = 3\n"
 # libvirt refuses to be told a migration host that is this machine by its usual name.

@@ -79,7 +79,8 @@ def test_undecodable_arguments_of_every_procedure(host: DaemonProcess) -> None:
         raw.open()
         for row in ARGUMENTS:
             for payload in rubbish:
-                if undecodable(row, payload):
+                # What passes a descriptor is refused by the transport before anybody looks at the arguments.
+                if row is not remote.DOMAIN_OPEN_GRAPHICS_FD and undecodable(row, payload):
                     asked += 1
                     found = raw.ask(row, payload)
                     assert isinstance(found, types.Error), row.name

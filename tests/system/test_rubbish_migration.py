@@ -148,7 +148,7 @@ async def test_prepare_with_garbage(host: DaemonProcess, attempt: Attempt) -> No
             ):
                 async with refused():
                     await ask(client, attempt.params(**changed), good, flags)
-            for wrong in (int(MigrateFlag.TUNNELLED), 1 << 31, int(MigrateFlag.POSTCOPY), OFFLINE | TUNNEL):
+            for wrong in (int(MigrateFlag.TUNNELLED), 1 << 31, int(MigrateFlag.NON_SHARED_DISK), OFFLINE | TUNNEL):
                 async with refused():
                     await ask(client, attempt.params(), good, wrong)
 

@@ -339,7 +339,8 @@ class Destination:
                 await arrival.ask(asked)
                 word = WORDS[arrival.state]
                 return OUTCOMES[word], str(arrival.cause or "") if word is not Word.RUNNING else ""
-        entry = await self._journal.get(Key(attempt, Direction.IN))
+        known = cookie.ATTEMPT.fullmatch(attempt) is not None
+        entry = await self._journal.get(Key(attempt, Direction.IN)) if known else None
         if entry is None:
             return Outcome.UNKNOWN, "the destination has no record of such a migration, and promises nothing"
         if entry.step not in OVER:

@@ -26,7 +26,7 @@ def make() -> str:
 
 def seal(grant: str) -> str:
     """What the destination is shown beforehand."""
-    return hashlib.sha256(grant.encode()).hexdigest()
+    return hashlib.sha256(grant.encode(errors="surrogateescape")).hexdigest()
 
 
 def opens(grant: str, sealed: str) -> bool:

@@ -155,9 +155,7 @@ class Intake:
                 broken=self._broke,
                 by_path=self._recovering,
             )
-            reattach, give_up = self._settings.reattach_seconds, self._settings.give_up_seconds
-            # A source that may have switched to post-copy needs this half, and comes back if it can.
-            self.lifeline.patience = max(reattach, give_up) if self._options.postcopy else reattach
+            self.lifeline.patience = self._settings.reattach_seconds
         try:
             return await self._landing.expect(channel, attempt, self._start)
         except errors.InvalidStream:

@@ -277,6 +277,8 @@ class Journal:
     async def _run(self, what: str, work: Callable[[], T]) -> T:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except UnicodeEncodeError as err:
+            raise errors.InvalidArgument(f"a name that is no text cannot be in the migration journal: {err}") from err
         except (sqlite3.Error, OSError) as err:
             text = f"the migration journal {self.path} cannot be used ({what}): {err}"
             number = err.errno if isinstance(err, OSError) else _errno(err)
