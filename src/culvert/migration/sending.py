@@ -127,6 +127,8 @@ class Sending:
                 await self.limit(self._options.bandwidth or qemu.max_speed(self._domain))
                 if again:
                     self._committed = True
+                    # QEMU before 8.2 hangs when its way ends while it recovers: it is not to see that.
+                    await way.hold_on()
                     status = await self._carry(outgoing, way, again=True)
                 else:
                     with way.entrance() as entrance:
