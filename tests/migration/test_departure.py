@@ -135,8 +135,24 @@ async def test_cancelled_while_it_sends(driven: Driven, journal: Journal) -> Non
     assert await steps(journal) == [Step.BEGIN3, Step.PERFORM3, Step.CONFIRM3_CANCELLED, Step.STAYED]
 
 
+async def test_what_ends_by_itself(driven: Driven) -> None:
+    """A daemon that stops waits for such a migration, and for no other."""
+    seen = {}
+
+    def cancel() -> None:
+        seen["sends"] = driven.departure.ends_by_itself
+        driven.departure.cancel()
+        seen["cancelled"] = driven.departure.ends_by_itself
+
+    driven.domain.monitor.on["migrate"] = cancel
+    driven.domain.monitor.on["migrate_cancel"] = lambda: driven.domain.monitor.status("cancelled")
+    assert await driven.live() is State.STAYED
+    assert seen == {"sends": False, "cancelled": True}
+
+
 async def test_after_the_grant_only_the_destination_decides(driven: Driven) -> None:
     def late() -> None:
+        assert not driven.departure.ends_by_itself
         with pytest.raises(errors.OperationInvalid, match="destination decides"):
             driven.departure.cancel()
         driven.departure.fail(errors.OperationFailed("too late"))

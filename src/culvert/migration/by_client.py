@@ -81,7 +81,7 @@ class ByClient:
             connecting = native.connect(where, departure.settings.connect_seconds)
             return DirectWay(await departure.until_failed(connecting), departure.options.setup(return_path=True))
         public = uris.parse(where).without_parameters(TICKET_PARAMETER)
-        await departure.journal.learn(departure.begun.key, peer=str(public))
+        await departure.ledger.learn(peer=str(public))
         self._road = Road(departure.shell.name, where, departure.settings, self._spawn, hypervisor=False)
         return await departure.until_failed(self._open(self._road))
 

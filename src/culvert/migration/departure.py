@@ -14,21 +14,15 @@ from collections.abc import Awaitable
 from typing import NoReturn
 
 from culvert.drivers.qemu import migration as qemu
-from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.migration import ask, guest_here
 from culvert.migration.autopilot import Autopilot
-from culvert.migration.budget import Budget
 from culvert.migration.cause import Cause
-from culvert.migration.departure_core import DepartureCore
-from culvert.migration.history import Begun
-from culvert.migration.journal import Journal
+from culvert.migration.departure_core import Acts, DepartureCore
 from culvert.migration.machine import Do, Next
 from culvert.migration.machine_source import START, Event, State
-from culvert.migration.parameters import Options
 from culvert.migration.route import Way
 from culvert.migration.sending import Sending
-from culvert.migration.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -38,23 +32,11 @@ ASK_AGAIN = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two tries; the last one
 class Departure(DepartureCore):
     """A departure with everything that its machine does."""
 
-    def __init__(
-        self,
-        begun: Begun,
-        guest: Domain | None,
-        options: Options,
-        settings: Settings,
-        *,
-        journal: Journal,
-        budget: Budget | None = None,
-        state: State = State.BEGIN3,
-    ) -> None:
-        super().__init__(begun, guest, options, settings, journal=journal, budget=budget, state=state)
-        self._way: Way | None = None
-        self._way_lost = state is State.POSTCOPY_FAILED
-        self._wake = asyncio.Event()
-        self._tasks: asyncio.TaskGroup | None = None
-        self.shell.acts = {
+    _way: Way | None = None
+    _tasks: asyncio.TaskGroup | None = None
+
+    def _acts(self) -> Acts:
+        return {
             Do.PREPARE: self._prepare,
             Do.SEND: self._send,
             Do.SWITCH: self._switch,
@@ -130,11 +112,7 @@ class Departure(DepartureCore):
         """Tell people of something that was decided: in the log and in the history."""
         log.info("%s: %s", self.shell.name, text)
         if self._tasks is not None:
-            self._tasks.create_task(self._keep_note(text), name=f"{self.shell.name}: note")
-
-    async def _keep_note(self, text: str) -> None:
-        with contextlib.suppress(errors.RequestError):
-            await self.journal.note(self.begun.key, text)
+            self._tasks.create_task(self.ledger.note(text), name=f"{self.shell.name}: note")
 
     def _new_sending(self, *, again: bool = False) -> Sending:
         # Why one way was lost is no reason to lose the next one.
@@ -259,5 +237,4 @@ class Departure(DepartureCore):
         if text and text != self.record.error:
             self.record.error = text
             log.warning("%s: %s", self.shell.name, text)
-            with contextlib.suppress(errors.RequestError):
-                await self.journal.note(self.begun.key, text)
+            await self.ledger.note(text)

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Self, TypeVar
 from uuid import UUID
 
@@ -16,9 +17,10 @@ from culvert.migration import grant, statistics
 from culvert.migration.budget import Budget
 from culvert.migration.cause import Cause
 from culvert.migration.driving import Driving, Rescuing
-from culvert.migration.history import Begun, Direction, Entry, Key, Summary
+from culvert.migration.history import Begun, Direction, Entry, Key
 from culvert.migration.journal import Journal
-from culvert.migration.machine import Peer, Step
+from culvert.migration.ledger import Ledger
+from culvert.migration.machine import Do, Peer
 from culvert.migration.machine_source import FINAL, Event, State, table
 from culvert.migration.parameters import Options
 from culvert.migration.sending import Sending
@@ -40,6 +42,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+Acts = Mapping[Do, Callable[[], Awaitable[Event | None]]]
+
 RULES = {peer: Rules("source", table(peer), FINAL, Event.UNWRITTEN) for peer in Peer}
 
 _STANDS = {
@@ -56,7 +60,7 @@ _WAITING = (State.ASKING, State.UNDECIDED, State.POSTCOPY_FAILED)
 _DECIDED = (State.CONFIRM3, State.CONFIRM3_CANCELLED, *FINAL)
 
 
-class DepartureCore:
+class DepartureCore(ABC):
     """``begun.key.attempt`` names this migration towards the destination, for ever. ``guest`` is ``None`` where an
     earlier daemon has begun it and nothing of the domain is left here."""
 
@@ -75,7 +79,7 @@ class DepartureCore:
         self.guest = guest
         self.options = options
         self.settings = settings
-        self.journal = journal
+        self.ledger = Ledger(journal, begun, known=state is not State.BEGIN3)
         self.driving: Driving | None = None
         self.rescue: Callable[[], Rescuing] | None = None
         """Who takes up a post-copy that has lost its way, whoever drove it before."""
@@ -99,16 +103,17 @@ class DepartureCore:
         self.auto = False
         """Whether ``autopilot`` decides what is done for a guest that does not converge."""
         self._budget = budget or Budget()
-        self._recorded = state is not State.BEGIN3
         self._sending: Sending | None = None
         self._sent = False
         self._tries = 0
+        self._way_lost = state is State.POSTCOPY_FAILED
+        self._wake = asyncio.Event()
         self.shell: Shell[State, Event] = Shell(
             name=f"migration {self.attempt} of domain '{begun.name}'",
             rules=RULES[Peer.STOCK if begun.stock else Peer.CULVERT],
             state=state,
-            write=self.write,
-            acts={},
+            write=self.ledger.write,
+            acts=self._acts(),
             entered=self._entered,
             unwritten=self._unwritten,
         )
@@ -142,6 +147,10 @@ class DepartureCore:
         options = Options(flags=MigrateFlag(entry.begun.flags))
         return cls(entry.begun, guest, options, settings, journal=journal, state=state)
 
+    @abstractmethod
+    def _acts(self) -> Acts:
+        """How each of the machine's commands is done."""
+
     # -- what it is -----------------------------------------------------------------------------------------------
 
     @property
@@ -170,6 +179,12 @@ class DepartureCore:
     def sends(self) -> bool:
         """Whether QEMU is under way, so that its limits can be changed."""
         return self._sending is not None and self.state in (State.PERFORM3, State.SWITCHING, State.POSTCOPY)
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether it is about to end whatever the destination says."""
+        cancelled = self.state in _CANCELLABLE and not self._sent and self.cause.error is not None
+        return cancelled or self.state in (State.CONFIRM3, State.CONFIRM3_CANCELLED)
 
     @property
     def description(self) -> str:
@@ -234,7 +249,7 @@ class DepartureCore:
 
     async def is_stock(self, where: str) -> None:
         """The destination at ``where`` is no culvert. Raises ``SystemCallError``; nothing has changed then."""
-        await self.journal.learn(self.begun.key, peer=where, stock=True)
+        await self.ledger.learn(peer=where, stock=True)
         self.shell.rules = RULES[Peer.STOCK]
 
     async def summarise(self) -> None:
@@ -244,18 +259,7 @@ class DepartureCore:
         figures = {**statistics.numbers(record), "tunnel_bytes": record.tunnel_bytes}
         figures |= statistics.downtimes(record)
         figures |= {"channels": record.channels, "interruptions": record.interruptions}
-        try:
-            await self.journal.summarise(self.begun.key, Summary(record.route, error, figures))
-        except errors.RequestError as err:
-            log.error("%s: its history is not complete: %s", self.shell.name, err)
-
-    async def write(self, step: Step) -> None:
-        """``step`` is in the journal on return. Raises ``SystemCallError``."""
-        if self._recorded:
-            await self.journal.write(self.begun.key, step)
-        else:
-            await self.journal.begin(self.begun, step)
-            self._recorded = True
+        await self.ledger.summarise(record.route, error, figures)
 
     def _unwritten(self, error: errors.RequestError) -> None:
         self.cause.set(error)

@@ -28,11 +28,6 @@ class Road:
         self._peer: peer.Peer | None = None
         self._release = asyncio.Event()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether there is a connection that has not been lost, as far as is known."""
-        return self._peer is not None and not self._peer.closed.is_set()
-
     async def open(self) -> peer.Peer:
         """A connection of its own for what follows; an earlier one is let go. Raises what ``peer.connect`` raises."""
         self.close()

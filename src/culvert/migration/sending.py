@@ -92,7 +92,7 @@ class Sending:
             meter, self._record.interruptions = self._way.meter, self._way.interruptions
         self._record.tunnel_bytes = self._record.qemu.ram_transferred if meter is None else meter.bytes
 
-    def commit(self) -> bool:
+    def _commit(self) -> bool:
         """Nothing ends it from here on but QEMU. False: something has already."""
         self._committed = self._cause.error is None
         return self._committed
@@ -103,7 +103,7 @@ class Sending:
             # What is under way at the switch is nowhere else: QEMU is told only while the way is there, and then the
             # way is kept for as long as the other end knows it.
             await self._cause.guard(self._way.hold_on())
-            if self.commit():
+            if self._commit():
                 await self._outgoing.switch_to_postcopy()
 
     async def run(self, way: Way, *, again: bool = False) -> str:

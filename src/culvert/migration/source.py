@@ -70,14 +70,12 @@ class Source:
 
         A migration whose outcome only the destination knows is left as it is written down; the next daemon asks.
         """
-        cancelled = []
         for departure in self._departures.values():
             departure.fail(errors.OperationAborted(f"the daemon on {self._settings.hostname} is stopping"))
-            if departure.cause.error is not None:
-                cancelled.append(departure)
+        ending = [departure for departure in self._departures.values() if departure.ends_by_itself]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                for departure in cancelled:
+                for departure in ending:
                     await departure.over.wait()
 
     # -- driven by this daemon ------------------------------------------------------------------------------------
@@ -118,7 +116,7 @@ class Source:
         self._answer(departure, f"migration of domain '{name}' to {where}")
 
     async def _move_definition(self, departure: Departure) -> None:
-        await departure.write(Step.BEGIN3)
+        await departure.ledger.write(Step.BEGIN3)
         try:
             await peer_to_peer.move_definition(departure)
         except errors.RequestError as err:
@@ -144,12 +142,13 @@ class Source:
             departure = self._depart(domain, "", options)
         try:
             await self._begin(departure)
+            if options.has(MigrateFlag.OFFLINE):
+                await departure.ledger.write(Step.BEGIN3)
         except BaseException:
             self._forget(departure)
             raise
         xml = departure.options.destination_xml or ""
         if options.has(MigrateFlag.OFFLINE):
-            await departure.write(Step.BEGIN3)
             departure.disown = owner.on_close(lambda: self._offline_owner_gone(departure))
             # An offline migration has no perform, so what perform's cookie would carry goes with this one.
             return source_cookie.offline(departure), xml
@@ -243,7 +242,7 @@ class Source:
             JobType.COMPLETED if arrived else JobType.FAILED, error=str(departure.cause.error or "")
         )
         try:
-            await departure.write(Step.LEFT if arrived else Step.STAYED)
+            await departure.ledger.write(Step.LEFT if arrived else Step.STAYED)
             await departure.summarise()
         except errors.RequestError as err:
             log.error("%s: its history is not complete: %s", departure.shell.name, err)
@@ -341,10 +340,16 @@ class Source:
         if departure is None or not departure.waits_for:
             raise errors.OperationInvalid(f"no migration of domain {uuid} waits for a decision")
         word = "here" if here else f"at {departure.begun.peer}"
-        log.warning("%s: %s decides that the guest runs %s", departure.shell.name, who, word)
-        await self._journal.note(departure.begun.key, f"{who} decides that the guest runs {word}")
-        departure.cause.set(errors.OperationAborted(f"{who} has decided that the guest runs {word}"))
-        await departure.shell.ask(Event.RESOLVED_HERE if here else Event.RESOLVED_THERE)
+        log.warning("%s: %s says that the guest runs %s", departure.shell.name, who, word)
+        await departure.ledger.record(f"{who} says that the guest runs {word}")
+        doubt = departure.doubt
+        departure.doubt = errors.OperationAborted(f"{who} has decided that the guest runs {word}")
+        try:
+            await departure.shell.ask(Event.RESOLVED_HERE if here else Event.RESOLVED_THERE)
+        except errors.RequestError as err:
+            departure.doubt = doubt
+            await departure.ledger.note(f"refused to {who}: {err}")
+            raise
         await departure.over.wait()
 
     def take_up(self, entry: Entry, guest: Domain | None, found: Next[State]) -> None:

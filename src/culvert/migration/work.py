@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LEAVE_TIMEOUT = 10.0  # seconds that work still under way may take when the owner ends
+LEAVE_TIMEOUT = 5.0  # seconds that work still under way may take when the owner ends
 
 
 @dataclass(frozen=True, slots=True)
