@@ -20,6 +20,7 @@ from tests.support.wait import wait_for
 P2P = ("migrate", "--live", "--p2p", "--tunnelled", "--postcopy")
 SLOW = ("--bandwidth", "1", "--postcopy-bandwidth", "1")
 FASTER = "2000"
+BROKEN = "running (post-copy failed)"
 
 
 @contextmanager
@@ -120,9 +121,11 @@ def test_its_way_is_lost_for_longer_than_the_limit(
                 wait_for(lambda: state(guest, host_a) == "paused (post-copy failed)", "the source says so")
                 if notices:
                     wait_for(lambda: has_noticed(guest, host_a), "QEMU has noticed")
+                    wait_for(lambda: state(guest, host_b) == BROKEN, "the destination says so")
                 assert "waiting for" in culvert("list", uri=host_a.uri).expect()
                 proxy.refuse(False)
                 wait_for(lambda: state(guest, host_a) == "paused (post-copy)", "it has gone on")
+                wait_for(lambda: state(guest, host_b) == "running (post-copy)", "the destination says so")
             faster(guest, host_a)
             running.finish().expect()
         guest.assert_runs_only_on(host_b, host_a)

@@ -14,14 +14,16 @@ import time
 from collections.abc import Awaitable, Callable
 
 from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu import states
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.migration import fault_points, grant, statistics
 from culvert.migration.cookie import Cookie
-from culvert.migration.history import Begun, Summary
+from culvert.migration.history import Begun
 from culvert.migration.intake import Intake
 from culvert.migration.journal import Journal
-from culvert.migration.machine import Do, Next, Step
+from culvert.migration.ledger import Ledger
+from culvert.migration.machine import Do, Next
 from culvert.migration.machine_destination import FINAL, START, Event, State, table
 from culvert.migration.parameters import Options
 from culvert.migration.shell import Rules, Shell
@@ -83,18 +85,18 @@ class Arrival:
         self.intake: Intake | None = None
         self.start_seconds = 0.0
         """How long QEMU took over starting the CPUs."""
-        self._journal = journal
         self._launcher = launch
         self._persist = persist
         self._silence = silence
-        self._recorded = self._recorded_before = left
+        self._left = left
+        self.ledger = Ledger(journal, begun, known=left)
         self._launching: asyncio.Task[None] | None = None
         self._answers: list[asyncio.Future[None]] = []
         self.shell: Shell[State, Event] = Shell(
             name=f"migration {begun.key.attempt} of domain '{begun.name}'",
             rules=RULES,
             state=state,
-            write=self.write,
+            write=self.ledger.write,
             acts={
                 Do.LAUNCH: self._launch,
                 Do.TAKE_GRANT: self._take_grant,
@@ -232,16 +234,18 @@ class Arrival:
             return
         incoming = self.intake.incoming
         with contextlib.suppress(errors.RequestError):  # QEMU has ended, which is seen elsewhere
-            if self._recorded_before and await incoming.look() in ("none", "setup"):
+            if self._left and await incoming.look() in ("none", "setup"):
                 # It has read nothing, and the way that an earlier daemon may have made for it is gone.
                 lost = "the destination's daemon was restarted before anything had come"
                 self.fail(Event.BROKEN, errors.ConnectionLost(lost))
             while (status := await incoming.next_status(qemu.SETTLED | qemu.POSTCOPY)) != "completed":
                 if status == "postcopy-active":
                     self.shell.feed(Event.SWITCHED)
+                    self._runs(RunningReason.POSTCOPY, after=(RunningReason.POSTCOPY_FAILED,))
                 elif status in (qemu.PAUSED, "failed"):
+                    self._runs(RunningReason.POSTCOPY_FAILED, after=(RunningReason.POSTCOPY,), told=True)
                     self.fail(Event.BROKEN, errors.OperationFailed(f"QEMU's migration is in status '{status}'"))
-                    self.intake.let_go("QEMU waits for another way")
+                    self.intake.paused()
             self.shell.feed(Event.LOADED)
 
     async def _watch_silence(self) -> None:
@@ -268,23 +272,12 @@ class Arrival:
         if self.guest is not None and self.guest.job is self:
             self.guest.job = None
 
-    async def write(self, step: Step) -> None:
-        """``step`` is in the journal on return. Raises ``SystemCallError``."""
-        if self._recorded:
-            await self._journal.write(self.begun.key, step)
-        else:
-            await self._journal.begin(self.begun, step)
-            self._recorded = True
-
     async def summarise(self) -> None:
         """Put what is to be told of it into the journal."""
         record = self.refreshed()
         cause = "" if self.state is State.ARRIVED else str(self.cause or "")
         figures = {**statistics.numbers(record), "tunnel_bytes": record.tunnel_bytes, "channels": record.channels}
-        try:
-            await self._journal.summarise(self.begun.key, Summary(record.route, cause, figures))
-        except errors.RequestError as err:
-            log.error("%s: its history is not complete: %s", self.shell.name, err)
+        await self.ledger.summarise(record.route, cause, figures)
 
     def _because(self, cause: errors.RequestError) -> None:
         if self.cause is None:
@@ -294,10 +287,15 @@ class Arrival:
     def _entered(self, state: State) -> None:
         if state is State.ARRIVED:
             self._has_arrived()
-            if self.guest is not None and self.guest.reason == RunningReason.POSTCOPY:
-                self.guest.set_state(DomainState.RUNNING, RunningReason.MIGRATED)
+            self._runs(RunningReason.MIGRATED, after=(RunningReason.POSTCOPY, RunningReason.POSTCOPY_FAILED))
         if state in (State.GONE, State.LOST):
             self.record.finish(JobType.FAILED, error=str(self.cause or ""))
+
+    def _runs(self, reason: RunningReason, *, after: tuple[RunningReason, ...], told: bool = False) -> None:
+        """Show a guest that runs for one of ``after`` as one that runs for ``reason``; ``told``: by an event too."""
+        guest = self.guest
+        if guest is not None and guest.state is DomainState.RUNNING and guest.reason in after:
+            guest.set_state(DomainState.RUNNING, reason, states.resumed(reason) if told else None)
 
     # -- the commands ---------------------------------------------------------------------------------------------
 
@@ -387,5 +385,4 @@ class Arrival:
 
     async def _report(self) -> None:
         log.warning("%s stands in '%s': %s", self.shell.name, self.state.value, self.cause or "no cause is known")
-        with contextlib.suppress(errors.RequestError):
-            await self._journal.note(self.begun.key, f"stands in '{self.state.value}': {self.cause or 'restarted'}")
+        await self.ledger.note(f"stands in '{self.state.value}': {self.cause or 'restarted'}")

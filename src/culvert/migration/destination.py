@@ -39,7 +39,7 @@ OUTCOMES: dict[Word, Outcome] = {word: Outcome[word.name] for word in Word}
 ENDS: dict[Step, Word] = {Step.ARRIVED: Word.RUNNING, Step.GONE: Word.GONE, Step.LOST: Word.LOST}
 """The last step of a migration that is over → what is said of it."""
 
-IN_POSTCOPY = (State.HELD, State.SWITCHED, State.STARTING_POSTCOPY, State.POSTCOPY)
+IN_POSTCOPY = (State.SWITCHED, State.STARTING_POSTCOPY, State.POSTCOPY)
 
 log = logging.getLogger(__name__)
 
@@ -259,9 +259,9 @@ class Destination:
         """
         if options.has(MigrateFlag.OFFLINE):
             return await self._finish_offline(name, cookie_in, cancelled=cancelled)
-        if (refused := self._refused.pop(name, None)) is not None:
-            refused.disown()
-            raise refused.cause or errors.OperationFailed(f"{refused.shell.name} is over")
+        if (earlier := self._refused.pop(name, None)) is not None:
+            earlier.disown()
+            raise earlier.cause or errors.OperationFailed(f"{earlier.shell.name} is over")
         arrival = self._arrivals.get(name)
         if arrival is None:
             raise errors.NoDomain(f"no migration of a domain '{name}' is prepared here (it may have been given up)")
@@ -345,7 +345,9 @@ class Destination:
             return Outcome.UNKNOWN, "the destination has no record of such a migration, and promises nothing"
         if entry.step not in OVER:
             # Its last row could not be written, or is being found out: what QEMU says decides, as after a restart.
-            guest = recovery.find(self._driver, entry)
+            # A guest that another attempt brings now is not the one that this attempt has left.
+            anew = entry.begun.name in self._arrivals
+            guest = None if anew else recovery.find(self._driver, entry)
             with contextlib.suppress(errors.RequestError):
                 self.take_up(entry, guest, DESTINATION[entry.step, await recovery.ask(guest, entry)])
             return Outcome.PENDING, ""
@@ -372,7 +374,7 @@ class Destination:
             guest.job = arrival
             arrival.intake = self._intake(arrival, Gate(Ticket.draw(), "", 0.0), adopted=True)
             arrival.ready.set_result(None)
-        self._arrivals[entry.begun.name] = arrival
+        self._arrivals.setdefault(entry.begun.name, arrival)
         self._background.spawn(f"recover {entry.begun.name}", self._live(arrival, found))
 
     def _cookie(

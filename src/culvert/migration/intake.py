@@ -24,6 +24,7 @@ from culvert.migration.parameters import Options
 from culvert.migration.route import Route
 from culvert.migration.settings import Settings
 from culvert.migration.ticket import Gate
+from culvert.migration.work import either
 from culvert.protocol.constants import MigrateFlag
 from culvert.rpc.stream import Stream
 from culvert.tunnel import relay
@@ -70,6 +71,7 @@ class Intake:
         self._attaching = attaching
         self._abandoned = abandoned
         self._recovering = False
+        self._pausing = False
         self._meter = relay.Meter()
         self._landing: Landing | None = None
         self._ours: socket.socket | None = None
@@ -137,8 +139,8 @@ class Intake:
             self._broke(err)
             raise
 
-    async def expect(self, channel: int, attempt: int) -> int:
-        """Make ready for ``channel`` of the pump route: how many bytes have come by it so far.
+    async def expect(self, channel: int, attempt: int) -> tuple[Landing, int]:
+        """Make ready for ``channel`` of the pump route: where it is joined, how many bytes have come by it so far.
 
         Raises ``InvalidStream`` for a channel that was not prepared, or a way of another kind; and when the first
         one cannot be joined with QEMU, why not: then the attempt is over.
@@ -156,21 +158,30 @@ class Intake:
                 by_path=self._recovering,
             )
             self.lifeline.patience = self._settings.reattach_seconds
+        landing = self._landing
         try:
-            return await self._landing.expect(channel, attempt, self._start)
+            return landing, await landing.expect(channel, attempt, self._start)
         except errors.InvalidStream:
             raise
         except errors.RequestError as err:
-            self._broke(err)
+            self._broke_at(landing, err)
             raise
 
-    async def join(self, channel: int, attempt: int, connection: Detached, peer_received: int) -> None:
-        """``connection`` is what ``expect`` has made ready for; see ``Landing.attach``."""
-        assert self._landing is not None, "expected before it is joined"
+    async def join(
+        self, landing: Landing, channel: int, attempt: int, connection: Detached, peer_received: int
+    ) -> None:
+        """``connection`` is what ``expect`` has made ready for at ``landing``; see ``Landing.attach``.
+
+        Another way may have been opened since, which this has nothing to do with.
+        """
         try:
-            await self._landing.attach(channel, attempt, connection, peer_received)
+            await landing.attach(channel, attempt, connection, peer_received)
         except errors.RequestError as err:
-            self._broke(err)
+            self._broke_at(landing, err)
+
+    def _broke_at(self, landing: Landing, cause: errors.RequestError) -> None:
+        if landing is self._landing:
+            self._broke(cause)
 
     def _attach(self, route: Route) -> None:
         if self.route or self._over.is_set():
@@ -180,7 +191,11 @@ class Intake:
 
     async def _start(self, entrance: Entrance, setup: Setup) -> None:
         if self._recovering:
-            await self.incoming.recover(entrance)
+            self._pausing = True
+            try:
+                await self.incoming.recover(entrance)
+            finally:
+                self._pausing = False
             return
         await self._attaching()
         await self.incoming.start(entrance, setup, continued=not self._options.has(MigrateFlag.PAUSED))
@@ -226,16 +241,7 @@ class Intake:
 
     async def _ended(self) -> errors.RequestError | None:
         """Wait for the end of this attempt by other means than its data: why, or ``None`` for a good end."""
-        async with asyncio.TaskGroup() as tasks:
-            waits = {
-                tasks.create_task(self.domain.exited.wait(), name=f"{self.name}: exited"),
-                tasks.create_task(self._over.wait(), name=f"{self.name}: over"),
-            }
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
+        await either(self.domain.exited, self._over)
         if self._arrived:
             return None
         return qemu.process_gone(self.domain, "destination", EOFError("no more output"))
@@ -274,6 +280,11 @@ class Intake:
         if self.route and await self.incoming.failed():
             return await self._qemu_says(EOFError("no more output"))
         return None
+
+    def paused(self) -> None:
+        """QEMU stands still in post-copy: its way is of no use any more, unless it was paused for a new one."""
+        if not self._pausing:
+            self.let_go("QEMU waits for another way")
 
     def let_go(self, reason: str) -> None:
         """The way is of no use any more: QEMU sees its end, and says what that means to it. Idempotent."""

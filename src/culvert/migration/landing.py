@@ -172,7 +172,7 @@ class Landing:
     async def _watch(self, number: int, pump: Pump) -> None:
         done = await captured(pump.wait())
         self._lifeline.release(number)
-        if done.error is not None and not self._finishing:
+        if done.error is not None and not self._finishing and not self._closed:
             self._broken(done.error)
 
     def abort(self, reason: str) -> None:

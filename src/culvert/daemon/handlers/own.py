@@ -100,13 +100,13 @@ class Culvert:
         self, session: Session, args: culvert.MigrationChannelArgs
     ) -> culvert.MigrationChannelRet:
         intake, token = self._attach(session, args.token, args.channel)
-        received = await intake.expect(token.channel, token.attempt)
+        landing, received = await intake.expect(token.channel, token.attempt)
         detached = session.detach()
 
         def answered() -> None:
             self._service.background.spawn(
                 f"attach channel {token.channel} of {intake.domain.name}",
-                intake.join(token.channel, token.attempt, detached, args.received),
+                intake.join(landing, token.channel, token.attempt, detached, args.received),
             )
 
         session.on_close(answered)
