@@ -201,3 +201,34 @@ async def test_a_guard_gives_results_refusals_and_the_cause() -> None:
         tasks.create_task(outer(), name="outer")
         await waiting.wait()
         cause.set(errors.OperationAborted("no more"))
+
+
+async def test_a_post_copy_that_is_paused_for_a_new_way_is_not_taken_for_broken_again(
+    domain: FakeDomain, stream: FakeStream
+) -> None:
+    """QEMU has not noticed that its way is lost: what it says when it is told so is not about the new way."""
+    monitor = domain.monitor
+    monitor.migration = "postcopy-active"
+    monitor.on["migrate-pause"] = lambda: monitor.status("postcopy-paused")
+
+    def resume() -> None:
+        for word in ("postcopy-recover", "postcopy-active", "completed"):
+            monitor.status(word)
+
+    monitor.on["migrate"] = resume
+    assert await Sender(domain).sending.run(stream.as_way, again=True) == "completed"
+    assert monitor.commands.count("migrate-pause") == 1
+    assert stream.ended == ["finish"]
+
+
+async def test_a_post_copy_that_loses_its_new_way_too_is_broken(domain: FakeDomain, stream: FakeStream) -> None:
+    monitor = domain.monitor
+    monitor.migration = "postcopy-paused"
+
+    def resume() -> None:
+        for word in ("postcopy-recover", "postcopy-paused"):
+            monitor.status(word)
+
+    monitor.on["migrate"] = resume
+    assert await Sender(domain).sending.run(stream.as_way, again=True) == "postcopy-paused"
+    assert stream.ended[-1] == "abort"

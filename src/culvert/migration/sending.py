@@ -35,7 +35,6 @@ from culvert.protocol.constants import MigrateFlag
 log = logging.getLogger(__name__)
 
 HEARS_WITHIN = 2.0  # seconds for QEMU to take the cancel before its way is broken
-RECOVER_TIMEOUT = 60.0  # seconds QEMU may take to begin anew with a post-copy that has lost its way
 
 
 class Broke(errors.OperationFailed):
@@ -172,7 +171,6 @@ class Sending:
                     with way.entrance() as entrance:
                         if not await outgoing.recover(entrance):
                             return "completed"
-                    await self._begun_again(outgoing)
                 status = await self._cause.guard(self._last_status(outgoing))
                 if status == qemu.PAUSED:
                     return status
@@ -193,13 +191,6 @@ class Sending:
                 for ending in (moving, *watching):
                     ending.cancel()
         return status if self._cause.error is None else "failed"
-
-    @staticmethod
-    async def _begun_again(outgoing: qemu.Outgoing) -> None:
-        """What QEMU was before it was told to recover is of no interest: wait for what it is then."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(RECOVER_TIMEOUT):
-                await outgoing.next_status(qemu.SETTLED | qemu.POSTCOPY - {qemu.PAUSED})
 
     async def adopt(self) -> str:
         """The same for what an earlier daemon has let QEMU send, by a way that is QEMU's own or has gone."""

@@ -267,6 +267,8 @@ class Outgoing(_Migration):
         if not await self._paused():
             return False
         uri = await migration_setup.uri(self.monitor, entrance)
+        # What it has said up to here, the pause above all, is about the way before.
+        self._told = len(self._heard_of)
         await self.monitor.execute("migrate", {"uri": uri, "resume": True})
         return True
 
