@@ -135,11 +135,14 @@ class Monitor:
         if "event" in message:
             stamp = message["timestamp"]["seconds"] + message["timestamp"]["microseconds"] / 1e6
             event = Event(message["event"], message.get("data", {}), stamp - time.time() + time.monotonic())
-            if event.name == "MIGRATION" and event.data.get("status") == "completed":
-                self._send("query-migrate", {}).add_done_callback(self._figures)
             with self._changed:
                 self.events.append(event)
                 self._changed.notify_all()
+            if event.name == "MIGRATION" and event.data.get("status") == "completed":
+                try:
+                    self._send("query-migrate", {}).add_done_callback(self._figures)
+                except OSError as err:  # it is gone as soon as it has said so
+                    self.migration.set_exception(err)
             return
         answer = self._answers.pop(message.get("id", 0), None)
         if answer is None or answer.done():

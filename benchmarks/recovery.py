@@ -187,7 +187,6 @@ def _figures(seen: Observation) -> Figures:
     paused = [event for event in seen.source.events if event.data.get("status") == "postcopy-paused"]
     return {
         "wall_s": seen.end - seen.start,
-        "total_s": seen.source.migration.result(10)["total-time"] / 1e3,
         "paused": len(paused),
         "longest_silence_ms": report.longest_silence(reports, seen.start).seconds * 1e3,
         **move.taken(seen),

@@ -37,7 +37,7 @@ COLUMNS = (
 RECOVERY = (
     Column("cuts", "cuts", ""),
     Column("paused", "QEMU paused", "times"),
-    Column("total_s", "whole move", "s"),
+    Column("wall_s", "whole move", "s"),
     Column("longest_silence_ms", "longest silence", "ms"),
 )
 

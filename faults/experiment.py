@@ -264,6 +264,9 @@ def _lost(here: Stage, told: Result, sight: Sight) -> tuple[Word, str]:
     crashed = [seen for seen in (sight.source, sight.destination) if seen.reason in ("crashed", POSTCOPY_FAILED)]
     if not said and not crashed:
         return Word.LOST, f"nobody says so: {sight}"
+    if "waiting" in sight.source.job:
+        # One half was lost with its QEMU, and the other one is of no use without it: the operator says so.
+        culvert("resolve", NAME, "--running-there", "--yes", uri=here.source.uri).expect()
     started = here.source.virsh("start", NAME)
     if not started.ok:
         raise Wrong(Word.STUCK, f"it cannot be started again: {started.err.strip()}")

@@ -116,6 +116,7 @@ class Boundary:
 _S, _D = Side.SOURCE, Side.DESTINATION
 _ALL: frozenset[str] = frozenset()
 _POSTCOPY = frozenset({"postcopy"})
+_NOT_POSTCOPY = frozenset(way.key for way in WAYS if not way.postcopy)
 
 BOUNDARIES = (
     Boundary("prepare-call", "prepare is on its way", Packet.PREPARE_CALL),
@@ -127,7 +128,8 @@ BOUNDARIES = (
     Boundary("postcopy-source", "postcopy is written, not switched", Hook(_S, "after.postcopy"), _POSTCOPY, True),
     Boundary("postcopy-destination", "the switch is written there", Hook(_D, "after.postcopy"), _POSTCOPY, True),
     Boundary(
-        "perform3-done", "perform3_done is written, the grant not out", Hook(_S, "after.perform3_done"), _ALL, True
+        *("perform3-done", "perform3_done is written, the grant not out", Hook(_S, "after.perform3_done")),
+        *(_NOT_POSTCOPY, True),
     ),
     Boundary("finish-call", "finish is on its way", Packet.FINISH_CALL, _ALL, True),
     Boundary("finish3", "finish3 is written, cont not said", Hook(_D, "after.finish3"), _ALL, True),

@@ -93,7 +93,8 @@ async def undecided(
     monkeypatch.setattr(module, "ASK_AGAIN", (0.01,))
     monkeypatch.setattr("culvert.migration.work.LEAVE_TIMEOUT", 0.0)
     domain = Changeable()
-    domain.pause()
+    domain.complete()
+    domain.monitor.migration = "completed"
     key = Key("a" * 32, Direction.OUT)
     await journal.begin(Begun(key, domain.name, str(domain.uuid), peer="qemu+tcp://b:1/system"), Step.PERFORM3_DONE)
     entry = await journal.get(key)

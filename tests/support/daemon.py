@@ -122,6 +122,13 @@ class DaemonProcess:
                 self.stop()
         self.start()
 
+    def lose_power(self) -> None:
+        """Its host goes down: daemon, QEMUs and everything that a boot does not find again."""
+        if self.running:
+            self.kill()
+        processes.end_marked(self.root)
+        shutil.rmtree(self.root / "run", ignore_errors=True)
+
     def clean_up(self) -> None:
         """End the daemon and every process it has started; doing it twice does nothing."""
         try:

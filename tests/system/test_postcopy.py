@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -145,6 +147,25 @@ def test_a_daemon_is_killed(host_a: DaemonProcess, host_b: DaemonProcess, folder
                 wait_for(lambda: not state(guest, host_a), "the guest has left")
         guest.assert_runs_only_on(host_b, host_a)
         assert state(guest, host_b) == "running (migrated)"
+
+
+@pytest.mark.parametrize("victim", ["source", "destination"])
+def test_a_qemu_is_killed(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, victim: str) -> None:
+    """One half of the guest is gone, and the other one is of no use: that is said, and an operator ends the wait."""
+    with running_tiny(host_a, folder) as guest:
+        with in_postcopy(guest, host_a, host_b, host_b.tcp_uri) as running:
+            (pid,) = (host_a if victim == "source" else host_b).qemu_pids()
+            os.kill(pid, signal.SIGKILL)
+            told = running.finish()
+        assert not told.ok
+        assert "culvert resolve" in told.err, told
+        assert "'culvert resolve" in culvert("list", uri=host_a.uri).expect()
+        culvert("resolve", guest.uuid, "--running-there", "--yes", uri=host_a.uri).expect()
+        host_a.assert_no_leftovers()
+        if victim == "source":
+            assert state(guest, host_b) == BROKEN
+            virsh("destroy", guest.name, uri=host_b.uri).expect()
+        host_b.assert_no_leftovers()
 
 
 @pytest.mark.migration(reattach_seconds=1)

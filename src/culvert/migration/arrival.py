@@ -345,6 +345,7 @@ class Arrival:
         except errors.RequestError as err:
             self._because(err)
             return Event.NOT_CONTINUED
+        await self.domain.set_left("")
         self.record.reported = self.theirs.statistics
         if self.state is State.STARTING:
             self._has_arrived()

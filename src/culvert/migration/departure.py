@@ -195,8 +195,12 @@ class Departure(DepartureCore):
             # What the destination has answered itself says more than that it has nothing.
             refused = self.doubt if isinstance(self.doubt, errors.RemoteError) else None
             self.cause.set(refused or errors.OperationFailed(detail or str(self.doubt)))
-        if event is Event.WORD_POSTCOPY and self.state is State.POSTCOPY_FAILED:
-            return await self._rescued()
+        if event is Event.WORD_POSTCOPY and self.state in (State.POSTCOPY_FAILED, State.UNDECIDED):
+            if self.guest is None or not self.guest.is_active:
+                self.obstacle = "its QEMU has ended here, and with it what the guest there still needs: it is lost"
+                return Event.WORD_LOST
+            if self.state is State.POSTCOPY_FAILED:
+                return await self._rescued()
         return event
 
     async def _rescued(self) -> Event:
@@ -228,6 +232,9 @@ class Departure(DepartureCore):
         return event
 
     async def _kill(self) -> Event:
+        if self.guest is not None:
+            # Before the copy goes: a host that dies now must not start the guest anew with its next boot.
+            await self.guest.set_left(self.begun.peer or self.destination_uri)
         event, self.obstacle = await guest_here.kill(self.guest)
         return event
 

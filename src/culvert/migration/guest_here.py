@@ -14,6 +14,8 @@ from culvert.protocol.constants import DomainState, PausedReason, RunningReason,
 
 log = logging.getLogger(__name__)
 
+_PAUSED_BY_IT = (PausedReason.MIGRATION, PausedReason.POSTCOPY, PausedReason.POSTCOPY_FAILED)
+
 CANCEL_TIMEOUT = 60.0  # seconds QEMU may take to give a migration up
 
 
@@ -35,7 +37,7 @@ async def resume(guest: Domain | None, *, was_running: bool) -> tuple[Event, str
     """Let the guest go on, if it ran before and only the migration has paused it: the event, why it does not."""
     if guest is None or not guest.is_active:
         return Event.QEMU_GONE, "QEMU has ended"
-    paused_by_it = (guest.state, guest.reason) == (DomainState.PAUSED, PausedReason.MIGRATION)
+    paused_by_it = guest.state is DomainState.PAUSED and guest.reason in _PAUSED_BY_IT
     if was_running and paused_by_it:
         try:
             await qemu.resume(guest, RunningReason.MIGRATION_CANCELED)

@@ -79,7 +79,7 @@ SOURCE: Mapping[tuple[Step, Qemu], Next[source.State]] = {
     **_rows([Step.PERFORM3_DONE], SOURCE_SAYS, _S.ASKING, Do.REPORT, Do.ASK),
     **_rows([Step.CONFIRM3, Step.RESOLVED_THERE], _ALIVE, _S.CONFIRM3, Do.KILL),
     **_rows([Step.CONFIRM3, Step.RESOLVED_THERE], [_Q.GONE], _S.LEFT, Write(Step.LEFT)),
-    **_rows([Step.CONFIRM3_CANCELLED, Step.RESOLVED_HERE], _ALIVE, _S.CONFIRM3_CANCELLED, Do.RESUME),
+    **_rows([Step.CONFIRM3_CANCELLED, Step.RESOLVED_HERE], _ALIVE, _S.CONFIRM3_CANCELLED, Do.STOP_SENDING, Do.RESUME),
     **_rows([Step.CONFIRM3_CANCELLED, Step.RESOLVED_HERE], [_Q.GONE], _S.LOST, Write(Step.LOST)),
 }
 """Migrations out of this host."""

@@ -120,6 +120,8 @@ _WORDS = (
 _OFF = (_E.CUT, _E.DEADLINE, _E.CANCEL)
 _RESOLVED = (_E.RESOLVED_HERE, _E.RESOLVED_THERE)
 _STAYS = (Write(Step.CONFIRM3_CANCELLED), Do.RESUME)
+_BACK = (Do.STOP_SENDING, Do.RESUME)
+"""A QEMU that was in post-copy has not given its migration up yet."""
 _LEAVES = (Write(Step.CONFIRM3), Do.KILL)
 
 
@@ -127,11 +129,11 @@ def _waiting(state: State) -> Table[State, Event]:
     """The guest stands still here and only a word moves it: the same in ASKING and UNDECIDED."""
     return join(
         row(state, (_E.WORD_RUNNING, _E.YES), _S.CONFIRM3, *_LEAVES),
-        row(state, _E.WORD_GONE, _S.CONFIRM3_CANCELLED, *_STAYS),
+        row(state, _E.WORD_GONE, _S.CONFIRM3_CANCELLED, Do.STOP_SENDING, *_STAYS),
         row(state, (_E.WORD_PENDING, _E.WORD_POSTCOPY, _E.UNREACHABLE), state, Do.REPORT, Do.WAIT),
         row(state, (_E.WORD_LOST, _E.WORD_UNKNOWN), _S.UNDECIDED, Do.REPORT, Do.WAIT),
         row(state, _E.TICK, state, Do.ASK),
-        row(state, _E.RESOLVED_HERE, _S.CONFIRM3_CANCELLED, Write(Step.RESOLVED_HERE, must=True), Do.RESUME),
+        row(state, _E.RESOLVED_HERE, _S.CONFIRM3_CANCELLED, Write(Step.RESOLVED_HERE, must=True), *_BACK),
         row(state, _E.RESOLVED_THERE, _S.CONFIRM3, Write(Step.RESOLVED_THERE, must=True), Do.KILL),
         row(state, (_E.CANCEL, _E.SWITCH, _E.RECOVER, _E.UNWRITTEN), state, Do.REFUSE),
         # What became of the guest is to be known even when there is nothing left here to kill or to resume.
@@ -190,15 +192,17 @@ def _after_the_grant() -> Table[State, Event]:
 def _postcopy() -> Table[State, Event]:
     """The guest can run only there; here it goes on only if the destination promises that it never ran there."""
     on, broken = _S.POSTCOPY, _S.POSTCOPY_FAILED
-    words = [word for word in _WORDS if word not in (_E.WORD_RUNNING, _E.WORD_GONE)]
+    words = [word for word in _WORDS if word not in (_E.WORD_RUNNING, _E.WORD_GONE, _E.WORD_LOST)]
     late = (_E.SENT, _E.NO, _E.CUT, _E.DEADLINE, _E.CLAIMED, _E.QEMU_GONE)
     return join(
         row(on, (_E.YES, _E.WORD_RUNNING), _S.CONFIRM3, *_LEAVES),
         row(on, (_E.NO, _E.CUT, _E.DEADLINE, _E.CLAIMED, _E.BROKEN, _E.QEMU_GONE), broken, Do.REPORT, Do.ASK),
         row(on, (_E.CANCEL, _E.SWITCH, _E.RECOVER, *_RESOLVED), on, Do.REFUSE),
-        ignored([on], (_E.SENT, *words, _E.WORD_GONE)),
+        ignored([on], (_E.SENT, *words, _E.WORD_GONE, _E.WORD_LOST)),
         row(broken, (_E.YES, _E.WORD_RUNNING), _S.CONFIRM3, *_LEAVES),
         row(broken, _E.WORD_GONE, _S.CONFIRM3_CANCELLED, Do.STOP_SENDING, *_STAYS),
+        # One of the two halves is gone: what the other one is worth, only a person can say.
+        row(broken, _E.WORD_LOST, _S.UNDECIDED, Do.REPORT, Do.WAIT),
         row(broken, words, broken, Do.REPORT, Do.WAIT),
         row(broken, _E.TICK, broken, Do.ASK),
         # The attempt is granted again, by a new connection: the answer to the first grant is lost.

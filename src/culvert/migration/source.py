@@ -249,7 +249,7 @@ class Source:
         self._told(departure)
         self._forget(departure)
         if arrived:
-            await self._undefine(departure)
+            await self._leave(departure)
 
     # -- what both ways share -------------------------------------------------------------------------------------
 
@@ -281,7 +281,7 @@ class Source:
             await departure.summarise()
             self._told(departure)
             if departure.state is State.LEFT:
-                await self._undefine(departure)
+                await self._leave(departure)
         finally:
             self._forget(departure)
             departure.answerable.set()
@@ -296,9 +296,14 @@ class Source:
             *(departure.begun.name, departure.attempt, record.type.name, record.tunnel_bytes, record.elapsed_ms),
         )
 
-    async def _undefine(self, departure: Departure) -> None:
-        if departure.options.has(MigrateFlag.UNDEFINE_SOURCE) and departure.domain.is_persistent:
-            await self._driver.undefine(departure.domain)
+    async def _leave(self, departure: Departure) -> None:
+        """What stays here of a domain that has gone: nothing, or a definition that does not start by itself."""
+        if departure.guest is None or not departure.guest.is_persistent:
+            return
+        if departure.options.has(MigrateFlag.UNDEFINE_SOURCE):
+            await self._driver.undefine(departure.guest)
+        elif not departure.options.has(MigrateFlag.OFFLINE):
+            await departure.guest.set_left(departure.begun.peer or departure.destination_uri)
 
     def _answer(self, departure: Departure, what: str) -> None:
         """Return when the guest has arrived; raise why it has not, or why nobody knows."""
@@ -319,11 +324,12 @@ class Source:
     # -- what is left undecided -----------------------------------------------------------------------------------
 
     def check_free(self, uuid: UUID) -> None:
-        """Raise ``OperationInvalid`` while nobody knows whether the domain runs elsewhere."""
+        """Raise ``OperationInvalid`` while the domain's migration out of here is not over."""
         departure = self._departures.get(uuid)
-        if departure is not None and departure.waits_for:
+        if departure is not None:
             raise errors.OperationInvalid(
-                f"domain '{departure.begun.name}' cannot be started here, it may run elsewhere: {departure.waits_for}"
+                f"domain '{departure.begun.name}' cannot be started here, it may run elsewhere: "
+                f"{departure.waits_for or departure.description}"
             )
 
     def waiting(self) -> list[Departure]:

@@ -1,7 +1,8 @@
 """Domains that start with the host: once in each of its boots, however often the daemon is started.
 
 Source: util/virdomainobjlist and qemu/qemu_driver.c (qemuAutostartDomain) of libvirt 9.0: a failure is logged and the
-next domain is tried.
+next domain is tried. What libvirt does not have: a domain that has gone to another host by a migration stays there,
+and one of which that is not known yet waits until it is.
 """
 
 from __future__ import annotations
@@ -10,14 +11,20 @@ import asyncio
 import logging
 
 from culvert.drivers.qemu import process, save, store
+from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
 
 log = logging.getLogger(__name__)
 
+PAUSE = 1.0  # seconds between two looks whether a domain may be started now
+
 
 async def run(driver: Driver) -> None:
-    """Start those that are marked and do not run, by name; nothing when that has been done since the host's boot."""
+    """Start those that are marked and do not run, by name; nothing when that has been done since the host's boot.
+
+    Returns when there is none left whose migration out of here is not over.
+    """
     marker, boot = driver.layout.autostarted, process.boot_id()
     try:
         done = (await asyncio.to_thread(marker.read_text, encoding="ascii")).strip()
@@ -30,13 +37,32 @@ async def run(driver: Driver) -> None:
     except errors.SystemCallError as err:
         log.error("domains are not started with the host reason=%r", err.message)
         return
-    for domain in driver.domains():
-        if driver.host.winding_up:
-            return
-        if domain.autostart and not domain.is_active:
-            log.info("domain=%s is started with the host", domain.name)
-            try:
-                # To its end, also when the daemon stops: half a start would have to be taken back.
-                await driver.host.carry_out(save.start(driver, domain), name=f"autostart-{domain.name}")
-            except errors.RequestError as err:
-                log.error("domain=%s cannot be started with the host reason=%r", domain.name, err.message)
+    waiting = [domain for domain in driver.domains() if domain.autostart]
+    while waiting and not driver.host.winding_up:
+        waiting = [domain for domain in waiting if not await _started(driver, domain)]
+        if waiting:
+            await asyncio.sleep(PAUSE)
+
+
+async def _started(driver: Driver, domain: Domain) -> bool:
+    """Start ``domain``. False: it may run elsewhere, which will be known later."""
+    if driver.host.winding_up or domain.is_active or not domain.autostart:
+        return True
+    try:
+        driver.host.may_start(domain.uuid)
+    except errors.OperationInvalid as err:
+        log.info("domain=%s is not started with the host yet: %s", domain.name, err.message)
+        return False
+    if domain.left:
+        log.warning(
+            "domain=%s is not started with the host: it has gone to %s; 'virsh start' starts it here all the same",
+            *(domain.name, domain.left),
+        )
+        return True
+    log.info("domain=%s is started with the host", domain.name)
+    try:
+        # To its end, also when the daemon stops: half a start would have to be taken back.
+        await driver.host.carry_out(save.start(driver, domain), name=f"autostart-{domain.name}")
+    except errors.RequestError as err:
+        log.error("domain=%s cannot be started with the host reason=%r", domain.name, err.message)
+    return True

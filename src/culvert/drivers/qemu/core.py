@@ -56,6 +56,8 @@ class DomainCore:
         self.job: Job | None = None
         self.autostart = False
         """It is started with the host."""
+        self.left = ""
+        """Where it has gone by a migration, until it runs here again: meanwhile it is not started with the host."""
         self.has_managed_save = False
         """Its next start goes on where it was saved."""
         self.agent_lock = asyncio.Lock()
@@ -143,6 +145,15 @@ class DomainCore:
             self.changed()
         if event is not None:
             self.emit(*event)
+
+    async def set_left(self, where: str) -> None:
+        """It has gone to ``where``; empty: it is here again. On the disk on return, or the log says why not."""
+        if where != self.left:
+            try:
+                await asyncio.to_thread(self.host.store.set_left, self.name, where)
+            except errors.SystemCallError as err:
+                log.error("domain=%s %s", self.name, err)
+            self.left = where
 
     def emit(self, event: int, detail: int) -> None:
         """Tell the subscribers of the driver."""

@@ -206,6 +206,7 @@ class Driver:
                 await asyncio.to_thread(store.remove, self.layout.managed_save(domain.name))
                 domain.has_managed_save = False
             await asyncio.to_thread(self.host.store.set_autostart, domain.name, False)
+            await domain.set_left("")
             await asyncio.to_thread(self.host.store.remove_definition, domain.name)
             domain.persistent, domain.autostart = None, False
             if not domain.is_active:
@@ -288,6 +289,7 @@ class Driver:
                 await asyncio.to_thread(store.set_aside, path, why)
                 continue
             domain.autostart = name in autostarts
+            domain.left = await asyncio.to_thread(host.store.left, name)
             domain.has_managed_save = await asyncio.to_thread(self.layout.managed_save(name).exists)
             self._by_uuid[domain.uuid] = domain
         statuses = await asyncio.to_thread(lambda: list(host.store.statuses()))

@@ -43,6 +43,7 @@ async def boot(domain: DomainCore, definition: DomainDef, *, paused: bool) -> No
     """
     async with _all_or_nothing(domain):
         run = await _launch(domain, definition, incoming=False)
+        await domain.set_left("")
         run.started = True
         if paused:
             domain.set_state(DomainState.PAUSED, PausedReason.USER, (DomainEvent.STARTED, StartedDetail.BOOTED))
@@ -76,6 +77,7 @@ async def restored(
     async with _all_or_nothing(domain):
         run = await _launch(domain, definition, incoming=True)
         await feed()
+        await domain.set_left("")
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.RESTORED)
         if paused:

@@ -7,6 +7,7 @@
     run/qemu/NAME.json            the live status of a running domain
     run/qemu/domain-ID-SHORT/     sockets and short-lived files of one run (monitor.sock …)
     log/qemu/NAME.log             what QEMU has said, over all runs
+    lib/qemu/left/NAME            where the guest has gone: it does not start with this host
     lib/qemu/save/NAME.save       the guest as it was saved; its next start goes on there
     lib/qemu/                     what outlives a reboot and is nobody's configuration
 """
@@ -87,6 +88,9 @@ class Layout:
 
     def managed_save(self, name: str) -> Path:
         return self.state / "save" / f"{name}.save"
+
+    def left(self, name: str) -> Path:
+        return self.state / "left" / name
 
     def status(self, name: str) -> Path:
         return self.statuses / f"{name}.json"

@@ -104,6 +104,27 @@ class Store:
         except OSError as err:
             raise errors.SystemCallError(f"cannot make link '{link}': {err.strerror}", errno=err.errno) from err
 
+    def left(self, name: str) -> str:
+        """Where the domain has gone; empty while it has not."""
+        try:
+            return self.layout.left(name).read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            return ""
+
+    def set_left(self, name: str, where: str) -> None:
+        """``where``: empty when it is here again. Raises ``errors.SystemCallError``."""
+        path = self.layout.left(name)
+        if not where:
+            remove(path)
+            return
+        try:
+            path.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        except OSError as err:
+            raise errors.SystemCallError(
+                f"cannot create directory '{path.parent}': {err.strerror}", errno=err.errno
+            ) from err
+        write_atomically(path, where + "\n")
+
     def save_status(self, status: Status) -> None:
         write_atomically(self.layout.status(status.name), status.to_text())
 
