@@ -250,7 +250,10 @@ def _clean(here: Stage) -> None:
         try:
             _until(lambda: not more(), CLEANS, "")
         except AssertionError:
-            raise Wrong(Word.STRAY, f"the {side.value} daemon has descriptors more: {more()}") from None
+            known = "; ".join(host.sockets())
+            raise Wrong(
+                Word.STRAY, f"the {side.value} daemon has descriptors more: {more()}; its sockets: {known}"
+            ) from None
 
 
 def _lost(here: Stage, told: Result, sight: Sight) -> tuple[Word, str]:

@@ -96,6 +96,11 @@ class Host:
                 kinds[kind] = kinds.get(kind, 0) + 1
         return kinds
 
+    def sockets(self) -> list[str]:
+        """The sockets that the daemon has open, as ``ss`` describes them."""
+        told = subprocess.run(["ss", "-axtpnH"], capture_output=True, text=True, check=True).stdout
+        return [" ".join(line.split()) for line in told.splitlines() if f"pid={self.daemon.pid}," in line]
+
     def leftovers(self) -> list[str]:
         """What should not be there when no guest is."""
         found = [f"process {pid}" for pid in self.daemon.qemu_pids()]
