@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
 from culvert.drivers.qemu import migration_tuning as tuning
-from culvert.drivers.qemu.migration import POSTCOPY
+from culvert.drivers.qemu.migration import POSTCOPY, set_max_downtime
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
-from culvert.migration import policy
+from culvert.migration import policy, sampling
 from culvert.migration.parameters import NO_FLAGS, Options
 from culvert.migration.policy import Action, Decision, Situation
 from culvert.migration.statistics import Record
@@ -46,7 +45,7 @@ async def arm(monitor: Monitor, options: Options, *, may_postcopy: bool, may_par
 
 class Autopilot:
     """One migration's. ``look`` fetches its record with QEMU's latest figures; ``switch`` goes over to post-copy,
-    ``None`` where that is not armed; ``note`` is told each new decision in a sentence.
+    ``None`` where that is not armed; ``note`` is told each new decision in a sentence. ``rows``: of the policy.
 
     Slowing down works by QEMU's auto-converge, which must be on from the start; until it is decided it may take one
     percent, the least that it knows.
@@ -60,12 +59,14 @@ class Autopilot:
         switch: Callable[[], Awaitable[object]] | None,
         note: Callable[[str], object],
         floor: int = policy.FLOOR,
+        rows: Sequence[policy.Row] = policy.AUTO,
     ) -> None:
         self._monitor = monitor
         self._look = look
         self._switch = switch
         self._note = note
         self._floor = floor
+        self._rows = rows
         self._throttle = 0
         self._round = 0
         self._interruptions = 0
@@ -73,48 +74,67 @@ class Autopilot:
         self._said = ""
 
     async def run(self) -> NoReturn:
-        """Until cancelled. What QEMU refuses is noted, and the migration goes on as it was."""
-        await self._apply(lambda: tuning.allow_throttle(self._monitor, 1))
-        while True:
-            await self.step(await self._look(), time.monotonic())
-            await asyncio.sleep(INTERVAL)
+        """Until cancelled: whenever a round begins, and now and then. What QEMU refuses is noted, and the migration
+        goes on as it was."""
+        if self._rows is policy.AUTO:
+            await self._apply(lambda: tuning.allow_throttle(self._monitor, 1))
+        with sampling.Rounds(self._monitor) as rounds:
+            while True:
+                await self.step(await self._look(), time.monotonic())
+                await rounds.next(INTERVAL)
 
     async def step(self, record: Record, now: float) -> Decision:
         """Decide once, and do it."""
         if record.interruptions != self._interruptions:
             self._interruptions, self._broke_at = record.interruptions, now
+        course = record.course
         decision = policy.decide(
             Situation(
-                forecast=record.course.forecast,
+                forecast=course.forecast,
+                limit=course.limit,
+                most=course.most,
                 switched=record.qemu.status in POSTCOPY,
                 steady=None if self._broke_at is None else now - self._broke_at,
                 postcopy=self._switch is not None,
                 throttle=self._throttle,
                 floor=self._floor,
-            )
+            ),
+            self._rows,
         )
-        if decision.action is Action.THROTTLE:
-            if record.course.forecast.round <= self._round:
+        if decision.action in (Action.THROTTLE, Action.ALLOW):
+            if course.forecast.round <= self._round:
                 return decision  # what was done last has not had its round yet
-            self._throttle, self._round = decision.throttle, record.course.forecast.round
+            self._round = course.forecast.round
+        if decision.action is Action.THROTTLE:
+            self._throttle = decision.throttle
             await self._apply(lambda: tuning.allow_throttle(self._monitor, decision.throttle, step=policy.STEP))
+        elif decision.action is Action.ALLOW:
+            course.limit = decision.limit
+            await self._apply(lambda: set_max_downtime(self._monitor, round(1000 * decision.limit)))
         elif decision.action is Action.POSTCOPY and self._switch is not None:
             switch, self._switch = self._switch, None  # once: it ends there, or fails and is not tried again
-            await self._apply(switch)
+            if not await self._apply(switch):
+                course.switches_from = None
         self._tell(record, decision)
         return decision
 
     def _tell(self, record: Record, decision: Decision) -> None:
         words = f"{decision.action.value}: {decision.because}"
         # The same decision with other figures in its reason is no news.
-        if (kind := f"{decision.action} {decision.throttle} {bool(record.course.forecast.why_not)}") != self._said:
+        kind = f"{decision.action} {decision.throttle} {decision.limit} {bool(record.course.forecast.stuck)}"
+        if kind != self._said:
             self._said = kind
-            record.auto = words
-            self._note(words)
+            if self._rows is policy.AUTO:
+                record.auto = words
+            if self._rows is policy.AUTO or decision.action is not Action.GO_ON:
+                self._note(words)
 
-    async def _apply(self, work: Callable[[], Awaitable[object]]) -> None:
+    async def _apply(self, work: Callable[[], Awaitable[object]]) -> bool:
+        """Whether it is done."""
         try:
             await work()
         except errors.RequestError as err:
             log.warning("auto: %s", err)
             self._note(f"QEMU has not done it: {err}")
+            return False
+        return True

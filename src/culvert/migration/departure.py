@@ -15,7 +15,7 @@ from typing import NoReturn
 
 from culvert.drivers.qemu import migration as qemu
 from culvert.ground import errors
-from culvert.migration import ask, guest_here
+from culvert.migration import ask, guest_here, policy
 from culvert.migration.autopilot import Autopilot
 from culvert.migration.cause import Cause
 from culvert.migration.departure_core import Acts, DepartureCore
@@ -26,6 +26,7 @@ from culvert.migration.sending import Sending
 
 log = logging.getLogger(__name__)
 
+LAST_WORDS = 2.0  # seconds for QEMU to say how a post-copy went that has arrived
 ASK_AGAIN = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two tries; the last one repeats
 
 
@@ -95,17 +96,27 @@ class Departure(DepartureCore):
             if flying is not None:
                 flying.cancel()
 
+    @property
+    def _flown(self) -> bool:
+        """Whether somebody looks after how it goes on."""
+        return self.auto or self.options.postcopy
+
     def _fly(self) -> asyncio.Task[NoReturn] | None:
-        if not self.auto or self._tasks is None:
+        if not self._flown or self._tasks is None:
             return None
 
         async def switch() -> None:
             await self.shell.ask(Event.SWITCH)
 
+        rows, name = (policy.AUTO, "auto") if self.auto else (policy.ARMED, "post-copy")
         may = switch if self.options.postcopy else None
         pilot = Autopilot(
-            self.domain.monitor, self.refreshed, switch=may, note=lambda said: self.note(f"auto: {said}")
+            *(self.domain.monitor, self.refreshed),
+            switch=may,
+            note=lambda said: self.note(f"{name}: {said}"),
+            rows=rows,
         )
+        self.record.course.switches_from = policy.ROUNDS if self.auto and self.options.postcopy else None
         return self._tasks.create_task(pilot.run(), name=f"{self.shell.name}: autopilot")
 
     def note(self, text: str) -> None:
@@ -122,6 +133,7 @@ class Departure(DepartureCore):
             record=self.record,
             budget=self._budget,
             switched=self._switched,
+            brief=self._flown,
         )
         return self._sending
 
@@ -231,10 +243,19 @@ class Departure(DepartureCore):
         event, self.obstacle = await guest_here.resume(self.guest, was_running=self.begun.was_running)
         return event
 
+    async def _last_words(self) -> None:
+        """The destination of a post-copy says that it has the last page before QEMU here has done its sums, which are
+        the figures of the job."""
+        if self._sending is not None and self.reached is State.POSTCOPY and not self._way_lost:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS):
+                    await self._sending.over.wait()
+
     async def _kill(self) -> Event:
         if self.guest is not None:
             # Before the copy goes: a host that dies now must not start the guest anew with its next boot.
             await self.guest.set_left(self.begun.peer or self.destination_uri)
+        await self._last_words()
         event, self.obstacle = await guest_here.kill(self.guest)
         return event
 

@@ -6,11 +6,19 @@ it is so                                    then                    because
 post-copy has begun                         nothing                 it ends by itself
 too few rounds to know                      nothing                 a guess would cost the guest something
 the guest converges                         nothing                 the time left is known
-it does not, the link has just broken       slow the guest down     post-copy needs a link that holds
-it does not, post-copy is allowed           post-copy               it ends whatever the guest does
+it does not, post-copy is allowed and the   post-copy               it ends whatever the guest does
+link has not just broken
+it does not, a longer standstill would do   allow it, as long as    a moment costs the guest least
+                                            it has to be, never
+                                            longer than a person
+                                            allows
 it does not                                 slow the guest down     down to the floor and not below it
 it does not, the guest is at the floor      nothing                 a person decides; the reason is said
 =========================================== ======================= ==============================================
+
+A migration begins with a standstill of ``BRIEF`` at most. Post-copy that a person has armed and nobody flies
+(``ARMED``) gets what the person allows as soon as the third round has begun and nobody has switched: then it is as if
+it had not been armed.
 
 Before the beginning: post-copy is armed where peer, route and QEMU have it; where not, a guest that changes more than
 ``BUSY`` gets several channels. Slowing down is armed in either case and does nothing until it is decided.
@@ -18,15 +26,17 @@ Before the beginning: post-copy is armed where peer, route and QEMU have it; whe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from culvert.ground.units import MiB
 from culvert.migration.progress import Forecast
 
+BRIEF = 0.03  # seconds: about what the switch to post-copy and the hand-over take by themselves; less gains nothing
 FLOOR = 30  # percent of its CPU time that a guest keeps unless somebody says otherwise
 STEP = 20  # percent by which it is slowed down further, at most once a round
+SPARE = 1.2  # times what a standstill has to be: no two rounds leave the same
 STEADY = 30.0  # seconds that a link must have held before post-copy is trusted to it
 ROUNDS = 3  # that have begun before anything is decided
 BUSY = 50 * MiB  # bytes per second changed: more than one channel is worth its connections
@@ -37,6 +47,7 @@ class Action(Enum):
     """What can be done while QEMU sends."""
 
     GO_ON = "go on"
+    ALLOW = "a longer standstill"
     THROTTLE = "slow the guest down"
     POSTCOPY = "post-copy"
 
@@ -45,11 +56,14 @@ class Action(Enum):
 class Situation:
     """What is known of a running migration.
 
+    ``limit``: seconds that the guest may stand still as QEMU has been told, ``most``: as a person allows.
     ``steady``: seconds since the link last broke, ``None`` if it never has. ``postcopy``: allowed and armed;
     ``throttle``: how many percent of its CPU time the guest may be denied by now; ``floor``: how many it keeps.
     """
 
     forecast: Forecast
+    limit: float = BRIEF
+    most: float = BRIEF
     switched: bool = False
     steady: float | None = None
     postcopy: bool = False
@@ -64,15 +78,19 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``throttle``: the percentage from now on, for THROTTLE. ``because``: a sentence for people."""
+    """``throttle``: the percentage from now on, for THROTTLE; ``limit``: seconds from now on, for ALLOW. ``because``: a
+    sentence for people."""
 
     action: Action
     because: str
     throttle: int = 0
+    limit: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
+    """When it ``applies``, its ``action`` is taken, ``because``."""
+
     applies: Callable[[Situation], bool]
     action: Action
     because: Callable[[Situation], str]
@@ -86,45 +104,74 @@ def _broke(now: Situation) -> str:
     return f"the link broke {now.steady or 0:.0f} s ago, and post-copy is for one that has held for {STEADY:.0f} s"
 
 
-_ROWS = (
-    _Row(lambda now: now.switched, Action.GO_ON, lambda now: "post-copy ends by itself"),
-    _Row(
+def _no_postcopy(now: Situation) -> str:
+    return _broke(now) if now.postcopy else "post-copy cannot be had here"
+
+
+def _longer(now: Situation) -> float:
+    """What would end it now, with something to spare; all that is allowed where that is not enough."""
+    needed = now.forecast.needed
+    if needed is None or needed * SPARE > now.most:
+        return now.most
+    return min(now.most, max(needed * SPARE, now.limit))
+
+
+_BEGUN = (
+    Row(lambda now: now.switched, Action.GO_ON, lambda now: "post-copy ends by itself"),
+    Row(
         lambda now: now.forecast.round < ROUNDS,
         Action.GO_ON,
         lambda now: "the first rounds show how fast the guest changes its memory and how much the link carries",
     ),
-    _Row(lambda now: not now.forecast.why_not, Action.GO_ON, lambda now: "the guest's rounds are getting shorter"),
-    _Row(
-        lambda now: _just_broke(now) and now.postcopy and not now.at_floor,
-        Action.THROTTLE,
-        lambda now: f"{now.forecast.why_not}; {_broke(now)}: the guest is slowed down",
-    ),
-    _Row(
+)
+AUTO = (
+    *_BEGUN,
+    Row(lambda now: not now.forecast.stuck, Action.GO_ON, lambda now: "the guest's rounds are getting shorter"),
+    Row(
         lambda now: now.postcopy and not _just_broke(now),
         Action.POSTCOPY,
-        lambda now: f"{now.forecast.why_not}: post-copy ends all the same",
+        lambda now: f"{now.forecast.stuck}: post-copy ends all the same",
     ),
-    _Row(
+    Row(
+        lambda now: now.limit < now.most,
+        Action.ALLOW,
+        lambda now: (
+            f"{now.forecast.stuck}; {_no_postcopy(now)}: the guest may stand still for {1000 * _longer(now):.0f} ms"
+        ),
+    ),
+    Row(
         lambda now: not now.at_floor,
         Action.THROTTLE,
-        lambda now: f"{now.forecast.why_not}; post-copy cannot be had here: the guest is slowed down",
+        lambda now: f"{now.forecast.stuck}; {_no_postcopy(now)}: the guest is slowed down",
     ),
-    _Row(
+    Row(
         lambda now: True,
         Action.GO_ON,
         lambda now: (
-            f"{now.forecast.why_not}; the guest keeps {now.floor} % of its speed and is not slowed down further"
+            f"{now.forecast.stuck}; the guest keeps {now.floor} % of its speed and is not slowed down further"
             + (f"; {_broke(now)}" if now.postcopy else "; suspending it, or more bandwidth, would end it")
         ),
     ),
 )
+"""For ``--auto``."""
+ARMED = (
+    *_BEGUN,
+    Row(
+        lambda now: now.limit < now.most,
+        Action.ALLOW,
+        lambda now: f"nobody has switched to post-copy: the guest may stand still for {1000 * now.most:.0f} ms",
+    ),
+    Row(lambda now: True, Action.GO_ON, lambda now: "who has armed post-copy may switch"),
+)
+"""For post-copy that a person has armed without ``--auto``."""
 
 
-def decide(now: Situation) -> Decision:
-    """The first row that applies."""
-    row = next(row for row in _ROWS if row.applies(now))
+def decide(now: Situation, rows: Sequence[Row] = AUTO) -> Decision:
+    """The first of ``rows`` that applies."""
+    row = next(row for row in rows if row.applies(now))
     throttle = min(100 - now.floor, now.throttle + STEP) if row.action is Action.THROTTLE else 0
-    return Decision(row.action, row.because(now), throttle)
+    limit = (_longer(now) if rows is AUTO else now.most) if row.action is Action.ALLOW else 0.0
+    return Decision(row.action, row.because(now), throttle, limit)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ changed pages (qapi/migration.json, MigrationStats). From that the rounds still 
 
     the next round's size = what the guest changes in this one = min(its working set, its rate × this one's time)
 
-until what is left fits into the downtime that is allowed. Where the sizes do not shrink they never will, and that is
-said, with both rates, as soon as two rounds have shown it.
+until what is left fits into the downtime that is allowed. Where the sizes do not shrink they never will: then what is
+known to be done about that is played too (``Ahead``), and where nothing is, it is said, with both rates, as soon as
+two rounds have shown it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from culvert.drivers.qemu.migration import POSTCOPY, SETTLED, Statistics
 from culvert.ground.units import MiB
@@ -34,8 +35,9 @@ class Forecast:
     ``percent`` of the work, never less than it was, 100 only at the end. ``rate`` is what goes over the way,
     ``dirty_rate`` what the guest changes. ``left`` is the likeliest time until the guest runs there, between
     ``left_low`` and ``left_high`` (``None`` with a ``left``: it may be any time). ``total`` is ``left`` and what has
-    passed. ``downtime``: the predicted standstill. ``why_not``: why it will not converge by itself; empty when it
-    will, or when that is not known.
+    passed. ``downtime``: the predicted standstill. ``stuck``: why its rounds do not end with the standstill that QEMU
+    has been told of; ``needed``: the standstill that would end them, as far as is known. ``why_not``: the same where
+    nothing is going to be done about it. Both are empty when it ends, or when that is not known.
     """
 
     percent: float = 0.0
@@ -47,6 +49,8 @@ class Forecast:
     left_high: float | None = None
     total: float | None = None
     downtime: float | None = None
+    stuck: str = ""
+    needed: float | None = None
     why_not: str = ""
 
 
@@ -88,6 +92,37 @@ def play(remaining: float, speed: float, guest: Guest, running: float = 0.0) -> 
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is done about rounds that do not end: the standstill is raised to ``most`` seconds; or, when so many more
+    rounds have begun, the guest ``switches`` to post-copy (``None``: it is not known to)."""
+
+    most: float = 0.0
+    switches: int | None = None
+
+
+def foresee(remaining: float, speed: float, guest: Guest, ahead: Ahead, running: float = 0.0) -> Rest | None:
+    """``play``, and where that never ends, what is done about it then. ``None``: it never ends all the same."""
+    rest = play(remaining, speed, guest, running)
+    if rest is None and speed > 0:
+        if ahead.switches is not None:
+            return _switched(remaining, speed, guest, running, ahead.switches)
+        if ahead.most > guest.limit:
+            return play(remaining, speed, replace(guest, limit=ahead.most), running)
+    return rest
+
+
+def _switched(remaining: float, speed: float, guest: Guest, running: float, rounds: int) -> Rest:
+    """So many more rounds begin, then all that is left goes over in post-copy."""
+    seconds = sent = 0.0
+    for _ in range(rounds):
+        time = remaining / speed
+        seconds, sent = seconds + time, sent + remaining
+        remaining, running = min(guest.working_set, guest.dirty * (running + time)), 0.0
+    remaining += min(guest.working_set, guest.dirty * running)
+    return Rest(seconds + remaining / speed, sent + remaining, _HAND_OVER)
+
+
 class _Rate:
     """An average that forgets: bytes per second of a count that only grows."""
 
@@ -102,10 +137,14 @@ class _Rate:
 
 
 class Course:
-    """One migration, looked at again and again. ``limit``: the downtime allowed, in seconds."""
+    """One migration, looked at again and again. ``limit``: the downtime that QEMU has been told, in seconds."""
 
     def __init__(self, limit: float = DOWNTIME_LIMIT) -> None:
         self.limit = limit
+        self.most = limit
+        """What it is raised to at most."""
+        self.switches_from: int | None = None
+        """The round at whose begin a guest that does not converge goes over to post-copy, where it does."""
         self.forecast = Forecast()
         self._last: tuple[float, Statistics] | None = None
         self._clears = _Rate()
@@ -166,10 +205,12 @@ class Course:
         switched = qemu.status in POSTCOPY
         dirty = 0.0 if switched else self._dirty
         measured = switched or bool(self._rounds)
-        rest = play(remaining, speed, Guest(dirty, self._working_set(qemu), self.limit), at - self._round_began)
+        guest, running = Guest(dirty, self._working_set(qemu), self.limit), at - self._round_began
         still = at - self._moved_at > _STILL
-        if not switched and self._stuck(speed):
-            rest = None
+        goes_nowhere = not switched and (
+            play(remaining, speed, guest, running) is None or self._flat(speed, self.limit)
+        )
+        rest = self._foresee(remaining, speed, guest, running, qemu)
         likely = rest is not None and speed > 0 and not still
         left = rest.seconds + _HAND_OVER * (not switched) if rest is not None and likely else None
         low, high = self._range(at, qemu, dirty) if likely else (None, None)
@@ -177,6 +218,7 @@ class Course:
             low = min(low, left)
         if left is not None and high is not None:
             high = max(high, left)
+        stuck = self._reason(speed, dirty) if goes_nowhere and len(self._rounds) > 1 else ""
         return Forecast(
             percent=self._percent(rest),
             round=qemu.dirty_sync_count,
@@ -187,18 +229,32 @@ class Course:
             left_high=high,
             total=None if left is None else at + left,
             downtime=rest.downtime if rest is not None and likely and measured and not switched else None,
-            why_not=self._why_not(speed, dirty) if rest is None and len(self._rounds) > 1 and not switched else "",
+            stuck=stuck,
+            needed=self._rounds[-1][0] / speed if stuck and speed > 0 else None,
+            why_not=stuck if rest is None else "",
         )
 
-    def _stuck(self, speed: float) -> bool:
+    def _foresee(self, remaining: float, speed: float, guest: Guest, running: float, qemu: Statistics) -> Rest | None:
+        """What is still to come; rounds that have shown that they get no smaller are not believed to."""
+        if qemu.status in POSTCOPY:
+            return play(remaining, speed, guest, running)
+        begun, switches = qemu.dirty_sync_count, None
+        if self.switches_from is not None:
+            switches = max(0, self.switches_from - begun)
+        ahead = Ahead(self.most, switches)
+        if self._flat(speed, self.limit):
+            if switches is not None:
+                return _switched(remaining, speed, guest, running, switches) if speed > 0 else None
+            if self._flat(speed, self.most):
+                return None
+            return play(remaining, speed, replace(guest, limit=self.most), running)
+        return foresee(remaining, speed, guest, ahead, running)
+
+    def _flat(self, speed: float, limit: float) -> bool:
         """Whether the last rounds have shown by themselves that they get no smaller, whatever a model says."""
         sizes = [size for size, _ in self._rounds[-_LOOKED_AT:]]
         *before, last = sizes or [0.0]
-        return (
-            len(sizes) == _LOOKED_AT
-            and min(sizes) > speed * self.limit
-            and last > _SHRINKS * sum(before) / len(before)
-        )
+        return len(sizes) == _LOOKED_AT and min(sizes) > speed * limit and last > _SHRINKS * sum(before) / len(before)
 
     @property
     def _dirty(self) -> float:
@@ -214,8 +270,8 @@ class Course:
         fast, slow = max(speeds) * _AGREE, min(speeds) / _AGREE
         rates = [dirty] if qemu.status in POSTCOPY else [rate for _, rate in self._rounds[-3:]] or [dirty]
         whole, running, remaining = self._working_set(qemu), at - self._round_began, float(qemu.ram_remaining)
-        low = play(remaining, fast, Guest(min(rates) / _AGREE, whole, self.limit), running)
-        high = play(remaining, slow, Guest(max(rates) * _AGREE, whole, self.limit), running)
+        low = self._foresee(remaining, fast, Guest(min(rates) / _AGREE, whole, self.limit), running, qemu)
+        high = self._foresee(remaining, slow, Guest(max(rates) * _AGREE, whole, self.limit), running, qemu)
         return (
             None if low is None else low.seconds,
             None if high is None or not self._rounds else high.seconds + 2 * _HAND_OVER,
@@ -227,7 +283,7 @@ class Course:
         now = 100.0 * self._done / (self._done + rest.bytes) if self._done + rest.bytes else 0.0
         return max(self.forecast.percent, min(now, 99.0))
 
-    def _why_not(self, speed: float, dirty: float) -> str:
+    def _reason(self, speed: float, dirty: float) -> str:
         return (
             f"the guest changes {dirty / MiB:.0f} MiB/s, the way carries {speed / MiB:.0f} MiB/s: "
             f"{self._rounds[-1][0] / MiB:.0f} MiB are left after every round"

@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from typing import NoReturn
+from typing import NoReturn, Self
 
 from culvert.drivers.qemu.migration import Outgoing
+from culvert.drivers.qemu.monitor import Event, Monitor
 from culvert.migration import downtime
 from culvert.migration.statistics import Record
 
 INTERVAL = 0.25  # seconds: rounds of a fast migration are not much longer
 
 
-async def keep_looking(look: Callable[[], Awaitable[object]]) -> NoReturn:
-    """``look`` again and again until cancelled; it takes the figures where they belong, and does not raise."""
-    while True:
-        await look()
-        await asyncio.sleep(INTERVAL)
+class Rounds:
+    """Tells when the next round of the migration begins, as a ``with`` block."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._begun = asyncio.Event()
+        self._unsubscribe: Callable[[], object] = lambda: None
+
+    def __enter__(self) -> Self:
+        self._unsubscribe = self._monitor.subscribe(self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._unsubscribe()
+
+    def _heard(self, event: Event) -> None:
+        if event["event"] == "MIGRATION_PASS":
+            self._begun.set()
+
+    async def next(self, seconds: float) -> None:
+        """Wait for the begin of a round since the last call, for so long at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._begun.wait()
+        self._begun.clear()
+
+
+async def keep_looking(monitor: Monitor, look: Callable[[], Awaitable[object]]) -> NoReturn:
+    """``look`` again and again until cancelled, and as each round begins, when its size is told; it takes the figures
+    where they belong, and does not raise."""
+    with Rounds(monitor) as rounds:
+        while True:
+            await look()
+            await rounds.next(INTERVAL)
 
 
 def standstill(outgoing: Outgoing | None, record: Record) -> downtime.Parts | None:

@@ -21,7 +21,7 @@ from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.ground.units import MiB
-from culvert.migration import downtime, governor, sampling
+from culvert.migration import allowance, downtime, governor, sampling
 from culvert.migration.budget import Budget
 from culvert.migration.cause import Cause
 from culvert.migration.guest_here import CANCEL_TIMEOUT
@@ -42,7 +42,8 @@ class Broke(errors.OperationFailed):
 
 
 class Sending:
-    """``name`` is for logs and tasks; ``record`` gets QEMU's figures; ``budget`` is the host's."""
+    """``name`` is for logs and tasks; ``record`` gets QEMU's figures; ``budget`` is the host's; ``brief``: the guest
+    is to stand still for a moment only, as long as nobody raises that (``allowance``)."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Sending:
         record: Record,
         budget: Budget,
         switched: Callable[[], None] = lambda: None,
+        brief: bool = False,
     ) -> None:
         self._name = name
         self._domain = domain
@@ -64,6 +66,9 @@ class Sending:
         self._record = record
         self._budget = budget
         self._switched = switched
+        self._brief = brief
+        self.over = asyncio.Event()
+        """Set when nothing is sent any more, and QEMU's last figures are in the record."""
         self._committed = False
         self._governor = governor.Governor()
         self._outgoing: qemu.Outgoing | None = None
@@ -122,7 +127,7 @@ class Sending:
             if self._options.has(MigrateFlag.ABORT_ON_ERROR):
                 outgoing.on_io_error = self._io_error
             try:
-                self._record.course.limit = await qemu.max_downtime(self._domain.monitor) / 1000
+                await allowance.begin(self._domain, self._record.course, brief=self._brief and not again)
                 await self.limit(self._options.bandwidth or qemu.max_speed(self._domain))
                 if again:
                     self._committed = True
@@ -145,6 +150,7 @@ class Sending:
             return status
         finally:
             way.close()
+            self.over.set()
 
     async def limit(self, mib_per_second: int) -> None:
         """Send at most so much from now on, within the host's budget; 0 for no limit of its own."""
@@ -164,7 +170,7 @@ class Sending:
                 tasks.create_task(self._watch_deadline(), name=f"{name}: deadline"),
                 tasks.create_task(self._watch_progress(), name=f"{name}: progress"),
                 tasks.create_task(self._govern(), name=f"{name}: speed limit"),
-                tasks.create_task(sampling.keep_looking(self.refresh), name=f"{name}: figures"),
+                tasks.create_task(sampling.keep_looking(self._domain.monitor, self.refresh), name=f"{name}: figures"),
             ]
             try:
                 if again:
@@ -201,6 +207,7 @@ class Sending:
             return await self._last_status(outgoing)
         finally:
             outgoing.close()
+            self.over.set()
 
     async def _last_status(self, outgoing: qemu.Outgoing) -> str:
         """Tell of the switch to post-copy, and wait for the word after which nothing moves any more."""

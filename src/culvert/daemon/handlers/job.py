@@ -7,7 +7,7 @@ from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-from culvert.migration import statistics
+from culvert.migration import allowance, statistics
 from culvert.migration.arrival import Arrival
 from culvert.migration.departure import Departure
 from culvert.migration.statistics import Record
@@ -106,14 +106,13 @@ class Jobs:
     async def set_max_downtime(self, session: Session, args: remote.DomainDowntimeArgs) -> Void:
         no_flags(args.flags, "qemuDomainMigrateSetMaxDowntime")
         domain = self._service.domain(args.dom)
-        await qemu.set_max_downtime(domain.monitor, args.downtime)
-        if isinstance(domain.job, Departure):
-            domain.job.record.course.limit = args.downtime / 1000
+        course = domain.job.record.course if isinstance(domain.job, Departure) else None
+        await allowance.allow(domain, args.downtime, course)
         return Void()
 
     async def get_max_downtime(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DowntimeRet:
         no_flags(args.flags, "qemuDomainMigrateGetMaxDowntime")
-        return remote.DowntimeRet(await qemu.max_downtime(self._service.domain(args.dom).monitor))
+        return remote.DowntimeRet(await allowance.most(self._service.domain(args.dom)))
 
     async def set_max_speed(self, session: Session, args: remote.DomainBandwidthArgs) -> Void:
         no_flags(args.flags, "qemuDomainMigrateSetMaxSpeed", MaxSpeedFlag.POSTCOPY)
