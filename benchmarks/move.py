@@ -152,7 +152,9 @@ def handed_over(seen: Observation) -> Figures:
     stop, resume = seen.source.first("STOP"), destination.first("RESUME")
     begun, completed = seen.source.first("MIGRATION", "setup"), seen.source.first("MIGRATION", "completed")
     if not (stop and resume and begun and completed):
-        raise MoveFailed(f"QEMU has not told of all steps: {seen.source.events} {destination.events}")
+        steps = {"STOP": stop, "RESUME": resume, "setup": begun, "completed": completed}
+        missing = ", ".join(name for name, step in steps.items() if step is None)
+        raise MoveFailed(f"QEMU has not told of {missing}: {seen.source.events} {destination.events}")
     told = seen.source.migration.result(10)
     reports = seen.follow.reports
     return {

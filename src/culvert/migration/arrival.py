@@ -246,6 +246,7 @@ class Arrival:
                     self._runs(RunningReason.POSTCOPY_FAILED, after=(RunningReason.POSTCOPY,), told=True)
                     self.fail(Event.BROKEN, errors.OperationFailed(f"QEMU's migration is in status '{status}'"))
                     self.intake.paused()
+            await self.intake.drained()
             self.shell.feed(Event.LOADED)
 
     async def _watch_silence(self) -> None:

@@ -256,6 +256,12 @@ class Intake:
         await self._settle()
         if self._landing is not None:
             self._landing.finishing()
+        await self.drained()
+
+    async def drained(self) -> None:
+        """Where the guest runs already, QEMU's last words have gone to the source on return, if that can be had."""
+        if self._landing is not None and self.incoming.switched:
+            await self._landing.drained()
 
     async def _settle(self) -> None:
         await self.incoming.look()  # what an adopted QEMU has said before

@@ -33,6 +33,7 @@ Start = Callable[[Entrance, Setup], Coroutine[Any, Any, None]]
 
 SOCKET = "migrate-in.sock"
 MEET_TIMEOUT = 30.0  # seconds for QEMU to listen, and to have room for one more channel
+DRAIN_TIMEOUT = 2.0  # seconds for QEMU to close its ends when it has said that it is done
 MEET_PAUSE = 0.02  # seconds between two tries
 
 
@@ -162,6 +163,15 @@ class Landing:
         """All that was wanted of the channels has come: what becomes of them is of no interest any more."""
         self._finishing = True
         self._lifeline.cut()
+
+    async def drained(self) -> None:
+        """Wait until QEMU has closed all of its ends, which it does a moment after its last page: the source's QEMU
+        waits for the word that comes with that."""
+        self.finishing()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_TIMEOUT):
+                for channel in tuple(self._channels.values()):
+                    await captured(channel.pump.wait())
 
     def _lost(self, number: int, error: errors.ConnectionLost) -> None:
         if self._finishing:

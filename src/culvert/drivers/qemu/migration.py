@@ -139,6 +139,11 @@ class _Migration:
                 self._news.set()
         return self._heard_of[-1]
 
+    @property
+    def switched(self) -> bool:
+        """Whether QEMU has said that it is in post-copy."""
+        return not POSTCOPY.isdisjoint(self._heard_of)
+
     async def next_status(self, among: frozenset[str]) -> str:
         """The next status that is one of ``among``, in the order QEMU went through them; none is told twice.
 
