@@ -8,10 +8,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.drivers.qemu.migration import Setup
 from culvert.ground import errors
+from culvert.migration import autopilot, policy
 from culvert.migration.autopilot import Autopilot
 from culvert.migration.policy import Action
 from culvert.migration.progress import Forecast
@@ -23,7 +26,8 @@ from tests.drivers.support import PATIENCE, needs_qemu
 from tests.migration import postcopy_road
 from tests.migration.fakes import FakeMonitor
 
-STUCK = Forecast(round=4, why_not="the guest changes 300 MiB/s, the way carries 110 MiB/s")
+WHY = "the guest changes 300 MiB/s, the way carries 110 MiB/s"
+STUCK = Forecast(round=4, stuck=WHY, why_not=WHY)
 
 
 def record(forecast: Forecast = STUCK) -> Record:
@@ -79,6 +83,53 @@ async def test_it_is_slowed_down_once_a_round() -> None:
     made.course.forecast = replace(STUCK, round=5)
     await flight.pilot.step(made, 4.0)
     assert flight.monitor.commands == ["migrate-set-parameters"] * 2
+
+
+async def test_the_standstill_is_raised_before_the_guest_is_slowed_down() -> None:
+    flight, made = Flight(postcopy=False), record(replace(STUCK, needed=0.1))
+    made.course.limit, made.course.most = policy.BRIEF, 0.3
+    for number, (action, limit) in enumerate([(Action.ALLOW, 0.12), (Action.ALLOW, 0.3), (Action.THROTTLE, 0.3)]):
+        made.course.forecast = replace(STUCK, round=4 + number, needed=0.1 if not number else None)
+        assert (await flight.pilot.step(made, float(number))).action is action
+        assert made.course.limit == pytest.approx(limit)
+    assert flight.monitor.commands == ["migrate-set-parameters"] * 3
+
+
+async def test_armed_post_copy_gets_what_the_person_allows_when_nobody_switches() -> None:
+    monitor, made, notes = FakeMonitor(), record(Forecast(round=2)), list[str]()
+
+    async def look() -> Record:
+        return made
+
+    pilot = Autopilot(monitor, look, switch=None, note=notes.append, rows=policy.ARMED)
+    made.course.limit, made.course.most = policy.BRIEF, 0.3
+    await pilot.step(made, 0.0)
+    assert (made.course.limit, notes) == (policy.BRIEF, [])
+    made.course.forecast = Forecast(round=3)
+    await pilot.step(made, 1.0)
+    assert made.course.limit == 0.3
+    assert monitor.commands == ["migrate-set-parameters"]
+    assert "300 ms" in notes[0]
+    assert not made.auto
+
+
+async def test_it_looks_as_soon_as_a_round_begins() -> None:
+    flight, looked = Flight(postcopy=False), asyncio.Event()
+
+    async def look() -> Record:
+        looked.set()
+        return record(Forecast())
+
+    pilot = Autopilot(flight.monitor, look, switch=None, note=flight.notes.append)
+    async with asyncio.TaskGroup() as tasks:
+        flying = tasks.create_task(pilot.run(), name="flying")
+        await asyncio.wait_for(looked.wait(), PATIENCE)
+        looked.clear()
+        flight.monitor.happen("MIGRATION_PASS", **{"pass": 2})
+        began = time.monotonic()
+        await asyncio.wait_for(looked.wait(), PATIENCE)
+        assert time.monotonic() - began < autopilot.INTERVAL
+        flying.cancel()
 
 
 async def test_what_qemu_refuses_is_told_and_ends_nothing() -> None:

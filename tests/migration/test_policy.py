@@ -17,11 +17,20 @@ from culvert.migration.policy import Action, Decision, Situation
 from culvert.migration.progress import Course, Forecast
 from tests.migration.test_progress import CONVERGE, NOT_CONVERGE, TRACES, World, migrated
 
-STUCK = Forecast(round=4, why_not="the guest changes 300 MiB/s, the way carries 110 MiB/s")
-FINE = Forecast(round=4, left=3.0)
+WHY = "the guest changes 300 MiB/s, the way carries 110 MiB/s"
+STUCK = Forecast(round=4, stuck=WHY, why_not=WHY)
+FINE = Forecast(round=4, left=3.0, round_left=2.0)
 
 TABLE = [
     (Situation(FINE), Action.GO_ON, 0),
+    (Situation(FINE, postcopy=True), Action.GO_ON, 0),
+    (Situation(replace(FINE, round=2, round_left=0.9), postcopy=True), Action.POSTCOPY, 0),
+    (Situation(replace(FINE, round_left=0.9)), Action.GO_ON, 0),
+    (Situation(replace(FINE, round_left=0.9), postcopy=True, steady=5), Action.GO_ON, 0),
+    (Situation(STUCK, most=0.3), Action.ALLOW, 0),
+    (Situation(STUCK, most=0.3, postcopy=True), Action.POSTCOPY, 0),
+    (Situation(STUCK, most=0.3, postcopy=True, steady=5), Action.ALLOW, 0),
+    (Situation(STUCK, limit=0.3, most=0.3), Action.THROTTLE, 20),
     (Situation(replace(STUCK, round=2)), Action.GO_ON, 0),
     (Situation(STUCK, switched=True, postcopy=True), Action.GO_ON, 0),
     (Situation(STUCK, postcopy=True), Action.POSTCOPY, 0),
@@ -40,14 +49,55 @@ def test_the_table(now: Situation, action: Action, throttle: int) -> None:
     found = policy.decide(now)
     assert (found.action, found.throttle) == (action, throttle)
     assert found.because
-    if now.forecast.why_not and now.forecast.round >= policy.ROUNDS and not now.switched:
-        assert now.forecast.why_not in found.because
+    if now.forecast.stuck and now.forecast.round >= policy.ROUNDS and not now.switched:
+        assert now.forecast.stuck in found.because
+
+
+NEEDED = [
+    (None, 0.02, 0.3, 0.3),
+    (1.0, 0.02, 0.3, 0.3),
+    (0.1, 0.02, 0.3, 0.12),
+    (0.28, 0.02, 0.3, 0.3),
+    (0.1, 0.2, 0.3, 0.2),
+]
+
+
+@pytest.mark.parametrize(("needed", "limit", "most", "allowed"), NEEDED)
+def test_a_standstill_is_as_long_as_it_has_to_be(
+    needed: float | None, limit: float, most: float, allowed: float
+) -> None:
+    found = policy.decide(Situation(replace(STUCK, needed=needed), limit=limit, most=most))
+    assert found.action is Action.ALLOW
+    assert found.limit == pytest.approx(allowed)
+
+
+ARMED = [
+    (Situation(replace(STUCK, round=2), most=0.3, postcopy=True), Action.GO_ON),
+    (Situation(replace(FINE, round=3), most=0.3, postcopy=True), Action.ALLOW),
+    (Situation(STUCK, most=0.3, postcopy=True, switched=True), Action.GO_ON),
+    (Situation(STUCK, limit=0.3, most=0.3, postcopy=True), Action.GO_ON),
+]
+
+
+@pytest.mark.parametrize(("now", "action"), ARMED)
+def test_post_copy_that_a_person_has_armed_is_the_persons(now: Situation, action: Action) -> None:
+    found = policy.decide(now, policy.ARMED)
+    assert found.action is action
+    assert found.limit == (now.most if action is Action.ALLOW else 0)
 
 
 @given(
     st.builds(
         Situation,
-        forecast=st.builds(Forecast, round=st.integers(0, 9), why_not=st.sampled_from(["", "too fast"])),
+        forecast=st.builds(
+            Forecast,
+            round=st.integers(0, 9),
+            stuck=st.sampled_from(["", "too fast"]),
+            needed=st.none() | st.floats(0, 10),
+            round_left=st.none() | st.floats(0, 10),
+        ),
+        limit=st.floats(0.001, 0.5),
+        most=st.floats(0.5, 2),
         switched=st.booleans(),
         steady=st.none() | st.floats(0, 100),
         postcopy=st.booleans(),
@@ -62,22 +112,27 @@ def test_what_is_promised(now: Situation) -> None:
         assert now.steady is None or now.steady >= policy.STEADY
     if found.action is Action.THROTTLE:
         assert now.throttle < found.throttle <= 100 - now.floor
-    if not now.forecast.why_not:
-        assert found.action is Action.GO_ON
+        assert now.limit >= now.most
+    if found.action is Action.ALLOW:
+        assert now.limit <= found.limit <= now.most
+    if not now.forecast.stuck:
+        assert found.action in (Action.GO_ON, Action.POSTCOPY)
 
 
 def flown(world: World, *, postcopy: bool, longest: float = 900.0) -> tuple[list[Decision], bool]:
     """The decisions for a guest in ``world``, slowed down as decided: (each once, whether it arrived)."""
     decisions: list[Decision] = []
     throttle = counted = 0
+    limit = policy.BRIEF
     while True:
         slowed = replace(world, dirty=world.dirty * (100 - throttle) / 100)
-        course, found = Course(), None
-        for at, qemu in migrated(slowed, longest):
+        course, found = Course(limit), None
+        for at, qemu in migrated(slowed, longest, limit):
             said = course.feed(at, qemu)
             if qemu.status == "completed":
                 return decisions, True
-            found = policy.decide(Situation(said, postcopy=postcopy, throttle=throttle))
+            now = Situation(said, limit=limit, most=MOST, postcopy=postcopy, throttle=throttle)
+            found = policy.decide(now)
             if found.action is not Action.GO_ON:
                 break
         counted += 1
@@ -86,12 +141,20 @@ def flown(world: World, *, postcopy: bool, longest: float = 900.0) -> tuple[list
         decisions.append(found)
         if found.action is Action.POSTCOPY:
             return decisions, True
-        throttle = found.throttle
+        throttle, limit = found.throttle, found.limit or limit
+
+
+MOST = 0.3  # seconds that a person allows
 
 
 @pytest.mark.parametrize("world", CONVERGE, ids=str)
-def test_who_converges_is_left_alone(world: World) -> None:
-    assert flown(world, postcopy=True) == ([], True)
+def test_who_converges_is_not_slowed_down_and_only_the_last_second_is_post_copy(world: World) -> None:
+    decisions, arrived = flown(world, postcopy=True)
+    assert arrived
+    assert [one.action for one in decisions] in ([], [Action.POSTCOPY])
+    decisions, arrived = flown(world, postcopy=False)
+    assert arrived
+    assert {one.action for one in decisions} <= {Action.ALLOW}
 
 
 @pytest.mark.parametrize("world", NOT_CONVERGE, ids=str)
@@ -104,10 +167,12 @@ def test_who_does_not_goes_on_in_post_copy(world: World) -> None:
 def test_without_post_copy_a_guest_is_slowed_down_and_never_below_the_floor() -> None:
     decisions, arrived = flown(World(256, 100, 150, 128), postcopy=False)
     assert arrived
-    assert {one.action for one in decisions} == {Action.THROTTLE}
+    assert decisions[0].action is Action.ALLOW
+    assert {one.action for one in decisions} == {Action.ALLOW, Action.THROTTLE}
     decisions, arrived = flown(World(256, 30, 10_000, 128), postcopy=False)
     assert not arrived
-    assert [one.throttle for one in decisions] == [20, 40, 60, 70]
+    assert [one.throttle for one in decisions] == [0, 20, 40, 60, 70]
+    assert decisions[0].limit == MOST
 
 
 @pytest.mark.parametrize("path", TRACES, ids=lambda path: path.stem)
@@ -123,7 +188,9 @@ def test_on_recorded_migrations(path: Path) -> None:
             dirty_sync_count=counted,
             dirty_pages_rate=dirty,
         )
-        actions.add(policy.decide(Situation(course.feed(at, figures), postcopy=True)).action)
+        said = course.feed(at, figures)
+        stuck = replace(said, round_left=None)  # whether it converges, not how long the last of it takes
+        actions.add(policy.decide(Situation(stuck, postcopy=True)).action)
     assert (Action.POSTCOPY in actions) is not trace["arrived"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +33,9 @@ class World:
     """The part of the memory that is pages of zeros."""
 
 
-def migrated(world: World, longest: float = 300.0) -> Iterator[tuple[float, Statistics]]:
+def migrated(
+    world: World, longest: float = 300.0, limit: float = progress.DOWNTIME_LIMIT
+) -> Iterator[tuple[float, Statistics]]:
     """What QEMU would say every ``STEP`` seconds; the last is "completed" if it comes to that."""
     at, sent, counted = 0.0, 0.0, 1
     remaining, rate, changed, round_time = float(world.total), 0.0, 0.0, 0.0
@@ -56,10 +58,10 @@ def migrated(world: World, longest: float = 300.0) -> Iterator[tuple[float, Stat
         remaining, round_time = remaining - cleared, round_time + STEP
         sent += cleared * (worth if counted == 1 else 1.0)
         changed = min(world.working_set, changed + world.dirty * STEP)
-        if remaining <= world.speed * progress.DOWNTIME_LIMIT:
+        if remaining <= world.speed * limit:
             remaining, rate = remaining + changed, changed / round_time
             counted, changed, round_time = counted + 1, 0.0, 0.0
-            if remaining <= world.speed * progress.DOWNTIME_LIMIT:
+            if remaining <= world.speed * limit:
                 end = at + remaining / world.speed
                 yield end, Statistics(status="completed", ram_total=world.total * MiB, dirty_sync_count=counted)
                 return
@@ -210,3 +212,75 @@ def test_on_recorded_migrations(path: Path) -> None:
         assert not any(said.why_not for said in judged)
     else:
         assert judged[-1].why_not
+
+
+def test_the_downtime_that_is_raised_is_foreseen() -> None:
+    """A guest whose rounds do not end with what QEMU has been told, and do with what a person allows."""
+    guest = progress.Guest(dirty=200 * MiB, working_set=10 * MiB, limit=0.02)
+    assert progress.play(100 * MiB, 100 * MiB, guest) is None
+    rest = progress.foresee(100 * MiB, 100 * MiB, guest, progress.Ahead(most=0.3))
+    assert rest is not None
+    assert rest.downtime == pytest.approx(0.1)
+    assert rest.seconds == pytest.approx(1.1)
+
+
+def test_the_switch_to_post_copy_is_foreseen() -> None:
+    guest = progress.Guest(dirty=300 * MiB, working_set=200 * MiB, limit=0.02)
+    rest = progress.foresee(100 * MiB, 100 * MiB, guest, progress.Ahead(rounds=1))
+    assert rest is not None
+    assert rest.seconds == pytest.approx(3.0), "the rest of this round, and a whole working set"
+    assert rest.downtime < 0.1
+    now = progress.foresee(100 * MiB, 100 * MiB, guest, progress.Ahead(rounds=0), running=0.5)
+    assert now is not None
+    assert now.seconds == pytest.approx(2.5), "what is left, and what has changed in this round"
+    calm = replace(guest, dirty=20 * MiB)
+    soon = progress.foresee(100 * MiB, 100 * MiB, calm, progress.Ahead(short=1.0, rounds=1))
+    assert soon is not None
+    assert soon.seconds == pytest.approx(1.2), "what one more round has left is short enough"
+
+
+def test_what_somebody_will_do_about_it_is_no_reason_to_say_that_it_never_ends() -> None:
+    world = NOT_CONVERGE[0]
+    course = Course(0.02)
+    course.switches_from = 3
+    for at, qemu in migrated(world, longest=30.0, limit=0.02):
+        said = course.feed(at, qemu)
+        assert not said.why_not
+        if qemu.dirty_sync_count >= 3:
+            assert said.stuck
+            assert said.left is not None
+
+
+@pytest.mark.parametrize("world", [*CONVERGE, *NOT_CONVERGE], ids=str)
+def test_armed_post_copy_is_the_likeliest_end_and_the_range_knows_the_other_one(world: World) -> None:
+    course = Course(0.02)
+    course.most, course.armed = 0.3, True
+    for at, qemu in migrated(world, longest=900.0, limit=0.02):
+        said = course.feed(at, qemu)
+        if qemu.dirty_sync_count == 2 and qemu.status == "active":
+            assert said.left is not None
+            assert said.left_low is not None
+            assert said.left_low <= said.left
+            assert said.left_high is None or said.left <= said.left_high
+            assert at + said.left <= 1.3 * (at + (qemu.ram_remaining / MiB + world.working_set) / world.speed)
+            return
+
+
+def test_a_short_look_says_little() -> None:
+    """The first look of a round may come a millisecond after its begin, and see one burst of bytes or none."""
+    figures = [(0.0, 0, 1000, 1), (1.0, 100, 900, 1), (5.0, 500, 500, 1), (10.0, 1000, 0, 1), (10.0, 1000, 300, 2)]
+    for burst in (0, 5):
+        course = Course()
+        for at, sent, left, counted in [*figures, (10.002, 1000 + burst, 300 - burst, 2)]:
+            said = course.feed(
+                at,
+                Statistics(
+                    status="active",
+                    ram_total=1000 * MiB,
+                    ram_transferred=sent * MiB,
+                    ram_remaining=left * MiB,
+                    dirty_sync_count=counted,
+                    dirty_pages_rate=0 if counted == 1 else 30 * MiB // PAGE,
+                ),
+            )
+        assert said.total == pytest.approx(14.2, rel=0.1)

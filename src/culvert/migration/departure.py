@@ -116,7 +116,11 @@ class Departure(DepartureCore):
             note=lambda said: self.note(f"{name}: {said}"),
             rows=rows,
         )
-        self.record.course.switches_from = policy.ROUNDS if self.auto and self.options.postcopy else None
+        course = self.record.course
+        if self.options.postcopy:
+            course.armed = not self.auto
+        if self.options.postcopy and self.auto:
+            course.switches_from, course.switches_short = policy.ROUNDS, policy.SHORT
         return self._tasks.create_task(pilot.run(), name=f"{self.shell.name}: autopilot")
 
     def note(self, text: str) -> None:

@@ -4,6 +4,9 @@
 it is so                                    then                    because
 =========================================== ======================= ==============================================
 post-copy has begun                         nothing                 it ends by itself
+what a round has left takes ``SHORT`` at    post-copy               the guest stands still for a moment only, and
+most, post-copy is allowed and the link                             waits for pages no longer than that
+has not just broken
 too few rounds to know                      nothing                 a guess would cost the guest something
 the guest converges                         nothing                 the time left is known
 it does not, post-copy is allowed and the   post-copy               it ends whatever the guest does
@@ -33,7 +36,8 @@ from enum import Enum
 from culvert.ground.units import MiB
 from culvert.migration.progress import Forecast
 
-BRIEF = 0.03  # seconds: about what the switch to post-copy and the hand-over take by themselves; less gains nothing
+BRIEF = 0.02  # seconds: about what the switch to post-copy and the hand-over take by themselves; less gains nothing
+SHORT = 1.0  # seconds: a post-copy that lasts no longer costs a guest less than the standstill of the last round
 FLOOR = 30  # percent of its CPU time that a guest keeps unless somebody says otherwise
 STEP = 20  # percent by which it is slowed down further, at most once a round
 SPARE = 1.2  # times what a standstill has to be: no two rounds leave the same
@@ -78,8 +82,8 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``throttle``: the percentage from now on, for THROTTLE; ``limit``: seconds from now on, for ALLOW. ``because``: a
-    sentence for people."""
+    """``throttle``: the percentage from now on, for THROTTLE; ``limit``: seconds from now on, for ALLOW. ``because``:
+    a sentence for people."""
 
     action: Action
     because: str
@@ -116,16 +120,27 @@ def _longer(now: Situation) -> float:
     return min(now.most, max(needed * SPARE, now.limit))
 
 
-_BEGUN = (
-    Row(lambda now: now.switched, Action.GO_ON, lambda now: "post-copy ends by itself"),
-    Row(
-        lambda now: now.forecast.round < ROUNDS,
-        Action.GO_ON,
-        lambda now: "the first rounds show how fast the guest changes its memory and how much the link carries",
-    ),
+def _nearly_there(now: Situation) -> bool:
+    return now.forecast.round_left is not None and now.forecast.round_left <= SHORT
+
+
+_SWITCHED = Row(lambda now: now.switched, Action.GO_ON, lambda now: "post-copy ends by itself")
+_EARLY = Row(
+    lambda now: now.forecast.round < ROUNDS,
+    Action.GO_ON,
+    lambda now: "the first rounds show how fast the guest changes its memory and how much the link carries",
 )
 AUTO = (
-    *_BEGUN,
+    _SWITCHED,
+    Row(
+        lambda now: now.postcopy and not _just_broke(now) and _nearly_there(now),
+        Action.POSTCOPY,
+        lambda now: (
+            f"what is left takes {now.forecast.round_left or 0:.1f} s: a post-copy that short costs the guest less "
+            "than to stand still for the last of it"
+        ),
+    ),
+    _EARLY,
     Row(lambda now: not now.forecast.stuck, Action.GO_ON, lambda now: "the guest's rounds are getting shorter"),
     Row(
         lambda now: now.postcopy and not _just_broke(now),
@@ -155,7 +170,8 @@ AUTO = (
 )
 """For ``--auto``."""
 ARMED = (
-    *_BEGUN,
+    _SWITCHED,
+    _EARLY,
     Row(
         lambda now: now.limit < now.most,
         Action.ALLOW,

@@ -20,10 +20,13 @@ from culvert.ground.units import MiB
 
 DOWNTIME_LIMIT = 0.3  # seconds: downtime-limit of a QEMU that was told nothing
 _MEMORY = 0.5  # seconds: a rate's older half counts for half of it
+_BRIEF = 0.05  # seconds: a round so short says nothing of the guest's rate
 _SHRINKS = 0.9  # of a round: the next one must be smaller than that, or rounds are going nowhere
+_ARMED = 2  # the round at whose begin a client switches (virsh, --postcopy-after-precopy)
 _LOOKED_AT = 4  # rounds: so many alike are not going to be followed by others
 _ROUNDS = 500  # that are played at most
 _HAND_OVER = 0.1  # seconds from QEMU's last byte to the guest's running there, where nothing is known of it
+_SWITCH = 0.03  # seconds that the guest stands still at the switch to post-copy
 _STILL = 3.0  # seconds without a byte after which nothing is said of the time left
 _AGREE = 1.1  # a second opinion about a rate makes the range at least so wide, in both directions
 
@@ -37,7 +40,8 @@ class Forecast:
     ``left_low`` and ``left_high`` (``None`` with a ``left``: it may be any time). ``total`` is ``left`` and what has
     passed. ``downtime``: the predicted standstill. ``stuck``: why its rounds do not end with the standstill that QEMU
     has been told of; ``needed``: the standstill that would end them, as far as is known. ``why_not``: the same where
-    nothing is going to be done about it. Both are empty when it ends, or when that is not known.
+    nothing is going to be done about it. Both are empty when it ends, or when that is not known. ``round_left``: time
+    that the rest of this round takes.
     """
 
     percent: float = 0.0
@@ -52,6 +56,7 @@ class Forecast:
     stuck: str = ""
     needed: float | None = None
     why_not: str = ""
+    round_left: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +99,28 @@ def play(remaining: float, speed: float, guest: Guest, running: float = 0.0) -> 
 
 @dataclass(frozen=True, slots=True)
 class Ahead:
-    """What is done about rounds that do not end: the standstill is raised to ``most`` seconds; or, when so many more
-    rounds have begun, the guest ``switches`` to post-copy (``None``: it is not known to)."""
+    """What is done about a guest's rounds. The standstill is raised to ``most`` seconds where they do not end. Or the
+    guest goes over to post-copy: when what a round leaves takes ``short`` seconds at most, and else when ``rounds``
+    more have begun (``None``: it is not known to)."""
 
     most: float = 0.0
-    switches: int | None = None
+    short: float = 0.0
+    rounds: int | None = None
 
 
 def foresee(remaining: float, speed: float, guest: Guest, ahead: Ahead, running: float = 0.0) -> Rest | None:
-    """``play``, and where that never ends, what is done about it then. ``None``: it never ends all the same."""
-    rest = play(remaining, speed, guest, running)
-    if rest is None and speed > 0:
-        if ahead.switches is not None:
-            return _switched(remaining, speed, guest, running, ahead.switches)
-        if ahead.most > guest.limit:
-            return play(remaining, speed, replace(guest, limit=ahead.most), running)
-    return rest
+    """``play``, with what is going to be done. ``None``: it never ends all the same."""
+    if speed <= 0:
+        return play(remaining, speed, guest, running)
+    if ahead.rounds is None:
+        rest = play(remaining, speed, guest, running)
+        if rest is None and ahead.most > guest.limit:
+            rest = play(remaining, speed, replace(guest, limit=ahead.most), running)
+        return rest
+    soon = play(remaining, speed, replace(guest, limit=max(ahead.short, guest.limit)), running)
+    if soon is None:
+        return _switched(remaining, speed, guest, running, ahead.rounds)
+    return replace(soon, downtime=min(soon.downtime, _SWITCH))
 
 
 def _switched(remaining: float, speed: float, guest: Guest, running: float, rounds: int) -> Rest:
@@ -120,20 +131,27 @@ def _switched(remaining: float, speed: float, guest: Guest, running: float, roun
         seconds, sent = seconds + time, sent + remaining
         remaining, running = min(guest.working_set, guest.dirty * (running + time)), 0.0
     remaining += min(guest.working_set, guest.dirty * running)
-    return Rest(seconds + remaining / speed, sent + remaining, _HAND_OVER)
+    return Rest(seconds + remaining / speed, sent + remaining, _SWITCH)
 
 
 class _Rate:
-    """An average that forgets: bytes per second of a count that only grows."""
+    """An average that forgets: bytes per second of a count that only grows. A short look at it says little."""
 
-    def __init__(self) -> None:
-        self.value: float | None = None
+    def __init__(self, known: float | None = None) -> None:
+        """``known``: from elsewhere, as good as a look as long as the memory."""
+        self._worth = 0.0 if known is None else 0.5
+        self._sum = self._worth * (known or 0.0)
+
+    @property
+    def value(self) -> float | None:
+        return self._sum / self._worth if self._worth else None
 
     def add(self, count: float, seconds: float) -> None:
         if seconds <= 0:
             return
-        now, kept = count / seconds, 0.5 ** (seconds / _MEMORY)
-        self.value = now if self.value is None else self.value * kept + now * (1 - kept)
+        kept = 0.5 ** (seconds / _MEMORY)
+        self._sum = self._sum * kept + count / seconds * (1 - kept)
+        self._worth = self._worth * kept + 1 - kept
 
 
 class Course:
@@ -145,6 +163,11 @@ class Course:
         """What it is raised to at most."""
         self.switches_from: int | None = None
         """The round at whose begin a guest that does not converge goes over to post-copy, where it does."""
+        self.switches_short = 0.0
+        """It does so as soon as what a round leaves takes so many seconds, whether it converges or not."""
+        self.armed = False
+        """Whether somebody may switch to post-copy. Who has armed it is taken to do so when the second round begins,
+        until the third has."""
         self.forecast = Forecast()
         self._last: tuple[float, Statistics] | None = None
         self._clears = _Rate()
@@ -155,6 +178,7 @@ class Course:
         self._rounds: list[tuple[float, float]] = []
         """Of each round but the first: its size, and what the guest changed in a second to make it."""
         self._moved_at = self._round_began = 0.0
+        self._told = 0
 
     def feed(self, at: float, qemu: Statistics) -> Forecast:
         """QEMU's figures ``at`` seconds after the begin; later calls have a later time. What can be said then."""
@@ -174,7 +198,7 @@ class Course:
     def _learn(self, at: float, qemu: Statistics) -> None:
         if self._last is None:
             self._moved_at = self._round_began = at
-            self._sends.value = float(qemu.ram_bps) or None  # QEMU's own word, until there are two looks
+            self._sends = _Rate(float(qemu.ram_bps) or None)  # QEMU's own word, until there are two looks
             return
         then, before = self._last
         seconds, sent = at - then, qemu.ram_transferred - before.ram_transferred
@@ -185,16 +209,27 @@ class Course:
         self._sends.add(max(0, sent), seconds)
         cleared = before.ram_remaining - qemu.ram_remaining
         if qemu.dirty_sync_count > before.dirty_sync_count > 0:
-            # A round has ended in between: what is left is nearly all of the new one, and the old one is done.
-            self._done += before.ram_remaining
-            self._round_began = at
-            dirty = qemu.dirty_pages_rate * qemu.page_size
-            self._rounds.append((float(qemu.ram_remaining), float(dirty)))
-            if before.dirty_sync_count == 1:
-                self._clears = _Rate()  # the first round had pages of zeros in it, which cost nothing
+            self._begin_round(at, qemu, before)
         elif cleared >= 0:
             self._done += cleared
-            self._clears.add(cleared, seconds)
+            if qemu.status == before.status:  # nothing goes over while the guest is switched
+                self._clears.add(cleared, seconds)
+        if self._rounds and qemu.dirty_pages_rate != self._told:
+            # QEMU tells it a moment after the round's number, and once in a second at most.
+            self._told = qemu.dirty_pages_rate
+            self._rounds[-1] = self._rounds[-1][0], float(qemu.dirty_pages_rate * qemu.page_size)
+
+    def _begin_round(self, at: float, qemu: Statistics, before: Statistics) -> None:
+        """A round has ended since the last look, and is done: what is left is nearly all of the new one."""
+        self._done += before.ram_remaining
+        size, took = float(qemu.ram_remaining), at - self._round_began
+        # The rest of a round that fits into the downtime is not sent before the guest's changes are looked up.
+        over = max(0, before.ram_remaining - (qemu.ram_transferred - before.ram_transferred))
+        dirty = max(0.0, size - over) / took if took > _BRIEF or not self._rounds else self._rounds[-1][1]
+        self._rounds.append((size, dirty))
+        self._round_began = at
+        if before.dirty_sync_count == 1:
+            self._clears = _Rate(self._sends.value)  # the first round had pages of zeros in it, which cost nothing
 
     @property
     def _speed(self) -> float:
@@ -232,6 +267,7 @@ class Course:
             stuck=stuck,
             needed=self._rounds[-1][0] / speed if stuck and speed > 0 else None,
             why_not=stuck if rest is None else "",
+            round_left=remaining / speed if self._rounds and speed > 0 and not switched else None,
         )
 
     def _foresee(self, remaining: float, speed: float, guest: Guest, running: float, qemu: Statistics) -> Rest | None:
@@ -241,7 +277,9 @@ class Course:
         begun, switches = qemu.dirty_sync_count, None
         if self.switches_from is not None:
             switches = max(0, self.switches_from - begun)
-        ahead = Ahead(self.most, switches)
+        ahead = Ahead(self.most, self.switches_short, switches)
+        if self.armed and begun <= _ARMED and speed > 0:
+            return _switched(remaining, speed, guest, running, _ARMED - begun)
         if self._flat(speed, self.limit):
             if switches is not None:
                 return _switched(remaining, speed, guest, running, switches) if speed > 0 else None
@@ -270,12 +308,16 @@ class Course:
         fast, slow = max(speeds) * _AGREE, min(speeds) / _AGREE
         rates = [dirty] if qemu.status in POSTCOPY else [rate for _, rate in self._rounds[-3:]] or [dirty]
         whole, running, remaining = self._working_set(qemu), at - self._round_began, float(qemu.ram_remaining)
-        low = self._foresee(remaining, fast, Guest(min(rates) / _AGREE, whole, self.limit), running, qemu)
-        high = self._foresee(remaining, slow, Guest(max(rates) * _AGREE, whole, self.limit), running, qemu)
-        return (
-            None if low is None else low.seconds,
-            None if high is None or not self._rounds else high.seconds + 2 * _HAND_OVER,
-        )
+        slower, faster = Guest(max(rates) * _AGREE, whole, self.limit), Guest(min(rates) / _AGREE, whole, self.limit)
+        lows = [self._foresee(remaining, fast, faster, running, qemu)]
+        highs = [self._foresee(remaining, slow, slower, running, qemu)]
+        if self.armed and qemu.status not in POSTCOPY:  # nobody knows whether it will be used
+            ahead = Ahead(self.most)
+            lows.append(foresee(remaining, fast, faster, ahead, running))
+            highs.append(foresee(remaining, slow, slower, ahead, running))
+        low = min((rest.seconds for rest in lows if rest is not None), default=None)
+        high = None if None in highs else max(rest.seconds for rest in highs if rest is not None)
+        return low, None if high is None or not self._rounds else high + 2 * _HAND_OVER
 
     def _percent(self, rest: Rest | None) -> float:
         if rest is None:
