@@ -194,10 +194,27 @@ def test_on_recorded_migrations(path: Path) -> None:
     assert (Action.POSTCOPY in actions) is not trace["arrived"]
 
 
-def test_the_plan() -> None:
-    assert policy.plan(dirty=300.0 * MiB, may_postcopy=True, may_parallel=True).postcopy
-    assert policy.plan(dirty=300.0 * MiB, may_postcopy=False, may_parallel=True).connections == policy.CHANNELS
-    calm = policy.plan(dirty=1.0 * MiB, may_postcopy=False, may_parallel=True)
-    assert (calm.postcopy, calm.connections) == (False, 0)
-    assert "1 MiB/s" in calm.because
-    assert "nothing is known" in policy.plan(dirty=None, may_postcopy=False, may_parallel=True).because
+PLANS = [
+    # dirty, link (MiB/s), may post-copy, parallel, compress: post-copy, connections, compressed
+    ((300, 110), (True, True, True), (True, 0, False)),
+    ((None, 11), (True, True, True), (True, 0, True)),
+    ((None, 11), (True, True, False), (True, 0, False)),
+    ((300, 110), (False, True, True), (False, policy.CHANNELS, False)),
+    ((300, 11), (False, True, True), (False, policy.CHANNELS, True)),
+    ((1, 110), (False, True, True), (False, 0, False)),
+    ((300, 110), (False, False, False), (False, 0, False)),
+    ((None, None), (False, True, True), (False, 0, False)),
+]
+
+
+@pytest.mark.parametrize(("found", "may", "planned"), PLANS)
+def test_the_plan(
+    found: tuple[float | None, float | None], may: tuple[bool, bool, bool], planned: tuple[bool, int, bool]
+) -> None:
+    known = policy.Known(*(None if each is None else each * MiB for each in found))
+    made = policy.plan(known, may_postcopy=may[0], may_parallel=may[1], may_compress=may[2])
+    assert (made.postcopy, made.connections, made.compress) == planned
+    assert ("compressed" in made.because) is made.compress
+    for figure, words in zip(found, ("the guest changes {:.0f} MiB/s", "the link carries {:.0f} MiB/s"), strict=True):
+        assert figure is None or words.format(figure) in made.because
+    assert (found == (None, None)) is ("nothing is known" in made.because)

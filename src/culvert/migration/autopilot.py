@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.drivers.qemu.migration import POSTCOPY, set_max_downtime
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
 from culvert.migration import policy, sampling
+from culvert.migration.link import Link
 from culvert.migration.parameters import NO_FLAGS, Options
 from culvert.migration.policy import Action, Decision, Situation
 from culvert.migration.statistics import Record
@@ -24,23 +26,46 @@ INTERVAL = 0.5  # seconds between two decisions
 PARAMETER = "auto"  # of the destination's connection URI: on or off; the configuration says which without it
 
 
-async def arm(monitor: Monitor, options: Options, *, may_postcopy: bool, may_parallel: bool) -> tuple[Options, str]:
-    """``options`` with all that may be needed switched on, before anything is sent; and why, in a sentence.
+@dataclass(frozen=True, slots=True)
+class May:
+    """What peer, route, QEMU and person leave open."""
 
-    Takes about a second: how fast the guest changes its memory is measured first. What the person has asked for
-    stays; ``may_…``: what peer, route and QEMU have.
+    postcopy: bool = False
+    parallel: bool = False
+    compress: bool = False
+
+
+async def arm(
+    monitor: Monitor, options: Options, may: May, probe: Callable[[], Coroutine[Any, Any, Link | None]]
+) -> tuple[Options, policy.Plan]:
+    """``options`` with all that may be needed switched on, before anything is sent; and what was planned.
+
+    The link is measured by ``probe`` first, and beside it, where the plan depends on it, how fast the guest changes
+    its memory, which takes about a second. What the person has asked for stays.
     """
-    try:
-        dirty = await tuning.dirty_rate(monitor)
-    except errors.RequestError as err:
-        log.info("auto: the guest could not be measured: %s", err)
-        dirty = None
-    parallel = may_parallel and not options.connections and not options.xbzrle and not options.postcopy
-    plan = policy.plan(dirty=dirty, may_postcopy=may_postcopy, may_parallel=parallel)
-    armed = options.with_flags(MigrateFlag.AUTO_CONVERGE | (MigrateFlag.POSTCOPY if plan.postcopy else NO_FLAGS))
+    async with asyncio.TaskGroup() as tasks:
+        probing = tasks.create_task(probe(), name="auto: the link")
+        measuring = None if may.postcopy else tasks.create_task(dirty_rate(monitor), name="auto: the guest")
+    link = probing.result()
+    known = policy.Known(measuring.result() if measuring else None, link.rate if link else None)
+    parallel = may.parallel and not options.connections and not options.xbzrle and not options.postcopy
+    plan = policy.plan(known, may_postcopy=may.postcopy, may_parallel=parallel, may_compress=may.compress)
+    wanted = MigrateFlag.AUTO_CONVERGE | (MigrateFlag.POSTCOPY if plan.postcopy else NO_FLAGS)
+    armed = options.with_flags(wanted)
+    if plan.postcopy and not options.postcopy:
+        armed = replace(armed, optional=True)
     if plan.connections:
         armed = replace(armed, parallel_connections=plan.connections)
-    return armed, plan.because
+    return armed, plan
+
+
+async def dirty_rate(monitor: Monitor) -> float | None:
+    """How many bytes per second the guest changes; ``None``, and a line in the log, where QEMU cannot tell."""
+    try:
+        return await tuning.dirty_rate(monitor)
+    except errors.RequestError as err:
+        log.info("auto: the guest could not be measured: %s", err)
+        return None
 
 
 class Autopilot:

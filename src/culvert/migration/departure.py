@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable
-from typing import NoReturn
+from collections.abc import Awaitable, Coroutine
+from typing import Any, NoReturn
 
 from culvert.drivers.qemu import migration as qemu
 from culvert.ground import errors
@@ -57,17 +57,22 @@ class Departure(DepartureCore):
     async def live(self, start: Next[State] = START) -> None:
         """Everything, from ``start`` to the end: what became of the guest is then known, and done."""
         async with asyncio.TaskGroup() as self._tasks:
-            beside = [self._tasks.create_task(self._watch_qemu(), name=f"{self.shell.name}: QEMU ended?")]
+            self.beside("QEMU ended?", self._watch_qemu())
             if start.state is State.SWITCHING:
-                beside.append(self._tasks.create_task(self._adopt(), name=f"{self.shell.name}: sending"))
+                self.beside("sending", self._adopt())
             try:
                 await self.shell.run(start)
             finally:
-                for task in beside:
+                for task in self._beside:
                     task.cancel()
                 self._drop_way()
                 if self.driving is not None:
                     await self.driving.close()
+
+    def beside(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        """Have ``work`` done meanwhile; it ends with this migration."""
+        assert self._tasks is not None, "it lives"
+        self._beside.append(self._tasks.create_task(work, name=f"{self.shell.name}: {name}"))
 
     async def _watch_qemu(self) -> None:
         if self.guest is not None:

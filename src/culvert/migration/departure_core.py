@@ -102,12 +102,15 @@ class DepartureCore(ABC):
         """Ends the care for the connection that drives this migration."""
         self.auto = False
         """Whether ``autopilot`` decides what is done for a guest that does not converge."""
+        self.compression = ""
+        """The word for it that ``autopilot`` has chosen, if any."""
         self._budget = budget or Budget()
         self._sending: Sending | None = None
         self._sent = False
         self._tries = 0
         self._way_lost = state is State.POSTCOPY_FAILED
         self._wake = asyncio.Event()
+        self._beside: list[asyncio.Task[object]] = []
         self.shell: Shell[State, Event] = Shell(
             name=f"migration {self.attempt} of domain '{begun.name}'",
             rules=RULES[Peer.STOCK if begun.stock else Peer.CULVERT],

@@ -147,7 +147,7 @@ class Destination:
             holder = owner.principal if options.has(MigrateFlag.PEER2PEER) else ""
             closes = asyncio.get_running_loop().time() + self._settings.attach_seconds
             arrival.intake = self._intake(arrival, Gate(Ticket.draw(), holder, closes))
-            await arrival.intake.make_ready()
+            arrival.options = await arrival.intake.make_ready()
             if not theirs.attempt and not options.has(MigrateFlag.TUNNELLED):
                 await self.bare.expect(arrival.intake)
             return domain

@@ -64,6 +64,8 @@ class Intake:
         self.route = Route.DIRECT.value if adopted else ""
         self.unexpected = asyncio.Event()
         """Set as soon as the data has its way, or none will come any more."""
+        self.without_postcopy = ""
+        """Why post-copy, which was not insisted on, cannot be had."""
         self._options = options
         self._settings = settings
         self._spawn = spawn
@@ -104,10 +106,21 @@ class Intake:
         """Whether QEMU hears the source by itself, so that nothing of it can be seen here."""
         return self.route == Route.DIRECT.value and not self._settled
 
-    async def make_ready(self) -> None:
-        """Have QEMU refuse now what it would refuse when the data comes. Raises ``OperationUnsupported``."""
+    async def make_ready(self) -> Options:
+        """Have QEMU refuse now what it would refuse when the data comes. Raises ``OperationUnsupported``.
+
+        Answers with the options that it is then: without post-copy where that cannot be had and need not.
+        """
         if self._options.postcopy:
-            await self.incoming.prepare(self._options.setup(return_path=True), continued=True)
+            try:
+                await self.incoming.prepare(self._options.setup(return_path=True), continued=True)
+            except errors.OperationUnsupported as err:
+                if not self._options.optional:
+                    raise
+                log.info("%s: without post-copy: %s", self.name, err)
+                self.without_postcopy = str(err)
+                self._options = self._options.without_postcopy()
+        return self._options
 
     # -- the three ways -------------------------------------------------------------------------------------------
 

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import logging
+from dataclasses import replace
+from functools import partial
 
 from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.io.detached import Detached
-from culvert.migration import autopilot, combinations, peer
+from culvert.migration import autopilot, combinations, link, peer, policy
 from culvert.migration.departure import Departure
 from culvert.migration.pump_way import PumpWay
 from culvert.migration.route import AUTO, COMPRESSION_PARAMETER, PARAMETER, Route, Way, choose
-from culvert.migration.ticket import TICKET_PARAMETER, Ticket
+from culvert.migration.ticket import TICKET_PARAMETER, WITHOUT_POSTCOPY, Ticket
 from culvert.migration.ways import DirectWay, StreamWay
 from culvert.protocol.constants import MigrateFlag
+
+log = logging.getLogger(__name__)
+
+PROBE_TIMEOUT = 5.0  # seconds: who takes longer for 64 KiB is not measured
 
 
 def ticket(where: str) -> Ticket:
@@ -26,7 +34,7 @@ async def choose_route(destination: peer.Peer, departure: Departure) -> tuple[Ro
     """The route to ``destination`` and the word for its compression: as asked for, configured, and possible."""
     settings, asked = departure.settings, uris.parse(departure.destination_uri).parameters
     route = asked.get(PARAMETER, settings.route)
-    compression = asked.get(COMPRESSION_PARAMETER, settings.compression)
+    compression = asked.get(COMPRESSION_PARAMETER, departure.compression or settings.compression)
     abilities = frozenset[str]() if route == Route.STREAM.value else await destination.abilities()
     options = departure.options
     return choose(
@@ -54,14 +62,51 @@ async def arm(destination: peer.Peer, departure: Departure) -> None:
     pump = route in (AUTO, Route.PUMP.value) and Route.PUMP.value in abilities
     live = options.has(MigrateFlag.LIVE) and not options.has(MigrateFlag.PAUSED) and departure.begun.was_running
     returns = pump or (route == Route.DIRECT.value and Route.DIRECT.value in abilities)
-    departure.options, because = await autopilot.arm(
-        departure.domain.monitor,
-        options,
-        may_postcopy=options.postcopy or (live and returns and not options.connections and not options.xbzrle),
-        may_parallel=pump,
+    alone = not options.connections and not options.xbzrle
+    asks_optional = combinations.OPTIONAL_ABILITY in abilities
+    may = autopilot.May(
+        postcopy=options.postcopy or (live and returns and alone and asks_optional),
+        parallel=pump,
+        compress=pump and COMPRESSION_PARAMETER not in asked and settings.compression == "off",
     )
-    departure.auto, departure.record.auto = True, because
-    departure.note(f"auto: {because}")
+    probe = partial(_probe, destination, abilities)
+    departure.options, plan = await autopilot.arm(departure.domain.monitor, options, may, probe)
+    departure.auto, departure.record.auto = True, plan.because
+    departure.compression = "auto" if plan.compress else ""
+    departure.note(f"auto: {plan.because}")
+    if plan.known.dirty is None:
+        departure.beside("the guest is measured", _measure_guest(departure, plan))
+
+
+async def _measure_guest(departure: Departure, plan: policy.Plan) -> None:
+    """What the plan did not need to wait for is told as soon as it is known."""
+    dirty = await autopilot.dirty_rate(departure.domain.monitor)
+    if dirty is None:
+        return
+    told = replace(plan, known=replace(plan.known, dirty=dirty)).because
+    if departure.record.auto == plan.because:
+        departure.record.auto = told
+    departure.note(f"auto: {told}")
+
+
+async def _probe(destination: peer.Peer, abilities: frozenset[str]) -> link.Link | None:
+    """What the road carries; ``None``, and a line in the log, where that cannot be found out."""
+    if link.PROBE_ABILITY not in abilities:
+        return None
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            return await link.measure(destination.probe)
+    except* (errors.RequestError, TimeoutError) as err:
+        log.info("auto: the link to %s could not be measured: %s", destination.uri, err.exceptions[0])
+    return None
+
+
+def heed(where: str, departure: Departure) -> None:
+    """What the destination says in its migration URI of what it cannot do, and need not."""
+    if why := uris.parse(where).parameters.get(WITHOUT_POSTCOPY):
+        departure.options = departure.options.without_postcopy()
+        departure.note(f"auto: without post-copy: {why}")
+        departure.record.auto = f"without post-copy: {why}"
 
 
 async def settle(destination: peer.Peer, departure: Departure, route: Route) -> None:

@@ -61,6 +61,7 @@ _MEMBERS = {
     MigrateParam.COMPRESSION_ZLIB_LEVEL: "zlib_level",
     MigrateParam.COMPRESSION_ZSTD_LEVEL: "zstd_level",
     MigrateParam.CULVERT_PREEMPT: "preempt",
+    MigrateParam.CULVERT_OPTIONAL: "optional",
 }
 SUPPORTED_PARAMETERS = frozenset(_MEMBERS) | {MigrateParam.COMPRESSION}
 
@@ -87,7 +88,7 @@ class Options:
 
     Bandwidths in MiB/s; ``throttle_…`` in percent of the guest's CPU time; ``xbzrle_cache`` in bytes;
     ``compression`` holds libvirt's words, ``xbzrle``, ``zlib``, ``zstd``. ``preempt`` is not asked for by anybody:
-    the source finds it out (``combinations.settle``).
+    the source finds it out (``combinations.settle``). ``optional``: post-copy is only what ``autopilot`` would like.
     """
 
     flags: MigrateFlag = NO_FLAGS
@@ -105,6 +106,7 @@ class Options:
     zlib_level: int | None = None
     zstd_level: int | None = None
     preempt: bool = False
+    optional: bool = False
 
     @property
     def postcopy(self) -> bool:
@@ -153,6 +155,10 @@ class Options:
             zlib_level=self.zlib_level,
             zstd_level=self.zstd_level,
         )
+
+    def without_postcopy(self) -> Options:
+        """The same where post-copy cannot be had."""
+        return replace(self.without_flags(MigrateFlag.POSTCOPY), preempt=False, optional=False)
 
     def with_flags(self, flags: MigrateFlag) -> Options:
         """The same with ``flags`` added."""

@@ -121,6 +121,10 @@ class Peer:
         answer = await self._client.call(culvert.MIGRATION_RECOVER, args)
         return answer.name, answer.ticket
 
+    async def probe(self, data: bytes) -> None:
+        """Have the daemon take ``data`` and throw it away; it has all of it on return."""
+        await self._client.call(culvert.MIGRATION_PROBE, culvert.MigrationProbeArgs(data))
+
     async def attach(self, token: str) -> Stream:
         """The data stream of a prepared migration."""
         _, stream = await self._client.open_stream(

@@ -91,6 +91,7 @@ class PeerToPeer:
             raise
         self._prepared = True
         source_cookie.check_destination(departure, cookie_out)
+        opening.heed(where, departure)
         return await opening.open_way(departure, opening.ticket(where), route, compression)
 
     async def _watch(self, destination: peer.Peer, way: Way) -> None:

@@ -24,7 +24,8 @@ A migration begins with a standstill of ``BRIEF`` at most. Post-copy that a pers
 it had not been armed.
 
 Before the beginning: post-copy is armed where peer, route and QEMU have it; where not, a guest that changes more than
-``BUSY`` gets several channels. Slowing down is armed in either case and does nothing until it is decided.
+``BUSY`` gets several channels. A link that carries less than ``SLOW`` gets the tunnel's compression. Slowing down is
+armed in either case and does nothing until it is decided.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ STEADY = 30.0  # seconds that a link must have held before post-copy is trusted 
 ROUNDS = 3  # that have begun before anything is decided
 BUSY = 50 * MiB  # bytes per second changed: more than one channel is worth its connections
 CHANNELS = 4
+SLOW = 64 * MiB  # bytes per second: one core compresses a few times as much (docs/tunnel.md), so it can only gain
 
 
 class Action(Enum):
@@ -191,19 +193,47 @@ def decide(now: Situation, rows: Sequence[Row] = AUTO) -> Decision:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """What was found out before the beginning: bytes per second that the guest changes and that the link carries,
+    ``None`` for what could not be."""
+
+    dirty: float | None = None
+    link: float | None = None
+
+    def __str__(self) -> str:
+        told = [
+            f"the link carries {self.link / MiB:.0f} MiB/s" if self.link is not None else "",
+            f"the guest changes {self.dirty / MiB:.0f} MiB/s" if self.dirty is not None else "",
+        ]
+        return ", ".join(each for each in told if each) or "nothing is known of link and guest"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """How to begin. ``connections`` besides the main one; ``because``: a sentence for people."""
+    """How to begin. ``connections`` besides the main one; ``compress``: by the tunnel, where that makes it faster;
+    ``choice``: that in words."""
 
     postcopy: bool
     connections: int
-    because: str
+    compress: bool
+    choice: str
+    known: Known
+
+    @property
+    def because(self) -> str:
+        """A sentence for people."""
+        return f"{self.known}: {self.choice}"
 
 
-def plan(*, dirty: float | None, may_postcopy: bool, may_parallel: bool) -> Plan:
-    """``dirty``: bytes per second that the guest changes, measured before, ``None`` where it could not be."""
-    seen = "" if dirty is None else f"the guest changes {dirty / MiB:.0f} MiB/s"
+def plan(known: Known, *, may_postcopy: bool, may_parallel: bool, may_compress: bool) -> Plan:
+    """``may_…``: what peer, route and person leave open."""
+    busy = may_parallel and not may_postcopy and known.dirty is not None and known.dirty > BUSY
+    compress = may_compress and known.link is not None and known.link < SLOW
     if may_postcopy:
-        return Plan(True, 0, f"{seen or 'nothing is known of the guest'}: pre-copy first, post-copy is armed")
-    if may_parallel and dirty is not None and dirty > BUSY:
-        return Plan(False, CHANNELS, f"{seen}, and post-copy cannot be had: {CHANNELS} channels")
-    return Plan(False, 0, f"{seen or 'nothing is known of the guest'}: one channel, and slowing down is armed")
+        choice = "pre-copy first, post-copy is armed"
+    elif busy:
+        choice = f"post-copy cannot be had: {CHANNELS} channels, and slowing down is armed"
+    else:
+        choice = "one channel, and slowing down is armed"
+    gains = "; what goes over it is compressed where that gains time" if compress else ""
+    return Plan(may_postcopy, CHANNELS if busy else 0, compress, choice + gains, known)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from culvert.ground import errors
 
+WITHOUT_POSTCOPY = "culvert-without-postcopy"  # of the same URI: why it was prepared without
 TICKET_PARAMETER = "culvert-migration"  # of the URI that a destination hands out
 _ATTEMPTS_MAX = 2**32
 

@@ -117,6 +117,7 @@ class MigrateParam:
     COMPRESSION_ZLIB_LEVEL = "compression.zlib.level"  # this one and the next: libvirt 9.1's
     COMPRESSION_ZSTD_LEVEL = "compression.zstd.level"
     CULVERT_PREEMPT = "culvert.preempt"  # between two culverts: QEMU's post-copy has a channel for urgent pages
+    CULVERT_OPTIONAL = "culvert.postcopy.optional"  # between two culverts: without post-copy where it cannot be had
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +154,7 @@ MIGRATE_PARAMS: dict[str, ParamSpec] = {
     MigrateParam.COMPRESSION_ZLIB_LEVEL: ParamSpec(TypedParamType.INT),
     MigrateParam.COMPRESSION_ZSTD_LEVEL: ParamSpec(TypedParamType.INT),
     MigrateParam.CULVERT_PREEMPT: ParamSpec(TypedParamType.BOOLEAN),
+    MigrateParam.CULVERT_OPTIONAL: ParamSpec(TypedParamType.BOOLEAN),
 }
 
 

@@ -11,8 +11,10 @@ import sys
 from enum import IntEnum
 from typing import Annotated
 
+from culvert.ground.units import KiB
 from culvert.protocol.procedure import Procedure, Program, StreamDirection, Wait
 from culvert.protocol.types import Domain, Int, Str, UHyper, UInt, UUIDBytes, listed, struct
+from culvert.xdr import codec
 from culvert.xdr.struct import Void
 
 ABILITIES_MAX = 64
@@ -20,6 +22,7 @@ NOTHING = Void()
 """The argument of a procedure that has none."""
 HISTORY_MAX = 256  # records in one answer
 WAITING_MAX = 4096
+PROBE_MAX = 32 * KiB  # bytes of one probe: a packet that every configuration takes
 
 Abilities = Annotated[list[str], listed(Str, ABILITIES_MAX)]
 """Names of what a daemon can do; unknown names are ignored by the other side."""
@@ -110,6 +113,13 @@ class MigrationRecoverRet:
 
 
 @struct
+class MigrationProbeArgs:
+    """``data`` is thrown away: only how long it takes is of interest."""
+
+    data: Annotated[bytes, codec.Opaque(PROBE_MAX)]
+
+
+@struct
 class MigrationHistoryArgs:
     """``domain``: name or UUID, empty for all; ``limit``: of records, 0 for as many as one answer holds."""
 
@@ -192,6 +202,8 @@ MIGRATION_OUTCOME = Procedure(3, "MIGRATION_OUTCOME", MigrationOutcomeArgs, Migr
 MIGRATION_RECOVER = Procedure(
     10, "MIGRATION_RECOVER", MigrationRecoverArgs, MigrationRecoverRet, wait=Wait.NORMAL, read_only=False
 )
+# How fast and how far away the other end is, by the connection that a migration's calls go over.
+MIGRATION_PROBE = Procedure(11, "MIGRATION_PROBE", MigrationProbeArgs, Void, read_only=False)
 MIGRATION_HISTORY = Procedure(6, "MIGRATION_HISTORY", MigrationHistoryArgs, MigrationHistoryRet)
 MIGRATION_SHOW = Procedure(7, "MIGRATION_SHOW", MigrationShowArgs, MigrationShowRet)
 MIGRATION_WAITING = Procedure(8, "MIGRATION_WAITING", Void, MigrationWaitingRet)

@@ -12,6 +12,7 @@ from culvert.daemon.service import Service, on_wire
 from culvert.ground import errors
 from culvert.migration import cookie, parameters
 from culvert.migration.parameters import Options
+from culvert.migration.ticket import WITHOUT_POSTCOPY
 from culvert.protocol import remote, types
 from culvert.protocol.constants import MigrateFlag
 from culvert.rpc.dispatch import Handlers, StreamBody
@@ -113,9 +114,10 @@ class Migrate:
         where = reach.address(self._service, session, options.migrate_uri)
         cookie_out, intake = await self._service.destination.prepare(options, cookie_in, session)
         # Nothing is sent for an offline migration, but a client wants a URI in every answer.
-        return remote.CookieURIRet(
-            cookie_out, str(reach.for_ticket(where, str(intake.gate.ticket) if intake else ""))
-        )
+        way_in = reach.for_ticket(where, str(intake.gate.ticket) if intake else "")
+        if intake is not None and intake.without_postcopy:
+            way_in = way_in.with_parameters(**{WITHOUT_POSTCOPY: intake.without_postcopy})
+        return remote.CookieURIRet(cookie_out, str(way_in))
 
     async def _prepare_tunnel(
         self, session: Session, options: Options, cookie_in: bytes

@@ -9,9 +9,10 @@ from culvert import __version__
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import agent
 from culvert.ground import errors
-from culvert.migration.combinations import PREEMPT_ABILITY
+from culvert.migration.combinations import OPTIONAL_ABILITY, PREEMPT_ABILITY
 from culvert.migration.history import Entry
 from culvert.migration.intake import Intake
+from culvert.migration.link import PROBE_ABILITY
 from culvert.migration.ticket import Token
 from culvert.protocol import culvert, qemu
 from culvert.rpc.dispatch import Handlers, StreamBody
@@ -22,7 +23,9 @@ ABILITIES = [
     "attach",
     "direct",
     "outcome",
+    OPTIONAL_ABILITY,
     PREEMPT_ABILITY,
+    PROBE_ABILITY,
     "pump",
 ]  # names for HELLO: what of culvert's program is served
 
@@ -70,6 +73,7 @@ class Culvert:
         handlers.add(culvert.MIGRATION_CHANNEL, self.migration_channel)
         handlers.add(culvert.MIGRATION_OUTCOME, self.migration_outcome)
         handlers.add(culvert.MIGRATION_RECOVER, self.migration_recover)
+        handlers.add(culvert.MIGRATION_PROBE, self.migration_probe)
         handlers.add(culvert.MIGRATION_HISTORY, self.migration_history)
         handlers.add(culvert.MIGRATION_SHOW, self.migration_show)
         handlers.add(culvert.MIGRATION_WAITING, self.migration_waiting)
@@ -125,6 +129,9 @@ class Culvert:
             args.attempt, args.grant, session, preempt=bool(args.preempt)
         )
         return culvert.MigrationRecoverRet(name, str(ticket))
+
+    async def migration_probe(self, session: Session, args: culvert.MigrationProbeArgs) -> Void:
+        return Void()
 
     async def migration_history(
         self, session: Session, args: culvert.MigrationHistoryArgs
