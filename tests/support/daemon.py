@@ -29,7 +29,8 @@ class DaemonProcess:
     """One daemon, ``root`` its folder, ``name`` for people.
 
     Afterwards ``uri`` (UNIX socket) and ``tcp_uri`` (as the other daemon reaches it) connect to it, with ``tls`` also
-    ``tls_uri()``. A restart keeps the ports. Everything it starts is marked with ``root`` (``processes.MARK``).
+    ``tls_uri()``. ``within``: words that run it. A restart keeps the ports. Everything it starts is marked with
+    ``root`` (``processes.MARK``).
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class DaemonProcess:
         arguments: Sequence[str] = (),
         tls: bool = False,
         environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
     ) -> None:
         self.root = root
         self.name = name
@@ -49,6 +51,7 @@ class DaemonProcess:
         self._tls = tls
         self.process: subprocess.Popen[bytes] | None = None
         self._arguments = list(arguments)
+        self._within = list(within)
         self._environment = dict(environment or {})
         self._output = root.with_name(f"{root.name}.{name}.out")
         self._log = root.with_name(f"{root.name}.{name}.log")
@@ -74,7 +77,16 @@ class DaemonProcess:
         listen = ["--listen", f"tcp://127.0.0.1:{self.port}"]
         if self._tls:
             listen += ["--listen", f"tls://127.0.0.1:{self.tls_port}"]
-        argv = [sys.executable, "-m", "culvert.daemon.main", "--root", str(self.root), *listen, *self._arguments]
+        argv = [
+            *self._within,
+            sys.executable,
+            "-m",
+            "culvert.daemon.main",
+            "--root",
+            str(self.root),
+            *listen,
+            *self._arguments,
+        ]
         environment = {**os.environ, **self._environment, processes.MARK: str(self.root), "PYTHONUNBUFFERED": "1"}
         with open(self._output, "wb") as output, open(self._log, "ab") as log:
             self.process = subprocess.Popen(

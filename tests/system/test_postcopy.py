@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -199,3 +200,53 @@ def test_auto_goes_over_to_it_when_the_guest_does_not_converge(
         decided = [line["text"] for line in lines if line["text"].startswith("auto: ")]
         assert any(text.startswith("auto: post-copy: ") for text in decided), decided
         assert "postcopy" in steps(host_a)
+
+
+@pytest.fixture
+def without_userfaultfd(folder: Path) -> Iterator[DaemonProcess]:
+    """A host whose QEMU cannot be given a page after its guest has asked for it."""
+    root = folder / "w"
+    root.mkdir()
+    within = (sys.executable, "-m", "tests.support.no_userfaultfd")
+    with DaemonProcess(root, name="without", within=within) as host:
+        yield host
+
+
+def test_auto_does_without_it_where_the_destination_cannot_have_it(
+    host_a: DaemonProcess, without_userfaultfd: DaemonProcess, folder: Path
+) -> None:
+    """What only --auto wanted is no reason to refuse; what a person asks for is."""
+    there = without_userfaultfd
+    with running_tiny(host_a, folder) as guest:
+        refused = virsh(*P2P, guest.name, there.tcp_uri, uri=host_a.uri)
+        assert "userfaultfd" in refused.err
+        guest.assert_runs_only_on(host_a, there)
+        culvert("migrate", "--auto", guest.name, there.tcp_uri, uri=host_a.uri).expect()
+        guest.assert_runs_only_on(there, host_a)
+        newest = json.loads(culvert("history", "--limit", "1", "--json", uri=host_a.uri).expect())
+        lines = json.loads(culvert("history", "show", str(newest["id"]), "--json", uri=host_a.uri).expect())["lines"]
+        told = [line["text"] for line in lines if line["text"]]
+        assert any(text.startswith("auto: without post-copy: ") and "userfaultfd" in text for text in told), told
+        assert any("the link carries" in text for text in told), told
+        assert "held" not in steps(there)
+        host_a.assert_no_leftovers()
+
+
+def test_armed_and_never_used_it_is_no_hindrance_and_the_limit_stays_the_persons(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """QEMU has been told less than what the person allows; the person is told what he has said."""
+    with running_tiny(host_a, folder) as guest:
+        virsh("migrate-setmaxdowntime", guest.name, "234", uri=host_a.uri).expect()
+        with Running(host_a.uri, *P2P, "--bandwidth", "4", guest.name, host_b.tcp_uri) as running:
+            ask = ("qemu-monitor-command", guest.name, '{"execute": "query-migrate-parameters"}')
+            wait_for(
+                lambda: '"downtime-limit":20,' in virsh(*ask, uri=host_a.uri).out.replace(" ", ""), "a brief one"
+            )
+            assert virsh("migrate-getmaxdowntime", guest.name, uri=host_a.uri).out.strip() == "234"
+            virsh("migrate-setmaxdowntime", guest.name, "345", uri=host_a.uri).expect()
+            assert '"downtime-limit":345,' in virsh(*ask, uri=host_a.uri).out.replace(" ", "")
+            assert virsh("migrate-getmaxdowntime", guest.name, uri=host_a.uri).out.strip() == "345"
+            virsh("migrate-setspeed", guest.name, FASTER, uri=host_a.uri).expect()
+            running.finish().expect()
+        guest.assert_runs_only_on(host_b, host_a)

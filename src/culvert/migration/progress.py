@@ -225,7 +225,10 @@ class Course:
         size, took = float(qemu.ram_remaining), at - self._round_began
         # The rest of a round that fits into the downtime is not sent before the guest's changes are looked up.
         over = max(0, before.ram_remaining - (qemu.ram_transferred - before.ram_transferred))
-        dirty = max(0.0, size - over) / took if took > _BRIEF or not self._rounds else self._rounds[-1][1]
+        if took > _BRIEF or (took > 0 and not self._rounds):
+            dirty = max(0.0, size - over) / took
+        else:
+            dirty = self._rounds[-1][1] if self._rounds else 0.0
         self._rounds.append((size, dirty))
         self._round_began = at
         if before.dirty_sync_count == 1:
