@@ -50,6 +50,8 @@ def test_a_broken_post_copy_waits() -> None:
     assert standing(Sight(halves[0], halves[1], True)) is Standing.WAITS
     assert standing(Sight(halves[0], OFF, True)) is Standing.HALVED
     assert standing(Sight(OFF, halves[1], True)) is Standing.HALVED
+    dead = Seen("shut off", "crashed", "job: waiting for somebody: its QEMU has ended here: it is lost")
+    assert standing(Sight(dead, Seen("running", "post-copy", qemus=1), True)) is Standing.HALVED
     assert standing(Sight(halves[0], ARRIVED, False)) is Standing.MOVING
 
 
