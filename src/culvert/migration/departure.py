@@ -216,8 +216,11 @@ class Departure(DepartureCore):
             # What the destination has answered itself says more than that it has nothing.
             refused = self.doubt if isinstance(self.doubt, errors.RemoteError) else None
             self.cause.set(refused or errors.OperationFailed(detail or str(self.doubt)))
+        has_ended = self.guest is None or not self.guest.is_active
+        if event is Event.WORD_LOST and has_ended:
+            self.obstacle = "its QEMU has ended on both hosts: it is lost"
         if event is Event.WORD_POSTCOPY and self.state in (State.POSTCOPY_FAILED, State.UNDECIDED):
-            if self.guest is None or not self.guest.is_active:
+            if has_ended:
                 self.obstacle = "its QEMU has ended here, and with it what the guest there still needs: it is lost"
                 return Event.WORD_LOST
             if self.state is State.POSTCOPY_FAILED:
