@@ -64,10 +64,10 @@ def standing(sight: Sight) -> Standing:
     if key == ("running", "running"):
         return Standing.BOTH
     failed = [seen.qemus > 0 and seen.reason == POSTCOPY_FAILED for seen in (source, destination)]
-    if sum(failed) == 1 and not (source.qemus and destination.qemus) and source.answers and destination.answers:
+    alone = sum(failed) == 1 and not (source.qemus and destination.qemus) and source.answers and destination.answers
+    # Where the source's QEMU has died, what runs there stands still as soon as it needs what died here.
+    if alone or (not source.qemus and "it is lost" in source.job):
         return Standing.HALVED
-    if not source.qemus and "it is lost" in source.job:
-        return Standing.HALVED  # what runs there stands still as soon as it needs what died here
     if all(failed):
         return Standing.WAITS
     if sight.ended and source.is_free and destination.is_free:

@@ -123,7 +123,7 @@ def test_auto_slows_a_guest_down_that_does_not_converge_and_says_so(
             virsh("migrate-setspeed", guest.name, "2000", uri=host_a.uri).expect()
             migrating.finish(60).expect()
         guest.assert_runs_only_on(host_b, host_a)
-        told = culvert("job", "--completed", guest.name, uri=host_a.uri).expect()
-        assert re.search(r"culvert\.auto +slow the guest down: the guest changes", told), told
+        told = culvert("history", "show", "1", uri=host_a.uri).expect()
+        assert re.search(r"auto: slow the guest down: the guest changes", told), told
         result = virsh(*P2P, guest.name, f"{host_a.tcp_uri}?auto=perhaps", uri=host_b.uri)
         assert "'perhaps' is not one of on, off" in result.err

@@ -164,7 +164,7 @@ def test_as_long_as_it_waits_it_cannot_be_started_here(
         assert culvert("resolve", guest.name, "--yes", uri=host_a.uri).rc != 0, "neither here nor there"
         culvert("resolve", guest.name, "--running-there", "--yes", uri=host_a.uri).expect()
         assert "waiting" not in culvert("list", uri=host_a.uri).expect()
-        assert "decides that the guest runs at" in culvert("history", "show", "1", uri=host_a.uri).expect()
+        assert "says that the guest runs at" in culvert("history", "show", "1", uri=host_a.uri).expect()
         guest.assert_runs_only_on(host_b, host_a)
 
 
