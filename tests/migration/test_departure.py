@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 from uuid import UUID
 
 import pytest
@@ -66,14 +65,6 @@ class Driven:
             await self.departure.live()
             await self.departure.summarise()
         return self.departure.state
-
-
-@pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    opened = Journal(tmp_path / "migrations.sqlite")
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

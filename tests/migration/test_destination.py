@@ -33,14 +33,6 @@ SETTINGS = Settings("host-b", UUID(int=2), stall_seconds=0)
 OLD, NEW = "a" * 32, "b" * 32
 
 
-@pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    opened = Journal(tmp_path / "migrations.sqlite")
-    await opened.open()
-    yield opened
-    await opened.close()
-
-
 async def test_an_old_attempt_does_not_touch_the_guest_that_a_new_one_brings(journal: Journal) -> None:
     """The old one's last row could not be written when it ended; its name and UUID are those of the new one."""
     domain = FakeDomain()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -42,14 +41,6 @@ class Changeable(FakeDomain):
 
     def tell(self, *args: object, **more: object) -> None:
         """Nobody listens."""
-
-
-@pytest.fixture
-async def journal(tmp_path: Path) -> AsyncIterator[Journal]:
-    opened = Journal(tmp_path / "migrations.sqlite")
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 def a_source(background: Background, journal: Journal) -> Source:
