@@ -17,7 +17,8 @@ from culvert.ground.units import KiB, MiB
 from culvert.io.detached import Detached, Session
 from culvert.io.tls_context import client_context, server_context
 from culvert.tunnel import carrier
-from culvert.tunnel.carrier import Carrier, Closed
+from culvert.tunnel.ahead import LEAST
+from culvert.tunnel.carrier import TCP_NOTSENT_LOWAT, Carrier, Closed
 from tests.support.pki import Holder, Pki
 from tests.tunnel import support
 from tests.tunnel.support import Network
@@ -46,6 +47,13 @@ def receive(end: Carrier, count: int, size: int = 64 * KiB) -> bytes:
         received += buffer[:got]
         end.flush()
     return bytes(received)
+
+
+def test_the_kernel_takes_no_more_than_it_is_told(network: Callable[[], Network]) -> None:
+    here, _ = (carrier.over(end) for end in network())
+    for count in (LEAST, 0):
+        here.hold(count)
+        assert here.sock.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == count
 
 
 def test_more_than_the_network_takes_is_accepted_in_parts(network: Callable[[], Network]) -> None:

@@ -117,6 +117,34 @@ def test_a_ring_holds_what_it_holds(steps: list[tuple[int, int]]) -> None:
         assert held == bytes(kept[ring.tail :])
 
 
+def test_no_more_is_taken_than_may_wait_to_be_sent() -> None:
+    window = Outgoing(100)
+    window.ahead = 10
+    assert len(window.room(50)) == 10
+    window.filled(10)
+    assert window.full
+    assert not window.room(1)
+    window.taken(4)
+    assert len(window.room(50)) == 4
+    window.filled(4)
+    window.taken(10)
+    window.acknowledge(14)
+    window.ahead = 100
+    assert len(window.room(200)) == 100
+
+
+def test_more_than_may_wait_is_there_to_be_sent_again() -> None:
+    window = Outgoing(100)
+    window.filled(50)
+    window.taken(50)
+    window.ahead = 10
+    window.rewind(0)
+    assert window.full
+    assert not window.room(1)
+    window.taken(45)
+    assert len(window.room(50)) == 5
+
+
 def test_a_full_window_has_no_room() -> None:
     window = Outgoing(4)
     assert put(window, b"abcdef") == 4

@@ -52,6 +52,7 @@ class Carrier(Protocol):
     def receive(self, buffers: list[memoryview]) -> int: ...
     def divert(self, pipe: Pipe, limit: int) -> int: ...
     def expect(self, count: int) -> None: ...
+    def hold(self, count: int) -> None: ...
     def discard(self) -> None: ...
     def shutdown(self) -> None: ...
     def close(self) -> None: ...
@@ -75,6 +76,15 @@ class _LowWater:
         if mark != self._mark:
             self._mark = mark
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, mark)
+
+
+# linux/tcp.h; Python has no name for it before 3.12.
+TCP_NOTSENT_LOWAT = 25
+
+
+def _hold(sock: socket.socket, count: int) -> None:
+    with contextlib.suppress(OSError):  # a UNIX socket, which is used in tests only
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, count)
 
 
 def _take(leftover: memoryview, buffers: list[memoryview]) -> int:
@@ -142,6 +152,11 @@ class Plain:
     def expect(self, count: int) -> None:
         """``count`` more bytes are certain to come: do not wake up for fewer of them."""
         self._lowat.want(count)
+
+    def hold(self, count: int) -> None:
+        """The kernel is to take no more than about so many bytes that it does not send at once (tcp(7)); 0: as many
+        as it likes."""
+        _hold(self.sock, count)
 
     def divert(self, pipe: Pipe, limit: int) -> int:
         """Receive into ``pipe`` (which is open) instead."""
@@ -256,6 +271,11 @@ class Secure:
     def expect(self, count: int) -> None:
         """``count`` more bytes are certain to come: do not wake up for fewer of them."""
         self._lowat.want(count - 2 * _RECORD)  # up to a record of them may be here already
+
+    def hold(self, count: int) -> None:
+        """The kernel is to take no more than about so many bytes that it does not send at once; 0: as many as it
+        likes."""
+        _hold(self.sock, count)
 
     def divert(self, pipe: Pipe, limit: int) -> int:
         raise TypeError("ciphertext is of no use to QEMU")

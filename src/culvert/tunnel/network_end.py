@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from culvert.tunnel import frame
+from culvert.tunnel.ahead import Ahead
 from culvert.tunnel.carrier import Carrier
 from culvert.tunnel.frame import Kind
 from culvert.tunnel.limits import Limits
@@ -38,6 +39,8 @@ class NetworkEnd:
         self.sender = Sender(carrier, outgoing, limits.chunk, statistics, compressor)
         self.receiver = Receiver(carrier, outgoing, incoming, pipe)
         self._outgoing = outgoing
+        self._ahead = Ahead(limits.window, now, outgoing.sent)
+        outgoing.ahead = self._ahead.bound
         self._incoming = incoming
         self._limits = limits
         self._statistics = statistics
@@ -84,10 +87,18 @@ class NetworkEnd:
             self._ack_due = None
             self.sender.say(Kind.ACK, frame.ack(self._acked))
 
+    def waited(self, seconds: float) -> None:
+        """So long nothing happened; the network may have been what was waited for."""
+        if self.sender.blocked:
+            self._ahead.waited(seconds)
+
     def send(self, now: float) -> None:
-        """What ``Sender.run`` does."""
+        """What ``Sender.run`` does, and no more is taken ahead of it than the road needs."""
         if self.sender.run():
             self._said = now
+        if self._ahead.look(now, self._outgoing.sent):
+            bound = self._outgoing.ahead = self._ahead.bound
+            self.carrier.hold(bound if bound < self._limits.window else 0)
         self._statistics.wire_out = self._wire[1] + self.carrier.sent
 
     def keep_alive(self, now: float) -> None:

@@ -69,6 +69,8 @@ class Outgoing:
         self.sent = 0
         self.highest = 0
         """The most that has ever been sent: what the peer may have."""
+        self.ahead = capacity
+        """How many bytes may wait to be sent (``ahead.Ahead``)."""
         self.ended = False
         """QEMU writes no more."""
         self.finished = False
@@ -84,15 +86,16 @@ class Outgoing:
 
     @property
     def full(self) -> bool:
-        return not self._ring.free
+        """QEMU is to wait."""
+        return not self._ring.free or self.unsent >= self.ahead
 
     @property
     def unsent(self) -> int:
         return self._ring.head - self.sent
 
     def room(self, limit: int) -> memoryview:
-        """Where QEMU's next bytes go; empty when the window is full: QEMU is to wait."""
-        return self._ring.room(limit)
+        """Where QEMU's next bytes go; empty when the window is full."""
+        return self._ring.room(max(0, min(limit, self.ahead - self.unsent)))
 
     def filled(self, count: int) -> None:
         self._ring.filled(count)

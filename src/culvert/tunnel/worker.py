@@ -230,6 +230,8 @@ class Worker:
         happened = self._watch.wait(until - now)
         waited = time.monotonic() - now
         self._idle += waited
+        if network is not None:
+            network.waited(waited)
         if blocked:
             self._blocked += waited
         return happened
