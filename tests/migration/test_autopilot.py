@@ -143,7 +143,10 @@ async def test_a_real_guest_is_slowed_down_until_it_arrives(folder: Path) -> Non
     """Auto-converge is armed from the start, and takes no more than one percent until it is decided."""
     busy = tiny.TinyParameters(mib=32, dirty_mib=8, dirty_mib_s=40, pass_s=0.5)
     guest = domain_xml.tiny_guest(folder, "tiny", busy)
-    setup = Setup(return_path=True, auto_converge=True)
+    held = autopilot.HELD
+    setup = Setup(
+        return_path=True, auto_converge=True, throttle_initial=held, throttle_increment=held, throttle_max=held
+    )
     made, throttles = record(Forecast()), []
     with watch.SerialWatch(guest.serial) as follow:
         async with postcopy_road.pair(folder, guest, setup) as pair, asyncio.timeout(3 * PATIENCE):

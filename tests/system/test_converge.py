@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,14 @@ from tests.support.wait import wait_for
 
 P2P = ("migrate", "--live", "--p2p", "--tunnelled")
 BUSY = tiny.TinyParameters(mib=32, dirty_mib=4, dirty_mib_s=20, pass_s=0.5)
+
+
+def asked(name: str, host: DaemonProcess, command: str) -> dict[str, Any]:
+    """What the QEMU of a guest answers."""
+    answer = json.loads(virsh("qemu-monitor-command", name, json.dumps({"execute": command}), uri=host.uri).expect())
+    found: dict[str, Any] = answer["return"]
+    return found
+
 
 WAYS = [
     ("--auto-converge", "--auto-converge-initial", "40", "--auto-converge-increment", "30"),
@@ -119,6 +128,9 @@ def test_auto_slows_a_guest_down_that_does_not_converge_and_says_so(
     with running_tiny(host_a, folder, parameters=parameters, persistent=True) as guest:
         where = f"{host_b.tcp_uri}?auto=on&route=stream"
         with Running(host_a.uri, *P2P, "--bandwidth", "20", guest.name, where) as migrating:
+            wait_for(lambda: asked(guest.name, host_a, "query-migrate").get("status") == "active", "it sends")
+            # QEMU's own limit of 99 would leave the guest less than the floor.
+            assert asked(guest.name, host_a, "query-migrate-parameters")["max-cpu-throttle"] <= 70
             wait_for(lambda: "slow the guest down" in culvert("job", guest.name, uri=host_a.uri).out, "a decision")
             virsh("migrate-setspeed", guest.name, "2000", uri=host_a.uri).expect()
             migrating.finish(60).expect()

@@ -23,6 +23,7 @@ from culvert.protocol.constants import MigrateFlag
 log = logging.getLogger(__name__)
 
 INTERVAL = 0.5  # seconds between two decisions
+HELD = 1  # percent: the least that QEMU's auto-converge can be told to take, until more is decided
 PARAMETER = "auto"  # of the destination's connection URI: on or off; the configuration says which without it
 
 
@@ -41,7 +42,8 @@ async def arm(
     """``options`` with all that may be needed switched on, before anything is sent; and what was planned.
 
     The link is measured by ``probe`` first, and beside it, where the plan depends on it, how fast the guest changes
-    its memory, which takes about a second. What the person has asked for stays.
+    its memory, which takes about a second. What the person has asked for stays, but for how fast QEMU slows the guest
+    down: that is decided step by step.
     """
     async with asyncio.TaskGroup() as tasks:
         probing = tasks.create_task(probe(), name="auto: the link")
@@ -51,7 +53,8 @@ async def arm(
     parallel = may.parallel and not options.connections and not options.xbzrle and not options.postcopy
     plan = policy.plan(known, may_postcopy=may.postcopy, may_parallel=parallel, may_compress=may.compress)
     wanted = MigrateFlag.AUTO_CONVERGE | (MigrateFlag.POSTCOPY if plan.postcopy else NO_FLAGS)
-    armed = options.with_flags(wanted)
+    held = replace(options, throttle_initial=HELD, throttle_increment=HELD, throttle_max=HELD)
+    armed = held.with_flags(wanted)
     if plan.postcopy and not options.postcopy:
         armed = replace(armed, optional=True)
     if plan.connections:
@@ -72,8 +75,8 @@ class Autopilot:
     """One migration's. ``look`` fetches its record with QEMU's latest figures; ``switch`` goes over to post-copy,
     ``None`` where that is not armed; ``note`` is told each new decision in a sentence. ``rows``: of the policy.
 
-    Slowing down works by QEMU's auto-converge, which must be on from the start; until it is decided it may take one
-    percent, the least that it knows.
+    Slowing down works by QEMU's auto-converge, which must be on from the start, and be held (``arm``) until it is
+    decided: QEMU is told of the capability and its limits together, after ``run`` has begun.
     """
 
     def __init__(
@@ -101,8 +104,6 @@ class Autopilot:
     async def run(self) -> NoReturn:
         """Until cancelled: whenever a round begins, and now and then. What QEMU refuses is noted, and the migration
         goes on as it was."""
-        if self._rows is policy.AUTO:
-            await self._apply(lambda: tuning.allow_throttle(self._monitor, 1))
         with sampling.Rounds(self._monitor) as rounds:
             while True:
                 await self.step(await self._look(), time.monotonic())

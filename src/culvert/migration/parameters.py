@@ -89,6 +89,7 @@ class Options:
     Bandwidths in MiB/s; ``throttle_…`` in percent of the guest's CPU time; ``xbzrle_cache`` in bytes;
     ``compression`` holds libvirt's words, ``xbzrle``, ``zlib``, ``zstd``. ``preempt`` is not asked for by anybody:
     the source finds it out (``combinations.settle``). ``optional``: post-copy is only what ``autopilot`` would like.
+    ``throttle_max``: what ``autopilot`` lets QEMU do by itself; it stays at the source.
     """
 
     flags: MigrateFlag = NO_FLAGS
@@ -101,6 +102,7 @@ class Options:
     bandwidth_postcopy: int = 0
     throttle_initial: int | None = None
     throttle_increment: int | None = None
+    throttle_max: int | None = None
     compression: tuple[str, ...] = ()
     xbzrle_cache: int | None = None
     zlib_level: int | None = None
@@ -149,6 +151,7 @@ class Options:
             auto_converge=self.has(MigrateFlag.AUTO_CONVERGE),
             throttle_initial=self.throttle_initial or 0,
             throttle_increment=self.throttle_increment or 0,
+            throttle_max=self.throttle_max or 0,
             xbzrle=self.xbzrle,
             xbzrle_cache=self.xbzrle_cache or 0,
             compression=self.multifd_compression,
