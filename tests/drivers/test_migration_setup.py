@@ -76,6 +76,21 @@ async def test_qemu_has_exactly_what_was_asked_for(
     assert {**await parameters(domain.monitor), **{name: before[name] for name in kept}} == before
 
 
+async def test_what_people_set_is_given_back_where_nobody_has_changed_it_since(domain: Domain) -> None:
+    monitor = domain.monitor
+    await tuning.set_postcopy_speed(monitor, 12)
+    await tuning.set_cache(monitor, 8 * MiB)
+    setup = Setup(postcopy=True, return_path=True, postcopy_bandwidth=MiB, xbzrle=True, xbzrle_cache=MiB)
+    before = await tuning.personal(monitor, setup)
+    await migration_setup.tell(monitor, setup, ON)
+    assert (await tuning.postcopy_speed(monitor), await tuning.cache(monitor)) == (1, MiB)
+    await tuning.set_cache(monitor, 2 * MiB)
+    await tuning.put_back(monitor, before, setup)
+    assert (await tuning.postcopy_speed(monitor), await tuning.cache(monitor)) == (12, 2 * MiB)
+    assert await tuning.personal(monitor, Setup(return_path=True)) == {}
+    assert setup.for_destination() == Setup(postcopy=True, return_path=True, xbzrle=True)
+
+
 async def test_what_qemu_does_not_take_is_told_in_its_words(domain: Domain) -> None:
     with pytest.raises(CommandRefused, match=r"(?i)postcopy"):
         await migration_setup.tell(domain.monitor, Setup(preempt=True), ON)

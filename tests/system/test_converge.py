@@ -72,6 +72,27 @@ def test_what_cannot_be_had_is_refused_before_anything_starts(
         guest.assert_runs_only_on(host_a, host_b)
 
 
+def test_what_is_asked_of_one_migration_is_not_asked_of_the_next(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """Neither where it was given up nor where the guest has arrived; what a person has set holds again."""
+    asks = ("--postcopy", "--postcopy-bandwidth", "3", "--compressed", "--comp-xbzrle-cache", str(1 << 20))
+    with running_tiny(host_a, folder) as guest:
+        virsh("migrate-setspeed", guest.name, "7", "--postcopy", uri=host_a.uri).expect()
+        before = virsh("migrate-compcache", guest.name, uri=host_a.uri).expect()
+        with Running(host_a.uri, *P2P, *asks, "--bandwidth", "1", guest.name, host_b.tcp_uri) as migrating:
+            wait_for(lambda: asked(guest.name, host_a, "query-migrate").get("status") == "active", "it sends")
+            assert virsh("migrate-getspeed", guest.name, "--postcopy", uri=host_a.uri).expect().strip() == "3"
+            virsh("domjobabort", guest.name, uri=host_a.uri).expect()
+            assert not migrating.finish().ok
+        assert virsh("migrate-getspeed", guest.name, "--postcopy", uri=host_a.uri).expect().strip() == "7"
+        assert virsh("migrate-compcache", guest.name, uri=host_a.uri).expect() == before
+        virsh(*P2P, *asks, guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+        assert virsh("migrate-getspeed", guest.name, "--postcopy", uri=host_b.uri).expect().strip() == "0"
+        assert virsh("migrate-compcache", guest.name, uri=host_b.uri).expect() == before
+
+
 def test_post_copy_is_not_for_a_way_that_goes_one_way(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
 ) -> None:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Mapping
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import errors
 from culvert.migration import ask, guest_here, policy
 from culvert.migration.autopilot import Autopilot
@@ -34,6 +36,7 @@ class Departure(DepartureCore):
     """A departure with everything that its machine does."""
 
     _way: Way | None = None
+    _before: Mapping[str, int] = MappingProxyType({})
     _tasks: asyncio.TaskGroup | None = None
 
     def _acts(self) -> Acts:
@@ -85,7 +88,8 @@ class Departure(DepartureCore):
     async def _prepare(self) -> Event:
         assert self.driving is not None, "a new migration is driven by somebody"
         try:
-            self._way = await self.driving.prepare()
+            self._way = way = await self.driving.prepare()
+            self._before = await tuning.personal(self.domain.monitor, way.setup)
         except errors.RequestError as err:
             self.cause.set(err)
             return Event.NOT_PREPARED
@@ -96,7 +100,11 @@ class Departure(DepartureCore):
         way, self._way = self._way, None
         flying = self._fly()
         try:
-            return await self._sent_by(self._new_sending().run(way))
+            event = await self._sent_by(self._new_sending().run(way))
+            if event is Event.NOT_SENT:
+                with contextlib.suppress(errors.RequestError):  # then QEMU is no more
+                    await tuning.put_back(self.domain.monitor, self._before, way.setup)
+            return event
         finally:
             if flying is not None:
                 flying.cancel()

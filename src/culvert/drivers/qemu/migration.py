@@ -303,7 +303,7 @@ class Incoming(_Migration):
         Raises ``OperationUnsupported`` naming it; for post-copy with what the host lacks.
         """
         on = DESTINATION_CAPABILITIES if continued else DESTINATION_CAPABILITIES - {"late-block-activate"}
-        await migration_setup.tell(self.monitor, setup, on)
+        await migration_setup.tell(self.monitor, setup.for_destination(), on)
 
     async def start(self, entrance: Entrance, setup: Setup, *, continued: bool) -> None:
         """Let QEMU read the guest's state from ``entrance``; the caller closes its own copy of a socket.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from culvert.drivers.qemu.monitor import CommandRefused, Monitor
 from culvert.ground import errors
@@ -18,6 +19,9 @@ _TOUCHED_CAPABILITIES = (
     *("xbzrle", "auto-converge", "rdma-pin-all", "events", "postcopy-ram", "postcopy-preempt", "compress"),
     *("pause-before-switchover", "late-block-activate", "multifd", "dirty-bitmaps", "return-path", "zero-copy-send"),
 )
+
+PERSONAL = frozenset({"max-postcopy-bandwidth", "xbzrle-cache-size"})
+"""Parameters that people set by calls of their own."""
 
 Entrance = socket.socket | Path
 """QEMU's end of the way: a socket for one channel; for many the UNIX socket at which the source's QEMU connects, or
@@ -62,6 +66,10 @@ class Setup:
     zlib_level: int | None = None
     zstd_level: int | None = None
 
+    def for_destination(self) -> Self:
+        """The same without what only who sends heeds, and would find again when it sends one day."""
+        return replace(self, postcopy_bandwidth=None, xbzrle_cache=0)
+
     @property
     def channels(self) -> int:
         """Connections besides the main one.
@@ -90,13 +98,9 @@ class Setup:
         return frozenset(name for name, on in wanted.items() if on)
 
     @property
-    def parameters(self) -> dict[str, int | str]:
-        """For ``migrate-set-parameters``: what is asked for, and QEMU's defaults for what an earlier one has set.
-
-        What a person sets by calls of its own (the cache of xbzrle, the limit of post-copy) is named only when this
-        migration asks for it.
-        """
-        asked: dict[str, int | str | None] = {
+    def asked(self) -> dict[str, int | str]:
+        """What is asked for by QEMU's names."""
+        named: dict[str, int | str | None] = {
             "multifd-channels": self.connections or None,
             "multifd-compression": self.compression,
             "multifd-zlib-level": self.zlib_level,
@@ -107,7 +111,13 @@ class Setup:
             "xbzrle-cache-size": self.xbzrle_cache or None,
             "max-postcopy-bandwidth": self.postcopy_bandwidth,
         }
-        return {**_DEFAULTS, **{name: value for name, value in asked.items() if value is not None}}
+        return {name: value for name, value in named.items() if value is not None}
+
+    @property
+    def parameters(self) -> dict[str, int | str]:
+        """For ``migrate-set-parameters``: what is asked for, and QEMU's defaults for what an earlier one has set;
+        ``PERSONAL`` ones only when this migration asks for them."""
+        return {**_DEFAULTS, **self.asked}
 
 
 async def _set_capabilities(monitor: Monitor, on: frozenset[str]) -> None:

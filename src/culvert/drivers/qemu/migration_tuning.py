@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
+from culvert.drivers.qemu.migration_setup import PERSONAL, Setup
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
 from culvert.ground.units import MiB
@@ -42,6 +44,21 @@ async def set_cache(monitor: Monitor, size: int) -> None:
 async def cache(monitor: Monitor) -> int:
     """The cache of xbzrle in bytes."""
     return int(await _parameter(monitor, "xbzrle-cache-size"))
+
+
+async def personal(monitor: Monitor, setup: Setup) -> dict[str, int]:
+    """What ``setup`` is going to change of that which people set by calls of their own, as it is now."""
+    names = PERSONAL & setup.asked.keys()
+    found = await monitor.execute("query-migrate-parameters") if names else {}
+    return {name: int(found[name]) for name in sorted(names & found.keys())}
+
+
+async def put_back(monitor: Monitor, before: Mapping[str, int], setup: Setup) -> None:
+    """Give ``before`` (of ``personal``) back, but for what somebody has changed since ``setup`` was told."""
+    if before:
+        found = await monitor.execute("query-migrate-parameters")
+        if old := {name: value for name, value in before.items() if found[name] == setup.asked[name] != value}:
+            await monitor.execute("migrate-set-parameters", old)
 
 
 async def allow_throttle(monitor: Monitor, percent: int, *, step: int = 1) -> None:
