@@ -70,14 +70,27 @@ async def test_cut_at_random_bytes_nothing_is_lost_or_doubled(seed: int, limits:
 
 
 async def test_tls_connections_are_cut_as_well(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
-    out = os.urandom(2 * MiB)
+    """QEMU writes the next piece when there is a connection for it, and its end with the last one: a channel that is
+    over loses no connection."""
+    pieces = [os.urandom(512 * KiB) for _ in range(4)]
+    written: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def write(guest: socket.socket) -> None:
+        for _ in pieces:
+            await asyncio.get_running_loop().sock_sendall(guest, await written.get())
+        guest.shutdown(socket.SHUT_WR)
+
     async with channel(WIDE) as joined, asyncio.TaskGroup() as tasks:
-        moving = tasks.create_task(exchange(joined, out, b"answer"), name="exchange")
+        tasks.create_task(write(joined.a.guest), name="write a")
+        tasks.create_task(feed(joined.b.guest, b"answer"), name="feed b")
+        at_a = tasks.create_task(drain(joined.a.guest), name="drain a")
+        at_b = tasks.create_task(drain(joined.b.guest), name="drain b")
         figures = joined.a.pump.statistics
-        for _ in range(3):
+        for piece in pieces[:-1]:
             network = support.tls(contexts)
             wires = [end.sock.dup() for end in network]
             await joined.connect(network)
+            written.put_nowait(piece)
             await until(lambda: figures.wire_out >= 300 * KiB * figures.connections)
             for wire in wires:
                 with contextlib.suppress(OSError):  # the other end was cut first
@@ -85,7 +98,11 @@ async def test_tls_connections_are_cut_as_well(contexts: tuple[ssl.SSLContext, s
                 wire.close()
             await either_lost(joined)
         await joined.connect(support.tls(contexts))
-        await moving
+        written.put_nowait(pieces[-1])
+        assert await at_b == b"".join(pieces)
+        assert await at_a == b"answer"
+        await joined.wait()
+        assert figures.connections == len(pieces)
 
 
 async def test_cut_around_the_end_the_channel_ends_well() -> None:
