@@ -92,6 +92,8 @@ def test_after_a_round_of_precopy(host_a: DaemonProcess, host_b: DaemonProcess, 
 def test_at_any_time_and_it_cannot_be_taken_back(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
     with running_tiny(host_a, folder) as guest:
         with in_postcopy(guest, host_a, host_b, host_b.tcp_uri) as running:
+            told = culvert("job", guest.name, uri=host_a.uri).expect()
+            assert "expected downtime" not in told, "the standstill is over"
             assert "can no longer be aborted" in virsh("domjobabort", guest.name, uri=host_a.uri).err
             faster(guest, host_a)
             running.finish().expect()

@@ -153,6 +153,11 @@ class Jobs:
         return Void()
 
 
+def _expected_downtime(record: Record) -> int | None:
+    """QEMU's own word; in post-copy the standstill is over, and what QEMU goes on saying is about none."""
+    return None if record.qemu.status in qemu.POSTCOPY else record.qemu.expected_downtime_ms
+
+
 def typed(record: Record) -> list[types.TypedParam]:
     """A record as GET_JOB_STATS carries it."""
     values: list[tuple[str, typed_params.Value | None]] = [
@@ -165,7 +170,7 @@ def typed(record: Record) -> list[types.TypedParam]:
         (JobStat.CULVERT_ROUTE, record.route or None),
         (JobStat.CULVERT_CHANNELS, record.channels if record.route else None),
         (JobStat.CULVERT_INTERRUPTIONS, record.interruptions if record.route else None),
-        (JobStat.CULVERT_EXPECTED_DOWNTIME, record.qemu.expected_downtime_ms),
+        (JobStat.CULVERT_EXPECTED_DOWNTIME, _expected_downtime(record)),
         (JobStat.CULVERT_AUTO, record.auto or None),
         *(statistics.forecast(record) if record.ended is None else statistics.downtimes(record)).items(),
     ]
