@@ -141,6 +141,30 @@ def test_what_is_said_of_a_migration_under_way_and_afterwards(
         assert sum(result["downtime_parts_ms"].values()) == pytest.approx(result["downtime_ms"], abs=5)
 
 
+DECIDED = [
+    (P2P, "post-copy"),
+    (("migrate", "--live"), "slow the guest down"),
+    (("migrate", "--live", "--postcopy"), "post-copy"),
+]
+
+
+@pytest.mark.migration(auto=True)
+@pytest.mark.parametrize(("command", "decision"), DECIDED, ids=lambda value: " ".join(value)[:40])
+def test_every_client_gets_it_where_it_is_configured(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, command: tuple[str, ...], decision: str
+) -> None:
+    """Also one that drives the steps itself: then post-copy is what it has prepared."""
+    parameters = tiny.TinyParameters(mib=32, dirty_mib=16, dirty_mib_s=200, pass_s=0.5)
+    with running_tiny(host_a, folder, parameters=parameters, persistent=True) as guest:
+        with Running(host_a.uri, *command, "--bandwidth", "12", guest.name, host_b.tcp_uri) as migrating:
+            shown = f"auto: {decision}: "
+            wait_for(lambda: shown in culvert("history", "show", "1", uri=host_a.uri).out, "a decision")
+            virsh("migrate-setspeed", guest.name, "2000", uri=host_a.uri)  # it may have arrived
+            migrating.finish(60).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+        assert "culvert.auto" in culvert("job", "--completed", guest.name, uri=host_a.uri).expect()
+
+
 def test_auto_slows_a_guest_down_that_does_not_converge_and_says_so(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
 ) -> None:

@@ -47,10 +47,11 @@ async def choose_route(destination: peer.Peer, departure: Departure) -> tuple[Ro
     ), compression
 
 
-async def arm(destination: peer.Peer, departure: Departure) -> None:
+async def arm(destination: peer.Peer, departure: Departure, *, prepared: bool = False) -> None:
     """Have ``departure.options`` ask for what ``autopilot`` may need, where the URI or the configuration wants it.
 
-    Raises ``InvalidArgument`` for a word that is neither on nor off.
+    ``prepared``: by a client, so that post-copy and channels are what the destination has been told already. Raises
+    ``InvalidArgument`` for a word that is neither on nor off.
     """
     asked, settings, options = uris.parse(departure.destination_uri).parameters, departure.settings, departure.options
     word = asked.get(autopilot.PARAMETER, "on" if settings.auto else "off")
@@ -65,8 +66,8 @@ async def arm(destination: peer.Peer, departure: Departure) -> None:
     alone = not options.connections and not options.xbzrle
     asks_optional = combinations.OPTIONAL_ABILITY in abilities
     may = autopilot.May(
-        postcopy=options.postcopy or (live and returns and alone and asks_optional),
-        parallel=pump,
+        postcopy=options.postcopy or (live and returns and alone and asks_optional and not prepared),
+        parallel=pump and not prepared,
         compress=pump and COMPRESSION_PARAMETER not in asked and settings.compression == "off",
     )
     probe = partial(_probe, destination, abilities)
@@ -118,6 +119,7 @@ async def settle(destination: peer.Peer, departure: Departure, route: Route) -> 
 
 async def open_prepared(destination: peer.Peer, departure: Departure, opened_by: Ticket) -> Way:
     """The way into a migration that a client has prepared at ``destination``."""
+    await arm(destination, departure, prepared=True)
     route, compression = await choose_route(destination, departure)
     if route is Route.STREAM:
         return StreamWay(await destination.attach(opened_by.token(0, 1)), departure.options.setup())
