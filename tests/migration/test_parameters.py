@@ -51,6 +51,7 @@ COMBINATIONS = [
     (Options(compression=("zlib",), zstd_level=3), errors.InvalidArgument, "Turn zstd compression on"),
     (Options(compression=("zlib",), zlib_level=10), errors.InvalidArgument, "between 0 and 9"),
     (Options(compression=("zstd",), zstd_level=-1), errors.InvalidArgument, "between 0 and 20"),
+    (Options(instead=300), errors.InvalidArgument, "culvert.parallel.instead is 300"),
 ]
 
 
@@ -101,6 +102,13 @@ def test_what_both_qemus_are_told(options: Options, setup: Setup) -> None:
     assert not options.setup().postcopy
 
 
+def test_connections_in_the_place_of_post_copy() -> None:
+    wanted = Options(flags=F.LIVE | F.POSTCOPY, preempt=True, optional=True, instead=4)
+    assert wanted.connections == 0
+    assert wanted.without_postcopy() == Options(flags=F.LIVE, parallel_connections=4)
+    assert Options(flags=F.POSTCOPY, parallel_connections=2).without_postcopy() == Options(parallel_connections=2)
+
+
 @given(
     st.builds(
         Options,
@@ -119,6 +127,8 @@ def test_what_both_qemus_are_told(options: Options, setup: Setup) -> None:
         zlib_level=st.none() | st.integers(0, 9),
         zstd_level=st.none() | st.integers(0, 20),
         preempt=st.booleans(),
+        optional=st.booleans(),
+        instead=st.integers(0, 255),
     )
 )
 def test_parameters_survive_the_way_to_the_wire_and_back(options: Options) -> None:

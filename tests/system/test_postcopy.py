@@ -229,6 +229,8 @@ def test_auto_does_without_it_where_the_destination_cannot_have_it(
         lines = json.loads(culvert("history", "show", str(newest["id"]), "--json", uri=host_a.uri).expect())["lines"]
         told = [line["text"] for line in lines if line["text"]]
         assert any(text.startswith("auto: without post-copy: ") and "userfaultfd" in text for text in told), told
+        assert any(text.endswith("4 channels instead") for text in told), told
+        assert '"culvert.channels": 5' in culvert("job", "--completed", "--json", guest.uuid, uri=there.uri).expect()
         assert any("the link carries" in text for text in told), told
         assert "held" not in steps(there)
         host_a.assert_no_leftovers()

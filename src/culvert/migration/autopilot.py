@@ -56,7 +56,8 @@ async def arm(
     held = replace(options, throttle_initial=HELD, throttle_increment=HELD, throttle_max=HELD)
     armed = held.with_flags(wanted)
     if plan.postcopy and not options.postcopy:
-        armed = replace(armed, optional=True)
+        # Only the destination knows whether its QEMU can have it.
+        armed = replace(armed, optional=True, instead=policy.CHANNELS if may.parallel else 0)
     if plan.connections:
         armed = replace(armed, parallel_connections=plan.connections)
     return armed, plan

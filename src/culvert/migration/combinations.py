@@ -17,8 +17,9 @@ from culvert.protocol.constants import MigrateFlag
 PREEMPT_ABILITY = "preempt"
 """In a peer's HELLO: it understands the parameter that asks for ``postcopy-preempt``."""
 
-OPTIONAL_ABILITY = "postcopy-optional"
-"""In a peer's HELLO: it understands the parameter that lets it prepare without post-copy where it cannot have it."""
+OPTIONAL_ABILITY = "postcopy-or-parallel"
+"""In a peer's HELLO: it understands the parameters that let it prepare without post-copy where it cannot have it, and
+with several channels instead."""
 
 Version = int
 """major × 1,000,000 + minor × 1,000 + micro, as virConnectGetVersion has it; 0 where it is not known."""

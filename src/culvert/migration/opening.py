@@ -105,9 +105,10 @@ async def _probe(destination: peer.Peer, abilities: frozenset[str]) -> link.Link
 def heed(where: str, departure: Departure) -> None:
     """What the destination says in its migration URI of what it cannot do, and need not."""
     if why := uris.parse(where).parameters.get(WITHOUT_POSTCOPY):
-        departure.options = departure.options.without_postcopy()
-        departure.note(f"auto: without post-copy: {why}")
-        departure.record.auto = f"without post-copy: {why}"
+        options = departure.options = departure.options.without_postcopy()
+        instead = f"; {options.connections} channels instead" if options.connections else ""
+        departure.record.auto = f"without post-copy: {why}{instead}"
+        departure.note(f"auto: {departure.record.auto}")
 
 
 async def settle(destination: peer.Peer, departure: Departure, route: Route) -> None:

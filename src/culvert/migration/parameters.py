@@ -62,6 +62,7 @@ _MEMBERS = {
     MigrateParam.COMPRESSION_ZSTD_LEVEL: "zstd_level",
     MigrateParam.CULVERT_PREEMPT: "preempt",
     MigrateParam.CULVERT_OPTIONAL: "optional",
+    MigrateParam.CULVERT_INSTEAD: "instead",
 }
 SUPPORTED_PARAMETERS = frozenset(_MEMBERS) | {MigrateParam.COMPRESSION}
 
@@ -88,7 +89,8 @@ class Options:
 
     Bandwidths in MiB/s; ``throttle_…`` in percent of the guest's CPU time; ``xbzrle_cache`` in bytes;
     ``compression`` holds libvirt's words, ``xbzrle``, ``zlib``, ``zstd``. ``preempt`` is not asked for by anybody:
-    the source finds it out (``combinations.settle``). ``optional``: post-copy is only what ``autopilot`` would like.
+    the source finds it out (``combinations.settle``). ``optional``: post-copy is only what ``autopilot`` would like,
+    and ``instead`` so many connections where it cannot be had.
     ``throttle_max``: what ``autopilot`` lets QEMU do by itself; it stays at the source.
     """
 
@@ -109,6 +111,7 @@ class Options:
     zstd_level: int | None = None
     preempt: bool = False
     optional: bool = False
+    instead: int = 0
 
     @property
     def postcopy(self) -> bool:
@@ -161,7 +164,9 @@ class Options:
 
     def without_postcopy(self) -> Options:
         """The same where post-copy cannot be had."""
-        return replace(self.without_flags(MigrateFlag.POSTCOPY), preempt=False, optional=False)
+        connections = self.instead or self.parallel_connections
+        without = replace(self, preempt=False, optional=False, instead=0, parallel_connections=connections)
+        return without.without_flags(MigrateFlag.POSTCOPY)
 
     def with_flags(self, flags: MigrateFlag) -> Options:
         """The same with ``flags`` added."""
@@ -213,6 +218,10 @@ def check_combination(options: Options) -> None:
     if not 0 <= options.parallel_connections <= PARALLEL_MAX:
         raise errors.InvalidArgument(
             f"parallel.connections is {options.parallel_connections}, which is not between 1 and {PARALLEL_MAX}"
+        )
+    if not 0 <= options.instead <= PARALLEL_MAX:
+        raise errors.InvalidArgument(
+            f"culvert.parallel.instead is {options.instead}, not between 0 and {PARALLEL_MAX}"
         )
     _check_tuning(options)
     if options.persistent_xml and not options.has(MigrateFlag.PERSIST_DEST):

@@ -24,7 +24,8 @@ A migration begins with a standstill of ``BRIEF`` at most. Post-copy that a pers
 it had not been armed.
 
 Before the beginning: post-copy is armed where peer, route and QEMU have it; where not, a guest that changes more than
-``BUSY`` gets several channels. A link that carries less than ``SLOW`` gets the tunnel's compression. Slowing down is
+``BUSY`` gets several channels, and so does one, not measured by then, whose destination finds only while it prepares
+that its QEMU has it not. A link that carries less than ``SLOW`` gets the tunnel's compression. Slowing down is
 armed in either case and does nothing until it is decided.
 """
 

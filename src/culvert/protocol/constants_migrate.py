@@ -118,6 +118,7 @@ class MigrateParam:
     COMPRESSION_ZSTD_LEVEL = "compression.zstd.level"
     CULVERT_PREEMPT = "culvert.preempt"  # between two culverts: QEMU's post-copy has a channel for urgent pages
     CULVERT_OPTIONAL = "culvert.postcopy.optional"  # between two culverts: without post-copy where it cannot be had
+    CULVERT_INSTEAD = "culvert.parallel.instead"  # and with so many connections then
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +156,7 @@ MIGRATE_PARAMS: dict[str, ParamSpec] = {
     MigrateParam.COMPRESSION_ZSTD_LEVEL: ParamSpec(TypedParamType.INT),
     MigrateParam.CULVERT_PREEMPT: ParamSpec(TypedParamType.BOOLEAN),
     MigrateParam.CULVERT_OPTIONAL: ParamSpec(TypedParamType.BOOLEAN),
+    MigrateParam.CULVERT_INSTEAD: ParamSpec(TypedParamType.INT),
 }
 
 
