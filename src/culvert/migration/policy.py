@@ -203,7 +203,7 @@ class Known:
 
     def __str__(self) -> str:
         told = [
-            f"the link carries {self.link / MiB:.0f} MiB/s" if self.link is not None else "",
+            f"the link carries at least {self.link / MiB:.0f} MiB/s" if self.link is not None else "",
             f"the guest changes {self.dirty / MiB:.0f} MiB/s" if self.dirty is not None else "",
         ]
         return ", ".join(each for each in told if each) or "nothing is known of link and guest"
