@@ -62,6 +62,18 @@ async def test_tls_peer_has_still_to_shake_hands(tmp_path: Path) -> None:
     listener.close()
 
 
+async def test_small_answers_are_not_kept_back() -> None:
+    (listener,) = await listen_tcp("127.0.0.1", 0)
+    assert listener.address is not None
+    _, writer = await asyncio.open_connection(*listener.address)
+    sock, _ = await listener.accept()
+    for end in (sock, writer.get_extra_info("socket")):
+        assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    sock.close()
+    writer.close()
+    listener.close()
+
+
 async def test_every_address_of_a_host_gets_the_same_port() -> None:
     found = await listen_tcp("", 0)
     assert len({listener.address[1] for listener in found if listener.address}) == 1

@@ -102,6 +102,9 @@ class Listener:
             return Peer("unix", f"pid {pid} uid {uid}", uid=uid, pid=pid)
         # A client without keepalive of the protocol's own that vanishes must still be noticed some day.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # asyncio sets it on connections that it makes, not on those whose listener was made without naming TCP; and a
+        # guest stands still for the 40 ms that a small answer would else be kept back for (RFC 1122 section 4.2.3.4).
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         host, port = sock.getpeername()[:2]
         local = sock.getsockname()
         where = (str(local[0]), int(local[1]))
