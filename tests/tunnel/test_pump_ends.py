@@ -76,14 +76,25 @@ async def test_what_qemu_has_written_still_goes_out_when_the_pump_is_closed() ->
         await joined.connect(support.tcp())
         payload = os.urandom(50_000)
         await asyncio.get_running_loop().sock_sendall(joined.a.guest, payload)
-        joined.a.pump.close(support.DEADLINE)
+        joined.a.pump.close(1.0)
         joined.a.pump.close(0)
-        assert await drain(joined.b.guest) == payload
+        assert await drain(joined.b.guest) == payload  # and says nothing more, and does not end
         with pytest.raises(errors.OperationAborted, match="closed before both ends had ended"):
             await joined.a.pump.wait()
         await joined.a.pump.closed()
         assert joined.a.pump.statistics.state is State.OVER
         assert "closed the connection" in (await joined.b.losses.get()).message
+
+
+async def test_closing_hears_the_other_end_out() -> None:
+    async with channel() as joined:
+        await joined.connect(support.tcp())
+        joined.a.guest.close()
+        joined.a.pump.close(support.DEADLINE)
+        assert await drain(joined.b.guest) == b""
+        joined.b.guest.close()  # later than the other one has said all it had to
+        await joined.b.pump.wait()
+        assert joined.b.losses.empty()
 
 
 async def test_closing_waits_for_nobody_longer_than_it_lingers() -> None:

@@ -15,7 +15,7 @@ class Phase(Enum):
     LIVE = auto()
     """Bytes move; connections come and go."""
     CLOSING = auto()
-    """Nothing more is read from QEMU; what has been, and its end, still goes out."""
+    """Nothing more is read from QEMU; what has been, and its end, still goes out, and the other end is heard out."""
     FLUSHING = auto()
     """The outcome is known. The last frame goes out."""
     PARTING = auto()

@@ -118,7 +118,8 @@ class Pump:
         self._command(lambda: self._worker.abort(reason))
 
     def close(self, linger: float = _LINGER) -> None:
-        """What QEMU has written, and its end, still goes out for at most ``linger`` seconds; then all is closed.
+        """What QEMU has written, and its end, still goes out, and the other end is heard out, which else would take
+        it for a lost connection: for at most ``linger`` seconds; then all is closed.
 
         Does not wait for it (see ``closed``). Idempotent.
         """

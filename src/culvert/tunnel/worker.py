@@ -321,7 +321,8 @@ class Worker:
     def _closing(self, now: float) -> None:
         said = self._network is None or self._outgoing.finished
         late = self._deadline is not None and now >= self._deadline
-        if (said and not self._incoming.waiting) or late:
+        heard = self._network is None or self._network.end_acked
+        if (said and heard and not self._incoming.waiting) or late:
             self._finish(errors.OperationAborted(f"channel {self.name} was closed before both ends had ended"), None)
             if late:
                 self._enter(Phase.OVER)
