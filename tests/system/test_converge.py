@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from culvert.protocol.constants import CULVERT_DOWNTIMES
 from guests import tiny
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
@@ -124,11 +125,12 @@ def test_what_virsh_changes_of_a_guest_that_is_not_migrating(host_a: DaemonProce
         assert "while outgoing migration is in progress" in result.err, result
 
 
+@pytest.mark.parametrize("more", [(), ("--postcopy", "--postcopy-after-precopy")], ids=["pre-copy", "post-copy"])
 def test_what_is_said_of_a_migration_under_way_and_afterwards(
-    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, more: tuple[str, ...]
 ) -> None:
     with running_tiny(host_a, folder, parameters=BUSY, persistent=True) as guest:
-        command = ("migrate", guest.name, host_b.tcp_uri, "--bandwidth", "20", "--json")
+        command = ("migrate", guest.name, host_b.tcp_uri, "--bandwidth", "20", "--json", *more)
         lines = [json.loads(line) for line in culvert(*command, uri=host_a.uri).expect().splitlines()]
         guest.assert_runs_only_on(host_b, host_a)
         looks = [line for line in lines if line["event"] == "progress" and line["phase"] == "perform"]
@@ -138,7 +140,10 @@ def test_what_is_said_of_a_migration_under_way_and_afterwards(
         told = culvert("job", "--completed", guest.name, uri=host_a.uri)
         result = lines[-1]["job"]
         assert result["percent"] == 100, told
+        assert list(result["downtime_parts_ms"]) == list(CULVERT_DOWNTIMES)
         assert sum(result["downtime_parts_ms"].values()) == pytest.approx(result["downtime_ms"], abs=5)
+        history = culvert("history", "--domain", guest.name, "--json", uri=host_a.uri)
+        assert all(f'"{name}"' in history.out for name in CULVERT_DOWNTIMES.values()), history
 
 
 DECIDED = [

@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable
 
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu import states
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-from culvert.migration import fault_points, grant, statistics
+from culvert.migration import fault_points, grant, starting, statistics
 from culvert.migration.cookie import Cookie
 from culvert.migration.history import Begun
 from culvert.migration.intake import Intake
@@ -27,6 +26,7 @@ from culvert.migration.machine import Do, Next
 from culvert.migration.machine_destination import FINAL, START, Event, State, table
 from culvert.migration.parameters import Options
 from culvert.migration.shell import Rules, Shell
+from culvert.migration.starting import Started
 from culvert.migration.steps import DESTINATION_STEPS
 from culvert.protocol.constants import DomainEvent as Lifecycle
 from culvert.protocol.constants import (
@@ -83,8 +83,8 @@ class Arrival:
         self.over = asyncio.Event()
         """Set when nothing more will be done about this migration."""
         self.intake: Intake | None = None
-        self.start_seconds = 0.0
-        """How long QEMU took over starting the CPUs."""
+        self.started: Started | None = None
+        """Once the CPUs have been started by this daemon."""
         self._launcher = launch
         self._persist = persist
         self._silence = silence
@@ -339,10 +339,9 @@ class Arrival:
                 suspended = (Lifecycle.SUSPENDED, SuspendedDetail.PAUSED)
                 self.domain.set_state(DomainState.PAUSED, PausedReason.USER, suspended)
             else:
-                began = time.monotonic()
                 in_postcopy = self.state is State.STARTING_POSTCOPY
-                await qemu.resume(self.domain, RunningReason.POSTCOPY if in_postcopy else RunningReason.MIGRATED)
-                self.start_seconds = time.monotonic() - began
+                reason = RunningReason.POSTCOPY if in_postcopy else RunningReason.MIGRATED
+                self.started = await starting.start(self.domain, reason)
         except errors.RequestError as err:
             self._because(err)
             return Event.NOT_CONTINUED
@@ -355,6 +354,8 @@ class Arrival:
 
     def _has_arrived(self) -> None:
         self.refreshed()
+        # What the source has said was true when it asked: after the switch to post-copy there was more to come.
+        self.record.reported = {**self.record.reported, "data_remaining": 0, "memory_remaining": 0}
         self.record.finish(JobType.COMPLETED)
         self.close()
 

@@ -276,9 +276,9 @@ class DepartureCore(ABC):
         if state not in (*_DECIDED, *_WAITING):
             self.reached = state
         if state is State.CONFIRM3:
-            self.record.finish(JobType.COMPLETED, downtime=self._standstill())
-            if self._sending is not None and self.reached is not State.POSTCOPY:
-                self.record.parts = self._sending.parts()
+            postcopy = self.reached is State.POSTCOPY
+            parts = self.record.parts = self._sending.parts(postcopy=postcopy) if self._sending is not None else None
+            self.record.finish(JobType.COMPLETED, downtime=parts.total if parts is not None else self._standstill())
         elif state in _DECIDED and self.record.ended is None:
             cause = (
                 self.cause.error

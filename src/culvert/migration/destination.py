@@ -19,7 +19,6 @@ from culvert.migration import cookie, foreign, grant, guest_cpu, parameters, rec
 from culvert.migration.arrival import Arrival
 from culvert.migration.bare import BareStreams
 from culvert.migration.cookie import Cookie
-from culvert.migration.downtime import START_FIGURE
 from culvert.migration.history import Begun, Direction, Entry, Key
 from culvert.migration.intake import Intake
 from culvert.migration.journal import Journal
@@ -286,7 +285,8 @@ class Destination:
                 await arrival.over.wait()
             raise
         figures = statistics.numbers(arrival.refreshed())
-        figures[START_FIGURE] = round(1_000_000 * arrival.start_seconds)
+        if arrival.started is not None:
+            figures |= arrival.started.told().figures()
         return arrival.domain, self._cookie(arrival.begun.name, theirs, figures)
 
     async def _persist(self, arrival: Arrival, theirs: Cookie) -> None:

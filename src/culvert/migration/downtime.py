@@ -3,12 +3,14 @@
 ::
 
     source       STOP ─ MIGRATION_PASS ─ completed ─ finish is asked ────────────── answered
-                 stop   last_round       device_state        finish …                       = downtime
-    destination                                     (loaded ─ cont ─ RESUME ─ announce)
-                                                              start
+                 stop   last_round       device_state        finish …
+    destination                                     (loaded ─ cont ─ RESUME ─ announced ─ …)
+                                                              start    announce    ran
 
 The source's clock measures the whole and what is its own; of the destination's only lengths of time are used. So
-nothing depends on two clocks' agreement, and the parts always add up to the whole.
+nothing depends on two clocks' agreement, and the parts always add up to the whole: from STOP until the guest runs
+there and the network has been told. What passes between that and the answer is no standstill: a moment after
+pre-copy, nearly all of a post-copy.
 """
 
 from __future__ import annotations
@@ -16,8 +18,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-START_FIGURE = "culvert_start_us"
-"""In the statistics of FINISH3's cookie: how long the destination's QEMU took over "cont", in microseconds."""
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """What the destination has measured, in seconds: QEMU took ``start`` over starting the CPUs and ``announce`` over
+    telling the network; and the guest had ``ran`` for so long since, when finish was answered."""
+
+    start: float = 0.0
+    announce: float = 0.0
+    ran: float = 0.0
+
+    def figures(self) -> dict[str, int]:
+        """For the statistics of FINISH3's cookie, in microseconds."""
+        return {FIGURES[name]: round(_MICROSECONDS * getattr(self, name)) for name in self.__slots__}
+
+
+FIGURES = {"start": "culvert_start_us", "announce": "culvert_announce_us", "ran": "culvert_ran_us"}
+"""The names of ``There`` in a cookie."""
+
+
+def there(figures: Mapping[str, int]) -> There | None:
+    """What a destination's cookie says; ``None`` where it says nothing."""
+    found = {name: figures[said] / _MICROSECONDS for name, said in FIGURES.items() if said in figures}
+    return There(**found) if found else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +64,9 @@ class Parts:
     """Seconds each; their sum is ``total``.
 
     ``stop``: from the CPUs' stop to knowing what is left. ``last_round``: sending that. ``device_state``: saving,
-    sending and loading the devices, up to QEMU's saying that all is there. ``finish``: writing down, asking and the
-    answer's way. ``start``: the destination's QEMU starting the CPUs.
+    sending and loading the devices, up to QEMU's saying that all is there (in post-copy: that all is sent).
+    ``finish``: writing down, asking and the answer's way. ``start``: the destination's QEMU starting the CPUs.
+    ``announce``: its telling the network where the guest is now.
     """
 
     stop: float = 0.0
@@ -48,41 +74,42 @@ class Parts:
     device_state: float = 0.0
     finish: float = 0.0
     start: float = 0.0
+    announce: float = 0.0
 
     @property
     def total(self) -> float:
         """The standstill."""
-        return self.stop + self.last_round + self.device_state + self.finish + self.start
+        return self.stop + self.last_round + self.device_state + self.finish + self.start + self.announce
 
     def milliseconds(self) -> dict[str, int]:
         """By name, rounded."""
         return {name: round(1000 * getattr(self, name)) for name in self.__slots__}
 
 
-def parts(moments: Moments, *, last_bytes: int, rate: float, start: float = 0.0) -> Parts | None:
+_NOTHING_SAID = There()
+
+
+def parts(moments: Moments, *, last_bytes: int, rate: float, there: There = _NOTHING_SAID) -> Parts | None:
     """The parts, or ``None`` when the guest did not stop or no answer came.
 
     QEMU sends the last round and the devices in one go: ``last_bytes`` (``downtime-bytes``, the round alone) at
-    ``rate`` bytes per second tell how much of that was the round. ``start`` in seconds, as the destination has
-    measured it.
+    ``rate`` bytes per second tell how much of that was the round.
     """
     if moments.stopped is None or moments.answered is None:
         return None
-    stopped, answered = moments.stopped, max(moments.stopped, moments.answered)
+    stopped = moments.stopped
+    runs = max(stopped, moments.answered - max(0.0, there.ran))
     # What was not seen, or seen out of order, counts as having taken no time: the whole stays right.
-    sent = min(answered, max(stopped, moments.sent if moments.sent is not None else answered))
+    sent = min(runs, max(stopped, moments.sent if moments.sent is not None else runs))
     synced = min(sent, max(stopped, moments.synced if moments.synced is not None else stopped))
     last_round = min(sent - synced, last_bytes / rate if rate > 0 else 0.0)
-    begun = min(max(0.0, start), answered - sent)
+    announce = min(max(0.0, there.announce), runs - sent)
+    start = min(max(0.0, there.start), runs - sent - announce)
     return Parts(
         stop=synced - stopped,
         last_round=last_round,
         device_state=sent - synced - last_round,
-        finish=answered - sent - begun,
-        start=begun,
+        finish=runs - sent - start - announce,
+        start=start,
+        announce=announce,
     )
-
-
-def started(figures: Mapping[str, int]) -> float:
-    """``parts``' ``start`` in what the destination's cookie says; 0 where it says nothing."""
-    return figures.get(START_FIGURE, 0) / 1_000_000

@@ -14,7 +14,7 @@ from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import errors
 from culvert.migration import cookie, opening, peer, source_cookie, stability, stock
 from culvert.migration.departure import Departure
-from culvert.migration.downtime import START_FIGURE
+from culvert.migration.downtime import FIGURES
 from culvert.migration.machine_source import Event
 from culvert.migration.road import Road
 from culvert.migration.route import Route, Way
@@ -117,7 +117,7 @@ class PeerToPeer:
             return Event.CUT
         with suppress(errors.RequestError):  # the guest runs there, whatever else is told
             said = cookie.parse(answer).statistics if answer else {}
-            departure.record.reported = {name: said[name] for name in (START_FIGURE,) if name in said}
+            departure.record.reported = {name: said[name] for name in FIGURES.values() if name in said}
         return Event.YES
 
     async def reopen(self) -> Way:

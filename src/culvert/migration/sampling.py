@@ -52,10 +52,17 @@ async def keep_looking(monitor: Monitor, look: Callable[[], Awaitable[object]]) 
             await rounds.next(INTERVAL)
 
 
-def standstill(outgoing: Outgoing | None, record: Record) -> downtime.Parts | None:
-    """The standstill in its parts; called when the destination has just said that the guest runs there."""
+def standstill(outgoing: Outgoing | None, record: Record, *, postcopy: bool) -> downtime.Parts | None:
+    """The standstill in its parts; called when the destination has just said that the guest runs there, or after
+    ``postcopy`` has run there. ``None`` where it is not known."""
     if outgoing is None:
         return None
-    moments = downtime.Moments(outgoing.stopped_at, outgoing.synced_at, outgoing.sent_at, time.monotonic())
-    rate, start = record.course.forecast.rate, downtime.started(record.reported)
-    return downtime.parts(moments, last_bytes=record.qemu.downtime_bytes, rate=rate, start=start)
+    stopped, sent = outgoing.stopped_at, outgoing.sent_at
+    said = downtime.there(record.reported)
+    if postcopy:
+        if said is None or stopped is None or record.qemu.downtime_ms is None:
+            return None
+        sent = stopped + record.qemu.downtime_ms / 1000  # QEMU's own downtime ends there
+    moments = downtime.Moments(stopped, outgoing.synced_at, sent, time.monotonic())
+    rate = record.course.forecast.rate
+    return downtime.parts(moments, last_bytes=record.qemu.downtime_bytes, rate=rate, there=said or downtime.There())

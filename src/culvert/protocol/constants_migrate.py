@@ -216,6 +216,7 @@ class JobStat:
     CULVERT_DOWNTIME_DEVICE_STATE = "culvert.downtime.device_state"
     CULVERT_DOWNTIME_FINISH = "culvert.downtime.finish"
     CULVERT_DOWNTIME_START = "culvert.downtime.start"
+    CULVERT_DOWNTIME_ANNOUNCE = "culvert.downtime.announce"
 
 
 _CULVERT_FORECAST = [
@@ -229,6 +230,7 @@ CULVERT_DOWNTIMES = {
     "device_state": JobStat.CULVERT_DOWNTIME_DEVICE_STATE,
     "finish": JobStat.CULVERT_DOWNTIME_FINISH,
     "start": JobStat.CULVERT_DOWNTIME_START,
+    "announce": JobStat.CULVERT_DOWNTIME_ANNOUNCE,
 }
 """By the names of ``migration.downtime``."""
 

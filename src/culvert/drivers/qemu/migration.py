@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import ClassVar
@@ -24,11 +25,15 @@ from culvert.protocol.constants import PausedReason, RunningReason
 
 __all__ = ["Entrance", "Incoming", "Outgoing", "Setup", "Statistics", "read_statistics"]
 
+log = logging.getLogger(__name__)
+
 UNLIMITED_SPEED = (2**63 - 1) // MiB  # QEMU_DOMAIN_MIG_BANDWIDTH_MAX, MiB/s: libvirt's default for max-bandwidth
 SETTLE_TIMEOUT = 30 * 86400.0  # seconds; a migration is ended by its own deadlines, this one only bounds the wait
 NOTICE_TIMEOUT = 1.0  # seconds for the end of a connection or of a process to be seen from here
 PAUSE_TIMEOUT = 20.0  # seconds for QEMU to let go of the way of a post-copy that is broken
 _SPEED = "migration.speed"  # annotation: MiB/s
+_ANNOUNCE = {"initial": 50, "max": 550, "rounds": 5, "step": 100}  # milliseconds, and how often
+_ANNOUNCE_SECONDS = 1.0  # for QEMU to have begun with it
 
 # Statuses after which a migration does not move any more (qapi MigrationStatus).
 SETTLED = frozenset({"completed", "failed", "cancelled"})
@@ -90,6 +95,19 @@ async def resume(domain: Domain, reason: RunningReason) -> None:
         await domain.monitor.execute("cont")
     finally:
         run.resume_reason = None
+
+
+async def announce(domain: Domain) -> None:
+    """Have QEMU tell the network where the guest's cards are now, several times (qapi/net.json, announce-self), as it
+    does by itself when an incoming guest is complete (announce-* of MigrationParameters, with these defaults).
+
+    That is before the guest may run: a hand-over that is called off then has told the wrong thing, and what the
+    network sends in between is lost. What QEMU refuses is logged: the guest runs, and tells by itself when it sends.
+    """
+    try:
+        await domain.monitor.execute("announce-self", _ANNOUNCE, timeout=_ANNOUNCE_SECONDS)
+    except errors.RequestError as err:
+        log.warning("domain '%s': its arrival could not be announced to the network: %s", domain.name, err)
 
 
 def process_gone(domain: Domain, side: str, cause: Exception) -> errors.OperationFailed:
