@@ -146,6 +146,21 @@ def test_what_is_said_of_a_migration_under_way_and_afterwards(
         assert all(f'"{name}"' in history.out for name in CULVERT_DOWNTIMES.values()), history
 
 
+@pytest.mark.migration(auto=True, auto_floor=90)
+def test_a_guest_keeps_as_much_as_is_configured(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    parameters = tiny.TinyParameters(mib=32, dirty_mib=16, dirty_mib_s=40, pass_s=0.5)
+    with running_tiny(host_a, folder, parameters=parameters, persistent=True) as guest:
+        where = f"{host_b.tcp_uri}?route=stream"
+        with Running(host_a.uri, *P2P, "--bandwidth", "20", guest.name, where) as migrating:
+            shown = "auto: slow the guest down"
+            wait_for(lambda: shown in culvert("history", "show", "1", uri=host_a.uri).out, "a decision")
+            told = asked(guest.name, host_a, "query-migrate-parameters")
+            assert told["max-cpu-throttle"] == told["cpu-throttle-initial"] == 10
+            virsh("migrate-setspeed", guest.name, "2000", uri=host_a.uri).expect()
+            migrating.finish(60).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+
+
 DECIDED = [
     (P2P, "post-copy"),
     (("migrate", "--live"), "slow the guest down"),

@@ -101,8 +101,11 @@ class Migration:
     )
     auto: bool = _key(
         False,
-        "Look at every migration that this daemon drives and help it to converge: slow the guest down, never below a "
-        "third of its speed, and say why in the job.",
+        "Look at every migration out of this host and help it to converge, as culvert migrate --auto does: choose "
+        "among channels, compression, post-copy and slowing the guest down, and say why in the job and the history.",
+    )
+    auto_floor: int = _key(
+        30, "How many percent of its CPU time a guest keeps at least when such a migration slows it down."
     )
     attach_seconds: int = _key(30, "How long after it was prepared a migration into this host may begin to send.")
     give_up_seconds: int = _key(
@@ -165,6 +168,7 @@ _RANGES: dict[tuple[str, str], range] = {
     ("migration", "deadline_seconds"): range(10_000_001),
     ("migration", "stall_seconds"): range(10_000_001),
     ("migration", "attach_seconds"): range(1, 3601),
+    ("migration", "auto_floor"): range(1, 100),
     ("migration", "reattach_seconds"): range(1, 86_401),
     ("migration", "give_up_seconds"): range(10_000_001),
     ("migration", "history_records"): range(100_000_001),

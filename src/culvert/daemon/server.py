@@ -110,6 +110,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             route=config.migration.route,
             compression=config.migration.compression,
             auto=config.migration.auto,
+            auto_floor=config.migration.auto_floor,
             attach_seconds=config.migration.attach_seconds,
             reattach_seconds=config.migration.reattach_seconds,
             give_up_seconds=config.migration.give_up_seconds,

@@ -127,6 +127,7 @@ class Departure(DepartureCore):
             *(self.domain.monitor, self.refreshed),
             switch=may,
             note=lambda said: self.note(f"{name}: {said}"),
+            floor=self.settings.auto_floor,
             rows=rows,
         )
         course = self.record.course

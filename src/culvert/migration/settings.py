@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from culvert.io.tls_side import ClientSide
+from culvert.migration import policy
 from culvert.tunnel.limits import Limits
 
 
@@ -13,12 +14,12 @@ from culvert.tunnel.limits import Limits
 class Settings:
     """``hostname`` and ``host_uuid`` go into cookies; seconds as in the configuration, 0 for no limit.
 
-    ``route`` and ``compression`` are words of ``route.choose``; ``auto``: migrations are flown by ``autopilot``;
-    ``attach_seconds`` is how long after prepare the data may begin to come, ``reattach_seconds`` how long a
-    migration on the pump route lives without a connection; ``give_up_seconds`` is how long a prepared migration waits
-    for a source that says nothing at all; ``pump`` are the limits of each channel on it. ``host_speed`` is what all
-    migrations out of this host may send together, in bytes per second. ``security`` is what this daemon shows the
-    destinations it connects to.
+    ``route`` and ``compression`` are words of ``route.choose``; ``auto``: migrations are flown by ``autopilot``, and
+    a guest keeps ``auto_floor`` percent of its CPU time at least; ``attach_seconds`` is how long after prepare the
+    data may begin to come, ``reattach_seconds`` how long a migration on the pump route lives without a connection;
+    ``give_up_seconds`` is how long a prepared migration waits for a source that says nothing at all; ``pump`` are the
+    limits of each channel on it. ``host_speed`` is what all migrations out of this host may send together, in bytes
+    per second. ``security`` is what this daemon shows the destinations it connects to.
     """
 
     hostname: str
@@ -29,6 +30,7 @@ class Settings:
     route: str = "auto"
     compression: str = "off"
     auto: bool = False
+    auto_floor: int = policy.FLOOR
     attach_seconds: float = 30.0
     reattach_seconds: float = 60.0
     give_up_seconds: float = 300.0
