@@ -25,6 +25,8 @@ TABLE = [
     (Situation(FINE), Action.GO_ON, 0),
     (Situation(FINE, postcopy=True), Action.GO_ON, 0),
     (Situation(replace(FINE, round=2, round_left=0.9), postcopy=True), Action.POSTCOPY, 0),
+    (Situation(replace(FINE, round_left=0.9, round_age=0.3), postcopy=True), Action.POSTCOPY, 0),
+    (Situation(replace(FINE, round_left=0.9, round_age=0.4), postcopy=True), Action.GO_ON, 0),
     (Situation(replace(FINE, round_left=0.9)), Action.GO_ON, 0),
     (Situation(replace(FINE, round_left=0.9), postcopy=True, steady=5), Action.GO_ON, 0),
     (Situation(STUCK, most=0.3), Action.ALLOW, 0),

@@ -4,7 +4,7 @@
 it is so                                    then                    because
 =========================================== ======================= ==============================================
 post-copy has begun                         nothing                 it ends by itself
-what a round has left takes ``SHORT`` at    post-copy               the guest stands still for a moment only, and
+a round begins that takes ``SHORT`` at      post-copy               the guest stands still for a moment only, and
 most, post-copy is allowed and the link                             waits for pages no longer than that
 has not just broken
 too few rounds to know                      nothing                 a guess would cost the guest something
@@ -18,6 +18,9 @@ it does not, a longer standstill would do   allow it, as long as    a moment cos
 it does not                                 slow the guest down     down to the floor and not below it
 it does not, the guest is at the floor      nothing                 a person decides; the reason is said
 =========================================== ======================= ==============================================
+
+That short post-copy is begun with a round and not within one: at the switch QEMU looks up what the guest has changed
+since the round began, and the guest stands still for that.
 
 A migration begins with a standstill of ``BRIEF`` at most. Post-copy that a person has armed and nobody flies
 (``ARMED``) gets what the person allows as soon as the third round has begun and nobody has switched: then it is as if
@@ -42,6 +45,7 @@ BRIEF = 0.02  # seconds: about what the switch to post-copy and the hand-over ta
 SHORT = 1.0  # seconds: a post-copy that lasts no longer costs a guest less than the standstill of the last round
 FLOOR = 30  # percent of its CPU time that a guest keeps unless somebody says otherwise
 STEP = 20  # percent by which it is slowed down further, at most once a round
+BEGINS = 0.3  # seconds: a round that is no older has just begun
 SPARE = 1.2  # times what a standstill has to be: no two rounds leave the same
 STEADY = 30.0  # seconds that a link must have held before post-copy is trusted to it
 ROUNDS = 3  # that have begun before anything is decided
@@ -124,7 +128,8 @@ def _longer(now: Situation) -> float:
 
 
 def _nearly_there(now: Situation) -> bool:
-    return now.forecast.round_left is not None and now.forecast.round_left <= SHORT
+    forecast = now.forecast
+    return forecast.round_left is not None and forecast.round_left <= SHORT and forecast.round_age <= BEGINS
 
 
 _SWITCHED = Row(lambda now: now.switched, Action.GO_ON, lambda now: "post-copy ends by itself")
@@ -139,7 +144,7 @@ AUTO = (
         lambda now: now.postcopy and not _just_broke(now) and _nearly_there(now),
         Action.POSTCOPY,
         lambda now: (
-            f"what is left takes {now.forecast.round_left or 0:.1f} s: a post-copy that short costs the guest less "
+            f"the last round takes {now.forecast.round_left or 0:.1f} s: a post-copy that short costs the guest less "
             "than to stand still for the last of it"
         ),
     ),

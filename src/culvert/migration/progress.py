@@ -41,7 +41,7 @@ class Forecast:
     passed. ``downtime``: the predicted standstill. ``stuck``: why its rounds do not end with the standstill that QEMU
     has been told of; ``needed``: the standstill that would end them, as far as is known. ``why_not``: the same where
     nothing is going to be done about it. Both are empty when it ends, or when that is not known. ``round_left``: time
-    that the rest of this round takes.
+    that the rest of this round takes; ``round_age``: time since it began.
     """
 
     percent: float = 0.0
@@ -57,6 +57,7 @@ class Forecast:
     needed: float | None = None
     why_not: str = ""
     round_left: float | None = None
+    round_age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +272,7 @@ class Course:
             needed=self._rounds[-1][0] / speed if stuck and speed > 0 else None,
             why_not=stuck if rest is None else "",
             round_left=remaining / speed if self._rounds and speed > 0 and not switched else None,
+            round_age=running,
         )
 
     def _foresee(self, remaining: float, speed: float, guest: Guest, running: float, qemu: Statistics) -> Rest | None:
