@@ -95,6 +95,8 @@ def test_at_any_time_and_it_cannot_be_taken_back(host_a: DaemonProcess, host_b: 
             told = culvert("job", guest.name, uri=host_a.uri).expect()
             assert "expected downtime" not in told, "the standstill is over"
             assert "can no longer be aborted" in virsh("domjobabort", guest.name, uri=host_a.uri).err
+            refused = virsh("domjobabort", guest.name, "--postcopy", uri=host_a.uri)
+            assert "is not interrupted by hand" in refused.err, refused
             faster(guest, host_a)
             running.finish().expect()
         guest.assert_runs_only_on(host_b, host_a)

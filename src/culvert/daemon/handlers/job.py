@@ -88,10 +88,16 @@ class Jobs:
 
     async def abort_job_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainAbortJobFlags", AbortFlag.POSTCOPY)
-        if args.flags & AbortFlag.POSTCOPY:
-            raise errors.OperationInvalid("current job is not outgoing migration in post-copy mode")
-        self._abort(self._service.domain(args.dom))
-        return Void()
+        domain = self._service.domain(args.dom)
+        if not args.flags & AbortFlag.POSTCOPY:
+            self._abort(domain)
+            return Void()
+        if isinstance(domain.job, Departure) and domain.job.record.qemu.status in qemu.POSTCOPY:
+            raise errors.OperationUnsupported(
+                f"post-copy of domain '{domain.name}' is not interrupted by hand: a way that it has lost is found "
+                "anew without that, and 'virsh migrate --postcopy-resume' makes it try at once"
+            )
+        raise errors.OperationInvalid("current job is not outgoing migration in post-copy mode")
 
     @staticmethod
     def _abort(domain: Domain) -> None:
