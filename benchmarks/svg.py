@@ -17,6 +17,7 @@ TOP = 46
 BOTTOM = 34
 COLOURS = {"culvert": "#2b6cb0", "libvirt": "#c05621", "qemu": "#4a5568", "ssh": "#718096"}
 OTHER = "#2b6cb0"
+TINY = 1e-300  # what is less is nothing: a fifth of it may have no power of ten that is not 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,10 @@ def nice(value: float) -> float:
 
 def ticks(most: float) -> list[float]:
     """Four to six marks from 0 on, the last of them not below ``most``."""
+    if most < TINY:
+        return [0.0, 1.0]
     step = nice(most / 5)
-    return [number * step for number in range(math.ceil(most / step - 1e-9) + 1)] if most > 0 else [0.0, 1.0]
+    return [number * step for number in range(math.ceil(most / step - 1e-9) + 1)]
 
 
 def colour(label: str) -> str:

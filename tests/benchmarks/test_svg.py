@@ -15,6 +15,7 @@ _TEXT = "{http://www.w3.org/2000/svg}text"
 
 
 @example({"tiny": [1.1125369292536007e-308]})
+@example({"tiniest": [5e-324]})
 @given(st.dictionaries(st.text("abc<>&\"'-", min_size=1), st.lists(st.floats(0, 1e12), min_size=1, max_size=5)))
 def test_whatever_it_shows_is_well_formed_and_inside(given_rows: dict[str, list[float]]) -> None:
     rows = [svg.Row(label, spread.of(values)) for label, values in given_rows.items()]
