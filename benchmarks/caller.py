@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from culvert.protocol import remote
+from culvert.protocol import remote, remote_connect, remote_list
 from culvert.protocol.procedure import Procedure
 from culvert.protocol.types import Domain
 from culvert.wire.packet import HEADER_SIZE, LAYOUT, Header, PacketType, Status
@@ -36,8 +36,8 @@ class Caller:
         self._socket.settimeout(TIMEOUT)
         self._socket.connect(str(path))
         self._serial = 0
-        self.call(remote.AUTH_LIST, Void())
-        self.call(remote.CONNECT_OPEN, remote.ConnectOpenArgs("qemu:///system", 0))
+        self.call(remote_connect.AUTH_LIST, Void())
+        self.call(remote_connect.CONNECT_OPEN, remote_connect.ConnectOpenArgs("qemu:///system", 0))
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +87,7 @@ class Caller:
 
     def domain(self, name: str) -> Domain:
         """The domain of that name."""
-        return self.call(remote.DOMAIN_LOOKUP_BY_NAME, remote.NameArgs(name)).dom
+        return self.call(remote_list.DOMAIN_LOOKUP_BY_NAME, remote_list.NameArgs(name)).dom
 
 
 def paced(call: Callable[[], object], going: Callable[[], bool], period: float) -> list[float]:

@@ -14,7 +14,7 @@ from threading import Event
 
 from benchmarks.caller import Caller, CallFailed
 from culvert.cli.progress import Progress
-from culvert.protocol import remote
+from culvert.protocol import remote_job, shapes
 
 PERIOD = 0.1  # seconds between looks
 SECOND_ROUND = 2
@@ -35,10 +35,10 @@ def look_on(socket: Path, domain: str, over: Event) -> list[Look]:
     """A look every ``PERIOD`` until ``over``, at a daemon's UNIX socket; without those that the daemon refused."""
     looks = []
     with contextlib.suppress(CallFailed, OSError), Caller(socket) as caller:
-        question = remote.DomainFlagsArgs(caller.domain(domain), 0)
+        question = shapes.DomainFlagsArgs(caller.domain(domain), 0)
         while not over.wait(PERIOD):
             with contextlib.suppress(CallFailed):
-                found = Progress.from_stats(caller.call(remote.DOMAIN_GET_JOB_STATS, question))
+                found = Progress.from_stats(caller.call(remote_job.DOMAIN_GET_JOB_STATS, question))
                 if found is not None and found.elapsed_seconds is not None:
                     looks.append(
                         Look(time.monotonic(), found.iteration or 0, found.elapsed_seconds, found.remaining_seconds)

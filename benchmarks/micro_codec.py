@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.lab import Lab
-from culvert.protocol import remote, types
+from culvert.protocol import remote_list, shapes, types
 from culvert.xdr.struct import decode, encode
 
 SECONDS = 0.5
@@ -16,9 +16,9 @@ _PARAMETERS = [
     for number, name in enumerate(("total", "processed", "remaining", "constant", "normal", "bps", "dirty_rate"))
 ]
 BODIES = {
-    "domain-and-flags": remote.DomainFlagsArgs(_DOMAIN, 0),
+    "domain-and-flags": shapes.DomainFlagsArgs(_DOMAIN, 0),
     "stats-record": types.DomainStatsRecord(_DOMAIN, _PARAMETERS * 4),
-    "domain-xml-64k": remote.NameArgs("x" * 65536),
+    "domain-xml-64k": remote_list.NameArgs("x" * 65536),
 }
 
 

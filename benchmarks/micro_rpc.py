@@ -13,7 +13,7 @@ from benchmarks.caller import Caller
 from benchmarks.lab import Lab
 from benchmarks.stage_culvert import CulvertStage
 from benchmarks.stage_libvirt import LibvirtStage
-from culvert.protocol import remote
+from culvert.protocol import remote_connect, remote_domain, shapes
 from culvert.protocol.procedure import Procedure
 from culvert.rpc import client, prologue
 from culvert.xdr.struct import Void
@@ -55,8 +55,8 @@ def measure(lab: Lab, daemon: str, call: str, by: str) -> Figures:
 
 def _call(caller: Caller, call: str, name: str) -> tuple[Procedure[Any, Any], object]:
     if call == "get-lib-version":
-        return remote.CONNECT_GET_LIB_VERSION, Void()
-    return remote.DOMAIN_GET_STATE, remote.DomainFlagsArgs(caller.domain(name), 0)
+        return remote_connect.CONNECT_GET_LIB_VERSION, Void()
+    return remote_domain.DOMAIN_GET_STATE, shapes.DomainFlagsArgs(caller.domain(name), 0)
 
 
 def _blocking(caller: Caller, row: Procedure[Any, Any], args: object, depth: int) -> tuple[list[float], float]:

@@ -18,7 +18,7 @@ from benchmarks.stage import MoveFailed
 from benchmarks.stage_culvert import CulvertStage
 from benchmarks.stage_libvirt import LibvirtStage
 from benchmarks.workloads import WORKLOADS
-from culvert.protocol import remote
+from culvert.protocol import remote_domain, shapes
 from guests import domain_xml, report, tiny
 from tests.support.virsh import ENVIRONMENT
 
@@ -112,7 +112,7 @@ def _socket(stage: CulvertStage | LibvirtStage) -> Path:
 
 
 def _question(caller: Caller, guest: domain_xml.Guest) -> Callable[[], bytes]:
-    packet = caller.packet(remote.DOMAIN_GET_STATE, remote.DomainFlagsArgs(caller.domain(guest.name), 0))
+    packet = caller.packet(remote_domain.DOMAIN_GET_STATE, shapes.DomainFlagsArgs(caller.domain(guest.name), 0))
     return lambda: caller.exchange(packet)
 
 

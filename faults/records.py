@@ -8,8 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from culvert.migration.history import Direction
-from culvert.migration.machine import OVER, Step
+from culvert.migration.handover.machine import OVER, Step
+from culvert.migration.journal.history import Direction
 
 JOURNAL = "lib/migrations.sqlite"
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from culvert.protocol import remote
+from culvert.protocol import remote, remote_migrate
 from culvert.wire.packet import PacketType
 from faults import hosts, voices
 from faults.hosts import DEADLINE_SECONDS, KEEPALIVE, NAME, ROAD, Host
@@ -34,16 +34,16 @@ HALF_WAY = 1 << 18  # bytes of memory
 
 _CALLS = {
     Packet.PREPARE_CALL: (
-        (remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS),
+        (remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS),
         PacketType.CALL,
     ),
     Packet.PREPARE_REPLY: (
-        (remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS),
+        (remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS),
         PacketType.REPLY,
     ),
-    Packet.FINISH_CALL: ((remote.DOMAIN_MIGRATE_FINISH3_PARAMS,), PacketType.CALL),
-    Packet.FINISH_REPLY: ((remote.DOMAIN_MIGRATE_FINISH3_PARAMS,), PacketType.REPLY),
-    Packet.CONFIRM_CALL: ((remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS,), PacketType.CALL),
+    Packet.FINISH_CALL: ((remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,), PacketType.CALL),
+    Packet.FINISH_REPLY: ((remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,), PacketType.REPLY),
+    Packet.CONFIRM_CALL: ((remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS,), PacketType.CALL),
 }
 
 

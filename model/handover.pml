@@ -1,5 +1,5 @@
 /* The hand-over of a guest as a protocol between two daemons with journals: SPIN's view of it, written independently
- * of the tables in src/culvert/migration/machine_*.py, with the same promises to keep. docs/handover.md tells the story.
+ * of the tables in src/culvert/migration/handover/machine_*.py, with the same promises to keep. docs/handover.md tells the story.
  *
  *   spin -a model/handover.pml && gcc -O2 -DSAFETY -o pan pan.c && ./pan            what must never be
  *   spin -a model/handover.pml && gcc -O2 -o pan pan.c && ./pan -a -f -N settles    what must come about

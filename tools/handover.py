@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from typing import Any
 
-from culvert.migration import machine_destination as destination
-from culvert.migration import machine_recovery as recovery
-from culvert.migration import machine_source as source
-from culvert.migration.machine import Do, Next, Peer, Step
+from culvert.migration.handover import machine_destination as destination
+from culvert.migration.handover import machine_recovery as recovery
+from culvert.migration.handover import machine_source as source
+from culvert.migration.handover.machine import Do, Next, Peer, Step
 
 Rows = Mapping[tuple[Any, Any], Next[Any]]
 

@@ -21,9 +21,9 @@ from culvert.domain import xml
 from culvert.domain.binding import supported
 from culvert.domain.definition import DomainDef
 from culvert.ground.units import GiB, KiB, MiB
-from culvert.migration import machine_destination as destination
-from culvert.migration import machine_recovery as recovery
-from culvert.migration import machine_source as source
+from culvert.migration.handover import machine_destination as destination
+from culvert.migration.handover import machine_recovery as recovery
+from culvert.migration.handover import machine_source as source
 from culvert.protocol import errors as wire_errors
 from culvert.protocol import layout, types
 from culvert.protocol.procedure import Procedure, Program, StreamDirection
@@ -214,9 +214,9 @@ def machine() -> Iterator[str]:
     """docs/machine.md."""
     yield from (
         *("# The migration machines", "", WRITTEN, ""),
-        "What either side of a migration does, as the tables in `src/culvert/migration/machine_*.py` have it; why it",
-        "is so: [handover.md](handover.md). *or stop*: what stands behind it is done only when the step is on the",
-        "disk, and the old state holds until then.",
+        "What either side of a migration does, as the tables in `src/culvert/migration/handover/machine_*.py` have",
+        "it; why it is so: [handover.md](handover.md). *or stop*: what stands behind it is done only when the step",
+        "is on the disk, and the old state holds until then.",
         "",
     )
     sides = (

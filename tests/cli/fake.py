@@ -13,8 +13,20 @@ from uuid import UUID, uuid5
 from culvert.ground import errors, uri
 from culvert.ground.uri import ConnectionURI
 from culvert.io.listener import listen_unix
-from culvert.protocol import culvert, remote, typed_params, types
-from culvert.protocol.constants import JOB_STATS, DomainState, JobStat, JobType
+from culvert.protocol import (
+    culvert,
+    remote,
+    remote_connect,
+    remote_domain,
+    remote_job,
+    remote_list,
+    remote_migrate,
+    shapes,
+    typed_params,
+    types,
+)
+from culvert.protocol.constants_migrate import JOB_STATS, JobStat, JobType
+from culvert.protocol.constants_state import DomainState
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.server import Server
 from culvert.rpc.session import Session
@@ -73,26 +85,26 @@ class FakeDaemon:
 
     def handlers(self) -> list[Handlers]:
         rows = Handlers(remote.PROGRAM)
-        rows.add(remote.CONNECT_OPEN, self.open)
-        rows.add(remote.CONNECT_CLOSE, self.close)
-        rows.add(remote.CONNECT_SUPPORTS_FEATURE, self.supports)
-        rows.add(remote.CONNECT_LIST_ALL_DOMAINS, self.list_all)
-        rows.add(remote.DOMAIN_LOOKUP_BY_NAME, self.by_name)
-        rows.add(remote.DOMAIN_LOOKUP_BY_UUID, self.by_uuid)
-        rows.add(remote.DOMAIN_LOOKUP_BY_ID, self.by_id)
-        rows.add(remote.DOMAIN_GET_STATE, self.get_state)
-        rows.add(remote.DOMAIN_DEFINE_XML, self.define)
-        rows.add(remote.DOMAIN_CREATE, self.create)
-        rows.add(remote.DOMAIN_DESTROY, self.destroy)
-        rows.add(remote.DOMAIN_SUSPEND, self.suspend)
-        rows.add(remote.DOMAIN_GET_JOB_STATS, self.job_stats)
-        rows.add(remote.DOMAIN_ABORT_JOB, self.abort)
-        rows.add(remote.DOMAIN_MIGRATE_PERFORM3_PARAMS, self.perform)
+        rows.add(remote_connect.CONNECT_OPEN, self.open)
+        rows.add(remote_connect.CONNECT_CLOSE, self.close)
+        rows.add(remote_connect.CONNECT_SUPPORTS_FEATURE, self.supports)
+        rows.add(remote_list.CONNECT_LIST_ALL_DOMAINS, self.list_all)
+        rows.add(remote_list.DOMAIN_LOOKUP_BY_NAME, self.by_name)
+        rows.add(remote_list.DOMAIN_LOOKUP_BY_UUID, self.by_uuid)
+        rows.add(remote_list.DOMAIN_LOOKUP_BY_ID, self.by_id)
+        rows.add(remote_domain.DOMAIN_GET_STATE, self.get_state)
+        rows.add(remote_domain.DOMAIN_DEFINE_XML, self.define)
+        rows.add(remote_domain.DOMAIN_CREATE, self.create)
+        rows.add(remote_domain.DOMAIN_DESTROY, self.destroy)
+        rows.add(remote_domain.DOMAIN_SUSPEND, self.suspend)
+        rows.add(remote_job.DOMAIN_GET_JOB_STATS, self.job_stats)
+        rows.add(remote_job.DOMAIN_ABORT_JOB, self.abort)
+        rows.add(remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS, self.perform)
         own = Handlers(culvert.PROGRAM)
         own.add(culvert.HELLO, self.hello)
         return [rows, own] if self.host else [rows]
 
-    async def open(self, session: Session, args: remote.ConnectOpenArgs) -> Void:
+    async def open(self, session: Session, args: remote_connect.ConnectOpenArgs) -> Void:
         session.opened = True
         return Void()
 
@@ -100,59 +112,59 @@ class FakeDaemon:
         session.close_after_reply()
         return Void()
 
-    async def supports(self, session: Session, args: remote.FeatureArgs) -> remote.FeatureRet:
-        return remote.FeatureRet(0)
+    async def supports(self, session: Session, args: remote_connect.FeatureArgs) -> remote_connect.FeatureRet:
+        return remote_connect.FeatureRet(0)
 
     async def hello(self, session: Session, args: culvert.HelloArgs) -> culvert.HelloRet:
         return culvert.HelloRet("0", self.host, [])
 
-    async def list_all(self, session: Session, args: remote.ListAllArgs) -> remote.DomainsRet:
+    async def list_all(self, session: Session, args: shapes.ListAllArgs) -> remote_list.DomainsRet:
         found = [guest.dom for guest in self.guests.values() if args.flags & 2 or guest.dom.id >= 0]
-        return remote.DomainsRet(found, len(found))
+        return remote_list.DomainsRet(found, len(found))
 
-    async def by_name(self, session: Session, args: remote.NameArgs) -> remote.DomainRet:
+    async def by_name(self, session: Session, args: remote_list.NameArgs) -> shapes.DomainRet:
         for guest in self.guests.values():
             if guest.name == args.name:
-                return remote.DomainRet(guest.dom)
+                return shapes.DomainRet(guest.dom)
         raise errors.NoDomain(f"Domain not found: no domain with matching name '{args.name}'")
 
-    async def by_uuid(self, session: Session, args: remote.UUIDArgs) -> remote.DomainRet:
-        return remote.DomainRet(self.guest(types.Domain("", args.uuid, -1)).dom)
+    async def by_uuid(self, session: Session, args: remote_list.UUIDArgs) -> shapes.DomainRet:
+        return shapes.DomainRet(self.guest(types.Domain("", args.uuid, -1)).dom)
 
-    async def by_id(self, session: Session, args: remote.IDArgs) -> remote.DomainRet:
+    async def by_id(self, session: Session, args: remote_list.IDArgs) -> shapes.DomainRet:
         for guest in self.guests.values():
             if guest.dom.id == args.id:
-                return remote.DomainRet(guest.dom)
+                return shapes.DomainRet(guest.dom)
         raise errors.NoDomain(f"Domain not found: no domain with matching id {args.id}")
 
-    async def get_state(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainGetStateRet:
+    async def get_state(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_domain.DomainGetStateRet:
         guest = self.guest(args.dom)
-        return remote.DomainGetStateRet(guest.state, guest.reason)
+        return remote_domain.DomainGetStateRet(guest.state, guest.reason)
 
-    async def define(self, session: Session, args: remote.XMLArgs) -> remote.DomainRet:
+    async def define(self, session: Session, args: shapes.XMLArgs) -> shapes.DomainRet:
         found = re.search("<name>(.*)</name>", args.xml)
         if found is None:
             raise errors.XMLError("missing domain name")
-        return remote.DomainRet(self.add(Guest(found[1], DomainState.SHUTOFF, 0)).dom)
+        return shapes.DomainRet(self.add(Guest(found[1], DomainState.SHUTOFF, 0)).dom)
 
-    async def create(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def create(self, session: Session, args: shapes.DomainArgs) -> Void:
         guest = self.guest(args.dom)
         if guest.dom.id >= 0:
             raise errors.OperationInvalid(f"domain '{guest.name}' is already running")
         guest.state, guest.reason = DomainState.RUNNING, 1
         return Void()
 
-    async def destroy(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def destroy(self, session: Session, args: shapes.DomainArgs) -> Void:
         guest = self.guest(args.dom)
         guest.state, guest.reason = DomainState.SHUTOFF, 2
         return Void()
 
-    async def suspend(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def suspend(self, session: Session, args: shapes.DomainArgs) -> Void:
         self.calls.append("suspend")
         self.released.set()
         return Void()
 
-    async def job_stats(self, session: Session, args: remote.DomainFlagsArgs) -> remote.JobStatsRet:
+    async def job_stats(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_job.JobStatsRet:
         kind = JobType.UNBOUNDED if self.performing.is_set() else JobType.NONE
         if args.flags:
             kind = JobType.COMPLETED
@@ -165,16 +177,16 @@ class FakeDaemon:
             (JobStat.CULVERT_PHASE, "perform"),
         ]
         self.looked.set()
-        return remote.JobStatsRet(kind, typed_params.encode(values, JOB_STATS) if kind else [])
+        return remote_job.JobStatsRet(kind, typed_params.encode(values, JOB_STATS) if kind else [])
 
-    async def abort(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def abort(self, session: Session, args: shapes.DomainArgs) -> Void:
         if not self.performing.is_set():
             raise errors.OperationInvalid("no job is active on the domain")
         self.aborted.set()
         self.performing.clear()
         return Void()
 
-    async def perform(self, session: Session, args: remote.Perform3ParamsArgs) -> remote.CookieRet:
+    async def perform(self, session: Session, args: remote_migrate.Perform3ParamsArgs) -> shapes.CookieRet:
         self.calls.append(args)
         guest = self.guest(args.dom)
         self.performing.set()
@@ -199,7 +211,7 @@ class FakeDaemon:
         del self.guests[args.dom.uuid]
         if self.destination is not None:
             self.destination.add(Guest(guest.name, DomainState.RUNNING, 2))
-        return remote.CookieRet(b"")
+        return shapes.CookieRet(b"")
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import pytest
 
 from culvert.cli import domains
 from culvert.ground import errors
-from culvert.protocol.constants import DomainState
+from culvert.protocol.constants_state import DomainState
 from tests.cli.fake import FakeDaemon, Guest, serving
 
 

@@ -16,7 +16,7 @@ from culvert.cli.progress import Progress
 from culvert.cli.request import Request
 from culvert.cli.verdict import Verdict
 from culvert.ground import errors
-from culvert.protocol import remote
+from culvert.protocol import remote_migrate
 from tests.cli.fake import FakeDaemon, Guest, serving
 
 
@@ -69,7 +69,7 @@ async def test_a_guest_moves(tmp_path: Path) -> None:
     assert (verdict.exit, verdict.location) == (Exit.OK, "destination")
     assert f"guest 'g' is running (migrated) at {b.uri}" in verdict.words
     (call,) = a.calls
-    assert isinstance(call, remote.Perform3ParamsArgs)
+    assert isinstance(call, remote_migrate.Perform3ParamsArgs)
     assert (call.dconnuri, call.flags) == (str(b.uri), 7)
     assert shown.updates[0].phase == "perform"
     assert shown.updates[0].percent == 60.0

@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from culvert.cli import progress
 from culvert.cli.progress import Progress
 from culvert.ground.units import GiB, MiB
-from culvert.protocol import remote, typed_params, types
-from culvert.protocol.constants import JOB_STATS, JobStat, JobType
+from culvert.protocol import remote_job, typed_params, types
+from culvert.protocol.constants_migrate import JOB_STATS, JobStat, JobType
 
 
-def stats(kind: int, **values: Any) -> remote.JobStatsRet:
+def stats(kind: int, **values: Any) -> remote_job.JobStatsRet:
     names = {name.replace(".", "_"): name for name in JOB_STATS}
     items = [(names[name], value) for name, value in values.items()]
-    return remote.JobStatsRet(kind, typed_params.encode(items, JOB_STATS))
+    return remote_job.JobStatsRet(kind, typed_params.encode(items, JOB_STATS))
 
 
 def look(kind: int = JobType.UNBOUNDED, **values: Any) -> Progress:
@@ -125,15 +125,15 @@ def test_seconds(count: float, text: str) -> None:
 
 
 @st.composite
-def any_stats(draw: st.DrawFn) -> remote.JobStatsRet:
+def any_stats(draw: st.DrawFn) -> remote_job.JobStatsRet:
     numbers = [name for name in JOB_STATS if JOB_STATS[name].type == 4]
     names = draw(st.lists(st.sampled_from(numbers), unique=True))
     items = [(name, draw(st.integers(0, 2**64 - 1))) for name in names]
-    return remote.JobStatsRet(draw(st.integers(0, 9)), typed_params.encode(items, JOB_STATS))
+    return remote_job.JobStatsRet(draw(st.integers(0, 9)), typed_params.encode(items, JOB_STATS))
 
 
 @given(any_stats())
-def test_whatever_the_numbers_it_can_be_shown(found: remote.JobStatsRet) -> None:
+def test_whatever_the_numbers_it_can_be_shown(found: remote_job.JobStatsRet) -> None:
     shown = Progress.from_stats(found)
     if shown is None:
         return
@@ -144,7 +144,7 @@ def test_whatever_the_numbers_it_can_be_shown(found: remote.JobStatsRet) -> None
 
 
 def test_a_value_of_an_unexpected_type_is_not_shown() -> None:
-    odd = remote.JobStatsRet(
+    odd = remote_job.JobStatsRet(
         JobType.UNBOUNDED, [types.TypedParam(JobStat.MEMORY_BPS, (types.TypedParamType.STRING, "fast"))]
     )
     assert Progress.from_stats(odd) == Progress()

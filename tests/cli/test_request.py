@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from culvert.cli.request import Request
 from culvert.protocol import types
-from culvert.protocol.constants import MigrateFlag
+from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.protocol.types import TypedParam, TypedParamType
 from culvert.xdr.struct import decode, encode
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from culvert.cli import target, whereabouts
 from culvert.cli.verdict import Place, Sighting
-from culvert.protocol.constants import DomainState
+from culvert.protocol.constants_state import DomainState
 from tests.cli.fake import FakeDaemon, Guest, serving
 
 

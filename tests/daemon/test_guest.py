@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from culvert.daemon.handlers.guest import interfaces, sound
-from culvert.protocol import remote
+from culvert.protocol import remote_guest
 from culvert.xdr.codec import XdrError
 
 
@@ -25,15 +25,15 @@ def test_cards_with_and_without_addresses() -> None:
         },
     ]
     assert list(interfaces(told)) == [
-        remote.GuestInterface("lo", None, [remote.IPAddress(0, "127.0.0.1", 8)]),
-        remote.GuestInterface("eth0", "52:54:00:00:00:01", []),
-        remote.GuestInterface("eth1", None, [remote.IPAddress(1, "fe80::1", 64)]),
+        remote_guest.GuestInterface("lo", None, [remote_guest.IPAddress(0, "127.0.0.1", 8)]),
+        remote_guest.GuestInterface("eth0", "52:54:00:00:00:01", []),
+        remote_guest.GuestInterface("eth1", None, [remote_guest.IPAddress(1, "fe80::1", 64)]),
     ]
 
 
 def test_what_a_guest_says_may_not_go_into_an_answer() -> None:
-    sound(remote.TimeRet(1, 2))
+    sound(remote_guest.TimeRet(1, 2))
     with pytest.raises(XdrError):
-        sound(remote.TimeRet(2**70, 0))
+        sound(remote_guest.TimeRet(2**70, 0))
     with pytest.raises(XdrError):
-        sound(remote.GuestHostnameRet("x" * (8 << 20)))
+        sound(remote_guest.GuestHostnameRet("x" * (8 << 20)))

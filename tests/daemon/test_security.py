@@ -11,27 +11,27 @@ from culvert.daemon import security
 from culvert.daemon.config import Tls
 from culvert.ground import errors, uri
 from culvert.io.tls_identity import Identity
-from culvert.protocol import culvert, remote
+from culvert.protocol import culvert, remote_connect, remote_migrate
 from culvert.protocol.procedure import Procedure
 from culvert.rpc.session import Session
 from tests.support.pki import Pki
 
 BRINGING: list[Procedure[Any, Any]] = [
-    remote.DOMAIN_MIGRATE_PREPARE3,
-    remote.DOMAIN_MIGRATE_PREPARE3_PARAMS,
-    remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3,
-    remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS,
-    remote.DOMAIN_MIGRATE_FINISH3,
-    remote.DOMAIN_MIGRATE_FINISH3_PARAMS,
+    remote_migrate.DOMAIN_MIGRATE_PREPARE3,
+    remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS,
+    remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3,
+    remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS,
+    remote_migrate.DOMAIN_MIGRATE_FINISH3,
+    remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,
     culvert.MIGRATION_ATTACH,
     culvert.MIGRATION_OUTCOME,
 ]
 OTHERS: list[Procedure[Any, Any]] = [
     culvert.HELLO,
-    remote.CONNECT_OPEN,
-    remote.DOMAIN_MIGRATE_BEGIN3_PARAMS,
-    remote.DOMAIN_MIGRATE_PERFORM3_PARAMS,
-    remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS,
+    remote_connect.CONNECT_OPEN,
+    remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS,
+    remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS,
+    remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS,
 ]
 
 

@@ -16,7 +16,7 @@ from culvert.domain import parse as xml_parse
 from culvert.domain.defaults import complete
 from culvert.domain.definition import DomainDef
 from culvert.domain.format import format as xml_format
-from culvert.drivers.qemu.command import LaunchOptions, build
+from culvert.drivers.qemu.command.command import LaunchOptions, build
 from culvert.ground import errors
 from tests.domain import golden
 

@@ -15,9 +15,9 @@ from culvert.drivers.qemu.console import Console
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.events import DomainEvent
-from culvert.drivers.qemu.layout import Layout
+from culvert.drivers.qemu.state.layout import Layout
 from culvert.ground import errors
-from culvert.protocol import constants
+from culvert.protocol import constants_flag, constants_state
 
 EMULATOR = os.environ.get("CULVERT_TEST_QEMU", "/usr/bin/qemu-system-x86_64")
 
@@ -95,8 +95,8 @@ class Heard:
     def names(self) -> list[tuple[str, str]]:
         return [
             (
-                constants.DomainEvent(one.event).name,
-                constants.DETAILS[constants.DomainEvent(one.event)](one.detail).name,
+                constants_state.DomainEvent(one.event).name,
+                constants_state.DETAILS[constants_state.DomainEvent(one.event)](one.detail).name,
             )
             for one in self.events
         ]
@@ -121,7 +121,7 @@ async def running_driver(root: Path, *, leave_guests: bool = False) -> AsyncIter
 
 
 async def end_guests(driver: Driver) -> None:
-    for domain in driver.domains(constants.ListFlag.ACTIVE):
+    for domain in driver.domains(constants_flag.ListFlag.ACTIVE):
         with contextlib.suppress(errors.OperationInvalid):
             await domain.destroy()
 

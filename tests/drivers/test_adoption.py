@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from culvert.drivers.qemu import process, store
+from culvert.drivers.qemu import process
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
-from culvert.drivers.qemu.status import Status
+from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
-from culvert.protocol.constants import DomainState, PausedReason, RunningReason, ShutoffReason
+from culvert.io import files
+from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason
 from tests.drivers.support import (
     PATIENCE,
     POWER_OFF,
@@ -145,10 +146,10 @@ async def test_a_start_that_was_never_written_down_is_ended(tmp_path: Path) -> N
         status = driver.layout.status("g")
     # As a daemon that was killed between the start and its record leaves it.
     recorded = Status.from_text(status.read_text())
-    store.write_atomically(status, recorded.to_text().replace(f'"pid": {pid}', '"pid": 0'))
+    files.write_atomically(status, recorded.to_text().replace(f'"pid": {pid}', '"pid": 0'))
     text = status.read_text()
     begin, end = text.index('"process": {'), text.index("}", text.index('"process": {')) + 1
-    store.write_atomically(status, text[:begin] + '"process": null' + text[end:])
+    files.write_atomically(status, text[:begin] + '"process": null' + text[end:])
     async with running_driver(tmp_path) as driver:
         async with asyncio.timeout(PATIENCE):
             await ended(pid)

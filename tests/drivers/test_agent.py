@@ -14,7 +14,8 @@ from culvert.drivers.qemu import agent, news
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Happening
 from culvert.ground import errors
-from culvert.protocol.constants import AgentReason, AgentState, EventID
+from culvert.protocol.constants_event import AgentReason, AgentState
+from culvert.protocol.constants_state import EventID
 from tests.drivers.support import domain_xml, needs_qemu, running_driver
 
 pytestmark = needs_qemu

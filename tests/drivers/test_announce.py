@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from culvert.drivers.qemu import migration as qemu
-from culvert.migration import starting
-from culvert.protocol.constants import DomainState, RunningReason
+from culvert.migration.destination import starting
+from culvert.protocol.constants_state import DomainState, RunningReason
 from tests.drivers.support import domain_xml, eventually, needs_qemu, running_driver
 
 pytestmark = needs_qemu

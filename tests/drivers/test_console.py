@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from culvert.ground import errors
-from culvert.protocol.constants import ConsoleFlag
+from culvert.protocol.constants_flag import ConsoleFlag
 from tests.drivers.support import (
     PATIENCE,
     SERIAL_PTY,

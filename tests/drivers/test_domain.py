@@ -14,7 +14,8 @@ from lxml import etree
 from culvert.drivers.qemu import process
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-from culvert.protocol.constants import DomainState, PausedReason, RunningReason, ShutoffReason, XMLFlag
+from culvert.protocol.constants_flag import XMLFlag
+from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason
 from tests.drivers.support import (
     GREETING,
     PATIENCE,

@@ -12,7 +12,7 @@ from culvert.drivers.qemu import domstats, network
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.network import Counters, Traffic
 from culvert.ground import errors
-from culvert.protocol.constants import StatsGroup
+from culvert.protocol.constants_flag import StatsGroup
 
 
 async def test_a_card_whose_device_has_gone_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

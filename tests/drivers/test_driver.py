@@ -11,7 +11,8 @@ from lxml import etree
 
 from culvert.domain import parse
 from culvert.ground import errors
-from culvert.protocol.constants import DomainState, ListFlag, PausedReason, ShutoffReason, StoppedDetail
+from culvert.protocol.constants_flag import ListFlag
+from culvert.protocol.constants_state import DomainState, PausedReason, ShutoffReason, StoppedDetail
 from tests.drivers.support import Heard, domain_xml, needs_qemu, running_driver
 
 pytestmark = needs_qemu

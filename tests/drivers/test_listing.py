@@ -9,7 +9,8 @@ import pytest
 
 from culvert.drivers.qemu import listing
 from culvert.ground import errors
-from culvert.protocol.constants import DomainState, ListFlag
+from culvert.protocol.constants_flag import ListFlag
+from culvert.protocol.constants_state import DomainState
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import pytest
 from culvert.drivers.qemu import migration_setup
 from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.migration import Setup
 from culvert.drivers.qemu.monitor import CommandRefused, Monitor
 from culvert.ground import errors
 from culvert.ground.units import MiB
+from culvert.hypervisor.setup import Setup
 from tests.drivers.support import domain_xml, needs_qemu, running_driver
 from tests.migration.fakes import FakeMonitor
 

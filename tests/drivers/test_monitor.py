@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from culvert.drivers.qemu import process, sockets
+from culvert.drivers.qemu import process
 from culvert.drivers.qemu.monitor import CommandRefused, Event, Monitor, MonitorGone
 from culvert.ground import errors
+from culvert.io import unix_sockets
 from tests.drivers.support import EMULATOR, needs_qemu
 
 pytestmark = needs_qemu
@@ -23,7 +24,7 @@ pytestmark = needs_qemu
 async def bare_qemu(place: Path) -> AsyncIterator[tuple[process.Process, Monitor]]:
     """A QEMU without a machine, its monitor connected."""
     path = place / "monitor.sock"
-    with sockets.listen(path) as listener:
+    with unix_sockets.listen(path) as listener:
         argv = [
             *(EMULATOR, "-S", "-no-user-config", "-nodefaults", "-display", "none", "-machine", "none"),
             *("-chardev", f"socket,id=m,fd={listener.fileno()},server=on,wait=off", "-mon", "chardev=m,mode=control"),
@@ -156,7 +157,7 @@ async def test_nobody_listens(tmp_path: Path) -> None:
 
 
 async def test_a_listener_that_does_not_greet(tmp_path: Path) -> None:
-    with sockets.listen(tmp_path / "mute"):
+    with unix_sockets.listen(tmp_path / "mute"):
         async with asyncio.TaskGroup() as tasks:
             with pytest.raises(errors.OperationTimeout, match="did not greet"):
                 await Monitor.connect(tmp_path / "mute", tasks, name="g", timeout=0.05)

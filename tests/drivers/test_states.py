@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from culvert.drivers.qemu import states
-from culvert.protocol.constants import (
+from culvert.protocol.constants_state import (
     REASONS,
     DomainEvent,
     DomainState,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from culvert.drivers.qemu.layout import Layout
+from culvert.drivers.qemu.state.layout import Layout
 from culvert.ground import errors
 from tests.drivers.support import domain_xml, needs_qemu, running_driver
 from tests.drivers.test_adoption import ended, process_of

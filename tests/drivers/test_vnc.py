@@ -11,7 +11,7 @@ from culvert.domain import parse
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import vnc
 from culvert.ground import errors
-from culvert.protocol.constants import DomainState
+from culvert.protocol.constants_state import DomainState
 from tests.drivers.support import domain_xml, needs_qemu, running_driver
 
 

@@ -12,8 +12,8 @@ from faults.plan import Word
 
 # Each changes a machine's table before anything else of the daemon is imported (site's own module `sitecustomize`).
 RESUMES_ON_A_LOST_ANSWER = """
-from culvert.migration import machine_source as side
-from culvert.migration.machine import Do, Next, Step, Write
+from culvert.migration.handover import machine_source as side
+from culvert.migration.handover.machine import Do, Next, Step, Write
 
 def table(peer=side.Peer.CULVERT, whole=side.table):
     goes_on = Next(side.State.CONFIRM3_CANCELLED, (Write(Step.CONFIRM3_CANCELLED), Do.RESUME))
@@ -22,8 +22,8 @@ def table(peer=side.Peer.CULVERT, whole=side.table):
 side.table = table
 """
 LEAVES_ITS_QEMU = """
-from culvert.migration import machine_destination as side
-from culvert.migration.machine import Do, Next
+from culvert.migration.handover import machine_destination as side
+from culvert.migration.handover.machine import Do, Next
 
 def table(whole=side.table):
     return {

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from culvert.migration.history import Begun, Direction, Key
-from culvert.migration.journal import Journal
-from culvert.migration.machine import Step
+from culvert.migration.handover.machine import Step
+from culvert.migration.journal.history import Begun, Direction, Key
+from culvert.migration.journal.journal import Journal
 from faults import records
 from faults.records import Record
 

@@ -10,12 +10,12 @@ import pytest
 
 from culvert.ground import errors
 from culvert.ground.errors import ErrorCode
-from culvert.migration import cookie
-from culvert.migration.history import Begun, Direction, Key
-from culvert.migration.journal import Journal
-from culvert.migration.machine import Step
-from culvert.protocol import constants, remote, typed_params
-from culvert.protocol.constants import MigrateFlag
+from culvert.migration.handover.machine import Step
+from culvert.migration.journal.history import Begun, Direction, Key
+from culvert.migration.journal.journal import Journal
+from culvert.migration.options import cookie
+from culvert.protocol import constants_migrate, remote_migrate, typed_params
+from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.rpc import client as rpc
 from culvert.rpc import prologue
 from tests.support.daemon import DaemonProcess
@@ -61,11 +61,11 @@ REFUSED = [
 ]
 
 
-async def prepare(client: rpc.Client, args: remote.Prepare3ParamsArgs) -> None:
+async def prepare(client: rpc.Client, args: remote_migrate.Prepare3ParamsArgs) -> None:
     if args.flags == TUNNEL:
-        await client.open_stream(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, args)
+        await client.open_stream(remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, args)
     else:
-        await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
+        await client.call(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
 
 
 @pytest.mark.parametrize("flags", [TUNNEL, NATIVE], ids=["tunnel", "native"])
@@ -78,7 +78,9 @@ async def test_refused_and_nothing_left(host_a: DaemonProcess, folder: Path, fla
             xml = made.xml.replace(before, after) if before else made.xml
             cookie_in = cookie.build(theirs).replace(b"</hostuuid>", b"</hostuuid>" + extra)
             values = [("destination_name", "arriving"), ("destination_xml", xml)]
-            args = remote.Prepare3ParamsArgs(typed_params.encode(values, constants.MIGRATE_PARAMS), cookie_in, flags)
+            args = remote_migrate.Prepare3ParamsArgs(
+                typed_params.encode(values, constants_migrate.MIGRATE_PARAMS), cookie_in, flags
+            )
             with pytest.raises(errors.RemoteError) as caught:
                 await prepare(client, args)
             assert caught.value.remote_code == code, caught.value
@@ -117,15 +119,15 @@ async def test_where_a_libvirtd_is_to_send_without_a_tunnel(
     theirs = cookie.Cookie("arriving", made.domain.uuid, "elsewhere", uuid.uuid4())
     values = [("destination_name", "arriving"), ("destination_xml", made.xml)]
     values += [("migrate_uri", asked)] if asked else []
-    params = typed_params.encode(values, constants.MIGRATE_PARAMS)
+    params = typed_params.encode(values, constants_migrate.MIGRATE_PARAMS)
     async with rpc.connect(host_a.tcp_uri) as client:
         await prologue.open_connection(client)
-        args = remote.Prepare3ParamsArgs(params, cookie.build(theirs), NATIVE)
+        args = remote_migrate.Prepare3ParamsArgs(params, cookie.build(theirs), NATIVE)
         if asked == "rdma://x":
             with pytest.raises(errors.RemoteError, match="tcp://HOST"):
-                await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
+                await client.call(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
             return
-        answer = await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
+        answer = await client.call(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
         assert answer.uri_out == f"{asked or 'tcp://127.0.0.1'}:{host_a.port}"
         assert cookie.parse(answer.cookie_out) == replace(
             cookie.parse(answer.cookie_out), name="arriving", uuid=made.domain.uuid, attempt=""

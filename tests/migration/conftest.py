@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from culvert.migration.journal import Journal
+from culvert.migration.journal.journal import Journal
 
 
 @pytest.fixture

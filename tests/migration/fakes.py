@@ -14,12 +14,12 @@ from uuid import UUID
 
 from qemu.qmp import QMPClient
 
+from culvert.channels.ways import StreamWay
 from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.migration import Setup
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
-from culvert.migration.ways import StreamWay
-from culvert.protocol.constants import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
+from culvert.hypervisor.setup import Setup
+from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 from culvert.rpc.stream import Stream
 
 ANSWERS: dict[str, Any] = {

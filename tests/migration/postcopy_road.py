@@ -10,17 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import UUID
 
+from culvert.channels.landing import Landing
+from culvert.channels.lifeline import Lifeline
+from culvert.channels.pump_way import PumpWay
+from culvert.channels.work import Background
 from culvert.domain import parse
 from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.migration import Entrance, Incoming, Outgoing, Setup
+from culvert.drivers.qemu.migration import Incoming, Outgoing
 from culvert.ground import errors
+from culvert.hypervisor.setup import Entrance, Setup
 from culvert.io.detached import Detached
-from culvert.migration.landing import Landing
-from culvert.migration.lifeline import Lifeline
-from culvert.migration.pump_way import PumpWay
-from culvert.migration.settings import Settings
-from culvert.migration.work import Background
-from culvert.protocol.constants import XMLFlag
+from culvert.migration.options.settings import Settings
+from culvert.protocol.constants_flag import XMLFlag
 from guests import domain_xml, tiny
 from tests.drivers.support import PATIENCE, running_driver
 
@@ -97,7 +98,13 @@ class Pair:
         )
         road = Road(landing, self.incoming, recovering)
         directory = self.outgoing.domain.require_active().runtime
-        way = PumpWay("postcopy", road.dial, SETTINGS, directory, setup=self.setup, compression="off")
+        way = PumpWay(
+            *("postcopy", road.dial, directory),
+            setup=self.setup,
+            compression="off",
+            limits=SETTINGS.pump,
+            patience=SETTINGS.reattach_seconds,
+        )
         await way.open()
         with way.entrance() as entrance:
             carrying = self.background.spawn("carry", way.carry())

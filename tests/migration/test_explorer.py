@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from culvert.migration.machine import MachineError
+from culvert.migration.handover.machine import MachineError
 from tests.migration.explorer import settings
 from tests.migration.explorer.defects import DEFECTS
 from tests.migration.explorer.search import Found, Model, explore, walk

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from culvert.channels.pump_way import PumpWay
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu import migration_tuning as tuning
-from culvert.migration.pump_way import PumpWay
 from guests import domain_xml, watch
 from tests.drivers.support import PATIENCE, eventually, needs_qemu
 from tests.migration import postcopy_road

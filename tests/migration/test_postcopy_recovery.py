@@ -9,8 +9,9 @@ import pytest
 
 from culvert.drivers.qemu import migration as qemu
 from culvert.ground import errors
-from culvert.migration import witness
-from culvert.migration.machine_recovery import Qemu
+from culvert.hypervisor import status
+from culvert.migration.handover.machine_recovery import Qemu
+from culvert.migration.recovery import witness
 from culvert.tunnel import relay
 from guests import domain_xml, watch
 from tests.drivers.support import PATIENCE, needs_qemu
@@ -19,7 +20,7 @@ from tests.migration.postcopy_road import FAST, SLOW
 
 pytestmark = needs_qemu
 SWITCHED = frozenset({"postcopy-active"})
-PAUSED = frozenset({qemu.PAUSED})
+PAUSED = frozenset({status.PAUSED})
 BREAKS = 5
 
 

@@ -9,7 +9,7 @@ from enum import Enum
 import pytest
 
 from culvert.ground import errors
-from culvert.migration.machine import Do, Next, Step, Write, ignored, join, row
+from culvert.migration.handover.machine import Do, Next, Step, Write, ignored, join, row
 from culvert.migration.shell import Rules, Shell
 
 

@@ -6,20 +6,32 @@ from enum import IntEnum, IntFlag
 
 import pytest
 
-from culvert.protocol import constants
-from culvert.protocol.constants import DomainEvent, DomainState, MigrateFlag
+from culvert.protocol import constants_flag, constants_migrate, constants_state
+from culvert.protocol.constants_migrate import MigrateFlag
+from culvert.protocol.constants_state import DomainEvent, DomainState
 
 
 def test_every_state_has_its_reasons_and_every_event_its_details() -> None:
-    assert set(constants.REASONS) == set(DomainState)
-    assert set(constants.DETAILS) == set(DomainEvent)
+    assert set(constants_state.REASONS) == set(DomainState)
+    assert set(constants_state.DETAILS) == set(DomainEvent)
 
 
 @pytest.mark.parametrize(
     "kind",
     [
-        *(DomainState, DomainEvent, constants.EventID, constants.JobType, constants.JobOperation),
-        *(constants.CloseReason, constants.MemoryStatTag, *constants.REASONS.values(), *constants.DETAILS.values()),
+        *(
+            DomainState,
+            DomainEvent,
+            constants_state.EventID,
+            constants_migrate.JobType,
+            constants_migrate.JobOperation,
+        ),
+        *(
+            constants_state.CloseReason,
+            constants_flag.MemoryStatTag,
+            *constants_state.REASONS.values(),
+            *constants_state.DETAILS.values(),
+        ),
     ],
 )
 def test_enums_count_from_0_without_a_gap(kind: type[IntEnum]) -> None:
@@ -29,8 +41,13 @@ def test_enums_count_from_0_without_a_gap(kind: type[IntEnum]) -> None:
 @pytest.mark.parametrize(
     ("kind", "count"),
     [
-        *((MigrateFlag, 21), (constants.ListFlag, 16), (constants.XMLFlag, 4), (constants.CreateFlag, 6)),
-        *((constants.StatsGroup, 11), (constants.UndefineFlag, 7)),
+        *(
+            (MigrateFlag, 21),
+            (constants_flag.ListFlag, 16),
+            (constants_flag.XMLFlag, 4),
+            (constants_flag.CreateFlag, 6),
+        ),
+        *((constants_flag.StatsGroup, 11), (constants_flag.UndefineFlag, 7)),
     ],
 )
 def test_flags_are_one_bit_each_without_a_gap(kind: type[IntFlag], count: int) -> None:
@@ -40,24 +57,24 @@ def test_flags_are_one_bit_each_without_a_gap(kind: type[IntFlag], count: int) -
 @pytest.mark.parametrize(
     ("member", "number"),
     [
-        (constants.RunningReason.MIGRATION_CANCELED, 6),
-        (constants.PausedReason.MIGRATION, 2),
-        (constants.PausedReason.POSTCOPY_FAILED, 13),
-        (constants.ShutoffReason.MIGRATED, 4),
-        (constants.ShutoffReason.FAILED, 6),
+        (constants_state.RunningReason.MIGRATION_CANCELED, 6),
+        (constants_state.PausedReason.MIGRATION, 2),
+        (constants_state.PausedReason.POSTCOPY_FAILED, 13),
+        (constants_state.ShutoffReason.MIGRATED, 4),
+        (constants_state.ShutoffReason.FAILED, 6),
         (DomainEvent.STOPPED, 5),
-        (constants.StoppedDetail.MIGRATED, 3),
-        (constants.ResumedDetail.MIGRATED, 1),
-        (constants.EventID.MIGRATION_ITERATION, 20),
-        (constants.EventID.MEMORY_DEVICE_SIZE_CHANGE, 26),
-        (constants.Feature.PROGRAM_KEEPALIVE, 10),
-        (constants.Feature.MIGRATION_PARAMS, 13),
-        (constants.Feature.NETWORK_UPDATE_HAS_CORRECT_ORDER, 16),
+        (constants_state.StoppedDetail.MIGRATED, 3),
+        (constants_state.ResumedDetail.MIGRATED, 1),
+        (constants_state.EventID.MIGRATION_ITERATION, 20),
+        (constants_state.EventID.MEMORY_DEVICE_SIZE_CHANGE, 26),
+        (constants_state.Feature.PROGRAM_KEEPALIVE, 10),
+        (constants_state.Feature.MIGRATION_PARAMS, 13),
+        (constants_state.Feature.NETWORK_UPDATE_HAS_CORRECT_ORDER, 16),
         (MigrateFlag.CHANGE_PROTECTION, 256),
         (MigrateFlag.ABORT_ON_ERROR, 4096),
         (MigrateFlag.ZEROCOPY, 1048576),
-        (constants.JobOperation.MIGRATION_OUT, 5),
-        (constants.TypedParamFlag.STRING_OKAY, 4),
+        (constants_migrate.JobOperation.MIGRATION_OUT, 5),
+        (constants_flag.TypedParamFlag.STRING_OKAY, 4),
     ],
 )
 def test_numbers(member: int, number: int) -> None:
@@ -65,12 +82,12 @@ def test_numbers(member: int, number: int) -> None:
 
 
 def test_every_migration_flag_has_the_name_of_its_option() -> None:
-    assert set(constants.MIGRATE_FLAG_OPTIONS) == set(MigrateFlag)
+    assert set(constants_migrate.MIGRATE_FLAG_OPTIONS) == set(MigrateFlag)
 
 
 def test_every_parameter_name_is_in_its_table() -> None:
     def names(kind: type) -> set[str]:
         return {value for key, value in vars(kind).items() if key.isupper()}
 
-    assert names(constants.MigrateParam) == set(constants.MIGRATE_PARAMS)
-    assert names(constants.JobStat) == set(constants.JOB_STATS)
+    assert names(constants_migrate.MigrateParam) == set(constants_migrate.MIGRATE_PARAMS)
+    assert names(constants_migrate.JobStat) == set(constants_migrate.JOB_STATS)

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from culvert.protocol import constants, culvert, qemu, remote, types
+from culvert.protocol import (
+    constants_state,
+    culvert,
+    qemu,
+    remote,
+    remote_connect,
+    remote_domain,
+    remote_event,
+    remote_list,
+    remote_migrate,
+    shapes,
+    types,
+)
 from culvert.protocol.procedure import Procedure, StreamDirection, Wait
 from culvert.xdr import codec
 from culvert.xdr.struct import Void, codec_of, decode, encode
@@ -33,32 +45,32 @@ G_BYTES = (
 PACKETS: list[tuple[str, Any, str]] = [
     (
         "CONNECT_OPEN",
-        remote.ConnectOpenArgs(name="qemu:///system", flags=0),
+        remote_connect.ConnectOpenArgs(name="qemu:///system", flags=0),
         "00000001"  # name is present
         "0000000e 71656d753a2f2f2f73797374656d 0000"  # 14 bytes, "qemu:///system", padding
         "00000000",  # flags
     ),
-    ("CONNECT_OPEN of a probing client", remote.ConnectOpenArgs(name=None, flags=1), "00000000 00000001"),
-    ("AUTH_LIST's answer: none", remote.AuthListRet(types=[0]), "00000001 00000000"),
-    ("CONNECT_SUPPORTS_FEATURE 10", remote.FeatureArgs(feature=10), "0000000a"),
-    ("DOMAIN_LOOKUP_BY_NAME", remote.NameArgs(name="g"), "00000001 67000000"),
-    ("DOMAIN_LOOKUP_BY_NAME's answer", remote.DomainRet(dom=G), G_BYTES),
-    ("CONNECT_LIST_ALL_DOMAINS --all", remote.ListAllArgs(need_results=1, flags=3), "00000001 00000003"),
+    ("CONNECT_OPEN of a probing client", remote_connect.ConnectOpenArgs(name=None, flags=1), "00000000 00000001"),
+    ("AUTH_LIST's answer: none", remote_connect.AuthListRet(types=[0]), "00000001 00000000"),
+    ("CONNECT_SUPPORTS_FEATURE 10", remote_connect.FeatureArgs(feature=10), "0000000a"),
+    ("DOMAIN_LOOKUP_BY_NAME", remote_list.NameArgs(name="g"), "00000001 67000000"),
+    ("DOMAIN_LOOKUP_BY_NAME's answer", shapes.DomainRet(dom=G), G_BYTES),
+    ("CONNECT_LIST_ALL_DOMAINS --all", shapes.ListAllArgs(need_results=1, flags=3), "00000001 00000003"),
     (
         "CONNECT_LIST_ALL_DOMAINS's answer",
-        remote.DomainsRet(domains=[G], ret=1),
+        remote_list.DomainsRet(domains=[G], ret=1),
         "00000001"  # one domain
         f"{G_BYTES}"
         "00000001",  # ret
     ),
     (
         "DOMAIN_GET_STATE's answer: running, migrated",
-        remote.DomainGetStateRet(state=1, reason=2),
+        remote_domain.DomainGetStateRet(state=1, reason=2),
         "00000001 00000002",
     ),
     (
         "DOMAIN_GET_INFO's answer",
-        remote.DomainGetInfoRet(state=1, max_mem=524288, memory=524288, nr_virt_cpu=2, cpu_time=1500000000),
+        remote_domain.DomainGetInfoRet(state=1, max_mem=524288, memory=524288, nr_virt_cpu=2, cpu_time=1500000000),
         "00000001"  # state: an unsigned char in four bytes
         "0000000000080000"  # maxMem, KiB
         "0000000000080000"  # memory, KiB
@@ -67,7 +79,7 @@ PACKETS: list[tuple[str, Any, str]] = [
     ),
     (
         "NODE_GET_INFO's answer",
-        remote.NodeInfoRet("x86_64", 1024, 2, 3000, nodes=1, sockets=1, cores=2, threads=1),
+        remote_connect.NodeInfoRet("x86_64", 1024, 2, 3000, nodes=1, sockets=1, cores=2, threads=1),
         "00000078 00000038 00000036 0000005f 00000036 00000034"  # model: each character in four bytes
         + "00000000" * 26  # … up to 32
         + "0000000000000400"  # memory, KiB
@@ -76,13 +88,13 @@ PACKETS: list[tuple[str, Any, str]] = [
     ),
     (
         "NODE_GET_SECURITY_MODEL's answer: none",
-        remote.SecurityModelRet(model="", doi=""),
+        remote_connect.SecurityModelRet(model="", doi=""),
         "00000001 00000000"  # model: one character, the NUL
         "00000001 00000000",  # doi
     ),
     (
         "DOMAIN_MIGRATE_PERFORM3_PARAMS of virsh migrate --live --p2p --tunnelled --bandwidth 5",
-        remote.Perform3ParamsArgs(
+        remote_migrate.Perform3ParamsArgs(
             dom=G,
             dconnuri="qemu+tcp://b/system",
             params=[types.TypedParam("bandwidth", (types.TypedParamType.ULLONG, 5))],
@@ -100,7 +112,7 @@ PACKETS: list[tuple[str, Any, str]] = [
     ),
     (
         "DOMAIN_MIGRATE_FINISH3 with fixed arguments: flags of 64 bits",
-        remote.Finish3Args(dname="g", cookie_in=b"<c/>\0", dconnuri=None, uri=None, flags=3, cancelled=1),
+        remote_migrate.Finish3Args(dname="g", cookie_in=b"<c/>\0", dconnuri=None, uri=None, flags=3, cancelled=1),
         "00000001 67000000"  # dname
         "00000005 3c632f3e00 000000"  # cookie_in: the NUL is counted
         "00000000"  # dconnuri: absent
@@ -110,7 +122,7 @@ PACKETS: list[tuple[str, Any, str]] = [
     ),
     (
         "DOMAIN_EVENT_CALLBACK_LIFECYCLE: g has stopped, migrated",
-        remote.LifecycleEvent(callback_id=0, dom=G, event=5, detail=3),
+        remote_event.LifecycleEvent(callback_id=0, dom=G, event=5, detail=3),
         f"00000000 {G_BYTES} 00000005 00000003",
     ),
     (
@@ -153,10 +165,9 @@ def test_program_numbers() -> None:
 
 
 def test_rows_have_the_names_they_are_reached_by() -> None:
-    for row in remote.PROGRAM:
-        assert getattr(remote, row.name) is row
-    for message in remote.PROGRAM.messages.values():
-        assert getattr(remote, message.name) is message
+    named = {name: value for module in remote.MODULES for name, value in vars(module).items()}
+    for row in [*remote.PROGRAM, *remote.PROGRAM.messages.values()]:
+        assert named[row.name] is row
 
 
 def test_only_authentication_is_legal_before_authentication() -> None:
@@ -210,6 +221,6 @@ def test_what_moves_a_guests_memory_is_waited_for() -> None:
 
 
 def test_every_domain_event_has_its_message() -> None:
-    assert set(remote.DOMAIN_EVENTS) == set(constants.EventID)
-    for message in remote.DOMAIN_EVENTS.values():
+    assert set(remote_event.DOMAIN_EVENTS) == set(constants_state.EventID)
+    for message in remote_event.DOMAIN_EVENTS.values():
         assert "callback_id" in message.body.__annotations__

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from culvert.ground import errors
-from culvert.protocol import constants
-from culvert.protocol.constants import JOB_STATS, MIGRATE_PARAMS, JobStat, MigrateParam
+from culvert.protocol import constants_migrate
+from culvert.protocol.constants_migrate import JOB_STATS, MIGRATE_PARAMS, JobStat, MigrateParam
 from culvert.protocol.typed_params import Value, decode, encode, loose
 from culvert.protocol.types import TypedParam, TypedParamType
 
@@ -83,7 +83,7 @@ def test_loose_reads_what_it_does_not_know() -> None:
 
 
 def test_job_stats_are_emitted_in_libvirts_order() -> None:
-    names = list(constants.JOB_STATS)
+    names = list(constants_migrate.JOB_STATS)
     assert names[0] == JobStat.OPERATION
     for first, second in [("data_total", "memory_total"), ("memory_bps", "memory_constant"), ("disk_bps", "errmsg")]:
         assert names.index(first) < names.index(second)

@@ -7,7 +7,7 @@ import pytest
 
 from culvert.ground import errors
 from culvert.ground.units import MiB
-from culvert.protocol import remote
+from culvert.protocol import remote_connect
 from culvert.rpc.client import connect
 from culvert.xdr.struct import Void
 from tests.rpc import support
@@ -117,7 +117,7 @@ async def test_wrong_kind_of_row() -> None:
         with pytest.raises(ValueError, match="use call"):
             await client.open_stream(support.ECHO, Text(""))
         with pytest.raises(LookupError):
-            await client.call(remote.AUTH_LIST, Void())
+            await client.call(remote_connect.AUTH_LIST, Void())
 
 
 async def test_call_after_close() -> None:

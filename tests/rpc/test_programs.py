@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from culvert.protocol import culvert, remote
+from culvert.protocol import culvert, remote, remote_connect
 from culvert.rpc.programs import KNOWN, Index
 from tests.rpc import support
 
 
 def test_rows_are_found_by_identity() -> None:
     index = Index(KNOWN)
-    assert index.of(remote.AUTH_LIST) is remote.PROGRAM
+    assert index.of(remote_connect.AUTH_LIST) is remote.PROGRAM
     assert index.of(culvert.HELLO) is culvert.PROGRAM
     assert index.get(0x20008086, 1) is remote.PROGRAM
     assert index.get(0x20008086, 2) is None

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from culvert.ground import errors
-from culvert.protocol import remote
+from culvert.protocol import remote, remote_connect
 from culvert.rpc.client import connect
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.prologue import close_connection, open_connection
@@ -24,20 +24,20 @@ class Daemon:
         self.auth = auth
         self.keepalive = keepalive
         if auth is not None:
-            self.handlers.add(remote.AUTH_LIST, self.auth_list)
+            self.handlers.add(remote_connect.AUTH_LIST, self.auth_list)
         if keepalive is not None:
-            self.handlers.add(remote.CONNECT_SUPPORTS_FEATURE, self.feature)
-        self.handlers.add(remote.CONNECT_OPEN, self.open)
-        self.handlers.add(remote.CONNECT_CLOSE, self.close)
+            self.handlers.add(remote_connect.CONNECT_SUPPORTS_FEATURE, self.feature)
+        self.handlers.add(remote_connect.CONNECT_OPEN, self.open)
+        self.handlers.add(remote_connect.CONNECT_CLOSE, self.close)
 
-    async def auth_list(self, session: Session, args: Void) -> remote.AuthListRet:
-        return remote.AuthListRet(list(self.auth or ()))
+    async def auth_list(self, session: Session, args: Void) -> remote_connect.AuthListRet:
+        return remote_connect.AuthListRet(list(self.auth or ()))
 
-    async def feature(self, session: Session, args: remote.FeatureArgs) -> remote.FeatureRet:
+    async def feature(self, session: Session, args: remote_connect.FeatureArgs) -> remote_connect.FeatureRet:
         assert args.feature == 10
-        return remote.FeatureRet(int(bool(self.keepalive)))
+        return remote_connect.FeatureRet(int(bool(self.keepalive)))
 
-    async def open(self, session: Session, args: remote.ConnectOpenArgs) -> Void:
+    async def open(self, session: Session, args: remote_connect.ConnectOpenArgs) -> Void:
         self.opened.append((args.name, args.flags))
         session.opened = True
         return Void()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from culvert.ground import errors
-from culvert.protocol import remote
+from culvert.protocol import remote, remote_connect, remote_domain, remote_event, remote_list, remote_register, shapes
 from culvert.protocol.shapes import ListAllArgs
 from culvert.protocol.types import Domain
 from culvert.rpc import dispatch
@@ -30,49 +30,49 @@ SUPPORTED = {10, 14, 15}
 handlers = Handlers(remote.PROGRAM)
 
 
-@handlers.serves(remote.AUTH_LIST)
-async def auth_list(session: Session, args: Void) -> remote.AuthListRet:
-    return remote.AuthListRet([0])
+@handlers.serves(remote_connect.AUTH_LIST)
+async def auth_list(session: Session, args: Void) -> remote_connect.AuthListRet:
+    return remote_connect.AuthListRet([0])
 
 
-@handlers.serves(remote.CONNECT_SUPPORTS_FEATURE)
-async def supports_feature(session: Session, args: remote.FeatureArgs) -> remote.FeatureRet:
+@handlers.serves(remote_connect.CONNECT_SUPPORTS_FEATURE)
+async def supports_feature(session: Session, args: remote_connect.FeatureArgs) -> remote_connect.FeatureRet:
     if args.feature == KEEPALIVE_FEATURE:
         session.keepalive_wanted = True
-    return remote.FeatureRet(int(args.feature in SUPPORTED))
+    return remote_connect.FeatureRet(int(args.feature in SUPPORTED))
 
 
-@handlers.serves(remote.CONNECT_OPEN)
-async def connect_open(session: Session, args: remote.ConnectOpenArgs) -> Void:
+@handlers.serves(remote_connect.CONNECT_OPEN)
+async def connect_open(session: Session, args: remote_connect.ConnectOpenArgs) -> Void:
     session.opened = True
     session.data["name"] = args.name
     return Void()
 
 
-@handlers.serves(remote.CONNECT_CLOSE)
+@handlers.serves(remote_connect.CONNECT_CLOSE)
 async def connect_close(session: Session, args: Void) -> Void:
     session.close_after_reply()
     return Void()
 
 
-@handlers.serves(remote.CONNECT_REGISTER_CLOSE_CALLBACK)
+@handlers.serves(remote_connect.CONNECT_REGISTER_CLOSE_CALLBACK)
 async def register(session: Session, args: Void) -> Void:
     return Void()
 
 
-@handlers.serves(remote.CONNECT_UNREGISTER_CLOSE_CALLBACK)
+@handlers.serves(remote_connect.CONNECT_UNREGISTER_CLOSE_CALLBACK)
 async def unregister(session: Session, args: Void) -> Void:
     return Void()
 
 
-@handlers.serves(remote.CONNECT_GET_HOSTNAME)
-async def hostname(session: Session, args: Void) -> remote.HostnameRet:
-    return remote.HostnameRet("culvert-test")
+@handlers.serves(remote_connect.CONNECT_GET_HOSTNAME)
+async def hostname(session: Session, args: Void) -> remote_connect.HostnameRet:
+    return remote_connect.HostnameRet("culvert-test")
 
 
-@handlers.serves(remote.CONNECT_LIST_ALL_DOMAINS)
-async def list_all_domains(session: Session, args: ListAllArgs) -> remote.DomainsRet:
-    return remote.DomainsRet([], 0)
+@handlers.serves(remote_list.CONNECT_LIST_ALL_DOMAINS)
+async def list_all_domains(session: Session, args: ListAllArgs) -> remote_list.DomainsRet:
+    return remote_list.DomainsRet([], 0)
 
 
 GUEST = Domain("guest", bytes(range(16)), 1)
@@ -80,22 +80,22 @@ PICTURE = b"P6\n" + bytes(range(256)) * 8192  # 2 MiB: more than one packet
 console_ended: list[str] = []
 
 
-@handlers.serves(remote.DOMAIN_LOOKUP_BY_NAME)
-async def lookup(session: Session, args: remote.NameArgs) -> remote.DomainRet:
+@handlers.serves(remote_list.DOMAIN_LOOKUP_BY_NAME)
+async def lookup(session: Session, args: remote_list.NameArgs) -> shapes.DomainRet:
     if args.name != GUEST.name:
         raise errors.NoDomain(f"no domain with matching name '{args.name}'")
-    return remote.DomainRet(GUEST)
+    return shapes.DomainRet(GUEST)
 
 
-@handlers.serves(remote.DOMAIN_GET_STATE)
-async def state(session: Session, args: remote.DomainFlagsArgs) -> remote.DomainGetStateRet:
-    return remote.DomainGetStateRet(1, 1)
+@handlers.serves(remote_domain.DOMAIN_GET_STATE)
+async def state(session: Session, args: shapes.DomainFlagsArgs) -> remote_domain.DomainGetStateRet:
+    return remote_domain.DomainGetStateRet(1, 1)
 
 
-@handlers.streams(remote.DOMAIN_SCREENSHOT)
+@handlers.streams(remote_domain.DOMAIN_SCREENSHOT)
 async def screenshot(
-    session: Session, args: remote.DomainScreenshotArgs
-) -> tuple[remote.ScreenshotRet, dispatch.StreamBody]:
+    session: Session, args: remote_domain.DomainScreenshotArgs
+) -> tuple[remote_domain.ScreenshotRet, dispatch.StreamBody]:
     async def body(stream: Stream) -> None:
         if args.screen == 1:
             raise errors.OperationFailed("the screen is dark")
@@ -103,11 +103,11 @@ async def screenshot(
         if args.screen == 2:
             raise errors.OperationFailed("the screen went dark")
 
-    return remote.ScreenshotRet("image/x-portable-pixmap"), body
+    return remote_domain.ScreenshotRet("image/x-portable-pixmap"), body
 
 
-@handlers.streams(remote.DOMAIN_OPEN_CONSOLE)
-async def console(session: Session, args: remote.DomainOpenConsoleArgs) -> tuple[Void, dispatch.StreamBody]:
+@handlers.streams(remote_domain.DOMAIN_OPEN_CONSOLE)
+async def console(session: Session, args: remote_domain.DomainOpenConsoleArgs) -> tuple[Void, dispatch.StreamBody]:
     async def body(stream: Stream) -> None:
         await stream.send(b"welcome\r\n")
         while data := await stream.recv():
@@ -117,19 +117,19 @@ async def console(session: Session, args: remote.DomainOpenConsoleArgs) -> tuple
     return Void(), body
 
 
-@handlers.serves(remote.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY)
-async def register_event(session: Session, args: remote.DomainEventIDArgs) -> remote.CallbackIDRet:
+@handlers.serves(remote_register.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY)
+async def register_event(session: Session, args: shapes.DomainEventIDArgs) -> shapes.CallbackIDRet:
     # libvirt's client drops what comes before the reply has told it the callback's id.
     def post() -> None:
-        session.post(remote.DOMAIN_EVENT_CALLBACK_LIFECYCLE, remote.LifecycleEvent(7, GUEST, 2, 0))
+        session.post(remote_event.DOMAIN_EVENT_CALLBACK_LIFECYCLE, remote_event.LifecycleEvent(7, GUEST, 2, 0))
 
     for turn in range(1, 50):
         asyncio.get_running_loop().call_later(turn / 10, post)
-    return remote.CallbackIDRet(7)
+    return shapes.CallbackIDRet(7)
 
 
-@handlers.serves(remote.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY)
-async def deregister_event(session: Session, args: remote.CallbackIDArgs) -> Void:
+@handlers.serves(remote_register.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY)
+async def deregister_event(session: Session, args: shapes.CallbackIDArgs) -> Void:
     return Void()
 
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from culvert.protocol import errors as wire_errors
-from culvert.protocol import remote, types
+from culvert.protocol import remote_connect, types
 from culvert.protocol.procedure import Procedure
 from culvert.rpc.programs import KNOWN
 from culvert.wire.packet import Header, PacketType, Reader, Status
@@ -46,8 +46,8 @@ class Raw:
 
     def open(self) -> Self:
         """Say the customary hello, without keepalive."""
-        self.call(remote.AUTH_LIST, Void())
-        self.call(remote.CONNECT_OPEN, remote.ConnectOpenArgs("qemu:///system", 0))
+        self.call(remote_connect.AUTH_LIST, Void())
+        self.call(remote_connect.CONNECT_OPEN, remote_connect.ConnectOpenArgs("qemu:///system", 0))
         return self
 
     def send(self, data: bytes) -> bool:

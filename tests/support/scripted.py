@@ -16,9 +16,18 @@ from uuid import UUID, uuid4
 
 from culvert.ground import errors
 from culvert.io.listener import listen_tcp
-from culvert.migration import cookie
-from culvert.protocol import constants, remote, typed_params, types
-from culvert.protocol.constants import DomainState, PausedReason, RunningReason
+from culvert.migration.options import cookie
+from culvert.protocol import (
+    constants_migrate,
+    remote,
+    remote_connect,
+    remote_domain,
+    remote_migrate,
+    shapes,
+    typed_params,
+    types,
+)
+from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason
 from culvert.protocol.typed_params import Value
 from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.server import Server
@@ -109,14 +118,14 @@ class Scripted:
 
     def _handlers(self) -> Handlers:
         handlers = Handlers(remote.PROGRAM)
-        handlers.add(remote.AUTH_LIST, self._auth_list)
-        handlers.add(remote.CONNECT_OPEN, self._open)
-        handlers.add(remote.CONNECT_CLOSE, self._close)
-        handlers.add(remote.CONNECT_SUPPORTS_FEATURE, self._feature)
-        handlers.add_stream(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, self._prepare)
-        handlers.add(remote.DOMAIN_GET_XML_DESC, self._get_xml)
-        handlers.add(remote.DOMAIN_GET_STATE, self._get_state)
-        handlers.add(remote.DOMAIN_MIGRATE_FINISH3_PARAMS, self._finish)
+        handlers.add(remote_connect.AUTH_LIST, self._auth_list)
+        handlers.add(remote_connect.CONNECT_OPEN, self._open)
+        handlers.add(remote_connect.CONNECT_CLOSE, self._close)
+        handlers.add(remote_connect.CONNECT_SUPPORTS_FEATURE, self._feature)
+        handlers.add_stream(remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, self._prepare)
+        handlers.add(remote_domain.DOMAIN_GET_XML_DESC, self._get_xml)
+        handlers.add(remote_domain.DOMAIN_GET_STATE, self._get_state)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS, self._finish)
         return handlers
 
     async def _step(self, name: str, session: Session) -> None:
@@ -131,10 +140,10 @@ class Scripted:
                 session.link.abort("died")
                 await asyncio.sleep(60)
 
-    async def _auth_list(self, session: Session, args: Void) -> remote.AuthListRet:
-        return remote.AuthListRet([0])
+    async def _auth_list(self, session: Session, args: Void) -> remote_connect.AuthListRet:
+        return remote_connect.AuthListRet([0])
 
-    async def _open(self, session: Session, args: remote.ConnectOpenArgs) -> Void:
+    async def _open(self, session: Session, args: remote_connect.ConnectOpenArgs) -> Void:
         await self._step("open", session)
         session.opened = True
         return Void()
@@ -143,14 +152,14 @@ class Scripted:
         session.close_after_reply()
         return Void()
 
-    async def _feature(self, session: Session, args: remote.FeatureArgs) -> remote.FeatureRet:
+    async def _feature(self, session: Session, args: remote_connect.FeatureArgs) -> remote_connect.FeatureRet:
         await self._step("features", session)
-        return remote.FeatureRet(1)
+        return remote_connect.FeatureRet(1)
 
     async def _prepare(
-        self, session: Session, args: remote.Prepare3ParamsArgs
-    ) -> tuple[remote.CookieRet, StreamBody]:
-        values: dict[str, Value] = dict(typed_params.decode(args.params, constants.MIGRATE_PARAMS))
+        self, session: Session, args: remote_migrate.Prepare3ParamsArgs
+    ) -> tuple[shapes.CookieRet, StreamBody]:
+        values: dict[str, Value] = dict(typed_params.decode(args.params, constants_migrate.MIGRATE_PARAMS))
         theirs = cookie.parse(args.cookie_in)
         self._xml, self._dname, self._uuid = str(values["destination_xml"]), theirs.name, theirs.uuid
         self.state = (DomainState.PAUSED, PausedReason.MIGRATION)
@@ -165,21 +174,21 @@ class Scripted:
                 if received > AFTER:
                     await self._step("stream", session)
 
-        return remote.CookieRet(cookie.build(ours)), body
+        return shapes.CookieRet(cookie.build(ours)), body
 
-    async def _get_xml(self, session: Session, args: remote.DomainFlagsArgs) -> remote.XMLRet:
+    async def _get_xml(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.XMLRet:
         await self._step("xml", session)
-        return remote.XMLRet(self.rewrite(self._xml))
+        return shapes.XMLRet(self.rewrite(self._xml))
 
-    async def _get_state(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainGetStateRet:
+    async def _get_state(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_domain.DomainGetStateRet:
         if self.state is None:
             raise errors.NoDomain("Domain not found: scripted")
-        return remote.DomainGetStateRet(*self.state)
+        return remote_domain.DomainGetStateRet(*self.state)
 
-    async def _finish(self, session: Session, args: remote.Finish3ParamsArgs) -> remote.DomainCookieRet:
+    async def _finish(self, session: Session, args: remote_migrate.Finish3ParamsArgs) -> shapes.DomainCookieRet:
         if args.cancelled:
             self.cancelled, self.state = True, None
             raise errors.MigrateFinishOk("migration is cancelled")
         await self._step("finish", session)
         self.state = (DomainState.RUNNING, RunningReason.MIGRATED)
-        return remote.DomainCookieRet(types.Domain(self._dname, self._uuid.bytes, 1), b"")
+        return shapes.DomainCookieRet(types.Domain(self._dname, self._uuid.bytes, 1), b"")

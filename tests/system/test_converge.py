@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from culvert.protocol.constants import CULVERT_DOWNTIMES
+from culvert.protocol.constants_migrate import CULVERT_DOWNTIMES
 from guests import tiny
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from culvert.ground import errors, uri
-from culvert.migration.parameters import Options
-from culvert.protocol import remote
-from culvert.protocol.constants import MigrateFlag
+from culvert.migration.options.parameters import Options
+from culvert.protocol import remote, remote_list, remote_migrate
+from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.rpc.client import Client, connect
 from culvert.rpc.prologue import open_connection
 from culvert.wire.packet import PacketType
@@ -35,12 +35,12 @@ def packet(procedure: int, kind: PacketType) -> bytes:
     return struct.pack(">IIII", remote.PROGRAM.number, remote.PROGRAM.version, procedure, kind)
 
 
-FINISH_CALL = packet(remote.DOMAIN_MIGRATE_FINISH3_PARAMS.number, PacketType.CALL)
-FINISH_REPLY = packet(remote.DOMAIN_MIGRATE_FINISH3_PARAMS.number, PacketType.REPLY)
+FINISH_CALL = packet(remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS.number, PacketType.CALL)
+FINISH_REPLY = packet(remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS.number, PacketType.REPLY)
 PREPARE_REPLY = {
-    "stream": packet(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS.number, PacketType.REPLY),
-    "direct": packet(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS.number, PacketType.REPLY),
-    "pump": packet(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS.number, PacketType.REPLY),
+    "stream": packet(remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS.number, PacketType.REPLY),
+    "direct": packet(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS.number, PacketType.REPLY),
+    "pump": packet(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS.number, PacketType.REPLY),
 }
 EVERY_ROUTE = pytest.mark.parametrize("route", ["stream", "direct", "pump"])
 
@@ -177,28 +177,31 @@ async def test_a_client_that_says_the_wrong_thing(
     live = int(MigrateFlag.LIVE)
     with running_tiny(host_a, folder) as guest:
         async with connected(host_a) as at_a, connected(host_b) as at_b:
-            dom = (await at_a.call(remote.DOMAIN_LOOKUP_BY_NAME, remote.NameArgs(guest.name))).dom
-            begun = await at_a.call(remote.DOMAIN_MIGRATE_BEGIN3_PARAMS, remote.Begin3ParamsArgs(dom, [], live))
+            dom = (await at_a.call(remote_list.DOMAIN_LOOKUP_BY_NAME, remote_list.NameArgs(guest.name))).dom
+            begun = await at_a.call(
+                remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS, remote_migrate.Begin3ParamsArgs(dom, [], live)
+            )
             named = Options(destination_xml=begun.xml, destination_name=guest.name).to_typed()
             prepared = await at_b.call(
-                remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, remote.Prepare3ParamsArgs(named, begun.cookie_out, live)
+                remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS,
+                remote_migrate.Prepare3ParamsArgs(named, begun.cookie_out, live),
             )
             where = Options(migrate_uri=prepared.uri_out).to_typed()
             performed = await at_a.call(
-                remote.DOMAIN_MIGRATE_PERFORM3_PARAMS,
-                remote.Perform3ParamsArgs(dom, None, where, prepared.cookie_out, live),
+                remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS,
+                remote_migrate.Perform3ParamsArgs(dom, None, where, prepared.cookie_out, live),
             )
             if finished:
                 await at_b.call(
-                    remote.DOMAIN_MIGRATE_FINISH3_PARAMS,
-                    remote.Finish3ParamsArgs(named, performed.cookie_out, live, 0),
+                    remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,
+                    remote_migrate.Finish3ParamsArgs(named, performed.cookie_out, live, 0),
                 )
-            confirm = remote.Confirm3ParamsArgs(dom, [], b"", live, int(not claimed))
+            confirm = remote_migrate.Confirm3ParamsArgs(dom, [], b"", live, int(not claimed))
             if claimed and not finished:
                 with pytest.raises(errors.RemoteError, match="has not arrived"):
-                    await at_a.call(remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
+                    await at_a.call(remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
             else:
-                await at_a.call(remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
+                await at_a.call(remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
         here, there = (host_b, host_a) if finished else (host_a, host_b)
         there.assert_no_leftovers()
         guest.assert_runs_only_on(here, there)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from culvert.migration.ticket import Ticket
+from culvert.channels.ticket import Ticket
 from culvert.protocol import culvert as own
 from culvert.wire.packet import PacketType
 from tests.support.culvert import culvert

@@ -166,7 +166,7 @@ def test_definition_that_cannot_be_read_is_set_aside_loudly(host_a: DaemonProces
     assert virsh("list", "--all", "--name", uri=host_a.uri).expect().split() == ["good"]
     for name in ("bad", "empty", "other"):
         assert (etc / f"{name}.xml.unreadable").exists()
-        assert f"ERROR culvert.drivers.qemu.store file={etc}/{name}.xml cannot be used" in host_a.log
+        assert f"ERROR culvert.io.files file={etc}/{name}.xml cannot be used" in host_a.log
     virsh("define", str(folder / "bad.xml"), uri=host_a.uri).expect()
     host_a.restart()
     assert sorted(virsh("list", "--all", "--name", uri=host_a.uri).expect().split()) == ["bad", "good"]
@@ -185,7 +185,7 @@ def test_status_that_cannot_be_read_is_set_aside_loudly(host_a: DaemonProcess, f
         host_a.start()
         assert virsh("list", "--all", "--name", uri=host_a.uri).expect().split() == ["found"]
         assert (guests / "lost.json.unreadable").exists()
-        assert f"ERROR culvert.drivers.qemu.store file={status} cannot be used" in host_a.log
+        assert f"ERROR culvert.io.files file={status} cannot be used" in host_a.log
         assert f"monitor={monitor} uuid={lost.uuid} is a QEMU whose status file cannot be read" in host_a.log
         assert host_a.qemu_pids() == pids
         # It is not started a second time, and whatever else starts and ends, it goes on.

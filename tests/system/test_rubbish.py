@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from culvert.ground import errors
-from culvert.protocol import remote, types
-from culvert.protocol.constants import EventID
+from culvert.protocol import remote_connect, remote_domain, remote_list, remote_register, shapes, types
+from culvert.protocol.constants_state import EventID
 from culvert.wire.packet import HEADER_SIZE, PACKET_MAX, Header, PacketType, Status
 from culvert.xdr.struct import Void, encode
 from tests.support.daemon import DaemonProcess
@@ -75,7 +75,7 @@ def test_a_stranger_may_not_send_large_packets(host: DaemonProcess) -> None:
 @pytest.mark.parametrize(("member", "value"), [("type", 7), ("type", -1), ("status", 3), ("status", 0xFFFFFFFF)])
 def test_types_and_statuses_that_do_not_exist(host: DaemonProcess, member: str, value: int) -> None:
     with Raw(host) as raw:
-        packet = bytearray(raw.open().packed(remote.CONNECT_GET_TYPE, b""))
+        packet = bytearray(raw.open().packed(remote_connect.CONNECT_GET_TYPE, b""))
         struct.pack_into(">i" if value < 0 else ">I", packet, {"type": 16, "status": 24}[member], value)
         raw.send(bytes(packet))
         raw.wait_closed()
@@ -83,7 +83,7 @@ def test_types_and_statuses_that_do_not_exist(host: DaemonProcess, member: str, 
 
 def test_every_truncation_of_a_call(host: DaemonProcess) -> None:
     with Raw(host) as raw:
-        whole = raw.packed(remote.DOMAIN_LOOKUP_BY_NAME, encode(remote.NameArgs("nobody")))
+        whole = raw.packed(remote_list.DOMAIN_LOOKUP_BY_NAME, encode(remote_list.NameArgs("nobody")))
     for size in range(len(whole)):
         with Raw(host) as raw:
             raw.send(whole[:size])
@@ -92,11 +92,11 @@ def test_every_truncation_of_a_call(host: DaemonProcess) -> None:
 
 
 def test_every_truncation_of_the_arguments(host: DaemonProcess) -> None:
-    payload = encode(remote.DomainFlagsArgs(NOBODY, 0))
+    payload = encode(shapes.DomainFlagsArgs(NOBODY, 0))
     with Raw(host) as raw:
         raw.open()
         for size in range(len(payload)):
-            found = raw.ask(remote.DOMAIN_GET_STATE, payload[:size])
+            found = raw.ask(remote_domain.DOMAIN_GET_STATE, payload[:size])
             assert isinstance(found, types.Error)
             assert "Unable to decode message payload" in (found.message or "")
 
@@ -107,7 +107,7 @@ def test_packets_a_client_does_not_send(host: DaemonProcess, kind: PacketType) -
     with Raw(host) as raw:
         raw.open()
         for status in Status:
-            if not raw.send(raw.packed(remote.CONNECT_GET_HOSTNAME, b"\0\0\0\x01", type=kind, status=status)):
+            if not raw.send(raw.packed(remote_connect.CONNECT_GET_HOSTNAME, b"\0\0\0\x01", type=kind, status=status)):
                 break
     answered(host)
 
@@ -120,7 +120,7 @@ def test_thousands_of_packets_for_streams_nobody_opened(host: DaemonProcess) -> 
             status = (Status.CONTINUE, Status.OK, Status.ERROR)[serial % 3]
             head = Header(0x20008086, 1, 304, PacketType.STREAM, serial, status)
             assert raw.send(head.pack(4096) + bytes(4096))
-        assert raw.call(remote.CONNECT_GET_TYPE, Void()).type == "QEMU"
+        assert raw.call(remote_connect.CONNECT_GET_TYPE, Void()).type == "QEMU"
         assert resident(host.pid) - before < 16 << 20
     answered(host)
 
@@ -164,7 +164,7 @@ def test_largest_packets(host: DaemonProcess) -> None:
     with Raw(host) as raw:
         raw.open()
         for _ in range(6):
-            found = raw.ask(remote.DOMAIN_DEFINE_XML, b"\xff" * (PACKET_MAX - HEADER_SIZE))
+            found = raw.ask(remote_domain.DOMAIN_DEFINE_XML, b"\xff" * (PACKET_MAX - HEADER_SIZE))
             assert isinstance(found, types.Error)
     answered(host)
 
@@ -174,7 +174,7 @@ def test_a_client_that_asks_and_never_reads(host: DaemonProcess) -> None:
     with Raw(host) as raw:
         raw.open()
         before = resident(host.pid)
-        call = raw.packed(remote.CONNECT_GET_CAPABILITIES, b"")
+        call = raw.packed(remote_connect.CONNECT_GET_CAPABILITIES, b"")
         raw.sock.settimeout(0.5)
         with contextlib.suppress(TimeoutError):
             for _ in range(3000):
@@ -194,14 +194,14 @@ def test_a_client_that_never_reads_its_events(host: DaemonProcess) -> None:
         with contextlib.suppress(errors.RemoteError):  # there is a limit
             for _ in range(1000):
                 deaf.call(
-                    remote.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY,
-                    remote.DomainEventIDArgs(EventID.LIFECYCLE, None),
+                    remote_register.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY,
+                    shapes.DomainEventIDArgs(EventID.LIFECYCLE, None),
                 )
                 registered += 1
         assert registered
         for _ in range(120):
-            dom = busy.call(remote.DOMAIN_DEFINE_XML, remote.XMLArgs(xml)).dom
-            busy.call(remote.DOMAIN_UNDEFINE, remote.DomainArgs(dom))
+            dom = busy.call(remote_domain.DOMAIN_DEFINE_XML, shapes.XMLArgs(xml)).dom
+            busy.call(remote_domain.DOMAIN_UNDEFINE, shapes.DomainArgs(dom))
             if "does not read its events" in host.log:
                 break
         assert "does not read its events" in host.log
@@ -212,8 +212,8 @@ def test_a_client_that_never_reads_its_events(host: DaemonProcess) -> None:
 def test_registrations_have_a_limit(host: DaemonProcess) -> None:
     with Raw(host) as raw:
         raw.open()
-        args = remote.DomainEventIDArgs(EventID.LIFECYCLE, None)
-        row = remote.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY
+        args = shapes.DomainEventIDArgs(EventID.LIFECYCLE, None)
+        row = remote_register.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY
         refusals = [found for _ in range(1100) if isinstance(found := raw.ask(row, encode(args)), types.Error)]
         assert refusals
         assert "too many" in (refusals[0].message or "")

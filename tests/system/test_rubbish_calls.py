@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from culvert.daemon.server import handlers
 from culvert.daemon.service import Service
 from culvert.ground import errors
-from culvert.protocol import culvert, qemu, remote, types
+from culvert.protocol import culvert, qemu, remote_connect, remote_domain, remote_list, remote_migrate, shapes, types
 from culvert.protocol.procedure import Procedure
 from culvert.wire.packet import Status
 from culvert.xdr.codec import XdrError
@@ -45,11 +45,11 @@ def test_programs_versions_and_procedures_that_do_not_exist(host: DaemonProcess)
             ({"procedure": 2**31 - 1}, "unknown procedure"),
             ({"status": Status.ERROR}, "unexpected message status"),
         ):
-            found = raw.ask(remote.CONNECT_GET_TYPE, b"", **changed)
+            found = raw.ask(remote_connect.CONNECT_GET_TYPE, b"", **changed)
             assert isinstance(found, types.Error)
             assert found.code == errors.ErrorCode.RPC
             assert words in (found.message or "")
-        assert raw.call(remote.CONNECT_GET_TYPE, Void()).type == "QEMU"
+        assert raw.call(remote_connect.CONNECT_GET_TYPE, Void()).type == "QEMU"
 
 
 def test_calls_before_open(host: DaemonProcess) -> None:
@@ -80,7 +80,7 @@ def test_undecodable_arguments_of_every_procedure(host: DaemonProcess) -> None:
         for row in ARGUMENTS:
             for payload in rubbish:
                 # What passes a descriptor is refused by the transport before anybody looks at the arguments.
-                if row is not remote.DOMAIN_OPEN_GRAPHICS_FD and undecodable(row, payload):
+                if row is not remote_domain.DOMAIN_OPEN_GRAPHICS_FD and undecodable(row, payload):
                     asked += 1
                     found = raw.ask(row, payload)
                     assert isinstance(found, types.Error), row.name
@@ -89,7 +89,7 @@ def test_undecodable_arguments_of_every_procedure(host: DaemonProcess) -> None:
 
 
 # What a random call may do to the connection itself, or to the machine, is another test's subject.
-QUIET = [row for row in ARGUMENTS if row not in (remote.CONNECT_OPEN,)]
+QUIET = [row for row in ARGUMENTS if row not in (remote_connect.CONNECT_OPEN,)]
 
 
 @pytest.mark.parametrize("row", QUIET, ids=lambda row: row.name)
@@ -109,21 +109,27 @@ def test_any_arguments_of_every_procedure(host: DaemonProcess, row: Procedure[An
 STRANGE = ["", "\0", "a\0b", "\n", "../../etc/passwd", ".", "..", "x" * 5000, "\udcff\udcfe", "-", "%s%n", "👻" * 300]
 
 
-@pytest.mark.parametrize("row", [remote.DOMAIN_DEFINE_XML, remote.DOMAIN_CREATE_XML], ids=lambda row: row.name)
+@pytest.mark.parametrize(
+    "row", [remote_domain.DOMAIN_DEFINE_XML, remote_domain.DOMAIN_CREATE_XML], ids=lambda row: row.name
+)
 def test_strange_names(host: DaemonProcess, row: Procedure[Any, Any]) -> None:
-    args = remote.XMLArgs if row is remote.DOMAIN_DEFINE_XML else remote.XMLFlagsArgs
+    args = shapes.XMLArgs if row is remote_domain.DOMAIN_DEFINE_XML else shapes.XMLFlagsArgs
     with Raw(host) as raw:
         raw.open()
         for name in STRANGE:
             escaped = name.replace("&", "&amp;").replace("<", "&lt;")
             xml = f"<domain type='qemu'><name>{escaped}</name><memory>1</memory><os><type>hvm</type></os></domain>"
-            found = raw.ask(row, encode(args(xml) if args is remote.XMLArgs else remote.XMLFlagsArgs(xml, 0)))
+            found = raw.ask(row, encode(args(xml) if args is shapes.XMLArgs else shapes.XMLFlagsArgs(xml, 0)))
             if not isinstance(found, types.Error):  # a strange name, but one that can be had
-                dom = decode(remote.DomainRet, found).dom
+                dom = decode(shapes.DomainRet, found).dom
                 assert dom.name == name
-                end = remote.DOMAIN_UNDEFINE if row is remote.DOMAIN_DEFINE_XML else remote.DOMAIN_DESTROY
-                raw.call(end, remote.DomainArgs(dom))
-            found = raw.ask(remote.DOMAIN_LOOKUP_BY_NAME, encode(remote.NameArgs(name)))
+                end = (
+                    remote_domain.DOMAIN_UNDEFINE
+                    if row is remote_domain.DOMAIN_DEFINE_XML
+                    else remote_domain.DOMAIN_DESTROY
+                )
+                raw.call(end, shapes.DomainArgs(dom))
+            found = raw.ask(remote_list.DOMAIN_LOOKUP_BY_NAME, encode(remote_list.NameArgs(name)))
             assert isinstance(found, types.Error)
             assert found.code == errors.ErrorCode.NO_DOMAIN
 
@@ -157,8 +163,8 @@ def test_deep_and_huge_xml(host: DaemonProcess, name: str) -> None:
     with Raw(host) as raw:
         raw.open()
         for row, args in (
-            (remote.DOMAIN_DEFINE_XML, remote.XMLArgs(xml)),
-            (remote.DOMAIN_CREATE_XML, remote.XMLFlagsArgs(xml, 0)),
+            (remote_domain.DOMAIN_DEFINE_XML, shapes.XMLArgs(xml)),
+            (remote_domain.DOMAIN_CREATE_XML, shapes.XMLFlagsArgs(xml, 0)),
         ):
             found = raw.ask(row, encode(args))
             assert isinstance(found, types.Error), name
@@ -170,14 +176,16 @@ def test_deep_and_huge_xml(host: DaemonProcess, name: str) -> None:
 def test_an_xml_longer_than_a_string_may_be(host: DaemonProcess) -> None:
     with Raw(host) as raw:
         raw.open()
-        found = raw.ask(remote.DOMAIN_DEFINE_XML, struct.pack(">I", 8 << 20) + bytes(8 << 20))
+        found = raw.ask(remote_domain.DOMAIN_DEFINE_XML, struct.pack(">I", 8 << 20) + bytes(8 << 20))
         assert isinstance(found, types.Error)
         assert found.code == errors.ErrorCode.RPC
 
 
 def test_a_name_as_long_as_a_string_may_be(host: DaemonProcess) -> None:
     with Raw(host) as raw:
-        found = raw.open().ask(remote.DOMAIN_LOOKUP_BY_NAME, encode(remote.NameArgs("x" * types.STRING_MAX)))
+        found = raw.open().ask(
+            remote_list.DOMAIN_LOOKUP_BY_NAME, encode(remote_list.NameArgs("x" * types.STRING_MAX))
+        )
         assert isinstance(found, types.Error)
         assert found.code == errors.ErrorCode.NO_DOMAIN
 
@@ -193,15 +201,15 @@ def test_typed_parameters_without_sense(host: DaemonProcess) -> None:
         [types.TypedParam("\udcff", (5, float("nan")))],
         [types.TypedParam("migrate_disks", (7, "vda"))] * 64,
     ]
-    rows = (remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS)
+    rows = (remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS)
     with Raw(host) as raw:
         raw.open()
         for params in lists:
             for flags in (0, 6, 1 << 10, 0xFFFFFFFF):
                 for row in rows:
-                    found = raw.ask(row, encode(remote.Prepare3ParamsArgs(params, b"", flags)))
+                    found = raw.ask(row, encode(remote_migrate.Prepare3ParamsArgs(params, b"", flags)))
                     assert isinstance(found, types.Error)
-        sixty_five = encode(remote.Prepare3ParamsArgs(lists[7], b"", 0)).replace(b"\0\0\0@", b"\0\0\0A", 1)
+        sixty_five = encode(remote_migrate.Prepare3ParamsArgs(lists[7], b"", 0)).replace(b"\0\0\0@", b"\0\0\0A", 1)
         found = raw.ask(rows[0], sixty_five)
         assert isinstance(found, types.Error)
         assert "longer than 64" in (found.message or "")
@@ -225,7 +233,10 @@ def test_an_identity_that_would_write_log_lines_of_its_own(host: DaemonProcess) 
     with Raw(host) as raw:
         raw.open()
         forged = "\n2026-01-01 00:00:00,000 INFO forged \x1b[2J\udcff" + "x" * 1_000_000
-        raw.call(remote.CONNECT_SET_IDENTITY, remote.SetIdentityArgs([types.TypedParam(forged, (7, forged))], 0))
+        raw.call(
+            remote_connect.CONNECT_SET_IDENTITY,
+            remote_connect.SetIdentityArgs([types.TypedParam(forged, (7, forged))], 0),
+        )
     assert "\n2026-01-01 00:00:00,000 INFO forged" not in host.log
     assert "Logging error" not in host.log
     lines = [line for line in host.log.splitlines() if "identity=" in line]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from culvert.channels.ticket import Ticket
 from culvert.ground.errors import ErrorCode
 from culvert.io.detached import Detached
-from culvert.migration.ticket import Ticket
 from culvert.protocol import culvert
 from culvert.rpc import client as rpc
 from culvert.rpc.stream import Stream

@@ -17,9 +17,17 @@ import pytest
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.errors import ErrorCode
-from culvert.migration import cookie, grant
-from culvert.protocol import constants, remote, typed_params, types
-from culvert.protocol.constants import MigrateFlag
+from culvert.migration.options import cookie, grant
+from culvert.protocol import (
+    constants_migrate,
+    remote_connect,
+    remote_list,
+    remote_migrate,
+    shapes,
+    typed_params,
+    types,
+)
+from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.protocol.typed_params import Value
 from culvert.rpc import client as rpc
 from culvert.rpc import prologue
@@ -56,24 +64,24 @@ class Attempt:
 
     def params(self, **changed: Value) -> list[types.TypedParam]:
         values: dict[str, Value] = {"destination_name": self.guest.name, "destination_xml": self.guest.xml, **changed}
-        return typed_params.encode(list(values.items()), constants.MIGRATE_PARAMS)
+        return typed_params.encode(list(values.items()), constants_migrate.MIGRATE_PARAMS)
 
     async def prepare_tunnel(self, client: rpc.Client) -> Stream:
-        args = remote.Prepare3ParamsArgs(self.params(), self.cookie(), TUNNEL)
-        _, stream = await client.open_stream(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, args)
+        args = remote_migrate.Prepare3ParamsArgs(self.params(), self.cookie(), TUNNEL)
+        _, stream = await client.open_stream(remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, args)
         return stream
 
     async def prepare(self, client: rpc.Client, flags: int = DIRECT) -> str:
         """Not by a stream of its own: the ticket that opens the data path."""
-        args = remote.Prepare3ParamsArgs(self.params(), self.cookie(attempt=uuid.uuid4().hex), flags)
-        answer = await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
+        args = remote_migrate.Prepare3ParamsArgs(self.params(), self.cookie(attempt=uuid.uuid4().hex), flags)
+        answer = await client.call(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
         return uris.parse(answer.uri_out or "").parameters["culvert-migration"]
 
     async def finish(
         self, client: rpc.Client, flags: int = TUNNEL, *, cancelled: bool = False, cookie_in: bytes = b""
-    ) -> remote.DomainCookieRet:
-        args = remote.Finish3ParamsArgs(self.params(), cookie_in, flags, int(cancelled))
-        return await client.call(remote.DOMAIN_MIGRATE_FINISH3_PARAMS, args)
+    ) -> shapes.DomainCookieRet:
+        args = remote_migrate.Finish3ParamsArgs(self.params(), cookie_in, flags, int(cancelled))
+        return await client.call(remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS, args)
 
 
 @asynccontextmanager
@@ -107,11 +115,11 @@ async def test_finish_without_prepare(host: DaemonProcess, attempt: Attempt) -> 
 
 async def ask(client: rpc.Client, params: list[types.TypedParam], cookie_in: bytes, flags: int) -> None:
     """Prepare, with or without a tunnel, as the flags say."""
-    args = remote.Prepare3ParamsArgs(params, cookie_in, flags)
+    args = remote_migrate.Prepare3ParamsArgs(params, cookie_in, flags)
     if flags & MigrateFlag.TUNNELLED:
-        await client.open_stream(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, args)
+        await client.open_stream(remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, args)
     else:
-        await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
+        await client.call(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
 
 
 async def test_prepare_with_garbage(host: DaemonProcess, attempt: Attempt) -> None:
@@ -161,8 +169,8 @@ async def test_offline_preparations_end_with_their_connection(host: DaemonProces
         with contextlib.suppress(errors.RemoteError):
             for number in range(200):
                 each = Attempt(folder, f"g{number}") if number else first
-                args = remote.Prepare3ParamsArgs(each.params(), each.cookie(), OFFLINE)
-                await client.call(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
+                args = remote_migrate.Prepare3ParamsArgs(each.params(), each.cookie(), OFFLINE)
+                await client.call(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
                 prepared += 1
         assert 0 < prepared < 200
     async with connected(host) as client, refused(ErrorCode.NO_DOMAIN):
@@ -218,7 +226,7 @@ async def test_data_after_the_end(host: DaemonProcess, attempt: Attempt) -> None
         for _ in range(3):
             with pytest.raises(errors.RequestError):
                 await stream.send(b"more")
-        assert (await client.call(remote.CONNECT_GET_TYPE, Void())).type == "QEMU"
+        assert (await client.call(remote_connect.CONNECT_GET_TYPE, Void())).type == "QEMU"
         async with refused():
             await attempt.finish(client, cancelled=True)
 
@@ -303,34 +311,34 @@ async def test_the_source_steps_out_of_order(host: DaemonProcess, folder: Path) 
     """A guest that runs is not lost by whatever a client says of a migration that never was."""
     with running_tiny(host, folder) as guest:
         async with connected(host) as client:
-            dom = (await client.call(remote.DOMAIN_LOOKUP_BY_NAME, remote.NameArgs(guest.name))).dom
-            begin = remote.Begin3ParamsArgs(dom, [], DIRECT)
+            dom = (await client.call(remote_list.DOMAIN_LOOKUP_BY_NAME, remote_list.NameArgs(guest.name))).dom
+            begin = remote_migrate.Begin3ParamsArgs(dom, [], DIRECT)
             for cancelled in (False, True):
-                confirm = remote.Confirm3ParamsArgs(dom, [], b"", DIRECT, int(cancelled))
+                confirm = remote_migrate.Confirm3ParamsArgs(dom, [], b"", DIRECT, int(cancelled))
                 with contextlib.suppress(errors.RemoteError):
-                    await client.call(remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
-            confirm = remote.Confirm3ParamsArgs(dom, [], b"", DIRECT, 0)
+                    await client.call(remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
+            confirm = remote_migrate.Confirm3ParamsArgs(dom, [], b"", DIRECT, 0)
             async with refused(ErrorCode.OPERATION_INVALID):
-                await client.call(remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
-            perform = remote.Perform3ParamsArgs(dom, None, [], b"", DIRECT)
+                await client.call(remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
+            perform = remote_migrate.Perform3ParamsArgs(dom, None, [], b"", DIRECT)
             async with refused(ErrorCode.OPERATION_INVALID):
-                await client.call(remote.DOMAIN_MIGRATE_PERFORM3_PARAMS, perform)
+                await client.call(remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS, perform)
             # A begin that is confirmed without a perform: nothing has moved.
-            await client.call(remote.DOMAIN_MIGRATE_BEGIN3_PARAMS, begin)
+            await client.call(remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS, begin)
             async with refused(ErrorCode.OPERATION_INVALID):
-                await client.call(remote.DOMAIN_MIGRATE_BEGIN3_PARAMS, begin)
+                await client.call(remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS, begin)
             async with refused(ErrorCode.OPERATION_INVALID):
-                await client.call(remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
+                await client.call(remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
             async with refused():
-                await client.call(remote.DOMAIN_MIGRATE_PERFORM3_PARAMS, perform)
+                await client.call(remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS, perform)
             async with refused():
                 await client.call(
-                    remote.DOMAIN_MIGRATE_PERFORM3_PARAMS,
-                    remote.Perform3ParamsArgs(dom, "rubbish", [], b"\xff", TUNNEL),
+                    remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS,
+                    remote_migrate.Perform3ParamsArgs(dom, "rubbish", [], b"\xff", TUNNEL),
                 )
             # A begin whose connection goes.
             async with connected(host) as other:
                 with contextlib.suppress(errors.RemoteError):
-                    await other.call(remote.DOMAIN_MIGRATE_BEGIN3_PARAMS, begin)
+                    await other.call(remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS, begin)
         guest.assert_runs_only_on(host)
         virsh("destroy", guest.name, uri=host.uri).expect()

@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from culvert.channels.ticket import Ticket
 from culvert.cli.main import cli
 from culvert.ground import errors
-from culvert.migration.ticket import Ticket
 from culvert.protocol import culvert as own
-from culvert.protocol import remote
-from culvert.protocol.constants import MigrateFlag
+from culvert.protocol import remote_connect
+from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.rpc import client as rpc
 from culvert.rpc import prologue
 from culvert.xdr.struct import Void
@@ -122,7 +122,7 @@ def test_virsh_connects_every_time_and_the_connection_is_secure(hosts: Hosts) ->
     async def secure(uri: str) -> int:
         async with rpc.connect(uri) as client:
             await prologue.open_connection(client)
-            return (await client.call(remote.CONNECT_IS_SECURE, Void())).secure
+            return (await client.call(remote_connect.CONNECT_IS_SECURE, Void())).secure
 
     assert asyncio.run(secure(hosts.a.tls_uri(pkipath=hosts.admin.folder))) == 1
     assert asyncio.run(secure(hosts.a.tcp_uri)) == 0

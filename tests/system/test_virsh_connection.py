@@ -12,7 +12,7 @@ from lxml import etree
 
 from culvert.ground import errors
 from culvert.ground import uri as uris
-from culvert.protocol import remote
+from culvert.protocol import remote_connect
 from culvert.rpc import client as rpc
 from guests import domain_xml
 from tests.support.daemon import DaemonProcess
@@ -208,6 +208,6 @@ async def test_flags_of_a_client_that_is_not_root(host_a: DaemonProcess) -> None
     """Such a virsh sends 6 (its own daemon, started if need be), a read-only one 7. Other bits mean nothing."""
     async with rpc.connect(uris.parse(host_a.uri)) as client:
         for flags in (6, 7, 2, 0):
-            await client.call(remote.CONNECT_OPEN, remote.ConnectOpenArgs("qemu:///session", flags))
+            await client.call(remote_connect.CONNECT_OPEN, remote_connect.ConnectOpenArgs("qemu:///session", flags))
         with pytest.raises(errors.RemoteError, match="unsupported flags"):
-            await client.call(remote.CONNECT_OPEN, remote.ConnectOpenArgs("qemu:///session", 8))
+            await client.call(remote_connect.CONNECT_OPEN, remote_connect.ConnectOpenArgs("qemu:///session", 8))

@@ -12,8 +12,9 @@ from culvert.cli.progress import Progress
 from culvert.cli.verdict import Place, Sighting, state_words
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
-from culvert.protocol import remote, typed_params, types
-from culvert.protocol.constants import JobStatsFlag, JobType, ListFlag
+from culvert.protocol import remote_domain, remote_job, remote_list, shapes, typed_params, types
+from culvert.protocol.constants_flag import JobStatsFlag, ListFlag
+from culvert.protocol.constants_migrate import JobType
 from culvert.protocol.typed_params import Value
 from culvert.rpc import client as rpc
 
@@ -48,13 +49,13 @@ async def listing(uri: ConnectionURI, *, everything: bool) -> list[Listed]:
     """The active domains, or all; by name."""
     flags = ListFlag.ACTIVE | ListFlag.INACTIVE if everything else ListFlag.ACTIVE
     async with target.opened(uri) as client:
-        found = await client.call(remote.CONNECT_LIST_ALL_DOMAINS, remote.ListAllArgs(1, int(flags)))
+        found = await client.call(remote_list.CONNECT_LIST_ALL_DOMAINS, shapes.ListAllArgs(1, int(flags)))
         waits = {each.uuid: each for each in await history.waiting(client)}
         lines = []
         for dom in sorted(found.domains, key=lambda dom: dom.name):
             # A domain may go between the two questions; then it is no longer one to be listed.
             with contextlib.suppress(errors.RemoteError):
-                state = await client.call(remote.DOMAIN_GET_STATE, remote.DomainFlagsArgs(dom, 0))
+                state = await client.call(remote_domain.DOMAIN_GET_STATE, shapes.DomainFlagsArgs(dom, 0))
                 words = state_words(state.state, state.reason)
                 waiting = waits.pop(uuid := UUID(bytes=dom.uuid), None)
                 why = waiting.why if waiting is not None else ""
@@ -67,7 +68,7 @@ async def listing(uri: ConnectionURI, *, everything: bool) -> list[Listed]:
 async def define(uri: ConnectionURI, xml: str) -> str:
     """Define a domain; answers the last words."""
     async with target.opened(uri) as client:
-        dom = (await client.call(remote.DOMAIN_DEFINE_XML, remote.XMLArgs(xml))).dom
+        dom = (await client.call(remote_domain.DOMAIN_DEFINE_XML, shapes.XMLArgs(xml))).dom
         seen = await whereabouts.look(client, dom.uuid)
     return f"domain '{dom.name}' is defined at {uri}, {seen.state or seen.why}"
 
@@ -76,7 +77,7 @@ async def start(uri: ConnectionURI, domain: str) -> str:
     """Start a defined domain; answers the last words."""
     async with target.opened(uri) as client:
         dom = await target.find(client, domain)
-        await client.call(remote.DOMAIN_CREATE, remote.DomainArgs(dom))
+        await client.call(remote_domain.DOMAIN_CREATE, shapes.DomainArgs(dom))
         return _now(dom, uri, await whereabouts.look(client, dom.uuid))
 
 
@@ -84,7 +85,7 @@ async def destroy(uri: ConnectionURI, domain: str) -> str:
     """End a guest at once, as pulling its plug would; answers the last words."""
     async with target.opened(uri) as client:
         dom = await target.find(client, domain)
-        await client.call(remote.DOMAIN_DESTROY, remote.DomainArgs(dom))
+        await client.call(remote_domain.DOMAIN_DESTROY, shapes.DomainArgs(dom))
         return _now(dom, uri, await whereabouts.look(client, dom.uuid))
 
 
@@ -93,7 +94,7 @@ async def job(uri: ConnectionURI, domain: str, *, completed: bool) -> Job:
     flags = JobStatsFlag.COMPLETED | JobStatsFlag.KEEP_COMPLETED if completed else 0
     async with target.opened(uri) as client:
         dom = await target.find(client, domain)
-        stats = await client.call(remote.DOMAIN_GET_JOB_STATS, remote.DomainFlagsArgs(dom, int(flags)))
+        stats = await client.call(remote_job.DOMAIN_GET_JOB_STATS, shapes.DomainFlagsArgs(dom, int(flags)))
     kind = JobType(stats.type).name.lower() if stats.type in list(JobType) else f"type {stats.type}"
     return Job(kind, typed_params.loose(stats.params), Progress.from_stats(stats))
 
@@ -105,7 +106,7 @@ async def abort(uri: ConnectionURI, domain: str) -> str:
     """
     async with target.opened(uri) as client:
         dom = await target.find(client, domain)
-        await client.call(remote.DOMAIN_ABORT_JOB, remote.DomainArgs(dom))
+        await client.call(remote_job.DOMAIN_ABORT_JOB, shapes.DomainArgs(dom))
         try:
             async with asyncio.timeout(ABORT_SECONDS):
                 while True:
@@ -122,7 +123,7 @@ async def abort(uri: ConnectionURI, domain: str) -> str:
 
 async def _has_job(client: rpc.Client, dom: types.Domain) -> bool:
     try:
-        stats = await client.call(remote.DOMAIN_GET_JOB_STATS, remote.DomainFlagsArgs(dom, 0))
+        stats = await client.call(remote_job.DOMAIN_GET_JOB_STATS, shapes.DomainFlagsArgs(dom, 0))
     except errors.RemoteError as err:
         if errors.triple(err)[0] == errors.ErrorCode.NO_DOMAIN:
             return False  # it moved before the abort could reach it

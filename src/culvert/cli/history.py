@@ -16,7 +16,7 @@ from culvert.protocol.errors import is_unsupported
 from culvert.rpc.client import Client
 
 Record = dict[str, Any]
-"""A record as ``migration.history.Entry.as_json`` has it."""
+"""A record as ``migration.journal.history.Entry.as_json`` has it."""
 
 ARROWS = {"out": "→", "in": "←"}
 

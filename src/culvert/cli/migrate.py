@@ -29,8 +29,9 @@ from culvert.cli.verdict import Facts, Verdict, decide
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.uri import ConnectionURI
-from culvert.protocol import remote, typed_params, types
-from culvert.protocol.constants import JobStat, JobStatsFlag
+from culvert.protocol import remote_domain, remote_job, remote_migrate, shapes, typed_params, types
+from culvert.protocol.constants_flag import JobStatsFlag
+from culvert.protocol.constants_migrate import JobStat
 from culvert.rpc import client as rpc
 
 POLL_SECONDS = 0.5
@@ -68,7 +69,7 @@ class Run:
     async def perform(self) -> None:
         """Make the call; its refusal is kept for the last words."""
         try:
-            await self.client.call(remote.DOMAIN_MIGRATE_PERFORM3_PARAMS, self.request.call(self.dom))
+            await self.client.call(remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS, self.request.call(self.dom))
             self.ended = True
         except errors.ConnectionLost as err:
             self.error = str(err)
@@ -95,7 +96,7 @@ class Run:
         self.display.notice(f"cancelling the migration of '{self.dom.name}' (Ctrl-C now: do not wait)")
         while not self.over.is_set():
             with contextlib.suppress(errors.RequestError):
-                await self.client.call(remote.DOMAIN_ABORT_JOB, remote.DomainArgs(self.dom), CALL_SECONDS)
+                await self.client.call(remote_job.DOMAIN_ABORT_JOB, shapes.DomainArgs(self.dom), CALL_SECONDS)
             await self._over_within(ABORT_AGAIN_SECONDS)
 
     async def deadline(self) -> None:
@@ -112,7 +113,7 @@ class Run:
             return
         self.display.notice(f"suspending '{self.dom.name}': not ended within {self.request.timeout:g} s")
         try:
-            await self.client.call(remote.DOMAIN_SUSPEND, remote.DomainArgs(self.dom))
+            await self.client.call(remote_domain.DOMAIN_SUSPEND, shapes.DomainArgs(self.dom))
         except errors.RequestError as err:
             if not self.over.is_set():
                 self.display.notice(f"suspending '{self.dom.name}' failed: {err}")
@@ -128,7 +129,7 @@ class Run:
 
     async def _start_postcopy(self) -> None:
         try:
-            await self.client.call(remote.DOMAIN_MIGRATE_START_POST_COPY, remote.DomainFlagsArgs(self.dom, 0))
+            await self.client.call(remote_job.DOMAIN_MIGRATE_START_POST_COPY, shapes.DomainFlagsArgs(self.dom, 0))
         except errors.RequestError as err:
             if not self.over.is_set():
                 self.display.notice(f"going over to post-copy failed: {err}")
@@ -156,9 +157,9 @@ class Run:
                 return Progress.from_stats(await self._job(flags, destination))
         return None
 
-    async def _job(self, flags: int, client: rpc.Client | None = None) -> remote.JobStatsRet:
-        args = remote.DomainFlagsArgs(self.dom, int(flags))
-        return await (client or self.client).call(remote.DOMAIN_GET_JOB_STATS, args, CALL_SECONDS)
+    async def _job(self, flags: int, client: rpc.Client | None = None) -> remote_job.JobStatsRet:
+        args = shapes.DomainFlagsArgs(self.dom, int(flags))
+        return await (client or self.client).call(remote_job.DOMAIN_GET_JOB_STATS, args, CALL_SECONDS)
 
     async def _over_within(self, seconds: float) -> bool:
         """Wait for the end, at most so long; answers whether it has come."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from culvert.ground.units import GiB, KiB, MiB, TiB
-from culvert.protocol import remote, typed_params
-from culvert.protocol.constants import CULVERT_DOWNTIMES, JobStat, JobType
+from culvert.protocol import remote_job, typed_params
+from culvert.protocol.constants_migrate import CULVERT_DOWNTIMES, JobStat, JobType
 from culvert.protocol.typed_params import Value
 
 _RUNNING = (JobType.BOUNDED, JobType.UNBOUNDED)
@@ -49,7 +49,7 @@ class Progress:
     downtime_parts_ms: Mapping[str, int] | None = None
 
     @classmethod
-    def from_stats(cls, stats: remote.JobStatsRet) -> Progress | None:
+    def from_stats(cls, stats: remote_job.JobStatsRet) -> Progress | None:
         """Read GET_JOB_STATS; None when there is no job."""
         if stats.type == JobType.NONE:
             return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from culvert.protocol import remote, typed_params, types
-from culvert.protocol.constants import MIGRATE_PARAMS, MigrateFlag, MigrateParam
+from culvert.protocol import remote_migrate, typed_params, types
+from culvert.protocol.constants_migrate import MIGRATE_PARAMS, MigrateFlag, MigrateParam
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ class Request:
         }
         return next((problem for problem, there in problems.items() if there), None)
 
-    def call(self, dom: types.Domain) -> remote.Perform3ParamsArgs:
+    def call(self, dom: types.Domain) -> remote_migrate.Perform3ParamsArgs:
         """The arguments of DOMAIN_MIGRATE_PERFORM3_PARAMS."""
-        return remote.Perform3ParamsArgs(
+        return remote_migrate.Perform3ParamsArgs(
             dom=dom, dconnuri=self.destination, params=self.params, cookie_in=b"", flags=int(self.flags)
         )

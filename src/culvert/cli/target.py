@@ -10,7 +10,7 @@ from uuid import UUID
 
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
-from culvert.protocol import remote, types
+from culvert.protocol import remote_list, types
 from culvert.rpc import client as rpc
 from culvert.rpc import prologue
 
@@ -64,11 +64,11 @@ async def find(client: rpc.Client, text: str) -> types.Domain:
     """
     if text.isdecimal() and int(text) < 2**31:
         with contextlib.suppress(errors.RemoteError):
-            return (await client.call(remote.DOMAIN_LOOKUP_BY_ID, remote.IDArgs(int(text)))).dom
+            return (await client.call(remote_list.DOMAIN_LOOKUP_BY_ID, remote_list.IDArgs(int(text)))).dom
     if (uuid := as_uuid(text)) is not None:
         with contextlib.suppress(errors.RemoteError):
-            return (await client.call(remote.DOMAIN_LOOKUP_BY_UUID, remote.UUIDArgs(uuid))).dom
-    return (await client.call(remote.DOMAIN_LOOKUP_BY_NAME, remote.NameArgs(text))).dom
+            return (await client.call(remote_list.DOMAIN_LOOKUP_BY_UUID, remote_list.UUIDArgs(uuid))).dom
+    return (await client.call(remote_list.DOMAIN_LOOKUP_BY_NAME, remote_list.NameArgs(text))).dom
 
 
 def as_uuid(text: str) -> bytes | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from culvert.cli.exits import Exit
-from culvert.protocol.constants import REASONS, DomainState
+from culvert.protocol.constants_state import REASONS, DomainState
 
 
 class Place(Enum):

@@ -9,8 +9,8 @@ from culvert.cli.verdict import Place, Sighting, state_words
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.errors import ErrorCode
-from culvert.protocol import culvert, remote
-from culvert.protocol.constants import DomainState
+from culvert.protocol import culvert, remote_domain, remote_list, shapes
+from culvert.protocol.constants_state import DomainState
 from culvert.protocol.errors import is_unsupported
 from culvert.rpc import client as rpc
 
@@ -23,8 +23,8 @@ async def look(client: rpc.Client, uuid: bytes) -> Sighting:
     try:
         async with asyncio.timeout(ASK_SECONDS):
             host = await _host(client)
-            found = await client.call(remote.DOMAIN_LOOKUP_BY_UUID, remote.UUIDArgs(uuid))
-            state = await client.call(remote.DOMAIN_GET_STATE, remote.DomainFlagsArgs(found.dom, 0))
+            found = await client.call(remote_list.DOMAIN_LOOKUP_BY_UUID, remote_list.UUIDArgs(uuid))
+            state = await client.call(remote_domain.DOMAIN_GET_STATE, shapes.DomainFlagsArgs(found.dom, 0))
     except TimeoutError:
         return Sighting(Place.UNKNOWN, why=f"no answer in {ASK_SECONDS:g} s")
     except errors.RequestError as err:

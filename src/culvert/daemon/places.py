@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from culvert.drivers.qemu import store
-from culvert.drivers.qemu.layout import Layout
+from culvert.drivers.qemu.state.layout import Layout
 from culvert.ground import errors
+from culvert.io import files
 
 SOCKET_NAME = "culvert-sock"
 CONFIG_NAME = "culvertd.toml"
@@ -77,7 +77,7 @@ class Places:
             return UUID(path.read_text().strip())
         except FileNotFoundError:
             made = uuid.uuid4()
-            store.write_atomically(path, f"{made}\n")
+            files.write_atomically(path, f"{made}\n")
             return made
         except (OSError, ValueError) as err:
             raise errors.InvalidArgument(f"{path} does not hold a UUID: {err}; restore it or remove it") from err

@@ -5,12 +5,12 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
+from culvert.channels.ticket import TICKET_PARAMETER
 from culvert.daemon.service import Service
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
-from culvert.migration.parameters import Options
-from culvert.migration.ticket import TICKET_PARAMETER
-from culvert.protocol.constants import MigrateFlag
+from culvert.migration.options.parameters import Options
+from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.rpc.session import Session
 
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from culvert.channels.work import Background
 from culvert.daemon.config import Config
 from culvert.daemon.handlers.change import Change
 from culvert.daemon.handlers.connect import Connect
@@ -34,13 +35,12 @@ from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.storage.pools import Pools
 from culvert.ground.units import MiB
 from culvert.io.listener import Listener, listen_tcp, listen_unix
-from culvert.migration import recovery
-from culvert.migration.destination import Destination
-from culvert.migration.history import Retention
-from culvert.migration.journal import Journal
-from culvert.migration.settings import Settings
-from culvert.migration.source import Source
-from culvert.migration.work import Background
+from culvert.migration.destination.destination import Destination
+from culvert.migration.journal.history import Retention
+from culvert.migration.journal.journal import Journal
+from culvert.migration.options.settings import Settings
+from culvert.migration.recovery import recovery
+from culvert.migration.source.source import Source
 from culvert.protocol import culvert, qemu, remote
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.limits import Limits

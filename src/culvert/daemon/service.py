@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from culvert.channels.work import Background
 from culvert.daemon.config import Config
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.storage.pools import Pools
 from culvert.ground import errors
 from culvert.io.tls_side import ServerSide
-from culvert.migration.destination import Destination
-from culvert.migration.journal import Journal
-from culvert.migration.source import Source
-from culvert.migration.statistics import Record
-from culvert.migration.work import Background
+from culvert.migration.destination.destination import Destination
+from culvert.migration.journal.journal import Journal
+from culvert.migration.progress.statistics import Record
+from culvert.migration.source.source import Source
 from culvert.protocol import types
 
 

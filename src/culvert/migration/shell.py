@@ -15,8 +15,9 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from culvert.ground import errors
-from culvert.migration import fault_points, machine
-from culvert.migration.machine import ANSWERED, Do, MachineError, Next, Step, Table, Write
+from culvert.migration import fault_points
+from culvert.migration.handover import machine
+from culvert.migration.handover.machine import ANSWERED, Do, MachineError, Next, Step, Table, Write
 
 log = logging.getLogger(__name__)
 

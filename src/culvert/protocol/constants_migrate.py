@@ -232,7 +232,7 @@ CULVERT_DOWNTIMES = {
     "start": JobStat.CULVERT_DOWNTIME_START,
     "announce": JobStat.CULVERT_DOWNTIME_ANNOUNCE,
 }
-"""By the names of ``migration.downtime``."""
+"""By the names of ``migration.progress.downtime``."""
 
 _ULLONG_STATS = [
     *(JobStat.TIME_ELAPSED, JobStat.TIME_ELAPSED_NET, JobStat.TIME_REMAINING, JobStat.DOWNTIME, JobStat.DOWNTIME_NET),

@@ -129,7 +129,7 @@ class MigrationHistoryArgs:
 
 @struct
 class MigrationHistoryRet:
-    """Each record a JSON object (``migration.history.Entry.as_json``), the newest first, without its lines."""
+    """Each record a JSON object (``migration.journal.history.Entry.as_json``), newest first, without its lines."""
 
     records: Annotated[list[str], listed(Str, HISTORY_MAX)]
 

@@ -1,7 +1,8 @@
-"""The REMOTE program: every row of its modules under one name, and ``PROGRAM``, the table itself.
+"""The REMOTE program: the rows of its modules in one table.
 
-``remote.DOMAIN_GET_STATE`` is the row, ``remote.DomainGetStateRet`` its result. A row is here when culvert serves it
-or may come to; a procedure without a handler is answered "unknown procedure", as is one without a row.
+``remote_domain.DOMAIN_GET_STATE`` is a row, ``remote_domain.DomainGetStateRet`` its result. A row is there when
+culvert serves it or may come to; a procedure without a handler is answered "unknown procedure", as is one without a
+row.
 """
 
 from __future__ import annotations
@@ -24,27 +25,7 @@ from culvert.protocol import (
 )
 from culvert.protocol.procedure import Program
 
-# One table in fourteen files: the star is the point here.
-from culvert.protocol.remote_change import *  # noqa: F403
-from culvert.protocol.remote_connect import *  # noqa: F403
-from culvert.protocol.remote_domain import *  # noqa: F403
-from culvert.protocol.remote_event import *  # noqa: F403
-from culvert.protocol.remote_guest import *  # noqa: F403
-from culvert.protocol.remote_job import *  # noqa: F403
-from culvert.protocol.remote_list import *  # noqa: F403
-from culvert.protocol.remote_migrate import *  # noqa: F403
-from culvert.protocol.remote_object import *  # noqa: F403
-from culvert.protocol.remote_register import *  # noqa: F403
-from culvert.protocol.remote_save import *  # noqa: F403
-from culvert.protocol.remote_snapshot import *  # noqa: F403
-from culvert.protocol.remote_stats import *  # noqa: F403
-from culvert.protocol.remote_storage import *  # noqa: F403
-from culvert.protocol.shapes import *  # noqa: F403
-
-PROGRAM = Program.of_modules(
-    "REMOTE",
-    0x20008086,  # REMOTE_PROGRAM
-    1,  # REMOTE_PROTOCOL_VERSION
+MODULES = (
     remote_connect,
     remote_list,
     remote_object,
@@ -59,4 +40,12 @@ PROGRAM = Program.of_modules(
     remote_migrate,
     remote_register,
     remote_event,
+)
+"""In the order in which docs/wire.md has them."""
+
+PROGRAM = Program.of_modules(
+    "REMOTE",
+    0x20008086,  # REMOTE_PROGRAM
+    1,  # REMOTE_PROTOCOL_VERSION
+    *MODULES,
 )

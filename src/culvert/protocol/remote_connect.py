@@ -90,7 +90,7 @@ class MaxVcpusRet:
 
 @struct
 class FeatureArgs:
-    """A ``constants.Feature``, or a number the server does not know."""
+    """A ``constants_state.Feature``, or a number the server does not know."""
 
     feature: Int
 
@@ -181,7 +181,7 @@ class CompareCPUArgs:
 
 @struct
 class CompareCPURet:
-    """``result`` a ``constants.CPUCompare``."""
+    """``result`` a ``constants_state.CPUCompare``."""
 
     result: Int
 

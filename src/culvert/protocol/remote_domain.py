@@ -33,7 +33,7 @@ class DomainCreateXMLArgs:
 
 @struct
 class DomainGetInfoRet:
-    """``state`` a ``constants.DomainState``; memory in KiB; ``cpu_time`` in nanoseconds.
+    """``state`` a ``constants_state.DomainState``; memory in KiB; ``cpu_time`` in nanoseconds.
 
     The protocol file says unsigned char and unsigned short for the two small ones; both take four bytes.
     """
@@ -47,7 +47,7 @@ class DomainGetInfoRet:
 
 @struct
 class DomainGetStateRet:
-    """``constants.DomainState`` and the reason that goes with it."""
+    """``constants_state.DomainState`` and the reason that goes with it."""
 
     state: Int
     reason: Int

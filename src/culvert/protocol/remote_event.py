@@ -12,14 +12,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from culvert.protocol import types
-from culvert.protocol.constants import EventID
+from culvert.protocol.constants_state import EventID
 from culvert.protocol.procedure import Message
 from culvert.protocol.types import Domain, Hyper, Int, Network, OptStr, Str, UHyper, UInt, listed, struct
 
 
 @struct
 class LifecycleEvent:
-    """``event`` a ``constants.DomainEvent``, ``detail`` a member of the detail that goes with it."""
+    """``event`` a ``constants_state.DomainEvent``, ``detail`` a member of the detail that goes with it."""
 
     callback_id: Int
     dom: Domain
@@ -237,7 +237,7 @@ class MemoryDeviceSizeChangeEvent:
 
 @struct
 class ConnectionClosedEvent:
-    """``reason`` a ``constants.CloseReason``: of the server's connection to its hypervisor."""
+    """``reason`` a ``constants_state.CloseReason``: of the server's connection to its hypervisor."""
 
     reason: Int
 

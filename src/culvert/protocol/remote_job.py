@@ -14,7 +14,7 @@ from culvert.xdr.struct import Void
 
 @struct
 class JobInfoRet:
-    """``type`` a ``constants.JobType``; times in milliseconds, everything else in bytes."""
+    """``type`` a ``constants_migrate.JobType``; times in milliseconds, everything else in bytes."""
 
     type: Int
     time_elapsed: UHyper
@@ -32,7 +32,7 @@ class JobInfoRet:
 
 @struct
 class JobStatsRet:
-    """``type`` a ``constants.JobType``; names and units of ``params``: ``constants.JOB_STATS``."""
+    """``type`` a ``constants_migrate.JobType``; names and units of ``params``: ``constants_migrate.JOB_STATS``."""
 
     type: Int
     params: types.JobStatsParams

@@ -161,7 +161,7 @@ class DomainCPUStatsRet:
 
 @struct
 class DiskError:
-    """``remote_domain_disk_error``: ``error`` a ``constants.DiskErrorCode``."""
+    """``remote_domain_disk_error``: ``error`` a ``constants_state.DiskErrorCode``."""
 
     disk: Str
     error: Int
@@ -196,7 +196,7 @@ class IOThreadInfoRet:
 
 @struct
 class AllDomainStatsArgs:
-    """``doms`` empty means all; ``stats`` is a ``constants.StatsGroup`` set, 0 for all groups."""
+    """``doms`` empty means all; ``stats`` is a ``constants_flag.StatsGroup`` set, 0 for all groups."""
 
     doms: types.Domains
     stats: UInt

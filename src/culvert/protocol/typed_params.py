@@ -1,7 +1,7 @@
 """Typed parameters as Python sees them: (name, value) pairs both ways, checked against a table of names and types.
 
-A table is ``name → constants.ParamSpec`` (``constants.MIGRATE_PARAMS``, ``constants.JOB_STATS``). The order of the
-parameters and the repetition of a name are kept; a caller that knows that no name repeats makes a ``dict`` of the
+A table is ``name → ParamSpec`` (``constants_migrate.MIGRATE_PARAMS``, ``constants_migrate.JOB_STATS``). The order of
+the parameters and the repetition of a name are kept; a caller that knows that no name repeats makes a ``dict`` of the
 pairs.
 """
 

@@ -137,7 +137,7 @@ class DomainSnapshot:
 
 @struct
 class DomainMemoryStat:
-    """``remote_domain_memory_stat``: ``tag`` is a ``constants.MemoryStatTag``, ``val`` KiB."""
+    """``remote_domain_memory_stat``: ``tag`` is a ``constants_flag.MemoryStatTag``, ``val`` KiB."""
 
     tag: Int
     val: UHyper

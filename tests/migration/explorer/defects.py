@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from culvert.migration.machine import Do, Next, Step, Write
-from culvert.migration.machine_destination import Event as D
-from culvert.migration.machine_destination import State as DState
-from culvert.migration.machine_destination import Word
-from culvert.migration.machine_recovery import Qemu
-from culvert.migration.machine_source import Event as S
-from culvert.migration.machine_source import State as SState
+from culvert.migration.handover.machine import Do, Next, Step, Write
+from culvert.migration.handover.machine_destination import Event as D
+from culvert.migration.handover.machine_destination import State as DState
+from culvert.migration.handover.machine_destination import Word
+from culvert.migration.handover.machine_recovery import Qemu
+from culvert.migration.handover.machine_source import Event as S
+from culvert.migration.handover.machine_source import State as SState
 from tests.migration.explorer.world import Rules, Setting
 
 _RESUME = Next(SState.CONFIRM3_CANCELLED, (Write(Step.CONFIRM3_CANCELLED), Do.RESUME))

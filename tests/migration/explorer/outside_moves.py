@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from culvert.migration.machine import Step
-from culvert.migration.machine_destination import State as DState
-from culvert.migration.machine_recovery import Qemu
-from culvert.migration.machine_source import Event, State
+from culvert.migration.handover.machine import Step
+from culvert.migration.handover.machine_destination import State as DState
+from culvert.migration.handover.machine_recovery import Qemu
+from culvert.migration.handover.machine_source import Event, State
 from tests.migration.explorer.destination_moves import DestinationMoves, put
 from tests.migration.explorer.source_moves import E, Move, SourceMoves, hang_up
 from tests.migration.explorer.truth import ROW, S_FINAL, D, S, may_continue

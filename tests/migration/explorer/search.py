@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from culvert.migration.machine import MachineError
+from culvert.migration.handover.machine import MachineError
 from tests.migration.explorer.destination_moves import DestinationMoves
 from tests.migration.explorer.outside_moves import OutsideMoves
 from tests.migration.explorer.source_moves import Move, SourceMoves

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from culvert.migration import machine_destination as destination
-from culvert.migration.machine import Do, MachineError, Write
-from culvert.migration.machine_source import Event, State
+from culvert.migration.handover import machine_destination as destination
+from culvert.migration.handover.machine import Do, MachineError, Write
+from culvert.migration.handover.machine_source import Event, State
 from tests.migration.explorer import truth
 from tests.migration.explorer.truth import S
 from tests.migration.explorer.world import (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from culvert.migration import machine_destination as destination
-from culvert.migration import machine_source as source
-from culvert.migration.machine import Step
+from culvert.migration.handover import machine_destination as destination
+from culvert.migration.handover import machine_source as source
+from culvert.migration.handover.machine import Step
 from tests.migration.explorer.world import D_STATES, NOTHING, S_STATES, STEPS, Attempt, Cpu, Mig, Qd, World
 
 S = {state: index for index, state in enumerate(S_STATES)}

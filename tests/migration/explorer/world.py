@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from culvert.migration import machine_destination as there
-from culvert.migration import machine_recovery as recovery
-from culvert.migration import machine_source as here
-from culvert.migration.machine import Command, Do, Next, Peer, Step, Write
+from culvert.migration.handover import machine_destination as there
+from culvert.migration.handover import machine_recovery as recovery
+from culvert.migration.handover import machine_source as here
+from culvert.migration.handover.machine import Command, Do, Next, Peer, Step, Write
 
 STEPS = list(Step)
 S_STATES, S_EVENTS = list(here.State), list(here.Event)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import description, keys, memory, vcpus
 from culvert.ground import errors
-from culvert.protocol import remote
-from culvert.protocol.constants import AffectFlag, MemoryFlag, VcpuFlag
+from culvert.protocol import remote_change, remote_domain, shapes
+from culvert.protocol.constants_flag import AffectFlag, MemoryFlag, VcpuFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -22,77 +22,83 @@ class Change:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.DOMAIN_SET_MEMORY, self.set_memory)
-        handlers.add(remote.DOMAIN_SET_MEMORY_FLAGS, self.set_memory_flags)
-        handlers.add(remote.DOMAIN_SET_MAX_MEMORY, self.set_max_memory)
-        handlers.add(remote.DOMAIN_SET_MEMORY_STATS_PERIOD, self.set_memory_stats_period)
-        handlers.add(remote.DOMAIN_SET_VCPUS, self.set_vcpus)
-        handlers.add(remote.DOMAIN_SET_VCPUS_FLAGS, self.set_vcpus_flags)
-        handlers.add(remote.DOMAIN_SET_METADATA, self.set_metadata)
-        handlers.add(remote.DOMAIN_GET_METADATA, self.get_metadata)
-        handlers.add(remote.DOMAIN_SET_AUTOSTART, self.set_autostart)
-        handlers.add(remote.DOMAIN_GET_AUTOSTART, self.get_autostart)
-        handlers.add(remote.DOMAIN_SEND_KEY, self.send_key)
-        handlers.add(remote.DOMAIN_INJECT_NMI, self.inject_nmi)
-        handlers.add(remote.DOMAIN_PM_WAKEUP, self.pm_wakeup)
+        handlers.add(remote_change.DOMAIN_SET_MEMORY, self.set_memory)
+        handlers.add(remote_change.DOMAIN_SET_MEMORY_FLAGS, self.set_memory_flags)
+        handlers.add(remote_change.DOMAIN_SET_MAX_MEMORY, self.set_max_memory)
+        handlers.add(remote_change.DOMAIN_SET_MEMORY_STATS_PERIOD, self.set_memory_stats_period)
+        handlers.add(remote_change.DOMAIN_SET_VCPUS, self.set_vcpus)
+        handlers.add(remote_change.DOMAIN_SET_VCPUS_FLAGS, self.set_vcpus_flags)
+        handlers.add(remote_change.DOMAIN_SET_METADATA, self.set_metadata)
+        handlers.add(remote_change.DOMAIN_GET_METADATA, self.get_metadata)
+        handlers.add(remote_domain.DOMAIN_SET_AUTOSTART, self.set_autostart)
+        handlers.add(remote_domain.DOMAIN_GET_AUTOSTART, self.get_autostart)
+        handlers.add(remote_change.DOMAIN_SEND_KEY, self.send_key)
+        handlers.add(remote_change.DOMAIN_INJECT_NMI, self.inject_nmi)
+        handlers.add(remote_change.DOMAIN_PM_WAKEUP, self.pm_wakeup)
 
-    async def set_memory(self, session: Session, args: remote.DomainMemoryArgs) -> Void:
+    async def set_memory(self, session: Session, args: remote_change.DomainMemoryArgs) -> Void:
         await memory.set_memory(self._service.domain(args.dom), args.memory, AffectFlag.LIVE)
         return Void()
 
-    async def set_memory_flags(self, session: Session, args: remote.DomainMemoryFlagsArgs) -> Void:
+    async def set_memory_flags(self, session: Session, args: remote_change.DomainMemoryFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainSetMemoryFlags", IMPACT | MemoryFlag.MAXIMUM)
         await memory.set_memory(self._service.domain(args.dom), args.memory, args.flags)
         return Void()
 
-    async def set_max_memory(self, session: Session, args: remote.DomainMemoryArgs) -> Void:
+    async def set_max_memory(self, session: Session, args: remote_change.DomainMemoryArgs) -> Void:
         await memory.set_memory(self._service.domain(args.dom), args.memory, MemoryFlag.MAXIMUM)
         return Void()
 
-    async def set_memory_stats_period(self, session: Session, args: remote.DomainMemoryStatsPeriodArgs) -> Void:
+    async def set_memory_stats_period(
+        self, session: Session, args: remote_change.DomainMemoryStatsPeriodArgs
+    ) -> Void:
         no_flags(args.flags, "qemuDomainSetMemoryStatsPeriod", IMPACT)
         await memory.set_period(self._service.domain(args.dom), args.period, args.flags)
         return Void()
 
-    async def set_vcpus(self, session: Session, args: remote.DomainSetVcpusArgs) -> Void:
+    async def set_vcpus(self, session: Session, args: remote_change.DomainSetVcpusArgs) -> Void:
         await vcpus.set_count(self._service.domain(args.dom), args.nvcpus, AffectFlag.LIVE)
         return Void()
 
-    async def set_vcpus_flags(self, session: Session, args: remote.DomainSetVcpusFlagsArgs) -> Void:
+    async def set_vcpus_flags(self, session: Session, args: remote_change.DomainSetVcpusFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainSetVcpusFlags", IMPACT | sum(VcpuFlag))
         if args.flags & VcpuFlag.GUEST:
             raise errors.ArgumentUnsupported("processors are not switched by the guest agent")
         await vcpus.set_count(self._service.domain(args.dom), args.nvcpus, args.flags)
         return Void()
 
-    async def set_metadata(self, session: Session, args: remote.DomainSetMetadataArgs) -> Void:
+    async def set_metadata(self, session: Session, args: remote_change.DomainSetMetadataArgs) -> Void:
         no_flags(args.flags, "qemuDomainSetMetadata", IMPACT)
         domain = self._service.domain(args.dom)
         await description.change(domain, args.type, args.flags, text=args.metadata, key=args.key, uri=args.uri)
         return Void()
 
-    async def get_metadata(self, session: Session, args: remote.DomainMetadataArgs) -> remote.MetadataRet:
+    async def get_metadata(
+        self, session: Session, args: remote_change.DomainMetadataArgs
+    ) -> remote_change.MetadataRet:
         no_flags(args.flags, "qemuDomainGetMetadata", IMPACT)
-        return remote.MetadataRet(description.get(self._service.domain(args.dom), args.type, args.uri, args.flags))
+        return remote_change.MetadataRet(
+            description.get(self._service.domain(args.dom), args.type, args.uri, args.flags)
+        )
 
-    async def set_autostart(self, session: Session, args: remote.DomainSetAutostartArgs) -> Void:
+    async def set_autostart(self, session: Session, args: remote_domain.DomainSetAutostartArgs) -> Void:
         await self._service.domain(args.dom).set_autostart(bool(args.autostart))
         return Void()
 
-    async def get_autostart(self, session: Session, args: remote.DomainArgs) -> remote.AutostartRet:
-        return remote.AutostartRet(int(self._service.domain(args.dom).autostart))
+    async def get_autostart(self, session: Session, args: shapes.DomainArgs) -> remote_domain.AutostartRet:
+        return remote_domain.AutostartRet(int(self._service.domain(args.dom).autostart))
 
-    async def send_key(self, session: Session, args: remote.DomainSendKeyArgs) -> Void:
+    async def send_key(self, session: Session, args: remote_change.DomainSendKeyArgs) -> Void:
         no_flags(args.flags, "qemuDomainSendKey")
         await keys.send(self._service.domain(args.dom), args.codeset, args.keycodes, args.holdtime)
         return Void()
 
-    async def inject_nmi(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def inject_nmi(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainInjectNMI")
         await self._service.domain(args.dom).monitor.execute("inject-nmi")
         return Void()
 
-    async def pm_wakeup(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def pm_wakeup(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainPMWakeup")
         await self._service.domain(args.dom).monitor.execute("system_wakeup")
         return Void()

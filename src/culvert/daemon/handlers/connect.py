@@ -6,8 +6,8 @@ import logging
 
 from culvert.daemon.service import Service, no_flags
 from culvert.ground import errors, uri
-from culvert.protocol import remote
-from culvert.protocol.constants import Feature
+from culvert.protocol import remote_connect, shapes
+from culvert.protocol.constants_state import Feature
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -49,25 +49,25 @@ class Connect:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.AUTH_LIST, self.auth_list)
-        handlers.add(remote.CONNECT_OPEN, self.open)
-        handlers.add(remote.CONNECT_CLOSE, self.close)
-        handlers.add(remote.CONNECT_SUPPORTS_FEATURE, self.supports_feature)
-        handlers.add(remote.CONNECT_GET_TYPE, self.get_type)
-        handlers.add(remote.CONNECT_GET_VERSION, self.get_version)
-        handlers.add(remote.CONNECT_GET_LIB_VERSION, self.get_lib_version)
-        handlers.add(remote.CONNECT_GET_HOSTNAME, self.get_hostname)
-        handlers.add(remote.CONNECT_GET_URI, self.get_uri)
-        handlers.add(remote.CONNECT_GET_MAX_VCPUS, self.get_max_vcpus)
-        handlers.add(remote.CONNECT_IS_SECURE, self.is_secure)
-        handlers.add(remote.CONNECT_SET_IDENTITY, self.set_identity)
-        handlers.add(remote.CONNECT_REGISTER_CLOSE_CALLBACK, self.nothing)
-        handlers.add(remote.CONNECT_UNREGISTER_CLOSE_CALLBACK, self.nothing)
+        handlers.add(remote_connect.AUTH_LIST, self.auth_list)
+        handlers.add(remote_connect.CONNECT_OPEN, self.open)
+        handlers.add(remote_connect.CONNECT_CLOSE, self.close)
+        handlers.add(remote_connect.CONNECT_SUPPORTS_FEATURE, self.supports_feature)
+        handlers.add(remote_connect.CONNECT_GET_TYPE, self.get_type)
+        handlers.add(remote_connect.CONNECT_GET_VERSION, self.get_version)
+        handlers.add(remote_connect.CONNECT_GET_LIB_VERSION, self.get_lib_version)
+        handlers.add(remote_connect.CONNECT_GET_HOSTNAME, self.get_hostname)
+        handlers.add(remote_connect.CONNECT_GET_URI, self.get_uri)
+        handlers.add(remote_connect.CONNECT_GET_MAX_VCPUS, self.get_max_vcpus)
+        handlers.add(remote_connect.CONNECT_IS_SECURE, self.is_secure)
+        handlers.add(remote_connect.CONNECT_SET_IDENTITY, self.set_identity)
+        handlers.add(remote_connect.CONNECT_REGISTER_CLOSE_CALLBACK, self.nothing)
+        handlers.add(remote_connect.CONNECT_UNREGISTER_CLOSE_CALLBACK, self.nothing)
 
-    async def auth_list(self, session: Session, args: Void) -> remote.AuthListRet:
-        return remote.AuthListRet([remote.AuthType.NONE])
+    async def auth_list(self, session: Session, args: Void) -> remote_connect.AuthListRet:
+        return remote_connect.AuthListRet([remote_connect.AuthType.NONE])
 
-    async def open(self, session: Session, args: remote.ConnectOpenArgs) -> Void:
+    async def open(self, session: Session, args: remote_connect.ConnectOpenArgs) -> Void:
         no_flags(args.flags, "virConnectOpen", READ_ONLY | CLIENTS_OWN)
         if args.name:
             where = uri.parse(args.name)
@@ -84,36 +84,36 @@ class Connect:
         session.close_after_reply()
         return Void()
 
-    async def supports_feature(self, session: Session, args: remote.FeatureArgs) -> remote.FeatureRet:
+    async def supports_feature(self, session: Session, args: remote_connect.FeatureArgs) -> remote_connect.FeatureRet:
         if args.feature == Feature.PROGRAM_KEEPALIVE:
             session.keepalive_wanted = True
         elif not session.opened:
             raise errors.NotOpen("hypervisor connection not open")
         passes = args.feature == Feature.FD_PASSING and session.transport == "unix"
-        return remote.FeatureRet(int(passes or args.feature in FEATURES))
+        return remote_connect.FeatureRet(int(passes or args.feature in FEATURES))
 
-    async def get_type(self, session: Session, args: Void) -> remote.TypeRet:
-        return remote.TypeRet("QEMU")
+    async def get_type(self, session: Session, args: Void) -> shapes.TypeRet:
+        return shapes.TypeRet("QEMU")
 
-    async def get_version(self, session: Session, args: Void) -> remote.HvVersionRet:
-        return remote.HvVersionRet(self._service.driver.version)
+    async def get_version(self, session: Session, args: Void) -> remote_connect.HvVersionRet:
+        return remote_connect.HvVersionRet(self._service.driver.version)
 
-    async def get_lib_version(self, session: Session, args: Void) -> remote.LibVersionRet:
-        return remote.LibVersionRet(LIB_VERSION)
+    async def get_lib_version(self, session: Session, args: Void) -> remote_connect.LibVersionRet:
+        return remote_connect.LibVersionRet(LIB_VERSION)
 
-    async def get_hostname(self, session: Session, args: Void) -> remote.HostnameRet:
-        return remote.HostnameRet(self._service.hostname)
+    async def get_hostname(self, session: Session, args: Void) -> remote_connect.HostnameRet:
+        return remote_connect.HostnameRet(self._service.hostname)
 
-    async def get_uri(self, session: Session, args: Void) -> remote.URIRet:
-        return remote.URIRet(session.data["uri"])
+    async def get_uri(self, session: Session, args: Void) -> remote_connect.URIRet:
+        return remote_connect.URIRet(session.data["uri"])
 
-    async def get_max_vcpus(self, session: Session, args: remote.MaxVcpusArgs) -> remote.MaxVcpusRet:
-        return remote.MaxVcpusRet(MAX_VCPUS)
+    async def get_max_vcpus(self, session: Session, args: remote_connect.MaxVcpusArgs) -> remote_connect.MaxVcpusRet:
+        return remote_connect.MaxVcpusRet(MAX_VCPUS)
 
-    async def is_secure(self, session: Session, args: Void) -> remote.SecureRet:
-        return remote.SecureRet(int(session.transport in ("unix", "tls")))
+    async def is_secure(self, session: Session, args: Void) -> remote_connect.SecureRet:
+        return remote_connect.SecureRet(int(session.transport in ("unix", "tls")))
 
-    async def set_identity(self, session: Session, args: remote.SetIdentityArgs) -> Void:
+    async def set_identity(self, session: Session, args: remote_connect.SetIdentityArgs) -> Void:
         # What a client says of itself grants it nothing here; it is written down for the operator.
         told = ", ".join(f"{p.field[:IDENTITY_SHOWN]}={p.value[1]!s:.{IDENTITY_SHOWN}}" for p in args.params)
         log.info("session=%d identity=%s", session.id, ascii(told))

@@ -14,8 +14,8 @@ from culvert.daemon.handlers.job import typed
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu.events import DomainEvent, Happening, Heard
 from culvert.ground import errors
-from culvert.protocol import qemu, remote, types
-from culvert.protocol.constants import EventID
+from culvert.protocol import qemu, remote_event, remote_object, remote_register, shapes, types
+from culvert.protocol.constants_state import EventID
 from culvert.protocol.procedure import Procedure
 from culvert.protocol.shapes import CallbackIDArgs, CallbackIDRet
 from culvert.rpc.dispatch import Handlers
@@ -31,10 +31,16 @@ REGEX, NOCASE = 1, 2  # VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_*
 
 # Registrations for what culvert keeps none of: accepted, and nothing ever comes of them.
 SILENT: tuple[tuple[Procedure[Any, CallbackIDRet], Procedure[CallbackIDArgs, Void]], ...] = (
-    (remote.CONNECT_NETWORK_EVENT_REGISTER_ANY, remote.CONNECT_NETWORK_EVENT_DEREGISTER_ANY),
-    (remote.CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY, remote.CONNECT_STORAGE_POOL_EVENT_DEREGISTER_ANY),
-    (remote.CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY, remote.CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY),
-    (remote.CONNECT_SECRET_EVENT_REGISTER_ANY, remote.CONNECT_SECRET_EVENT_DEREGISTER_ANY),
+    (remote_register.CONNECT_NETWORK_EVENT_REGISTER_ANY, remote_register.CONNECT_NETWORK_EVENT_DEREGISTER_ANY),
+    (
+        remote_register.CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY,
+        remote_register.CONNECT_STORAGE_POOL_EVENT_DEREGISTER_ANY,
+    ),
+    (
+        remote_register.CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY,
+        remote_register.CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY,
+    ),
+    (remote_object.CONNECT_SECRET_EVENT_REGISTER_ANY, remote_object.CONNECT_SECRET_EVENT_DEREGISTER_ANY),
 )
 
 # What a driver tells in terms of its own → the members of the message.
@@ -53,13 +59,13 @@ class Events:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, self.register_any)
-        handlers.add(remote.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, deregister)
+        handlers.add(remote_register.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY, self.register_any)
+        handlers.add(remote_register.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY, deregister)
         for silent, over in SILENT:
             handlers.add(silent, self.register_silent)
             handlers.add(over, deregister)
 
-    async def register_any(self, session: Session, args: remote.DomainEventIDArgs) -> remote.CallbackIDRet:
+    async def register_any(self, session: Session, args: shapes.DomainEventIDArgs) -> shapes.CallbackIDRet:
         if args.event_id not in list(EventID):
             raise errors.InvalidArgument(f"unsupported event ID {args.event_id}")
         kind = EventID(args.event_id)
@@ -75,7 +81,7 @@ class Events:
             ),
         )
 
-    async def register_silent(self, session: Session, args: object) -> remote.CallbackIDRet:
+    async def register_silent(self, session: Session, args: object) -> shapes.CallbackIDRet:
         return keep(session, type(args).__name__.removesuffix("RegisterArgs"), lambda number: _nothing)
 
 
@@ -140,14 +146,15 @@ def _lifecycle(session: Session, number: int, wanted: UUID | None) -> Callable[[
         if wanted is None or event.uuid == wanted:
             dom = types.Domain(event.name, event.uuid.bytes, event.id)
             session.post(
-                remote.DOMAIN_EVENT_CALLBACK_LIFECYCLE, remote.LifecycleEvent(number, dom, event.event, event.detail)
+                remote_event.DOMAIN_EVENT_CALLBACK_LIFECYCLE,
+                remote_event.LifecycleEvent(number, dom, event.event, event.detail),
             )
 
     return post
 
 
 def _happening(session: Session, number: int, wanted: UUID | None, kind: EventID) -> Callable[[Happening], None]:
-    row = remote.DOMAIN_EVENTS[kind]
+    row = remote_event.DOMAIN_EVENTS[kind]
 
     def post(event: Happening) -> None:
         if event.kind is kind and (wanted is None or event.uuid == wanted):

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import agent
 from culvert.ground import errors
-from culvert.protocol import remote
+from culvert.protocol import remote_guest, shapes
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void, encode
@@ -30,12 +30,12 @@ class Guest:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.DOMAIN_GET_HOSTNAME, self.get_hostname)
-        handlers.add(remote.DOMAIN_INTERFACE_ADDRESSES, self.interface_addresses)
-        handlers.add(remote.DOMAIN_GET_TIME, self.get_time)
-        handlers.add(remote.DOMAIN_SET_TIME, self.set_time)
+        handlers.add(remote_guest.DOMAIN_GET_HOSTNAME, self.get_hostname)
+        handlers.add(remote_guest.DOMAIN_INTERFACE_ADDRESSES, self.interface_addresses)
+        handlers.add(remote_guest.DOMAIN_GET_TIME, self.get_time)
+        handlers.add(remote_guest.DOMAIN_SET_TIME, self.set_time)
 
-    async def get_hostname(self, session: Session, args: remote.DomainFlagsArgs) -> remote.GuestHostnameRet:
+    async def get_hostname(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_guest.GuestHostnameRet:
         no_flags(args.flags, "qemuDomainGetHostname", NAME_BY_LEASE | NAME_BY_AGENT)
         domain = self._service.domain(args.dom)
         if args.flags & NAME_BY_LEASE:
@@ -43,30 +43,30 @@ class Guest:
             raise errors.OperationUnsupported("culvert keeps no networks: nobody has a lease")
         told = await agent.execute(domain, "guest-get-host-name")
         with agent.believed(domain, "guest-get-host-name"):
-            return sound(remote.GuestHostnameRet(str(told["host-name"])))
+            return sound(remote_guest.GuestHostnameRet(str(told["host-name"])))
 
     async def interface_addresses(
-        self, session: Session, args: remote.DomainInterfaceAddressesArgs
-    ) -> remote.GuestInterfacesRet:
+        self, session: Session, args: remote_guest.DomainInterfaceAddressesArgs
+    ) -> remote_guest.GuestInterfacesRet:
         no_flags(args.flags, "qemuDomainInterfaceAddresses")
         domain = self._service.domain(args.dom)
         domain.require_active()
         if args.source == BY_LEASE:
-            return remote.GuestInterfacesRet([])
+            return remote_guest.GuestInterfacesRet([])
         if args.source != BY_AGENT:
             raise errors.ArgumentUnsupported(f"Unsupported IP address data source {args.source}")
         told = await agent.execute(domain, "guest-network-get-interfaces")
         with agent.believed(domain, "guest-network-get-interfaces"):
-            return sound(remote.GuestInterfacesRet(list(interfaces(told))))
+            return sound(remote_guest.GuestInterfacesRet(list(interfaces(told))))
 
-    async def get_time(self, session: Session, args: remote.DomainFlagsArgs) -> remote.TimeRet:
+    async def get_time(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_guest.TimeRet:
         no_flags(args.flags, "qemuDomainGetTime")
         domain = self._service.domain(args.dom)
         told = await agent.execute(domain, "guest-get-time")
         with agent.believed(domain, "guest-get-time"):
-            return sound(remote.TimeRet(*divmod(int(told), SECOND)))
+            return sound(remote_guest.TimeRet(*divmod(int(told), SECOND)))
 
-    async def set_time(self, session: Session, args: remote.DomainSetTimeArgs) -> Void:
+    async def set_time(self, session: Session, args: remote_guest.DomainSetTimeArgs) -> Void:
         no_flags(args.flags, "qemuDomainSetTime", FROM_CLOCK)
         domain = self._service.domain(args.dom)
         given = {} if args.flags & FROM_CLOCK else {"time": args.seconds * SECOND + args.nseconds}
@@ -80,12 +80,12 @@ def sound(answer: T) -> T:
     return answer
 
 
-def interfaces(told: list[Mapping[str, Any]]) -> Iterator[remote.GuestInterface]:
+def interfaces(told: list[Mapping[str, Any]]) -> Iterator[remote_guest.GuestInterface]:
     """The answer to ``guest-network-get-interfaces`` as it travels."""
     for one in told:
         addresses = [
-            remote.IPAddress(FAMILIES[each["ip-address-type"]], str(each["ip-address"]), int(each["prefix"]))
+            remote_guest.IPAddress(FAMILIES[each["ip-address-type"]], str(each["ip-address"]), int(each["prefix"]))
             for each in one.get("ip-addresses", ())
             if each.get("ip-address-type") in FAMILIES
         ]
-        yield remote.GuestInterface(str(one["name"]), one.get("hardware-address"), addresses)
+        yield remote_guest.GuestInterface(str(one["name"]), one.get("hardware-address"), addresses)

@@ -7,12 +7,15 @@ from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-from culvert.migration import allowance, statistics
-from culvert.migration.arrival import Arrival
-from culvert.migration.departure import Departure
-from culvert.migration.statistics import Record
-from culvert.protocol import remote, typed_params, types
-from culvert.protocol.constants import JOB_STATS, AbortFlag, JobStat, JobStatsFlag, JobType, MaxSpeedFlag
+from culvert.hypervisor.status import POSTCOPY
+from culvert.migration.convergence import allowance
+from culvert.migration.destination.arrival import Arrival
+from culvert.migration.progress import statistics
+from culvert.migration.progress.statistics import Record
+from culvert.migration.source.departure import Departure
+from culvert.protocol import remote_job, shapes, typed_params, types
+from culvert.protocol.constants_flag import AbortFlag, JobStatsFlag, MaxSpeedFlag
+from culvert.protocol.constants_migrate import JOB_STATS, JobStat, JobType
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -26,17 +29,17 @@ class Jobs:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.DOMAIN_GET_JOB_INFO, self.get_job_info)
-        handlers.add(remote.DOMAIN_GET_JOB_STATS, self.get_job_stats)
-        handlers.add(remote.DOMAIN_ABORT_JOB, self.abort_job)
-        handlers.add(remote.DOMAIN_ABORT_JOB_FLAGS, self.abort_job_flags)
-        handlers.add(remote.DOMAIN_MIGRATE_SET_MAX_DOWNTIME, self.set_max_downtime)
-        handlers.add(remote.DOMAIN_MIGRATE_GET_MAX_DOWNTIME, self.get_max_downtime)
-        handlers.add(remote.DOMAIN_MIGRATE_SET_MAX_SPEED, self.set_max_speed)
-        handlers.add(remote.DOMAIN_MIGRATE_GET_MAX_SPEED, self.get_max_speed)
-        handlers.add(remote.DOMAIN_MIGRATE_GET_COMPRESSION_CACHE, self.get_compression_cache)
-        handlers.add(remote.DOMAIN_MIGRATE_SET_COMPRESSION_CACHE, self.set_compression_cache)
-        handlers.add(remote.DOMAIN_MIGRATE_START_POST_COPY, self.start_post_copy)
+        handlers.add(remote_job.DOMAIN_GET_JOB_INFO, self.get_job_info)
+        handlers.add(remote_job.DOMAIN_GET_JOB_STATS, self.get_job_stats)
+        handlers.add(remote_job.DOMAIN_ABORT_JOB, self.abort_job)
+        handlers.add(remote_job.DOMAIN_ABORT_JOB_FLAGS, self.abort_job_flags)
+        handlers.add(remote_job.DOMAIN_MIGRATE_SET_MAX_DOWNTIME, self.set_max_downtime)
+        handlers.add(remote_job.DOMAIN_MIGRATE_GET_MAX_DOWNTIME, self.get_max_downtime)
+        handlers.add(remote_job.DOMAIN_MIGRATE_SET_MAX_SPEED, self.set_max_speed)
+        handlers.add(remote_job.DOMAIN_MIGRATE_GET_MAX_SPEED, self.get_max_speed)
+        handlers.add(remote_job.DOMAIN_MIGRATE_GET_COMPRESSION_CACHE, self.get_compression_cache)
+        handlers.add(remote_job.DOMAIN_MIGRATE_SET_COMPRESSION_CACHE, self.set_compression_cache)
+        handlers.add(remote_job.DOMAIN_MIGRATE_START_POST_COPY, self.start_post_copy)
 
     async def _running(self, domain: Domain) -> Record | None:
         """The record of the job that ``domain`` is in."""
@@ -48,14 +51,14 @@ class Jobs:
             case _:
                 return None
 
-    async def get_job_info(self, session: Session, args: remote.DomainArgs) -> remote.JobInfoRet:
+    async def get_job_info(self, session: Session, args: shapes.DomainArgs) -> remote_job.JobInfoRet:
         record = await self._running(self._service.domain(args.dom))
         if record is None:
-            return remote.JobInfoRet(int(JobType.NONE), *([0] * 11))
+            return remote_job.JobInfoRet(int(JobType.NONE), *([0] * 11))
         numbers = statistics.numbers(record)
         # Only memory travels, so it is the data too.
         total, processed, remaining = (numbers[f"memory_{name}"] for name in ("total", "processed", "remaining"))
-        return remote.JobInfoRet(
+        return remote_job.JobInfoRet(
             int(record.type),
             time_elapsed=record.elapsed_ms,
             time_remaining=statistics.remaining_ms(record),
@@ -70,7 +73,7 @@ class Jobs:
             file_remaining=0,
         )
 
-    async def get_job_stats(self, session: Session, args: remote.DomainFlagsArgs) -> remote.JobStatsRet:
+    async def get_job_stats(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_job.JobStatsRet:
         no_flags(args.flags, "qemuDomainGetJobStats", JobStatsFlag.COMPLETED | JobStatsFlag.KEEP_COMPLETED)
         domain = self._service.domain(args.dom)
         if args.flags & JobStatsFlag.COMPLETED:
@@ -79,20 +82,20 @@ class Jobs:
         else:
             record = await self._running(domain)
         if record is None:
-            return remote.JobStatsRet(int(JobType.NONE), [])
-        return remote.JobStatsRet(int(record.type), typed(record))
+            return remote_job.JobStatsRet(int(JobType.NONE), [])
+        return remote_job.JobStatsRet(int(record.type), typed(record))
 
-    async def abort_job(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def abort_job(self, session: Session, args: shapes.DomainArgs) -> Void:
         self._abort(self._service.domain(args.dom))
         return Void()
 
-    async def abort_job_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def abort_job_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainAbortJobFlags", AbortFlag.POSTCOPY)
         domain = self._service.domain(args.dom)
         if not args.flags & AbortFlag.POSTCOPY:
             self._abort(domain)
             return Void()
-        if isinstance(domain.job, Departure) and domain.job.record.qemu.status in qemu.POSTCOPY:
+        if isinstance(domain.job, Departure) and domain.job.record.qemu.status in POSTCOPY:
             raise errors.OperationUnsupported(
                 f"post-copy of domain '{domain.name}' is not interrupted by hand: a way that it has lost is found "
                 "anew without that, and 'virsh migrate --postcopy-resume' makes it try at once"
@@ -109,18 +112,18 @@ class Jobs:
             case _:
                 raise errors.OperationInvalid(f"no job is active on the domain '{domain.name}'")
 
-    async def set_max_downtime(self, session: Session, args: remote.DomainDowntimeArgs) -> Void:
+    async def set_max_downtime(self, session: Session, args: remote_job.DomainDowntimeArgs) -> Void:
         no_flags(args.flags, "qemuDomainMigrateSetMaxDowntime")
         domain = self._service.domain(args.dom)
         course = domain.job.record.course if isinstance(domain.job, Departure) else None
         await allowance.allow(domain, args.downtime, course)
         return Void()
 
-    async def get_max_downtime(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DowntimeRet:
+    async def get_max_downtime(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_job.DowntimeRet:
         no_flags(args.flags, "qemuDomainMigrateGetMaxDowntime")
-        return remote.DowntimeRet(await allowance.most(self._service.domain(args.dom)))
+        return remote_job.DowntimeRet(await allowance.most(self._service.domain(args.dom)))
 
-    async def set_max_speed(self, session: Session, args: remote.DomainBandwidthArgs) -> Void:
+    async def set_max_speed(self, session: Session, args: remote_job.DomainBandwidthArgs) -> Void:
         no_flags(args.flags, "qemuDomainMigrateSetMaxSpeed", MaxSpeedFlag.POSTCOPY)
         domain = self._service.domain(args.dom)
         if args.flags & MaxSpeedFlag.POSTCOPY:
@@ -131,23 +134,23 @@ class Jobs:
             await domain.job.limit(args.bandwidth)
         return Void()
 
-    async def get_max_speed(self, session: Session, args: remote.DomainFlagsArgs) -> remote.BandwidthRet:
+    async def get_max_speed(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_job.BandwidthRet:
         no_flags(args.flags, "qemuDomainMigrateGetMaxSpeed", MaxSpeedFlag.POSTCOPY)
         domain = self._service.domain(args.dom)
         if args.flags & MaxSpeedFlag.POSTCOPY:
-            return remote.BandwidthRet(await tuning.postcopy_speed(domain.monitor))
-        return remote.BandwidthRet(qemu.max_speed(domain))
+            return remote_job.BandwidthRet(await tuning.postcopy_speed(domain.monitor))
+        return remote_job.BandwidthRet(qemu.max_speed(domain))
 
-    async def get_compression_cache(self, session: Session, args: remote.DomainFlagsArgs) -> remote.CacheSizeRet:
+    async def get_compression_cache(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_job.CacheSizeRet:
         no_flags(args.flags, "qemuDomainMigrateGetCompressionCache")
-        return remote.CacheSizeRet(await tuning.cache(self._service.domain(args.dom).monitor))
+        return remote_job.CacheSizeRet(await tuning.cache(self._service.domain(args.dom).monitor))
 
-    async def set_compression_cache(self, session: Session, args: remote.DomainCacheSizeArgs) -> Void:
+    async def set_compression_cache(self, session: Session, args: remote_job.DomainCacheSizeArgs) -> Void:
         no_flags(args.flags, "qemuDomainMigrateSetCompressionCache")
         await tuning.set_cache(self._service.domain(args.dom).monitor, args.cache_size)
         return Void()
 
-    async def start_post_copy(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def start_post_copy(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainMigrateStartPostCopy")
         domain = self._service.domain(args.dom)
         domain.require_active()
@@ -161,7 +164,7 @@ class Jobs:
 
 def _expected_downtime(record: Record) -> int | None:
     """QEMU's own word; in post-copy the standstill is over, and what QEMU goes on saying is about none."""
-    return None if record.qemu.status in qemu.POSTCOPY else record.qemu.expected_downtime_ms
+    return None if record.qemu.status in POSTCOPY else record.qemu.expected_downtime_ms
 
 
 def typed(record: Record) -> list[types.TypedParam]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from culvert.daemon.service import Service, no_flags, on_wire
 from culvert.drivers.qemu import agent, save
 from culvert.ground import errors
-from culvert.protocol import remote
-from culvert.protocol.constants import CreateFlag, DefineFlag, DestroyFlag, ShutdownFlag, UndefineFlag
+from culvert.protocol import remote_domain, shapes
+from culvert.protocol.constants_flag import CreateFlag, DefineFlag, DestroyFlag, ShutdownFlag, UndefineFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -31,70 +31,70 @@ class Lifecycle:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.DOMAIN_DEFINE_XML, self.define_xml)
-        handlers.add(remote.DOMAIN_DEFINE_XML_FLAGS, self.define_xml_flags)
-        handlers.add(remote.DOMAIN_UNDEFINE, self.undefine)
-        handlers.add(remote.DOMAIN_UNDEFINE_FLAGS, self.undefine_flags)
-        handlers.add(remote.DOMAIN_CREATE_XML, self.create_xml)
-        handlers.add(remote.DOMAIN_CREATE, self.create)
-        handlers.add(remote.DOMAIN_CREATE_WITH_FLAGS, self.create_with_flags)
-        handlers.add(remote.DOMAIN_DESTROY, self.destroy)
-        handlers.add(remote.DOMAIN_DESTROY_FLAGS, self.destroy_flags)
-        handlers.add(remote.DOMAIN_SHUTDOWN, self.shutdown)
-        handlers.add(remote.DOMAIN_SHUTDOWN_FLAGS, self.shutdown_flags)
-        handlers.add(remote.DOMAIN_REBOOT, self.reboot)
-        handlers.add(remote.DOMAIN_RESET, self.reset)
-        handlers.add(remote.DOMAIN_SUSPEND, self.suspend)
-        handlers.add(remote.DOMAIN_RESUME, self.resume)
+        handlers.add(remote_domain.DOMAIN_DEFINE_XML, self.define_xml)
+        handlers.add(remote_domain.DOMAIN_DEFINE_XML_FLAGS, self.define_xml_flags)
+        handlers.add(remote_domain.DOMAIN_UNDEFINE, self.undefine)
+        handlers.add(remote_domain.DOMAIN_UNDEFINE_FLAGS, self.undefine_flags)
+        handlers.add(remote_domain.DOMAIN_CREATE_XML, self.create_xml)
+        handlers.add(remote_domain.DOMAIN_CREATE, self.create)
+        handlers.add(remote_domain.DOMAIN_CREATE_WITH_FLAGS, self.create_with_flags)
+        handlers.add(remote_domain.DOMAIN_DESTROY, self.destroy)
+        handlers.add(remote_domain.DOMAIN_DESTROY_FLAGS, self.destroy_flags)
+        handlers.add(remote_domain.DOMAIN_SHUTDOWN, self.shutdown)
+        handlers.add(remote_domain.DOMAIN_SHUTDOWN_FLAGS, self.shutdown_flags)
+        handlers.add(remote_domain.DOMAIN_REBOOT, self.reboot)
+        handlers.add(remote_domain.DOMAIN_RESET, self.reset)
+        handlers.add(remote_domain.DOMAIN_SUSPEND, self.suspend)
+        handlers.add(remote_domain.DOMAIN_RESUME, self.resume)
 
-    async def define_xml(self, session: Session, args: remote.XMLArgs) -> remote.DomainRet:
-        return remote.DomainRet(on_wire(await self._service.driver.define_xml(args.xml)))
+    async def define_xml(self, session: Session, args: shapes.XMLArgs) -> shapes.DomainRet:
+        return shapes.DomainRet(on_wire(await self._service.driver.define_xml(args.xml)))
 
-    async def define_xml_flags(self, session: Session, args: remote.XMLFlagsArgs) -> remote.DomainRet:
+    async def define_xml_flags(self, session: Session, args: shapes.XMLFlagsArgs) -> shapes.DomainRet:
         # VALIDATE asks for a check against the schema: what the schema does not know is refused here in any case.
         no_flags(args.flags, "qemuDomainDefineXMLFlags", DefineFlag.VALIDATE)
-        return remote.DomainRet(on_wire(await self._service.driver.define_xml(args.xml)))
+        return shapes.DomainRet(on_wire(await self._service.driver.define_xml(args.xml)))
 
-    async def undefine(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def undefine(self, session: Session, args: shapes.DomainArgs) -> Void:
         await self._service.driver.undefine(self._service.domain(args.dom))
         return Void()
 
-    async def undefine_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def undefine_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainUndefineFlags", UNDEFINE_FLAGS)
         managed_save = bool(args.flags & UndefineFlag.MANAGED_SAVE)
         await self._service.driver.undefine(self._service.domain(args.dom), managed_save=managed_save)
         return Void()
 
-    async def create_xml(self, session: Session, args: remote.DomainCreateXMLArgs) -> remote.DomainRet:
+    async def create_xml(self, session: Session, args: remote_domain.DomainCreateXMLArgs) -> shapes.DomainRet:
         no_flags(args.flags, "qemuDomainCreateXML", CreateFlag.PAUSED | CreateFlag.VALIDATE)
         domain = await self._service.driver.create_xml(args.xml_desc, paused=bool(args.flags & CreateFlag.PAUSED))
-        return remote.DomainRet(on_wire(domain))
+        return shapes.DomainRet(on_wire(domain))
 
-    async def create(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def create(self, session: Session, args: shapes.DomainArgs) -> Void:
         await save.start(self._service.driver, self._service.domain(args.dom))
         return Void()
 
-    async def create_with_flags(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainRet:
+    async def create_with_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.DomainRet:
         no_flags(args.flags, "qemuDomainCreateWithFlags", CreateFlag.PAUSED | CreateFlag.FORCE_BOOT)
         domain = self._service.domain(args.dom)
         paused, anew = bool(args.flags & CreateFlag.PAUSED), bool(args.flags & CreateFlag.FORCE_BOOT)
         await save.start(self._service.driver, domain, paused=paused, force_boot=anew)
-        return remote.DomainRet(on_wire(domain))
+        return shapes.DomainRet(on_wire(domain))
 
-    async def destroy(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def destroy(self, session: Session, args: shapes.DomainArgs) -> Void:
         await self._service.domain(args.dom).destroy()
         return Void()
 
-    async def destroy_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def destroy_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainDestroyFlags", DestroyFlag.GRACEFUL)
         await self._service.domain(args.dom).destroy(graceful=bool(args.flags & DestroyFlag.GRACEFUL))
         return Void()
 
-    async def shutdown(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def shutdown(self, session: Session, args: shapes.DomainArgs) -> Void:
         await self._service.domain(args.dom).shutdown()
         return Void()
 
-    async def shutdown_flags(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def shutdown_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         domain = self._service.domain(args.dom)
         if _by_agent(args.flags, "shut down"):
             await agent.shut_down(domain, "powerdown")
@@ -102,7 +102,7 @@ class Lifecycle:
             await domain.shutdown()
         return Void()
 
-    async def reboot(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def reboot(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         domain = self._service.domain(args.dom)
         if _by_agent(args.flags, "reboot"):
             await agent.shut_down(domain, "reboot")
@@ -110,16 +110,16 @@ class Lifecycle:
             await domain.reboot()
         return Void()
 
-    async def reset(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def reset(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainReset")
         await self._service.domain(args.dom).reset()
         return Void()
 
-    async def suspend(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def suspend(self, session: Session, args: shapes.DomainArgs) -> Void:
         await self._service.domain(args.dom).suspend()
         return Void()
 
-    async def resume(self, session: Session, args: remote.DomainArgs) -> Void:
+    async def resume(self, session: Session, args: shapes.DomainArgs) -> Void:
         await self._service.domain(args.dom).resume()
         return Void()
 

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from culvert.channels.ticket import WITHOUT_POSTCOPY
 from culvert.daemon import reach
 from culvert.daemon.service import Service, on_wire
 from culvert.ground import errors
-from culvert.migration import cookie, parameters
-from culvert.migration.parameters import Options
-from culvert.migration.ticket import WITHOUT_POSTCOPY
-from culvert.protocol import remote, types
-from culvert.protocol.constants import MigrateFlag
+from culvert.migration.options import cookie, parameters
+from culvert.migration.options.parameters import Options
+from culvert.protocol import remote_migrate, shapes, types
+from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -28,38 +28,40 @@ class Migrate:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.DOMAIN_MIGRATE_BEGIN3_PARAMS, self.begin3_params)
-        handlers.add(remote.DOMAIN_MIGRATE_PREPARE3_PARAMS, self.prepare3_params)
-        handlers.add_stream(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, self.prepare_tunnel3_params)
-        handlers.add(remote.DOMAIN_MIGRATE_PERFORM3_PARAMS, self.perform3_params)
-        handlers.add(remote.DOMAIN_MIGRATE_FINISH3_PARAMS, self.finish3_params)
-        handlers.add(remote.DOMAIN_MIGRATE_CONFIRM3_PARAMS, self.confirm3_params)
-        handlers.add(remote.DOMAIN_MIGRATE_BEGIN3, self.begin3)
-        handlers.add(remote.DOMAIN_MIGRATE_PREPARE3, self.prepare3)
-        handlers.add_stream(remote.DOMAIN_MIGRATE_PREPARE_TUNNEL3, self.prepare_tunnel3)
-        handlers.add(remote.DOMAIN_MIGRATE_PERFORM3, self.perform3)
-        handlers.add(remote.DOMAIN_MIGRATE_FINISH3, self.finish3)
-        handlers.add(remote.DOMAIN_MIGRATE_CONFIRM3, self.confirm3)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS, self.begin3_params)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, self.prepare3_params)
+        handlers.add_stream(remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, self.prepare_tunnel3_params)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS, self.perform3_params)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS, self.finish3_params)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS, self.confirm3_params)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_BEGIN3, self.begin3)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_PREPARE3, self.prepare3)
+        handlers.add_stream(remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3, self.prepare_tunnel3)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_PERFORM3, self.perform3)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_FINISH3, self.finish3)
+        handlers.add(remote_migrate.DOMAIN_MIGRATE_CONFIRM3, self.confirm3)
 
     # -- typed parameters -----------------------------------------------------------------------------------------
 
-    async def begin3_params(self, session: Session, args: remote.Begin3ParamsArgs) -> remote.CookieXMLRet:
+    async def begin3_params(self, session: Session, args: remote_migrate.Begin3ParamsArgs) -> shapes.CookieXMLRet:
         options = parameters.from_typed(args.params, args.flags)
         return await self._begin(session, args.dom, options)
 
-    async def prepare3_params(self, session: Session, args: remote.Prepare3ParamsArgs) -> remote.CookieURIRet:
+    async def prepare3_params(self, session: Session, args: remote_migrate.Prepare3ParamsArgs) -> shapes.CookieURIRet:
         return await self._prepare(session, parameters.from_typed(args.params, args.flags), args.cookie_in)
 
     async def prepare_tunnel3_params(
-        self, session: Session, args: remote.Prepare3ParamsArgs
-    ) -> tuple[remote.CookieRet, StreamBody]:
+        self, session: Session, args: remote_migrate.Prepare3ParamsArgs
+    ) -> tuple[shapes.CookieRet, StreamBody]:
         return await self._prepare_tunnel(session, parameters.from_typed(args.params, args.flags), args.cookie_in)
 
-    async def perform3_params(self, session: Session, args: remote.Perform3ParamsArgs) -> remote.CookieRet:
+    async def perform3_params(self, session: Session, args: remote_migrate.Perform3ParamsArgs) -> shapes.CookieRet:
         options = parameters.from_typed(args.params, args.flags)
         return await self._perform(args.dom, options, args.dconnuri, args.cookie_in)
 
-    async def finish3_params(self, session: Session, args: remote.Finish3ParamsArgs) -> remote.DomainCookieRet:
+    async def finish3_params(
+        self, session: Session, args: remote_migrate.Finish3ParamsArgs
+    ) -> shapes.DomainCookieRet:
         options = parameters.from_typed(args.params, args.flags)
         if not options.destination_name:
             raise errors.InvalidArgument("finish of a migration needs parameter 'destination_name'")
@@ -67,87 +69,87 @@ class Migrate:
             session, options.destination_name, options, args.cookie_in, cancelled=bool(args.cancelled)
         )
 
-    async def confirm3_params(self, session: Session, args: remote.Confirm3ParamsArgs) -> Void:
+    async def confirm3_params(self, session: Session, args: remote_migrate.Confirm3ParamsArgs) -> Void:
         parameters.from_typed(args.params, args.flags)
         return await self._confirm(args.dom, cancelled=bool(args.cancelled))
 
     # -- fixed arguments ------------------------------------------------------------------------------------------
 
-    async def begin3(self, session: Session, args: remote.Begin3Args) -> remote.CookieXMLRet:
+    async def begin3(self, session: Session, args: remote_migrate.Begin3Args) -> shapes.CookieXMLRet:
         options = _options(args.flags, args.dname, args.resource, xml=args.xmlin)
         return await self._begin(session, args.dom, options)
 
-    async def prepare3(self, session: Session, args: remote.Prepare3Args) -> remote.CookieURIRet:
+    async def prepare3(self, session: Session, args: remote_migrate.Prepare3Args) -> shapes.CookieURIRet:
         options = _options(args.flags, args.dname, args.resource, xml=args.dom_xml, uri=args.uri_in)
         return await self._prepare(session, options, args.cookie_in)
 
     async def prepare_tunnel3(
-        self, session: Session, args: remote.PrepareTunnel3Args
-    ) -> tuple[remote.CookieRet, StreamBody]:
+        self, session: Session, args: remote_migrate.PrepareTunnel3Args
+    ) -> tuple[shapes.CookieRet, StreamBody]:
         options = _options(args.flags, args.dname, args.resource, xml=args.dom_xml)
         return await self._prepare_tunnel(session, options, args.cookie_in)
 
-    async def perform3(self, session: Session, args: remote.Perform3Args) -> remote.CookieRet:
+    async def perform3(self, session: Session, args: remote_migrate.Perform3Args) -> shapes.CookieRet:
         options = _options(args.flags, args.dname, args.resource, xml=args.xmlin, uri=args.uri)
         return await self._perform(args.dom, options, args.dconnuri, args.cookie_in)
 
-    async def finish3(self, session: Session, args: remote.Finish3Args) -> remote.DomainCookieRet:
+    async def finish3(self, session: Session, args: remote_migrate.Finish3Args) -> shapes.DomainCookieRet:
         options = _options(args.flags, args.dname, 0)
         return await self._finish(session, args.dname, options, args.cookie_in, cancelled=bool(args.cancelled))
 
-    async def confirm3(self, session: Session, args: remote.Confirm3Args) -> Void:
+    async def confirm3(self, session: Session, args: remote_migrate.Confirm3Args) -> Void:
         parameters.check_flags(args.flags)
         return await self._confirm(args.dom, cancelled=bool(args.cancelled))
 
     # -- the steps ------------------------------------------------------------------------------------------------
 
-    async def _begin(self, session: Session, dom: types.Domain, options: Options) -> remote.CookieXMLRet:
-        return remote.CookieXMLRet(*await self._service.source.begin(self._service.domain(dom), options, session))
+    async def _begin(self, session: Session, dom: types.Domain, options: Options) -> shapes.CookieXMLRet:
+        return shapes.CookieXMLRet(*await self._service.source.begin(self._service.domain(dom), options, session))
 
-    async def _prepare(self, session: Session, options: Options, cookie_in: bytes) -> remote.CookieURIRet:
+    async def _prepare(self, session: Session, options: Options, cookie_in: bytes) -> shapes.CookieURIRet:
         if options.has(MigrateFlag.TUNNELLED):
             raise errors.InternalError("Tunnelled migration requested but invalid RPC method called")
         if not options.has(MigrateFlag.OFFLINE) and not cookie.parse(cookie_in).attempt:
             uri = reach.bare(self._service, session, options)
             cookie_out, _ = await self._service.destination.prepare(options, cookie_in, session)
-            return remote.CookieURIRet(cookie_out, uri)
+            return shapes.CookieURIRet(cookie_out, uri)
         where = reach.address(self._service, session, options.migrate_uri)
         cookie_out, intake = await self._service.destination.prepare(options, cookie_in, session)
         # Nothing is sent for an offline migration, but a client wants a URI in every answer.
         way_in = reach.for_ticket(where, str(intake.gate.ticket) if intake else "")
         if intake is not None and intake.without_postcopy:
             way_in = way_in.with_parameters(**{WITHOUT_POSTCOPY: intake.without_postcopy})
-        return remote.CookieURIRet(cookie_out, str(way_in))
+        return shapes.CookieURIRet(cookie_out, str(way_in))
 
     async def _prepare_tunnel(
         self, session: Session, options: Options, cookie_in: bytes
-    ) -> tuple[remote.CookieRet, StreamBody]:
+    ) -> tuple[shapes.CookieRet, StreamBody]:
         if not options.has(MigrateFlag.TUNNELLED):
             raise errors.InternalError("PrepareTunnel called but no TUNNELLED flag set")
         if options.migrate_uri:
             raise errors.ArgumentUnsupported("migration URI is not supported by tunnelled migration")
         cookie_out, intake = await self._service.destination.prepare(options, cookie_in, session)
         assert intake is not None, "an offline migration cannot be tunnelled, as was checked"
-        return remote.CookieRet(cookie_out), intake.carry
+        return shapes.CookieRet(cookie_out), intake.carry
 
     async def _perform(
         self, dom: types.Domain, options: Options, dconnuri: str | None, cookie_in: bytes
-    ) -> remote.CookieRet:
+    ) -> shapes.CookieRet:
         domain = self._service.domain(dom)
         if not options.has(MigrateFlag.PEER2PEER):
-            return remote.CookieRet(await self._service.source.perform(domain, options, cookie_in))
+            return shapes.CookieRet(await self._service.source.perform(domain, options, cookie_in))
         if not dconnuri:
             raise errors.InvalidArgument("peer-to-peer migration needs the destination's connection URI")
         await self._service.source.migrate(domain, dconnuri, options)
-        return remote.CookieRet(b"")
+        return shapes.CookieRet(b"")
 
     async def _finish(
         self, session: Session, name: str, options: Options, cookie_in: bytes, *, cancelled: bool
-    ) -> remote.DomainCookieRet:
+    ) -> shapes.DomainCookieRet:
         domain, cookie_out = await self._service.destination.finish(
             name, options, cookie_in, session, cancelled=cancelled
         )
-        return remote.DomainCookieRet(on_wire(domain), cookie_out)
+        return shapes.DomainCookieRet(on_wire(domain), cookie_out)
 
     async def _confirm(self, dom: types.Domain, *, cancelled: bool) -> Void:
         await self._service.source.confirm(self._service.domain(dom), cancelled=cancelled)

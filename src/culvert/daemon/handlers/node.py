@@ -8,9 +8,10 @@ from lxml import etree
 
 from culvert.daemon.service import Service, no_flags
 from culvert.domain import parse
-from culvert.drivers.qemu import cpumodels, domcaps, nodeinfo, nodestats, vcpus
+from culvert.drivers.qemu import vcpus
+from culvert.drivers.qemu.abilities import cpumodels, domcaps, nodeinfo, nodestats
 from culvert.ground import errors
-from culvert.protocol import remote, types
+from culvert.protocol import remote_connect, shapes, types
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -29,100 +30,116 @@ class Node:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.NODE_GET_INFO, self.node_get_info)
-        handlers.add(remote.NODE_GET_FREE_MEMORY, self.node_get_free_memory)
-        handlers.add(remote.NODE_GET_CELLS_FREE_MEMORY, self.node_get_cells_free_memory)
-        handlers.add(remote.NODE_GET_FREE_PAGES, self.node_get_free_pages)
-        handlers.add(remote.NODE_GET_CPU_STATS, self.node_get_cpu_stats)
-        handlers.add(remote.NODE_GET_MEMORY_STATS, self.node_get_memory_stats)
-        handlers.add(remote.NODE_GET_CPU_MAP, self.node_get_cpu_map)
-        handlers.add(remote.NODE_GET_SECURITY_MODEL, self.node_get_security_model)
-        handlers.add(remote.CONNECT_GET_CAPABILITIES, self.get_capabilities)
-        handlers.add(remote.CONNECT_GET_DOMAIN_CAPABILITIES, self.get_domain_capabilities)
-        handlers.add(remote.CONNECT_GET_CPU_MODEL_NAMES, self.get_cpu_model_names)
-        handlers.add(remote.CONNECT_COMPARE_HYPERVISOR_CPU, self.compare_hypervisor_cpu)
-        handlers.add(remote.CONNECT_BASELINE_HYPERVISOR_CPU, self.baseline_hypervisor_cpu)
-        handlers.add(remote.CONNECT_GET_SYSINFO, self.get_sysinfo)
+        handlers.add(remote_connect.NODE_GET_INFO, self.node_get_info)
+        handlers.add(remote_connect.NODE_GET_FREE_MEMORY, self.node_get_free_memory)
+        handlers.add(remote_connect.NODE_GET_CELLS_FREE_MEMORY, self.node_get_cells_free_memory)
+        handlers.add(remote_connect.NODE_GET_FREE_PAGES, self.node_get_free_pages)
+        handlers.add(remote_connect.NODE_GET_CPU_STATS, self.node_get_cpu_stats)
+        handlers.add(remote_connect.NODE_GET_MEMORY_STATS, self.node_get_memory_stats)
+        handlers.add(remote_connect.NODE_GET_CPU_MAP, self.node_get_cpu_map)
+        handlers.add(remote_connect.NODE_GET_SECURITY_MODEL, self.node_get_security_model)
+        handlers.add(remote_connect.CONNECT_GET_CAPABILITIES, self.get_capabilities)
+        handlers.add(remote_connect.CONNECT_GET_DOMAIN_CAPABILITIES, self.get_domain_capabilities)
+        handlers.add(remote_connect.CONNECT_GET_CPU_MODEL_NAMES, self.get_cpu_model_names)
+        handlers.add(remote_connect.CONNECT_COMPARE_HYPERVISOR_CPU, self.compare_hypervisor_cpu)
+        handlers.add(remote_connect.CONNECT_BASELINE_HYPERVISOR_CPU, self.baseline_hypervisor_cpu)
+        handlers.add(remote_connect.CONNECT_GET_SYSINFO, self.get_sysinfo)
 
-    async def node_get_info(self, session: Session, args: Void) -> remote.NodeInfoRet:
+    async def node_get_info(self, session: Session, args: Void) -> remote_connect.NodeInfoRet:
         info = await self._service.driver.node_info()
-        return remote.NodeInfoRet(
+        return remote_connect.NodeInfoRet(
             info.model, info.memory, info.cpus, info.mhz, info.nodes, info.sockets, info.cores, info.threads
         )
 
-    async def node_get_free_memory(self, session: Session, args: Void) -> remote.FreeMemoryRet:
-        return remote.FreeMemoryRet(await asyncio.to_thread(nodeinfo.free_memory))
+    async def node_get_free_memory(self, session: Session, args: Void) -> remote_connect.FreeMemoryRet:
+        return remote_connect.FreeMemoryRet(await asyncio.to_thread(nodeinfo.free_memory))
 
     async def node_get_cells_free_memory(
-        self, session: Session, args: remote.NodeCellsFreeMemoryArgs
-    ) -> remote.NodeCellsFreeMemoryRet:
+        self, session: Session, args: remote_connect.NodeCellsFreeMemoryArgs
+    ) -> remote_connect.NodeCellsFreeMemoryRet:
         most = min(args.maxcells, CELLS_MAX)
-        return remote.NodeCellsFreeMemoryRet(await asyncio.to_thread(nodestats.free_of_cells, args.start_cell, most))
+        return remote_connect.NodeCellsFreeMemoryRet(
+            await asyncio.to_thread(nodestats.free_of_cells, args.start_cell, most)
+        )
 
-    async def node_get_free_pages(self, session: Session, args: remote.NodeFreePagesArgs) -> remote.NodeFreePagesRet:
+    async def node_get_free_pages(
+        self, session: Session, args: remote_connect.NodeFreePagesArgs
+    ) -> remote_connect.NodeFreePagesRet:
         no_flags(args.flags, "qemuNodeGetFreePages")
         if len(args.pages) * args.cell_count > CELLS_MAX:
             raise errors.RpcError(f"too many NUMA cells: {args.cell_count}, at most {CELLS_MAX}")
         cells = range(args.start_cell, args.start_cell + args.cell_count)
         counts = [await asyncio.to_thread(nodestats.free_pages, size, cell) for cell in cells for size in args.pages]
-        return remote.NodeFreePagesRet(counts)
+        return remote_connect.NodeFreePagesRet(counts)
 
-    async def node_get_cpu_stats(self, session: Session, args: remote.NodeCPUStatsArgs) -> remote.NodeStatsRet:
+    async def node_get_cpu_stats(
+        self, session: Session, args: remote_connect.NodeCPUStatsArgs
+    ) -> remote_connect.NodeStatsRet:
         no_flags(args.flags, "qemuNodeGetCPUStats")
         return _stats(await asyncio.to_thread(nodestats.cpu_times, args.cpu_num), args.nparams)
 
-    async def node_get_memory_stats(self, session: Session, args: remote.NodeMemoryStatsArgs) -> remote.NodeStatsRet:
+    async def node_get_memory_stats(
+        self, session: Session, args: remote_connect.NodeMemoryStatsArgs
+    ) -> remote_connect.NodeStatsRet:
         no_flags(args.flags, "qemuNodeGetMemoryStats")
         return _stats(await asyncio.to_thread(nodestats.memory, args.cell_num), args.nparams)
 
-    async def node_get_cpu_map(self, session: Session, args: remote.NodeCPUMapArgs) -> remote.NodeCPUMapRet:
+    async def node_get_cpu_map(
+        self, session: Session, args: remote_connect.NodeCPUMapArgs
+    ) -> remote_connect.NodeCPUMapRet:
         no_flags(args.flags, "qemuNodeGetCPUMap")
         present = await asyncio.to_thread(nodestats.present_cpus)
         online = frozenset(cpu.id for cpu in await asyncio.to_thread(nodeinfo.cpus))
         cpumap = vcpus.packed(online, -(-present // vcpus.BITS)) if args.need_map else b""
-        return remote.NodeCPUMapRet(cpumap, len(online) if args.need_online else 0, present)
+        return remote_connect.NodeCPUMapRet(cpumap, len(online) if args.need_online else 0, present)
 
-    async def node_get_security_model(self, session: Session, args: Void) -> remote.SecurityModelRet:
-        return remote.SecurityModelRet("", "")
+    async def node_get_security_model(self, session: Session, args: Void) -> remote_connect.SecurityModelRet:
+        return remote_connect.SecurityModelRet("", "")
 
-    async def get_capabilities(self, session: Session, args: Void) -> remote.CapabilitiesRet:
-        return remote.CapabilitiesRet(await self._service.driver.capabilities())
+    async def get_capabilities(self, session: Session, args: Void) -> shapes.CapabilitiesRet:
+        return shapes.CapabilitiesRet(await self._service.driver.capabilities())
 
     async def get_domain_capabilities(
-        self, session: Session, args: remote.DomainCapabilitiesArgs
-    ) -> remote.CapabilitiesRet:
+        self, session: Session, args: remote_connect.DomainCapabilitiesArgs
+    ) -> shapes.CapabilitiesRet:
         no_flags(args.flags, "qemuConnectGetDomainCapabilities")
         known = self._service.driver.host.machines
         about = domcaps.question(known, args.emulatorbin, args.arch, args.machine, args.virttype)
-        return remote.CapabilitiesRet(domcaps.build(known, about))
+        return shapes.CapabilitiesRet(domcaps.build(known, about))
 
-    async def get_cpu_model_names(self, session: Session, args: remote.CPUModelNamesArgs) -> remote.CPUModelNamesRet:
+    async def get_cpu_model_names(
+        self, session: Session, args: remote_connect.CPUModelNamesArgs
+    ) -> remote_connect.CPUModelNamesRet:
         no_flags(args.flags, "qemuConnectGetCPUModelNames")
         if args.arch not in ("x86_64", "i686"):
             raise errors.InvalidArgument(f"invalid argument: cannot find architecture {args.arch}")
         names = domcaps.models(self._service.driver.host.machines)[:MODELS_MAX]
-        return remote.CPUModelNamesRet(names if args.need_results else [], len(names))
+        return remote_connect.CPUModelNamesRet(names if args.need_results else [], len(names))
 
     async def compare_hypervisor_cpu(
-        self, session: Session, args: remote.CompareHypervisorCPUArgs
-    ) -> remote.CompareCPURet:
+        self, session: Session, args: remote_connect.CompareHypervisorCPUArgs
+    ) -> remote_connect.CompareCPURet:
         no_flags(args.flags, "qemuConnectCompareHypervisorCPU", INCOMPATIBLE_IS_ERROR | VALIDATE)
         known = self._service.driver.host.machines
         cpumodels.emulated(known, args.emulator, args.arch, args.virttype)
         insist = bool(args.flags & INCOMPATIBLE_IS_ERROR)
-        return remote.CompareCPURet(int(cpumodels.compare(known, parse.parse_cpu(args.xml_cpu), insist=insist)))
+        return remote_connect.CompareCPURet(
+            int(cpumodels.compare(known, parse.parse_cpu(args.xml_cpu), insist=insist))
+        )
 
     async def baseline_hypervisor_cpu(
-        self, session: Session, args: remote.BaselineHypervisorCPUArgs
-    ) -> remote.BaselineCPURet:
+        self, session: Session, args: remote_connect.BaselineHypervisorCPUArgs
+    ) -> remote_connect.BaselineCPURet:
         # MIGRATABLE: nothing that is emulated keeps a guest from moving.
         no_flags(args.flags, "qemuConnectBaselineHypervisorCPU", EXPAND_FEATURES | MIGRATABLE)
         known = self._service.driver.host.machines
         cpumodels.emulated(known, args.emulator, args.arch, args.virttype)
         cpus = [parse.parse_cpu(text) for text in args.xml_cpus]
-        return remote.BaselineCPURet(cpumodels.baseline(known, cpus, expand=bool(args.flags & EXPAND_FEATURES)))
+        return remote_connect.BaselineCPURet(
+            cpumodels.baseline(known, cpus, expand=bool(args.flags & EXPAND_FEATURES))
+        )
 
-    async def get_sysinfo(self, session: Session, args: remote.FlagsArgs) -> remote.SysinfoRet:
+    async def get_sysinfo(self, session: Session, args: shapes.FlagsArgs) -> remote_connect.SysinfoRet:
         no_flags(args.flags, "qemuConnectGetSysinfo")
         root = etree.Element("sysinfo", type="smbios")
         for block, entries in (await asyncio.to_thread(nodestats.sysinfo)).items():
@@ -130,8 +147,8 @@ class Node:
             for name, text in entries.items():
                 etree.SubElement(parent, "entry", name=name).text = text
         etree.indent(root)
-        return remote.SysinfoRet(str(etree.tostring(root, encoding="unicode")) + "\n")
+        return remote_connect.SysinfoRet(str(etree.tostring(root, encoding="unicode")) + "\n")
 
 
-def _stats(told: list[tuple[str, int]], most: int) -> remote.NodeStatsRet:
-    return remote.NodeStatsRet([types.NodeStat(*each) for each in told[: max(most, 0)]], len(told))
+def _stats(told: list[tuple[str, int]], most: int) -> remote_connect.NodeStatsRet:
+    return remote_connect.NodeStatsRet([types.NodeStat(*each) for each in told[: max(most, 0)]], len(told))

@@ -13,46 +13,57 @@ from uuid import UUID
 
 from culvert.daemon.service import Service
 from culvert.ground import errors
-from culvert.protocol import remote
+from culvert.protocol import remote_list, remote_object, remote_snapshot, shapes
 from culvert.protocol.procedure import Procedure
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 
 R = TypeVar("R")
 
-COUNTS: tuple[Procedure[Any, remote.NumRet], ...] = (
-    *(remote.CONNECT_NUM_OF_NETWORKS, remote.CONNECT_NUM_OF_DEFINED_NETWORKS),
-    *(remote.CONNECT_NUM_OF_INTERFACES, remote.CONNECT_NUM_OF_DEFINED_INTERFACES),
-    *(remote.CONNECT_NUM_OF_NWFILTERS, remote.CONNECT_NUM_OF_SECRETS, remote.NODE_NUM_OF_DEVICES),
+COUNTS: tuple[Procedure[Any, shapes.NumRet], ...] = (
+    *(remote_object.CONNECT_NUM_OF_NETWORKS, remote_object.CONNECT_NUM_OF_DEFINED_NETWORKS),
+    *(remote_object.CONNECT_NUM_OF_INTERFACES, remote_object.CONNECT_NUM_OF_DEFINED_INTERFACES),
+    *(
+        remote_object.CONNECT_NUM_OF_NWFILTERS,
+        remote_object.CONNECT_NUM_OF_SECRETS,
+        remote_object.NODE_NUM_OF_DEVICES,
+    ),
 )
 
-NAMES: tuple[Procedure[Any, remote.NamesRet], ...] = (
-    *(remote.CONNECT_LIST_NETWORKS, remote.CONNECT_LIST_DEFINED_NETWORKS),
-    *(remote.CONNECT_LIST_INTERFACES, remote.CONNECT_LIST_DEFINED_INTERFACES),
-    *(remote.CONNECT_LIST_NWFILTERS, remote.CONNECT_LIST_SECRETS, remote.NODE_LIST_DEVICES),
+NAMES: tuple[Procedure[Any, remote_list.NamesRet], ...] = (
+    *(remote_object.CONNECT_LIST_NETWORKS, remote_object.CONNECT_LIST_DEFINED_NETWORKS),
+    *(remote_object.CONNECT_LIST_INTERFACES, remote_object.CONNECT_LIST_DEFINED_INTERFACES),
+    *(remote_object.CONNECT_LIST_NWFILTERS, remote_object.CONNECT_LIST_SECRETS, remote_object.NODE_LIST_DEVICES),
 )
 
-LISTS: tuple[Procedure[remote.ListAllArgs, Any], ...] = (
-    *(remote.CONNECT_LIST_ALL_NETWORKS, remote.CONNECT_LIST_ALL_INTERFACES),
-    *(remote.CONNECT_LIST_ALL_NODE_DEVICES, remote.CONNECT_LIST_ALL_NWFILTERS, remote.CONNECT_LIST_ALL_SECRETS),
-    remote.CONNECT_LIST_ALL_NWFILTER_BINDINGS,
+LISTS: tuple[Procedure[shapes.ListAllArgs, Any], ...] = (
+    *(remote_list.CONNECT_LIST_ALL_NETWORKS, remote_list.CONNECT_LIST_ALL_INTERFACES),
+    *(
+        remote_list.CONNECT_LIST_ALL_NODE_DEVICES,
+        remote_object.CONNECT_LIST_ALL_NWFILTERS,
+        remote_object.CONNECT_LIST_ALL_SECRETS,
+    ),
+    remote_object.CONNECT_LIST_ALL_NWFILTER_BINDINGS,
 )
 
 # A look-up → the error, and its text with the name that was asked for. The name is the argument's one member, text
 # or the bytes of a UUID.
 LOOKUPS: dict[Procedure[Any, Any], tuple[type[errors.RequestError], str]] = {
-    remote.NETWORK_LOOKUP_BY_NAME: (errors.NoNetwork, "no network with matching name '{}'"),
-    remote.NETWORK_LOOKUP_BY_UUID: (errors.NoNetwork, "no network with matching uuid '{}'"),
-    remote.INTERFACE_LOOKUP_BY_NAME: (errors.NoInterface, "couldn't find interface named '{}'"),
-    remote.INTERFACE_LOOKUP_BY_MAC_STRING: (errors.NoInterface, "couldn't find interface with MAC address '{}'"),
-    remote.NODE_DEVICE_LOOKUP_BY_NAME: (errors.NoNodeDevice, "no node device with matching name '{}'"),
-    remote.NWFILTER_LOOKUP_BY_NAME: (errors.NoNwfilter, "no nwfilter with matching name '{}'"),
-    remote.NWFILTER_LOOKUP_BY_UUID: (errors.NoNwfilter, "no nwfilter with matching uuid '{}'"),
-    remote.NWFILTER_BINDING_LOOKUP_BY_PORT_DEV: (
+    remote_object.NETWORK_LOOKUP_BY_NAME: (errors.NoNetwork, "no network with matching name '{}'"),
+    remote_object.NETWORK_LOOKUP_BY_UUID: (errors.NoNetwork, "no network with matching uuid '{}'"),
+    remote_object.INTERFACE_LOOKUP_BY_NAME: (errors.NoInterface, "couldn't find interface named '{}'"),
+    remote_object.INTERFACE_LOOKUP_BY_MAC_STRING: (
+        errors.NoInterface,
+        "couldn't find interface with MAC address '{}'",
+    ),
+    remote_object.NODE_DEVICE_LOOKUP_BY_NAME: (errors.NoNodeDevice, "no node device with matching name '{}'"),
+    remote_object.NWFILTER_LOOKUP_BY_NAME: (errors.NoNwfilter, "no nwfilter with matching name '{}'"),
+    remote_object.NWFILTER_LOOKUP_BY_UUID: (errors.NoNwfilter, "no nwfilter with matching uuid '{}'"),
+    remote_object.NWFILTER_BINDING_LOOKUP_BY_PORT_DEV: (
         errors.NoNwfilterBinding,
         "no nwfilter binding for port dev '{}'",
     ),
-    remote.SECRET_LOOKUP_BY_UUID: (errors.NoSecret, "no secret with matching uuid '{}'"),
+    remote_object.SECRET_LOOKUP_BY_UUID: (errors.NoSecret, "no secret with matching uuid '{}'"),
 }
 
 
@@ -65,59 +76,67 @@ class Objects:
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
         for count in COUNTS:
-            handlers.add(count, _answer(remote.NumRet(0)))
+            handlers.add(count, _answer(shapes.NumRet(0)))
         for names in NAMES:
-            handlers.add(names, _answer(remote.NamesRet([])))
+            handlers.add(names, _answer(remote_list.NamesRet([])))
         for listing in LISTS:
             handlers.add(listing, _answer(listing.ret([], 0)))
         for lookup, (kind, text) in LOOKUPS.items():
             handlers.add(lookup, _nobody(kind, text))
-        handlers.add(remote.SECRET_LOOKUP_BY_USAGE, self.secret_lookup_by_usage)
-        handlers.add(remote.DOMAIN_SNAPSHOT_NUM, self.snapshot_num)
-        handlers.add(remote.DOMAIN_SNAPSHOT_LIST_NAMES, self.snapshot_list_names)
-        handlers.add(remote.DOMAIN_LIST_ALL_SNAPSHOTS, self.list_all_snapshots)
-        handlers.add(remote.DOMAIN_HAS_CURRENT_SNAPSHOT, self.has_current_snapshot)
-        handlers.add(remote.DOMAIN_SNAPSHOT_CURRENT, self.snapshot_current)
-        handlers.add(remote.DOMAIN_SNAPSHOT_LOOKUP_BY_NAME, self.snapshot_lookup_by_name)
-        handlers.add(remote.DOMAIN_LIST_ALL_CHECKPOINTS, self.list_all_checkpoints)
-        handlers.add(remote.DOMAIN_CHECKPOINT_LOOKUP_BY_NAME, self.checkpoint_lookup_by_name)
+        handlers.add(remote_object.SECRET_LOOKUP_BY_USAGE, self.secret_lookup_by_usage)
+        handlers.add(remote_snapshot.DOMAIN_SNAPSHOT_NUM, self.snapshot_num)
+        handlers.add(remote_snapshot.DOMAIN_SNAPSHOT_LIST_NAMES, self.snapshot_list_names)
+        handlers.add(remote_snapshot.DOMAIN_LIST_ALL_SNAPSHOTS, self.list_all_snapshots)
+        handlers.add(remote_snapshot.DOMAIN_HAS_CURRENT_SNAPSHOT, self.has_current_snapshot)
+        handlers.add(remote_snapshot.DOMAIN_SNAPSHOT_CURRENT, self.snapshot_current)
+        handlers.add(remote_snapshot.DOMAIN_SNAPSHOT_LOOKUP_BY_NAME, self.snapshot_lookup_by_name)
+        handlers.add(remote_snapshot.DOMAIN_LIST_ALL_CHECKPOINTS, self.list_all_checkpoints)
+        handlers.add(remote_snapshot.DOMAIN_CHECKPOINT_LOOKUP_BY_NAME, self.checkpoint_lookup_by_name)
 
-    async def secret_lookup_by_usage(self, session: Session, args: remote.SecretUsageArgs) -> remote.SecretRet:
+    async def secret_lookup_by_usage(
+        self, session: Session, args: remote_object.SecretUsageArgs
+    ) -> remote_object.SecretRet:
         raise errors.NoSecret(f"no secret with matching usage '{args.usage_id}'")
 
-    async def snapshot_num(self, session: Session, args: remote.DomainFlagsArgs) -> remote.NumRet:
+    async def snapshot_num(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.NumRet:
         self._service.domain(args.dom)
-        return remote.NumRet(0)
+        return shapes.NumRet(0)
 
-    async def snapshot_list_names(self, session: Session, args: remote.DomainMaxNamesArgs) -> remote.NamesRet:
+    async def snapshot_list_names(
+        self, session: Session, args: remote_snapshot.DomainMaxNamesArgs
+    ) -> remote_list.NamesRet:
         self._service.domain(args.dom)
-        return remote.NamesRet([])
+        return remote_list.NamesRet([])
 
     async def list_all_snapshots(
-        self, session: Session, args: remote.DomainListAllArgs
-    ) -> remote.DomainListAllSnapshotsRet:
+        self, session: Session, args: remote_snapshot.DomainListAllArgs
+    ) -> remote_snapshot.DomainListAllSnapshotsRet:
         self._service.domain(args.dom)
-        return remote.DomainListAllSnapshotsRet([], 0)
+        return remote_snapshot.DomainListAllSnapshotsRet([], 0)
 
-    async def has_current_snapshot(self, session: Session, args: remote.DomainFlagsArgs) -> remote.ResultRet:
+    async def has_current_snapshot(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_snapshot.ResultRet:
         self._service.domain(args.dom)
-        return remote.ResultRet(0)
+        return remote_snapshot.ResultRet(0)
 
-    async def snapshot_current(self, session: Session, args: remote.DomainFlagsArgs) -> remote.SnapshotRet:
+    async def snapshot_current(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_snapshot.SnapshotRet:
         self._service.domain(args.dom)
         raise errors.NoDomainSnapshot("the domain does not have a current snapshot")
 
-    async def snapshot_lookup_by_name(self, session: Session, args: remote.DomainNameArgs) -> remote.SnapshotRet:
+    async def snapshot_lookup_by_name(
+        self, session: Session, args: remote_snapshot.DomainNameArgs
+    ) -> remote_snapshot.SnapshotRet:
         self._service.domain(args.dom)
         raise errors.NoDomainSnapshot(f"no domain snapshot with matching name '{args.name}'")
 
     async def list_all_checkpoints(
-        self, session: Session, args: remote.DomainListAllArgs
-    ) -> remote.DomainListAllCheckpointsRet:
+        self, session: Session, args: remote_snapshot.DomainListAllArgs
+    ) -> remote_snapshot.DomainListAllCheckpointsRet:
         self._service.domain(args.dom)
-        return remote.DomainListAllCheckpointsRet([], 0)
+        return remote_snapshot.DomainListAllCheckpointsRet([], 0)
 
-    async def checkpoint_lookup_by_name(self, session: Session, args: remote.DomainNameArgs) -> remote.CheckpointRet:
+    async def checkpoint_lookup_by_name(
+        self, session: Session, args: remote_snapshot.DomainNameArgs
+    ) -> remote_snapshot.CheckpointRet:
         self._service.domain(args.dom)
         raise errors.NoDomainCheckpoint(f"no domain checkpoint with matching name '{args.name}'")
 

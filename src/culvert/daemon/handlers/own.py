@@ -6,14 +6,14 @@ import json
 from uuid import UUID
 
 from culvert import __version__
+from culvert.channels.ticket import Token
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import agent
 from culvert.ground import errors
-from culvert.migration.combinations import OPTIONAL_ABILITY, PREEMPT_ABILITY
-from culvert.migration.history import Entry
-from culvert.migration.intake import Intake
-from culvert.migration.link import PROBE_ABILITY
-from culvert.migration.ticket import Token
+from culvert.migration.convergence.link import PROBE_ABILITY
+from culvert.migration.destination.intake import Intake
+from culvert.migration.journal.history import Entry
+from culvert.migration.options.combinations import OPTIONAL_ABILITY, PREEMPT_ABILITY
 from culvert.protocol import culvert, qemu
 from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.session import Session

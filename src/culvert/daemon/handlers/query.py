@@ -5,8 +5,8 @@ from __future__ import annotations
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import vcpus
 from culvert.ground import errors
-from culvert.protocol import remote
-from culvert.protocol.constants import AffectFlag, VcpuFlag, XMLFlag
+from culvert.protocol import remote_domain, shapes
+from culvert.protocol.constants_flag import AffectFlag, VcpuFlag, XMLFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 
@@ -19,77 +19,83 @@ class Query:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.DOMAIN_GET_XML_DESC, self.get_xml_desc)
-        handlers.add(remote.DOMAIN_GET_INFO, self.get_info)
-        handlers.add(remote.DOMAIN_GET_STATE, self.get_state)
-        handlers.add(remote.DOMAIN_GET_CONTROL_INFO, self.get_control_info)
-        handlers.add(remote.DOMAIN_GET_OS_TYPE, self.get_os_type)
-        handlers.add(remote.DOMAIN_GET_MAX_MEMORY, self.get_max_memory)
-        handlers.add(remote.DOMAIN_GET_MAX_VCPUS, self.get_max_vcpus)
-        handlers.add(remote.DOMAIN_GET_VCPUS_FLAGS, self.get_vcpus_flags)
-        handlers.add(remote.DOMAIN_IS_ACTIVE, self.is_active)
-        handlers.add(remote.DOMAIN_IS_PERSISTENT, self.is_persistent)
-        handlers.add(remote.DOMAIN_IS_UPDATED, self.is_updated)
-        handlers.add(remote.DOMAIN_GET_SECURITY_LABEL, self.get_security_label)
-        handlers.add(remote.DOMAIN_GET_SECURITY_LABEL_LIST, self.get_security_label_list)
-        handlers.add(remote.DOMAIN_GET_MESSAGES, self.get_messages)
+        handlers.add(remote_domain.DOMAIN_GET_XML_DESC, self.get_xml_desc)
+        handlers.add(remote_domain.DOMAIN_GET_INFO, self.get_info)
+        handlers.add(remote_domain.DOMAIN_GET_STATE, self.get_state)
+        handlers.add(remote_domain.DOMAIN_GET_CONTROL_INFO, self.get_control_info)
+        handlers.add(remote_domain.DOMAIN_GET_OS_TYPE, self.get_os_type)
+        handlers.add(remote_domain.DOMAIN_GET_MAX_MEMORY, self.get_max_memory)
+        handlers.add(remote_domain.DOMAIN_GET_MAX_VCPUS, self.get_max_vcpus)
+        handlers.add(remote_domain.DOMAIN_GET_VCPUS_FLAGS, self.get_vcpus_flags)
+        handlers.add(remote_domain.DOMAIN_IS_ACTIVE, self.is_active)
+        handlers.add(remote_domain.DOMAIN_IS_PERSISTENT, self.is_persistent)
+        handlers.add(remote_domain.DOMAIN_IS_UPDATED, self.is_updated)
+        handlers.add(remote_domain.DOMAIN_GET_SECURITY_LABEL, self.get_security_label)
+        handlers.add(remote_domain.DOMAIN_GET_SECURITY_LABEL_LIST, self.get_security_label_list)
+        handlers.add(remote_domain.DOMAIN_GET_MESSAGES, self.get_messages)
 
-    async def get_xml_desc(self, session: Session, args: remote.DomainFlagsArgs) -> remote.XMLRet:
+    async def get_xml_desc(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.XMLRet:
         if session.read_only and args.flags & (XMLFlag.SECURE | XMLFlag.MIGRATABLE):
             raise errors.OperationDenied("virDomainGetXMLDesc with secure or migratable flag: read-only connection")
-        return remote.XMLRet(self._service.domain(args.dom).xml(args.flags))
+        return shapes.XMLRet(self._service.domain(args.dom).xml(args.flags))
 
-    async def get_info(self, session: Session, args: remote.DomainArgs) -> remote.DomainGetInfoRet:
+    async def get_info(self, session: Session, args: shapes.DomainArgs) -> remote_domain.DomainGetInfoRet:
         info = self._service.domain(args.dom).info()
-        return remote.DomainGetInfoRet(int(info.state), info.max_memory, info.memory, info.vcpus, info.cpu_time)
+        return remote_domain.DomainGetInfoRet(
+            int(info.state), info.max_memory, info.memory, info.vcpus, info.cpu_time
+        )
 
-    async def get_state(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainGetStateRet:
+    async def get_state(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_domain.DomainGetStateRet:
         no_flags(args.flags, "qemuDomainGetState")
         domain = self._service.domain(args.dom)
-        return remote.DomainGetStateRet(int(domain.state), int(domain.reason))
+        return remote_domain.DomainGetStateRet(int(domain.state), int(domain.reason))
 
-    async def get_control_info(self, session: Session, args: remote.DomainFlagsArgs) -> remote.DomainControlInfoRet:
+    async def get_control_info(
+        self, session: Session, args: shapes.DomainFlagsArgs
+    ) -> remote_domain.DomainControlInfoRet:
         no_flags(args.flags, "qemuDomainGetControlInfo")
         domain = self._service.domain(args.dom)
         domain.require_active()
-        return remote.DomainControlInfoRet(int(domain.job is not None), 0, 0)
+        return remote_domain.DomainControlInfoRet(int(domain.job is not None), 0, 0)
 
-    async def get_os_type(self, session: Session, args: remote.DomainArgs) -> remote.TypeRet:
+    async def get_os_type(self, session: Session, args: shapes.DomainArgs) -> shapes.TypeRet:
         self._service.domain(args.dom)
-        return remote.TypeRet("hvm")
+        return shapes.TypeRet("hvm")
 
-    async def get_max_memory(self, session: Session, args: remote.DomainArgs) -> remote.MemoryRet:
-        return remote.MemoryRet(self._service.domain(args.dom).info().max_memory)
+    async def get_max_memory(self, session: Session, args: shapes.DomainArgs) -> shapes.MemoryRet:
+        return shapes.MemoryRet(self._service.domain(args.dom).info().max_memory)
 
-    async def get_max_vcpus(self, session: Session, args: remote.DomainArgs) -> remote.NumRet:
+    async def get_max_vcpus(self, session: Session, args: shapes.DomainArgs) -> shapes.NumRet:
         domain = self._service.domain(args.dom)
         domain.require_active()
-        return remote.NumRet(domain.definition.vcpus)
+        return shapes.NumRet(domain.definition.vcpus)
 
-    async def get_vcpus_flags(self, session: Session, args: remote.DomainFlagsArgs) -> remote.NumRet:
+    async def get_vcpus_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.NumRet:
         no_flags(args.flags, "qemuDomainGetVcpusFlags", AffectFlag.LIVE | AffectFlag.CONFIG | sum(VcpuFlag))
         if args.flags & VcpuFlag.GUEST:
             raise errors.ArgumentUnsupported("the guest agent is not asked for processors")
-        return remote.NumRet(vcpus.count(self._service.domain(args.dom), args.flags))
+        return shapes.NumRet(vcpus.count(self._service.domain(args.dom), args.flags))
 
-    async def is_active(self, session: Session, args: remote.DomainArgs) -> remote.ActiveRet:
-        return remote.ActiveRet(int(self._service.domain(args.dom).is_active))
+    async def is_active(self, session: Session, args: shapes.DomainArgs) -> remote_domain.ActiveRet:
+        return remote_domain.ActiveRet(int(self._service.domain(args.dom).is_active))
 
-    async def is_persistent(self, session: Session, args: remote.DomainArgs) -> remote.PersistentRet:
-        return remote.PersistentRet(int(self._service.domain(args.dom).is_persistent))
+    async def is_persistent(self, session: Session, args: shapes.DomainArgs) -> remote_domain.PersistentRet:
+        return remote_domain.PersistentRet(int(self._service.domain(args.dom).is_persistent))
 
-    async def is_updated(self, session: Session, args: remote.DomainArgs) -> remote.UpdatedRet:
+    async def is_updated(self, session: Session, args: shapes.DomainArgs) -> remote_domain.UpdatedRet:
         self._service.domain(args.dom)
-        return remote.UpdatedRet(0)
+        return remote_domain.UpdatedRet(0)
 
-    async def get_security_label(self, session: Session, args: remote.DomainArgs) -> remote.SecurityLabelRet:
+    async def get_security_label(self, session: Session, args: shapes.DomainArgs) -> remote_domain.SecurityLabelRet:
         self._service.domain(args.dom)
-        return remote.SecurityLabelRet("", 0)
+        return remote_domain.SecurityLabelRet("", 0)
 
-    async def get_security_label_list(self, session: Session, args: remote.DomainArgs) -> remote.SecurityLabelListRet:
+    async def get_security_label_list(
+        self, session: Session, args: shapes.DomainArgs
+    ) -> remote_domain.SecurityLabelListRet:
         self._service.domain(args.dom)
-        return remote.SecurityLabelListRet([], 0)
+        return remote_domain.SecurityLabelListRet([], 0)
 
-    async def get_messages(self, session: Session, args: remote.DomainFlagsArgs) -> remote.MessagesRet:
+    async def get_messages(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_domain.MessagesRet:
         self._service.domain(args.dom)
-        return remote.MessagesRet([])
+        return remote_domain.MessagesRet([])

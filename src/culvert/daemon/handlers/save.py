@@ -9,8 +9,8 @@ from culvert.domain import format as xml_format
 from culvert.domain import parse as xml_parse
 from culvert.drivers.qemu import save
 from culvert.ground import errors
-from culvert.protocol import remote, typed_params
-from culvert.protocol.constants import SaveFlag, XMLFlag
+from culvert.protocol import remote_save, shapes, typed_params
+from culvert.protocol.constants_flag import SaveFlag, XMLFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -26,79 +26,81 @@ class Save:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.DOMAIN_SAVE, self.save)
-        handlers.add(remote.DOMAIN_SAVE_FLAGS, self.save_flags)
-        handlers.add(remote.DOMAIN_SAVE_PARAMS, self.save_params)
-        handlers.add(remote.DOMAIN_RESTORE, self.restore)
-        handlers.add(remote.DOMAIN_RESTORE_FLAGS, self.restore_flags)
-        handlers.add(remote.DOMAIN_RESTORE_PARAMS, self.restore_params)
-        handlers.add(remote.DOMAIN_SAVE_IMAGE_GET_XML_DESC, self.image_xml)
-        handlers.add(remote.DOMAIN_SAVE_IMAGE_DEFINE_XML, self.define_image)
-        handlers.add(remote.DOMAIN_MANAGED_SAVE, self.managed_save)
-        handlers.add(remote.DOMAIN_HAS_MANAGED_SAVE_IMAGE, self.has_managed_save_image)
-        handlers.add(remote.DOMAIN_MANAGED_SAVE_REMOVE, self.managed_save_remove)
-        handlers.add(remote.DOMAIN_MANAGED_SAVE_GET_XML_DESC, self.managed_save_xml)
-        handlers.add(remote.DOMAIN_MANAGED_SAVE_DEFINE_XML, self.define_managed_save)
+        handlers.add(remote_save.DOMAIN_SAVE, self.save)
+        handlers.add(remote_save.DOMAIN_SAVE_FLAGS, self.save_flags)
+        handlers.add(remote_save.DOMAIN_SAVE_PARAMS, self.save_params)
+        handlers.add(remote_save.DOMAIN_RESTORE, self.restore)
+        handlers.add(remote_save.DOMAIN_RESTORE_FLAGS, self.restore_flags)
+        handlers.add(remote_save.DOMAIN_RESTORE_PARAMS, self.restore_params)
+        handlers.add(remote_save.DOMAIN_SAVE_IMAGE_GET_XML_DESC, self.image_xml)
+        handlers.add(remote_save.DOMAIN_SAVE_IMAGE_DEFINE_XML, self.define_image)
+        handlers.add(remote_save.DOMAIN_MANAGED_SAVE, self.managed_save)
+        handlers.add(remote_save.DOMAIN_HAS_MANAGED_SAVE_IMAGE, self.has_managed_save_image)
+        handlers.add(remote_save.DOMAIN_MANAGED_SAVE_REMOVE, self.managed_save_remove)
+        handlers.add(remote_save.DOMAIN_MANAGED_SAVE_GET_XML_DESC, self.managed_save_xml)
+        handlers.add(remote_save.DOMAIN_MANAGED_SAVE_DEFINE_XML, self.define_managed_save)
 
-    async def save(self, session: Session, args: remote.DomainSaveArgs) -> Void:
+    async def save(self, session: Session, args: remote_save.DomainSaveArgs) -> Void:
         await save.save(self._service.domain(args.dom), _file(args.to))
         return Void()
 
-    async def save_flags(self, session: Session, args: remote.DomainSaveFlagsArgs) -> Void:
+    async def save_flags(self, session: Session, args: remote_save.DomainSaveFlagsArgs) -> Void:
         running = _running(args.flags, "qemuDomainSaveFlags")
         await save.save(self._service.domain(args.dom), _file(args.to), xml=args.dxml, running=running)
         return Void()
 
-    async def save_params(self, session: Session, args: remote.DomainSaveParamsArgs) -> Void:
+    async def save_params(self, session: Session, args: remote_save.DomainSaveParamsArgs) -> Void:
         running = _running(args.flags, "qemuDomainSaveParams")
         file, xml = _params(typed_params.loose(args.params))
         await save.save(self._service.domain(args.dom), file, xml=xml, running=running)
         return Void()
 
-    async def restore(self, session: Session, args: remote.DomainRestoreArgs) -> Void:
+    async def restore(self, session: Session, args: remote_save.DomainRestoreArgs) -> Void:
         await save.restore(self._service.driver, _file(args.origin))
         return Void()
 
-    async def restore_flags(self, session: Session, args: remote.DomainRestoreFlagsArgs) -> Void:
+    async def restore_flags(self, session: Session, args: remote_save.DomainRestoreFlagsArgs) -> Void:
         running = _running(args.flags, "qemuDomainRestoreFlags")
         await save.restore(self._service.driver, _file(args.origin), xml=args.dxml, running=running)
         return Void()
 
-    async def restore_params(self, session: Session, args: remote.DomainRestoreParamsArgs) -> Void:
+    async def restore_params(self, session: Session, args: remote_save.DomainRestoreParamsArgs) -> Void:
         running = _running(args.flags, "qemuDomainRestoreParams")
         file, xml = _params(typed_params.loose(args.params))
         await save.restore(self._service.driver, file, xml=xml, running=running)
         return Void()
 
-    async def image_xml(self, session: Session, args: remote.SaveImageArgs) -> remote.XMLRet:
-        return remote.XMLRet(await _shown(_file(args.file), args.flags, "qemuDomainSaveImageGetXMLDesc"))
+    async def image_xml(self, session: Session, args: remote_save.SaveImageArgs) -> shapes.XMLRet:
+        return shapes.XMLRet(await _shown(_file(args.file), args.flags, "qemuDomainSaveImageGetXMLDesc"))
 
-    async def define_image(self, session: Session, args: remote.SaveImageDefineArgs) -> Void:
+    async def define_image(self, session: Session, args: remote_save.SaveImageDefineArgs) -> Void:
         running = _running(args.flags, "qemuDomainSaveImageDefineXML")
         await save.define(_file(args.file), args.dxml, running=running)
         return Void()
 
-    async def managed_save(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def managed_save(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         running = _running(args.flags, "qemuDomainManagedSave")
         await save.managed_save(self._service.domain(args.dom), running=running)
         return Void()
 
-    async def has_managed_save_image(self, session: Session, args: remote.DomainFlagsArgs) -> remote.ManagedSaveRet:
+    async def has_managed_save_image(
+        self, session: Session, args: shapes.DomainFlagsArgs
+    ) -> remote_save.ManagedSaveRet:
         no_flags(args.flags, "qemuDomainHasManagedSaveImage")
-        return remote.ManagedSaveRet(int(self._service.domain(args.dom).has_managed_save))
+        return remote_save.ManagedSaveRet(int(self._service.domain(args.dom).has_managed_save))
 
-    async def managed_save_remove(self, session: Session, args: remote.DomainFlagsArgs) -> Void:
+    async def managed_save_remove(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainManagedSaveRemove")
         domain = self._service.domain(args.dom)
         async with domain.changing("remove the managed save image of"):
             await save.remove(domain)
         return Void()
 
-    async def managed_save_xml(self, session: Session, args: remote.DomainFlagsArgs) -> remote.XMLRet:
+    async def managed_save_xml(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.XMLRet:
         path = save.managed_image(self._service.domain(args.dom))
-        return remote.XMLRet(await _shown(path, args.flags, "qemuDomainManagedSaveGetXMLDesc"))
+        return shapes.XMLRet(await _shown(path, args.flags, "qemuDomainManagedSaveGetXMLDesc"))
 
-    async def define_managed_save(self, session: Session, args: remote.ManagedSaveDefineArgs) -> Void:
+    async def define_managed_save(self, session: Session, args: remote_save.ManagedSaveDefineArgs) -> Void:
         running = _running(args.flags, "qemuDomainManagedSaveDefineXML")
         path = save.managed_image(self._service.domain(args.dom))
         if args.dxml is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 
 from culvert.daemon.service import Service, no_flags, on_wire
-from culvert.drivers.qemu import balloon, blockstats, domstats, network, nodeinfo, threads, vcpus
+from culvert.drivers.qemu import balloon, blockstats, domstats, network, threads, vcpus
+from culvert.drivers.qemu.abilities import nodeinfo
 from culvert.drivers.qemu.blockstats import Work
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-from culvert.protocol import remote, types
-from culvert.protocol.constants import AffectFlag, AllStatsFlag, ListFlag, StatsGroup, TypedParamFlag, VcpuFlag
+from culvert.protocol import remote_stats, shapes, types
+from culvert.protocol.constants_flag import AffectFlag, AllStatsFlag, ListFlag, StatsGroup, TypedParamFlag, VcpuFlag
 from culvert.protocol.types import TypedParam, TypedParamType
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
@@ -31,20 +32,22 @@ class Stats:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add(remote.CONNECT_GET_ALL_DOMAIN_STATS, self.all_domain_stats)
-        handlers.add(remote.DOMAIN_MEMORY_STATS, self.memory_stats)
-        handlers.add(remote.DOMAIN_GET_VCPUS, self.get_vcpus)
-        handlers.add(remote.DOMAIN_GET_VCPU_PIN_INFO, self.get_vcpu_pin_info)
-        handlers.add(remote.DOMAIN_GET_EMULATOR_PIN_INFO, self.get_emulator_pin_info)
-        handlers.add(remote.DOMAIN_GET_CPU_STATS, self.get_cpu_stats)
-        handlers.add(remote.DOMAIN_GET_BLOCK_INFO, self.get_block_info)
-        handlers.add(remote.DOMAIN_BLOCK_STATS, self.block_stats)
-        handlers.add(remote.DOMAIN_BLOCK_STATS_FLAGS, self.block_stats_flags)
-        handlers.add(remote.DOMAIN_GET_DISK_ERRORS, self.get_disk_errors)
-        handlers.add(remote.DOMAIN_INTERFACE_STATS, self.interface_stats)
-        handlers.add(remote.DOMAIN_GET_IOTHREAD_INFO, self.get_iothread_info)
+        handlers.add(remote_stats.CONNECT_GET_ALL_DOMAIN_STATS, self.all_domain_stats)
+        handlers.add(remote_stats.DOMAIN_MEMORY_STATS, self.memory_stats)
+        handlers.add(remote_stats.DOMAIN_GET_VCPUS, self.get_vcpus)
+        handlers.add(remote_stats.DOMAIN_GET_VCPU_PIN_INFO, self.get_vcpu_pin_info)
+        handlers.add(remote_stats.DOMAIN_GET_EMULATOR_PIN_INFO, self.get_emulator_pin_info)
+        handlers.add(remote_stats.DOMAIN_GET_CPU_STATS, self.get_cpu_stats)
+        handlers.add(remote_stats.DOMAIN_GET_BLOCK_INFO, self.get_block_info)
+        handlers.add(remote_stats.DOMAIN_BLOCK_STATS, self.block_stats)
+        handlers.add(remote_stats.DOMAIN_BLOCK_STATS_FLAGS, self.block_stats_flags)
+        handlers.add(remote_stats.DOMAIN_GET_DISK_ERRORS, self.get_disk_errors)
+        handlers.add(remote_stats.DOMAIN_INTERFACE_STATS, self.interface_stats)
+        handlers.add(remote_stats.DOMAIN_GET_IOTHREAD_INFO, self.get_iothread_info)
 
-    async def all_domain_stats(self, session: Session, args: remote.AllDomainStatsArgs) -> remote.AllDomainStatsRet:
+    async def all_domain_stats(
+        self, session: Session, args: remote_stats.AllDomainStatsArgs
+    ) -> remote_stats.AllDomainStatsRet:
         filters = sum(STATS_FILTERS)
         switches = AllStatsFlag.NOWAIT | AllStatsFlag.BACKING | AllStatsFlag.ENFORCE_STATS
         no_flags(args.flags, "qemuConnectGetAllDomainStats", filters | switches)
@@ -64,29 +67,31 @@ class Stats:
                 tasks.create_task(domstats.collect(domain, args.stats), name=f"stats-{domain.name}")
                 for domain in found
             ]
-        return remote.AllDomainStatsRet(
+        return remote_stats.AllDomainStatsRet(
             [
                 types.DomainStatsRecord(on_wire(domain), task.result())
                 for domain, task in zip(found, told, strict=True)
             ]
         )
 
-    async def memory_stats(self, session: Session, args: remote.DomainMemoryStatsArgs) -> remote.DomainMemoryStatsRet:
+    async def memory_stats(
+        self, session: Session, args: remote_stats.DomainMemoryStatsArgs
+    ) -> remote_stats.DomainMemoryStatsRet:
         no_flags(args.flags, "qemuDomainMemoryStats")
         told = await balloon.statistics(self._service.domain(args.dom))
-        return remote.DomainMemoryStatsRet(
+        return remote_stats.DomainMemoryStatsRet(
             [types.DomainMemoryStat(int(tag), value) for tag, value in told[: args.max_stats]]
         )
 
-    async def get_vcpus(self, session: Session, args: remote.DomainVcpusArgs) -> remote.DomainVcpusRet:
+    async def get_vcpus(self, session: Session, args: remote_stats.DomainVcpusArgs) -> remote_stats.DomainVcpusRet:
         _check_map(args.maxinfo, args.maplen)
         found = (await vcpus.running(self._service.domain(args.dom)))[: args.maxinfo]
         info = [types.VcpuInfo(one.number, int(one.state), one.times.total, one.times.cpu) for one in found]
-        return remote.DomainVcpusRet(info, b"".join(vcpus.packed(one.affinity, args.maplen) for one in found))
+        return remote_stats.DomainVcpusRet(info, b"".join(vcpus.packed(one.affinity, args.maplen) for one in found))
 
     async def get_vcpu_pin_info(
-        self, session: Session, args: remote.DomainVcpuPinInfoArgs
-    ) -> remote.DomainVcpuPinInfoRet:
+        self, session: Session, args: remote_stats.DomainVcpuPinInfoArgs
+    ) -> remote_stats.DomainVcpuPinInfoRet:
         no_flags(args.flags, "qemuDomainGetVcpuPinInfo", IMPACT)
         _check_map(args.ncpumaps, args.maplen)
         domain = self._service.domain(args.dom)
@@ -97,20 +102,22 @@ class Stats:
             for one in await vcpus.running(domain):
                 if one.number < number:
                     maps[one.number] = vcpus.packed(one.affinity, args.maplen)
-        return remote.DomainVcpuPinInfoRet(b"".join(maps), number)
+        return remote_stats.DomainVcpuPinInfoRet(b"".join(maps), number)
 
     async def get_emulator_pin_info(
-        self, session: Session, args: remote.DomainEmulatorPinInfoArgs
-    ) -> remote.DomainEmulatorPinInfoRet:
+        self, session: Session, args: remote_stats.DomainEmulatorPinInfoArgs
+    ) -> remote_stats.DomainEmulatorPinInfoRet:
         no_flags(args.flags, "qemuDomainGetEmulatorPinInfo", IMPACT)
         _check_map(1, args.maplen)
         domain = self._service.domain(args.dom)
         process = domain.run.process if domain.run else None
         live = process is not None and not args.flags & AffectFlag.CONFIG
         cpus = threads.affinity(process.pid) if live and process is not None else await _host_cpus()
-        return remote.DomainEmulatorPinInfoRet(vcpus.packed(cpus, args.maplen), 1)
+        return remote_stats.DomainEmulatorPinInfoRet(vcpus.packed(cpus, args.maplen), 1)
 
-    async def get_cpu_stats(self, session: Session, args: remote.DomainCPUStatsArgs) -> remote.DomainCPUStatsRet:
+    async def get_cpu_stats(
+        self, session: Session, args: remote_stats.DomainCPUStatsArgs
+    ) -> remote_stats.DomainCPUStatsRet:
         """The total; the kernel counts no process CPU by CPU."""
         no_flags(args.flags, "qemuDomainGetCPUStats", TypedParamFlag.STRING_OKAY)
         run = self._service.domain(args.dom).require_active()
@@ -119,21 +126,23 @@ class Stats:
         times = threads.of_process(run.process.pid) if run.process else threads.Times()
         told = [("cpu_time", times.total), ("user_time", times.user), ("system_time", times.system)]
         params = [TypedParam(name, (TypedParamType.ULLONG, value)) for name, value in told]
-        return remote.DomainCPUStatsRet(params[: args.nparams], len(params))
+        return remote_stats.DomainCPUStatsRet(params[: args.nparams], len(params))
 
-    async def get_block_info(self, session: Session, args: remote.DomainBlockArgs) -> remote.BlockInfoRet:
+    async def get_block_info(self, session: Session, args: remote_stats.DomainBlockArgs) -> remote_stats.BlockInfoRet:
         no_flags(args.flags, "qemuDomainGetBlockInfo")
         domain = self._service.domain(args.dom)
         sizes = await blockstats.sizes(domain, blockstats.find(domain, args.path))
-        return remote.BlockInfoRet(sizes.allocation, sizes.capacity, sizes.physical)
+        return remote_stats.BlockInfoRet(sizes.allocation, sizes.capacity, sizes.physical)
 
-    async def block_stats(self, session: Session, args: remote.DomainBlockStatsArgs) -> remote.BlockStatsRet:
+    async def block_stats(
+        self, session: Session, args: remote_stats.DomainBlockStatsArgs
+    ) -> remote_stats.BlockStatsRet:
         work = await self._work(self._service.domain(args.dom), args.path)
-        return remote.BlockStatsRet(work.reads, work.read_bytes, work.writes, work.written_bytes, -1)
+        return remote_stats.BlockStatsRet(work.reads, work.read_bytes, work.writes, work.written_bytes, -1)
 
     async def block_stats_flags(
-        self, session: Session, args: remote.DomainBlockStatsFlagsArgs
-    ) -> remote.BlockStatsFlagsRet:
+        self, session: Session, args: remote_stats.DomainBlockStatsFlagsArgs
+    ) -> remote_stats.BlockStatsFlagsRet:
         no_flags(args.flags, "qemuDomainBlockStatsFlags", TypedParamFlag.STRING_OKAY)
         work = await self._work(self._service.domain(args.dom), args.path)
         told = {
@@ -147,7 +156,7 @@ class Stats:
             "flush_total_times": work.flush_ns,
         }
         params = [TypedParam(name, (TypedParamType.LLONG, value)) for name, value in told.items()]
-        return remote.BlockStatsFlagsRet(params[: args.nparams], len(params))
+        return remote_stats.BlockStatsFlagsRet(params[: args.nparams], len(params))
 
     @staticmethod
     async def _work(domain: Domain, path: str) -> Work:
@@ -159,19 +168,19 @@ class Stats:
         return done.get(blockstats.find(domain, path).alias or "", Work())
 
     async def get_disk_errors(
-        self, session: Session, args: remote.DomainDiskErrorsArgs
-    ) -> remote.DomainDiskErrorsRet:
+        self, session: Session, args: remote_stats.DomainDiskErrorsArgs
+    ) -> remote_stats.DomainDiskErrorsRet:
         no_flags(args.flags, "qemuDomainGetDiskErrors")
         domain = self._service.domain(args.dom)
-        found = [remote.DiskError(name, int(error)) for name, error in await blockstats.failed(domain)]
+        found = [remote_stats.DiskError(name, int(error)) for name, error in await blockstats.failed(domain)]
         if args.maxerrors == 0:
-            return remote.DomainDiskErrorsRet([], len(domain.definition.devices.disks))
+            return remote_stats.DomainDiskErrorsRet([], len(domain.definition.devices.disks))
         found = found[: args.maxerrors]
-        return remote.DomainDiskErrorsRet(found, len(found))
+        return remote_stats.DomainDiskErrorsRet(found, len(found))
 
     async def interface_stats(
-        self, session: Session, args: remote.DomainInterfaceStatsArgs
-    ) -> remote.InterfaceStatsRet:
+        self, session: Session, args: remote_stats.DomainInterfaceStatsArgs
+    ) -> remote_stats.InterfaceStatsRet:
         domain = self._service.domain(args.dom)
         cards = domain.require_active().definition.devices.interfaces
         card = next((one for one in cards if args.device in (_device(one.target), one.mac)), None)
@@ -184,14 +193,14 @@ class Stats:
             )
         told = await asyncio.to_thread(network.traffic, name)
         ways = (told.received, told.sent)
-        return remote.InterfaceStatsRet(
+        return remote_stats.InterfaceStatsRet(
             *(count for way in ways for count in (way.bytes, way.packets, way.errors, way.dropped))
         )
 
-    async def get_iothread_info(self, session: Session, args: remote.DomainFlagsArgs) -> remote.IOThreadInfoRet:
+    async def get_iothread_info(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_stats.IOThreadInfoRet:
         no_flags(args.flags, "qemuDomainGetIOThreadInfo", IMPACT)
         self._service.domain(args.dom)
-        return remote.IOThreadInfoRet([], 0)
+        return remote_stats.IOThreadInfoRet([], 0)
 
 
 def _device(target: object) -> str | None:

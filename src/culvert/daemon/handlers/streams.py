@@ -10,7 +10,7 @@ from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import vnc
 from culvert.drivers.qemu.console import Console
 from culvert.ground import errors
-from culvert.protocol import remote
+from culvert.protocol import remote_domain
 from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream
@@ -27,11 +27,13 @@ class Streams:
 
     def register(self, handlers: Handlers) -> None:
         """The procedures served here."""
-        handlers.add_stream(remote.DOMAIN_OPEN_CONSOLE, self.open_console)
-        handlers.add_stream(remote.DOMAIN_SCREENSHOT, self.screenshot)
-        handlers.add_passing(remote.DOMAIN_OPEN_GRAPHICS_FD, self.open_graphics)
+        handlers.add_stream(remote_domain.DOMAIN_OPEN_CONSOLE, self.open_console)
+        handlers.add_stream(remote_domain.DOMAIN_SCREENSHOT, self.screenshot)
+        handlers.add_passing(remote_domain.DOMAIN_OPEN_GRAPHICS_FD, self.open_graphics)
 
-    async def open_console(self, session: Session, args: remote.DomainOpenConsoleArgs) -> tuple[Void, StreamBody]:
+    async def open_console(
+        self, session: Session, args: remote_domain.DomainOpenConsoleArgs
+    ) -> tuple[Void, StreamBody]:
         console = await self._service.domain(args.dom).console(args.dev_name, args.flags)
 
         async def body(stream: Stream) -> None:
@@ -40,8 +42,8 @@ class Streams:
         return Void(), body
 
     async def screenshot(
-        self, session: Session, args: remote.DomainScreenshotArgs
-    ) -> tuple[remote.ScreenshotRet, StreamBody]:
+        self, session: Session, args: remote_domain.DomainScreenshotArgs
+    ) -> tuple[remote_domain.ScreenshotRet, StreamBody]:
         no_flags(args.flags, "qemuDomainScreenshot")
         picture = await self._service.domain(args.dom).screenshot(args.screen)
 
@@ -50,10 +52,10 @@ class Streams:
                 while data := await picture.read():
                     await stream.send(data)
 
-        return remote.ScreenshotRet(picture.mime), body
+        return remote_domain.ScreenshotRet(picture.mime), body
 
     async def open_graphics(
-        self, session: Session, args: remote.DomainOpenGraphicsFDArgs
+        self, session: Session, args: remote_domain.DomainOpenGraphicsFDArgs
     ) -> tuple[Void, socket.socket]:
         no_flags(args.flags, "qemuDomainOpenGraphicsFD", SKIP_AUTH)
         domain = self._service.domain(args.dom)

@@ -17,9 +17,10 @@ from culvert.drivers.qemu import launch, lifecycle, news, process, unplug, vnc
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import START_FAILED, UNANNOUNCED, Run
-from culvert.drivers.qemu.status import Status
+from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
-from culvert.protocol.constants import AgentReason, DomainState, PausedReason
+from culvert.protocol.constants_event import AgentReason
+from culvert.protocol.constants_state import DomainState, PausedReason
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from typing import Any
 
 from culvert.domain.chardev import Channel
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import sockets
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 from culvert.ground.units import MiB
+from culvert.io import unix_sockets
 
 NAME = "org.qemu.guest_agent.0"
 SYNC_TIMEOUT = 5.0  # seconds; VIR_DOMAIN_QEMU_AGENT_COMMAND_DEFAULT
@@ -119,7 +119,7 @@ def _path(domain: DomainCore, run: Run) -> Path:
 
 @contextlib.asynccontextmanager
 async def _connected(path: Path) -> Any:
-    reader, writer = await asyncio.open_unix_connection(sock=sockets.connect(path), limit=ANSWER_MAX)
+    reader, writer = await asyncio.open_unix_connection(sock=unix_sockets.connect(path), limit=ANSWER_MAX)
     try:
         yield reader, writer
     finally:

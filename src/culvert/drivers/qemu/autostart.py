@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from culvert.drivers.qemu import process, save, store
+from culvert.drivers.qemu import process, save
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
+from culvert.io import files
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ async def run(driver: Driver) -> None:
     if done == boot:
         return
     try:
-        await asyncio.to_thread(store.write_atomically, marker, boot + "\n")
+        await asyncio.to_thread(files.write_atomically, marker, boot + "\n")
     except errors.SystemCallError as err:
         log.error("domains are not started with the host reason=%r", err.message)
         return

@@ -12,7 +12,7 @@ from culvert.drivers.qemu import threads
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.monitor import CommandRefused
 from culvert.ground.units import KiB
-from culvert.protocol.constants import MemoryStatTag
+from culvert.protocol.constants_flag import MemoryStatTag
 
 _UNKNOWN = 2**64 - 1  # what QEMU says of a number that the guest has not told
 

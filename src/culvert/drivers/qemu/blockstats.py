@@ -12,7 +12,7 @@ from culvert.domain.disk import Disk
 from culvert.drivers.qemu import image
 from culvert.drivers.qemu.core import DomainCore
 from culvert.ground import errors
-from culvert.protocol.constants import DiskErrorCode
+from culvert.protocol.constants_state import DiskErrorCode
 
 # A device without a backend of its own is called by its id, another one by its path.
 _QDEV = re.compile(r"(?:/machine/peripheral/)?([^/]+)")

@@ -12,9 +12,9 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from culvert.drivers.qemu import sockets
 from culvert.ground import errors
-from culvert.protocol.constants import ConsoleFlag
+from culvert.io import unix_sockets
+from culvert.protocol.constants_flag import ConsoleFlag
 
 if TYPE_CHECKING:
     from culvert.domain.chardev import Chardev
@@ -155,5 +155,5 @@ def _open_pty(path: str) -> int:
 
 
 def _open_socket(path: str) -> int:
-    connected: socket.socket = sockets.connect(Path(path))
+    connected: socket.socket = unix_sockets.connect(Path(path))
     return connected.detach()

@@ -18,10 +18,11 @@ from culvert.drivers.qemu.events import DomainEvent, Happening
 from culvert.drivers.qemu.host import Host
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import Ending, Run
-from culvert.drivers.qemu.status import Status
+from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
-from culvert.protocol.constants import DomainEvent as LifecycleEvent
-from culvert.protocol.constants import DomainState, EventID, ShutoffReason, StoppedDetail, XMLFlag
+from culvert.protocol.constants_flag import XMLFlag
+from culvert.protocol.constants_state import DomainEvent as LifecycleEvent
+from culvert.protocol.constants_state import DomainState, EventID, ShutoffReason, StoppedDetail
 
 log = logging.getLogger(__name__)
 

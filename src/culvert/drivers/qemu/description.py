@@ -9,7 +9,7 @@ from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import impact
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-from culvert.protocol.constants import EventID, MetadataType
+from culvert.protocol.constants_state import EventID, MetadataType
 
 
 def get(domain: Domain, kind: int, uri: str | None, flags: int) -> str:

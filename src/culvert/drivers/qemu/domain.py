@@ -12,7 +12,7 @@ from culvert.drivers.qemu import console, launch, screenshot, states
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
-from culvert.protocol.constants import (
+from culvert.protocol.constants_state import (
     DefinedDetail,
     DomainEvent,
     DomainState,

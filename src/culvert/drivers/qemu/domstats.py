@@ -16,7 +16,7 @@ from culvert.drivers.qemu.blockstats import Node, Work
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import CommandRefused
 from culvert.ground import errors
-from culvert.protocol.constants import MemoryStatTag, StatsGroup
+from culvert.protocol.constants_flag import MemoryStatTag, StatsGroup
 from culvert.protocol.types import TypedParam, TypedParamType
 
 Params = list[TypedParam]

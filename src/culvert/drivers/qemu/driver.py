@@ -20,19 +20,21 @@ from culvert.domain import defaults
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
-from culvert.drivers.qemu import adoption, capabilities, launch, listing, machines, nodeinfo, nodestats, store, strays
+from culvert.drivers.qemu import adoption, launch, listing, strays
+from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo, nodestats
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.host import Host
-from culvert.drivers.qemu.layout import Layout, check_name
 from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
 from culvert.drivers.qemu.process import TERM_TIMEOUT
-from culvert.drivers.qemu.recorder import Recorder
-from culvert.drivers.qemu.status import Status
-from culvert.drivers.qemu.store import Store
+from culvert.drivers.qemu.state.layout import Layout, check_name
+from culvert.drivers.qemu.state.recorder import Recorder
+from culvert.drivers.qemu.state.status import Status
+from culvert.drivers.qemu.state.store import Store
 from culvert.ground import errors
-from culvert.protocol.constants import DomainEvent, UndefinedDetail
+from culvert.io import files
+from culvert.protocol.constants_state import DomainEvent, UndefinedDetail
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +112,7 @@ class Driver:
     # what there is
 
     def domains(self, flags: int = 0) -> list[Domain]:
-        """The domains that the filter ``constants.ListFlag`` lets through, by name.
+        """The domains that the filter ``constants_flag.ListFlag`` lets through, by name.
 
         Raises ``errors.InvalidArgument`` for flags that are no filter.
         """
@@ -203,7 +205,7 @@ class Driver:
             if domain.has_managed_save and not managed_save:
                 raise errors.OperationInvalid("Refusing to undefine while domain managed save image exists")
             if domain.has_managed_save:
-                await asyncio.to_thread(store.remove, self.layout.managed_save(domain.name))
+                await asyncio.to_thread(files.remove, self.layout.managed_save(domain.name))
                 domain.has_managed_save = False
             await asyncio.to_thread(self.host.store.set_autostart, domain.name, False)
             await domain.set_left("")
@@ -286,7 +288,7 @@ class Driver:
             if name != definition.name or self._clashes(domain):
                 path = self.layout.definition(name)
                 why = errors.OperationFailed(f"it defines domain '{definition.name}' {definition.uuid}")
-                await asyncio.to_thread(store.set_aside, path, why)
+                await asyncio.to_thread(files.set_aside, path, why)
                 continue
             domain.autostart = name in autostarts
             domain.left = await asyncio.to_thread(host.store.left, name)
@@ -300,7 +302,7 @@ class Driver:
             if domain.is_active and domain.has_managed_save:
                 # The daemon ended between the image and the guest's end: the guest goes on, its image does not.
                 path = self.layout.managed_save(domain.name)
-                await asyncio.to_thread(store.set_aside, path, errors.OperationFailed("its guest runs on"))
+                await asyncio.to_thread(files.set_aside, path, errors.OperationFailed("its guest runs on"))
                 domain.has_managed_save = False
         await strays.find(host, {domain.run.runtime for domain in self.domains() if domain.run is not None})
 
@@ -314,7 +316,7 @@ class Driver:
                 raise errors.OperationFailed(f"it tells of domain '{definition.name}' {definition.uuid}")
             domain = self._claim(definition) or self._new(definition)
         except errors.RequestError as err:
-            await asyncio.to_thread(store.set_aside, self.layout.status(name), err)
+            await asyncio.to_thread(files.set_aside, self.layout.status(name), err)
             return
         self._by_uuid[domain.uuid] = domain
         await adoption.adopt(domain, status, definition)

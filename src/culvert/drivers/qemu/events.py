@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
-from culvert.protocol.constants import EventID
+from culvert.protocol.constants_state import EventID
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from culvert.drivers.qemu.abilities.machines import Machines
 from culvert.drivers.qemu.events import Events
-from culvert.drivers.qemu.layout import Layout
-from culvert.drivers.qemu.machines import Machines
 from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
 from culvert.drivers.qemu.process import TERM_TIMEOUT
-from culvert.drivers.qemu.recorder import Recorder
-from culvert.drivers.qemu.store import Store
+from culvert.drivers.qemu.state.layout import Layout
+from culvert.drivers.qemu.state.recorder import Recorder
+from culvert.drivers.qemu.state.store import Store
 from culvert.ground import errors
 
 if TYPE_CHECKING:

@@ -16,12 +16,13 @@ from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.interface import Interface, InterfaceTarget
-from culvert.drivers.qemu import command_disk, command_network, impact, network, unplug
+from culvert.drivers.qemu import impact, network, unplug
+from culvert.drivers.qemu.command import command_disk, command_network
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
-from culvert.protocol.constants import EventID
+from culvert.protocol.constants_state import EventID
 
 Device = Disk | Interface
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-from culvert.protocol.constants import AffectFlag
+from culvert.protocol.constants_flag import AffectFlag
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,15 @@ from culvert.domain import start
 from culvert.domain.chardev import Channel, ChardevSource, Console, Serial
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
-from culvert.drivers.qemu import balloon, command, lifecycle, network, news, process, sockets, strays, vnc
+from culvert.drivers.qemu import balloon, lifecycle, network, news, process, strays, vnc
+from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.core import DomainCore
-from culvert.drivers.qemu.layout import DIRECTORY_MODE
 from culvert.drivers.qemu.monitor import Event, Monitor
 from culvert.drivers.qemu.run import START_FAILED, Run
+from culvert.drivers.qemu.state.layout import DIRECTORY_MODE
 from culvert.ground import errors
-from culvert.protocol.constants import (
+from culvert.io import unix_sockets
+from culvert.protocol.constants_state import (
     DomainEvent,
     DomainState,
     PausedReason,
@@ -157,7 +159,7 @@ def _spawn(domain: DomainCore, run: Run, *, incoming: bool) -> None:
     with contextlib.ExitStack() as opened:
         try:
             run.runtime.mkdir(mode=DIRECTORY_MODE)
-            listener = opened.enter_context(sockets.listen(run.monitor_path))
+            listener = opened.enter_context(unix_sockets.listen(run.monitor_path))
         except OSError as err:
             raise errors.SystemCallError(
                 f"domain '{domain.name}': cannot make its monitor socket: {err.strerror}", errno=err.errno

@@ -15,7 +15,7 @@ from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.monitor import Event
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
-from culvert.protocol.constants import (
+from culvert.protocol.constants_state import (
     CrashedDetail,
     CrashedReason,
     DomainEvent,

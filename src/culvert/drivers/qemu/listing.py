@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from culvert.ground import errors
-from culvert.protocol.constants import DomainState, ListFlag
+from culvert.protocol.constants_flag import ListFlag
+from culvert.protocol.constants_state import DomainState
 
 
 class Listed(Protocol):

@@ -10,7 +10,7 @@ from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.impact import Impact
 from culvert.ground import errors
 from culvert.ground.units import KiB
-from culvert.protocol.constants import AffectFlag, MemoryFlag
+from culvert.protocol.constants_flag import AffectFlag, MemoryFlag
 
 
 async def set_period(domain: Domain, seconds: int, flags: int) -> None:

@@ -16,34 +16,24 @@ from typing import ClassVar
 
 from culvert.drivers.qemu import migration_setup
 from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.migration_setup import DESTINATION_CAPABILITIES, SOURCE_CAPABILITIES, Entrance, Setup
-from culvert.drivers.qemu.migration_statistics import Statistics, read_statistics
+from culvert.drivers.qemu.migration_setup import DESTINATION_CAPABILITIES, SOURCE_CAPABILITIES
+from culvert.drivers.qemu.migration_statistics import read_statistics
 from culvert.drivers.qemu.monitor import CommandRefused, Event, Monitor, MonitorGone
 from culvert.ground import errors
 from culvert.ground.units import MiB
-from culvert.protocol.constants import PausedReason, RunningReason
-
-__all__ = ["Entrance", "Incoming", "Outgoing", "Setup", "Statistics", "read_statistics"]
+from culvert.hypervisor.setup import Entrance, Setup
+from culvert.hypervisor.statistics import Statistics
+from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
+from culvert.protocol.constants_state import PausedReason, RunningReason
 
 log = logging.getLogger(__name__)
 
-UNLIMITED_SPEED = (2**63 - 1) // MiB  # QEMU_DOMAIN_MIG_BANDWIDTH_MAX, MiB/s: libvirt's default for max-bandwidth
 SETTLE_TIMEOUT = 30 * 86400.0  # seconds; a migration is ended by its own deadlines, this one only bounds the wait
 NOTICE_TIMEOUT = 1.0  # seconds for the end of a connection or of a process to be seen from here
 PAUSE_TIMEOUT = 20.0  # seconds for QEMU to let go of the way of a post-copy that is broken
 _SPEED = "migration.speed"  # annotation: MiB/s
 _ANNOUNCE = {"initial": 50, "max": 550, "rounds": 5, "step": 100}  # milliseconds, and how often
 _ANNOUNCE_SECONDS = 1.0  # for QEMU to have begun with it
-
-# Statuses after which a migration does not move any more (qapi MigrationStatus).
-SETTLED = frozenset({"completed", "failed", "cancelled"})
-
-# Statuses in which QEMU works on a migration that can be cancelled.
-UNSETTLED = frozenset({"setup", "active", "pre-switchover", "device", "wait-unplug", "cancelling"})
-
-PAUSED = "postcopy-paused"
-# Statuses of post-copy: the guest runs, or will run, at the destination. postcopy-recover-setup is QEMU 9.1's.
-POSTCOPY = frozenset({"postcopy-active", PAUSED, "postcopy-recover-setup", "postcopy-recover"})
 
 
 async def set_speed(monitor: Monitor, bytes_per_second: int) -> None:

@@ -1,49 +1,11 @@
-"""QEMU's figures of a migration (qapi/migration.json, MigrationInfo) in one flat record."""
+"""QEMU's figures of a migration as it tells them (qapi/migration.json, MigrationInfo)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Statistics:
-    """``query-migrate`` in one flat record: bytes, milliseconds, pages per second, bytes per second.
-
-    ``precopy_bytes``, ``downtime_bytes`` and ``postcopy_bytes`` divide what the main channel has carried by when: the
-    guest ran, stood still, ran at the destination. ``throttle`` is how many percent of its CPU time the guest is
-    denied; ``postcopy_requests`` counts pages that it has waited for there. ``xbzrle_…`` is zero without xbzrle.
-    """
-
-    status: str = "none"
-    total_ms: int = 0
-    setup_ms: int = 0
-    downtime_ms: int | None = None
-    expected_downtime_ms: int | None = None
-    ram_total: int = 0
-    ram_transferred: int = 0
-    ram_remaining: int = 0
-    ram_bps: int = 0
-    constant_pages: int = 0
-    normal_pages: int = 0
-    normal_bytes: int = 0
-    dirty_pages_rate: int = 0
-    dirty_sync_count: int = 0
-    page_size: int = 4096
-    precopy_bytes: int = 0
-    downtime_bytes: int = 0
-    postcopy_bytes: int = 0
-    postcopy_requests: int = 0
-    multifd_bytes: int = 0
-    throttle: int = 0
-    xbzrle_cache: int = 0
-    xbzrle_bytes: int = 0
-    xbzrle_pages: int = 0
-    xbzrle_misses: int = 0
-    xbzrle_overflows: int = 0
-    zero_copy_misses: int = 0
-    error: str = ""
+from culvert.hypervisor.statistics import Statistics
 
 
 def read_statistics(answer: Mapping[str, Any]) -> Statistics:

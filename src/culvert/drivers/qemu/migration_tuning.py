@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from culvert.drivers.qemu.migration_setup import PERSONAL, Setup
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
 from culvert.ground.units import MiB
+from culvert.hypervisor.setup import PERSONAL, Setup
 
 MEASURE_TRIES = 12  # looks at a measurement, four in the time that it is told to take
 POSTCOPY_SPEED_MAX = (2**64 - 1) // MiB  # MiB/s (qemu_driver.c, qemuDomainMigrateSetMaxSpeed)

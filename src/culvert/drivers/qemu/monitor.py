@@ -19,8 +19,8 @@ from qemu.qmp import ExecuteError, QMPClient, QMPError, Runstate
 from qemu.qmp.events import EventListener
 from qemu.qmp.message import Message
 
-from culvert.drivers.qemu import sockets
 from culvert.ground import errors
+from culvert.io import unix_sockets
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Monitor:
         then throws it away (seen with 7.2.22, about once in a thousand starts).
         """
         try:
-            await self._qmp.connect(sockets.connect(path))
+            await self._qmp.connect(unix_sockets.connect(path))
         except (QMPError, OSError, EOFError):
             if ended is None or ended.is_set():
                 raise

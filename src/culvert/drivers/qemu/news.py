@@ -20,16 +20,16 @@ from culvert.drivers.qemu.monitor import Event
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 from culvert.ground.units import KiB
-from culvert.protocol.constants import (
+from culvert.protocol.constants_event import (
     AgentReason,
     AgentState,
-    EventID,
     GraphicsFamily,
     GraphicsPhase,
     IOErrorAction,
     TrayReason,
     WatchdogAction,
 )
+from culvert.protocol.constants_state import EventID
 from culvert.protocol.remote_event import GraphicsAddress, GraphicsIdentity
 
 _QDEV = re.compile(r"/machine/peripheral/([^/]+)")

@@ -10,7 +10,7 @@ from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.process import Process
-from culvert.protocol.constants import ShutoffReason, StoppedDetail
+from culvert.protocol.constants_state import ShutoffReason, StoppedDetail
 
 MONITOR_SOCKET = "monitor.sock"
 

@@ -17,21 +17,16 @@ from pathlib import Path
 from culvert.domain import abi
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import launch, saved, store
+from culvert.drivers.qemu import launch, saved
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.monitor import Monitor, MonitorGone
 from culvert.drivers.qemu.run import Run
 from culvert.drivers.qemu.saved import Saved
 from culvert.ground import errors
-from culvert.protocol.constants import (
-    DomainState,
-    PausedReason,
-    RunningReason,
-    ShutoffReason,
-    StoppedDetail,
-    XMLFlag,
-)
+from culvert.io import files
+from culvert.protocol.constants_flag import XMLFlag
+from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +198,7 @@ async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_b
     try:
         fd, found = await asyncio.to_thread(saved.open_saved, path)
     except errors.OperationFailed as err:
-        await asyncio.to_thread(store.set_aside, path, err)
+        await asyncio.to_thread(files.set_aside, path, err)
         domain.has_managed_save = False
         await domain.start(paused=paused)
         return
@@ -224,7 +219,7 @@ async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_b
 async def remove(domain: Domain) -> None:
     """Forget the managed save image, if there is one."""
     if domain.has_managed_save:
-        await asyncio.to_thread(store.remove, domain.host.layout.managed_save(domain.name))
+        await asyncio.to_thread(files.remove, domain.host.layout.managed_save(domain.name))
         domain.has_managed_save = False
 
 

@@ -21,9 +21,9 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from culvert.drivers.qemu import store
 from culvert.ground import errors
 from culvert.ground.units import KiB
+from culvert.io import files
 
 _HEAD = struct.Struct(">16sIIQ")
 _WHOLE, _PARTIAL = b"culvert saved 1\0", b"culvert part. 1\0"
@@ -76,7 +76,7 @@ def complete(fd: int, path: Path) -> None:
         os.fsync(fd)
         os.pwrite(fd, _WHOLE, 0)
         os.fsync(fd)
-        store.flush_directory(path.parent)  # the name too
+        files.flush_directory(path.parent)  # the name too
     except OSError as err:
         raise errors.SystemCallError(f"cannot write '{path}': {err.strerror}", errno=err.errno) from err
 

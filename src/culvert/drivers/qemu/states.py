@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from culvert.protocol.constants import (
+from culvert.protocol.constants_state import (
     CrashedReason,
     DomainEvent,
     DomainState,

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from culvert.drivers.qemu import sockets
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import MONITOR_SOCKET
 from culvert.ground import errors
+from culvert.io import unix_sockets
 
 if TYPE_CHECKING:
     from culvert.drivers.qemu.host import Host
@@ -77,7 +77,7 @@ def check(host: Host, name: str, uuid: UUID) -> None:
 def _lives(path: Path) -> bool:
     """Whether somebody listens at ``path``."""
     try:
-        sockets.connect(path).close()
+        unix_sockets.connect(path).close()
     except BlockingIOError:
         return True  # its queue is full
     except OSError:

@@ -13,11 +13,11 @@ from dataclasses import replace
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk
 from culvert.domain.interface import Interface
-from culvert.drivers.qemu import command_disk, command_network
+from culvert.drivers.qemu.command import command_disk, command_network
 from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
-from culvert.protocol.constants import EventID
+from culvert.protocol.constants_state import EventID
 
 log = logging.getLogger(__name__)
 

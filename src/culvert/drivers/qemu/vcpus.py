@@ -15,7 +15,8 @@ from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.impact import Impact
 from culvert.ground import errors
-from culvert.protocol.constants import AffectFlag, VcpuFlag, VcpuState
+from culvert.protocol.constants_flag import AffectFlag, VcpuFlag
+from culvert.protocol.constants_state import VcpuState
 
 UNPLUG_TIMEOUT = 5.0  # seconds for the guest to let go of a processor; libvirt waits as long
 ALIAS = "vcpu"  # and the number: libvirt's name of a processor that was plugged in

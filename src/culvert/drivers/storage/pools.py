@@ -18,9 +18,10 @@ from uuid import UUID
 from culvert.domain import pool as pool_xml
 from culvert.domain import xml
 from culvert.domain.pool import PoolDef, PoolTarget
-from culvert.drivers.qemu import image, store
-from culvert.drivers.qemu.layout import check_name
+from culvert.drivers.qemu import image
+from culvert.drivers.qemu.state.layout import check_name
 from culvert.ground import errors
+from culvert.io import files
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ class Pools:
                 raw = json.loads(await asyncio.to_thread(path.read_text, encoding="utf-8"))
                 pool = Pool(str(raw["name"]), UUID(raw["uuid"]), str(raw["path"]), bool(raw["autostart"]))
             except (OSError, ValueError, KeyError, TypeError) as err:
-                await asyncio.to_thread(store.set_aside, path, err)
+                await asyncio.to_thread(files.set_aside, path, err)
                 continue
             pool.active = pool.autostart and await asyncio.to_thread(os.path.isdir, pool.path)
             self._pools[pool.name] = pool
@@ -152,7 +153,7 @@ class Pools:
         """Raises ``errors.OperationInvalid`` while it is active."""
         if pool.active:
             raise errors.OperationInvalid(f"storage pool '{pool.name}' is still active")
-        await asyncio.to_thread(store.remove, self._file(pool))
+        await asyncio.to_thread(files.remove, self._file(pool))
         del self._pools[pool.name]
 
     async def set_autostart(self, pool: Pool, wanted: bool) -> None:
@@ -197,7 +198,7 @@ class Pools:
 
         def write() -> None:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            store.write_atomically(self._file(pool), json.dumps(kept, indent=1) + "\n")
+            files.write_atomically(self._file(pool), json.dumps(kept, indent=1) + "\n")
 
         await asyncio.to_thread(write)
 

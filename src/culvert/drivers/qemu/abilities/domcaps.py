@@ -1,0 +1,144 @@
+"""The domain capabilities XML (CONNECT_GET_DOMAIN_CAPABILITIES): what a guest's definition may ask for.
+
+The values of devices come from the binding tables of ``culvert.domain``, so that what is promised is what is parsed.
+Elements and their order: libvirt docs/formatdomaincaps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lxml import etree
+
+from culvert.domain import binding, chardev, disk, display, features, peripheral, platform
+from culvert.domain.scalars import Word
+from culvert.drivers.qemu.abilities.machines import VERSIONED, Machine, Machines
+from culvert.ground import errors
+
+ARCH = "x86_64"
+ACCELERATED, EMULATED = "kvm", "qemu"
+
+# Not processors one can ask for by name: what they are depends on the host.
+_RELATIVE = frozenset({"base", "host", "max"})
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the answer is about."""
+
+    machine: Machine
+    virttype: str
+
+
+def question(
+    known: Machines, emulator: str | None, arch: str | None, machine: str | None, virttype: str | None
+) -> Question:
+    """What a client means that leaves things out. Raises ``errors.InvalidArgument`` for what is not there."""
+    if emulator is not None and emulator != known.emulator:
+        raise errors.InvalidArgument(f"invalid argument: emulator '{emulator}' is not the one that is served")
+    if arch is not None and arch != ARCH:
+        raise errors.InvalidArgument(f"invalid argument: unable to find any emulator to serve '{arch}' architecture")
+    name = known.aliases.get(machine, machine) if machine else known.default_machine
+    found = next((each for each in known.offered if each.name == name), None)
+    if found is None:
+        raise errors.InvalidArgument(
+            f"invalid argument: the machine '{machine}' is not supported by emulator '{known.emulator}'"
+        )
+    kind = virttype or (ACCELERATED if known.kvm else EMULATED)
+    if kind not in (EMULATED, *([ACCELERATED] if known.kvm else [])):
+        raise errors.InvalidArgument(
+            f"invalid argument: the virt type '{kind}' is not supported by emulator '{known.emulator}'"
+        )
+    return Question(found, kind)
+
+
+def models(known: Machines) -> list[str]:
+    """The names of processors a definition may ask for, in QEMU's spelling, without those of single versions."""
+    return [name for name in known.cpu_models if not VERSIONED.search(name) and name not in _RELATIVE]
+
+
+def build(known: Machines, about: Question) -> str:
+    """The XML text."""
+    root = etree.Element("domainCapabilities")
+    etree.SubElement(root, "path").text = known.emulator
+    etree.SubElement(root, "domain").text = about.virttype
+    etree.SubElement(root, "machine").text = about.machine.name
+    etree.SubElement(root, "arch").text = ARCH
+    etree.SubElement(root, "vcpu", max=str(about.machine.max_cpus))
+    etree.SubElement(root, "iothreads", supported="no")
+    os = etree.SubElement(root, "os", supported="yes")
+    etree.SubElement(os, "enum", name="firmware")
+    etree.SubElement(os, "loader", supported="no")
+    _cpu(root, known, about)
+    backing = etree.SubElement(root, "memoryBacking", supported="yes")
+    _enum(backing, "sourceType", words(platform.MemoryBacking, "source"))
+    _devices(root)
+    _features(root)
+    etree.indent(root)
+    return str(etree.tostring(root, encoding="unicode")) + "\n"
+
+
+def words(cls: type[Any], field: str) -> tuple[str, ...]:
+    """The words that a field of a bound class takes."""
+    scalar = next(row.binding.scalar for row in binding.table(cls) if row.field == field)
+    return scalar.words if isinstance(scalar, Word) else ()
+
+
+def _cpu(root: etree._Element, known: Machines, about: Question) -> None:
+    cpu = etree.SubElement(root, "cpu")
+    kvm = about.virttype == ACCELERATED
+    passthrough = etree.SubElement(cpu, "mode", name="host-passthrough", supported=_yes_no(kvm))
+    if kvm:
+        _enum(passthrough, "hostPassthroughMigratable", ("on", "off"))
+    maximum = etree.SubElement(cpu, "mode", name="maximum", supported="yes")
+    _enum(maximum, "maximumMigratable", ("on", "off"))
+    # With emulation it stands for "maximum"; which model is nearest to a host's processor is not known here.
+    etree.SubElement(cpu, "mode", name="host-model", supported="no")
+    custom = etree.SubElement(cpu, "mode", name="custom", supported="yes")
+    for name in models(known):
+        usable = "unknown" if kvm else _yes_no(not known.blockers.get(name))
+        etree.SubElement(custom, "model", usable=usable, vendor="unknown").text = name
+
+
+def _devices(root: etree._Element) -> None:
+    devices = etree.SubElement(root, "devices")
+    for name, enums in {
+        "disk": {"diskDevice": words(disk.Disk, "device"), "bus": words(disk.DiskTarget, "bus")},
+        "graphics": {"type": words(display.Graphics, "type")},
+        "video": {"modelType": words(display.VideoModel, "type")},
+        "hostdev": None,
+        "rng": {
+            "model": words(peripheral.Rng, "model"),
+            "backendModel": words(peripheral.RngBackend, "model"),
+        },
+        "filesystem": None,
+        "tpm": None,
+        "redirdev": None,
+        "channel": {"type": words(chardev.Channel, "type")},
+    }.items():
+        element = etree.SubElement(devices, name, supported=_yes_no(enums is not None))
+        for enum, values in (enums or {}).items():
+            _enum(element, enum, values)
+
+
+def _features(root: etree._Element) -> None:
+    parent = etree.SubElement(root, "features")
+    for name, supported in {"gic": False, "vmcoreinfo": False, "genid": False, "backingStoreInput": False}.items():
+        etree.SubElement(parent, name, supported=_yes_no(supported))
+    etree.SubElement(parent, "backup", supported="no")
+    etree.SubElement(parent, "sev", supported="no")
+    hyperv = etree.SubElement(parent, "hyperv", supported="yes")
+    known = [row.field for row in binding.table(features.HyperV) if row.field != "mode"]
+    _enum(hyperv, "features", known)
+
+
+def _enum(parent: etree._Element, name: str, values: Iterable[str]) -> None:
+    enum = etree.SubElement(parent, "enum", name=name)
+    for value in values:
+        etree.SubElement(enum, "value").text = value
+
+
+def _yes_no(value: bool) -> str:
+    return "yes" if value else "no"

@@ -1,0 +1,207 @@
+"""What an emulator can do, asked of itself once and remembered as long as its file does not change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from culvert.domain.defaults import MACHINE_FAMILIES
+from culvert.drivers.qemu import process
+from culvert.drivers.qemu.monitor import CommandRefused, Monitor
+from culvert.ground import errors
+from culvert.io import files, unix_sockets
+
+log = logging.getLogger(__name__)
+
+FORMAT = 3  # of the remembered text
+VERSIONED = re.compile(r"-v\d+$")  # the name of one version of a CPU model
+PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
+PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer and to end
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine type; ``alias`` is the short name that stands for it ("pc"), empty if none."""
+
+    name: str
+    alias: str
+    max_cpus: int
+    default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """An emulator: ``version`` as libvirt counts (7.2.22 is 7002022), its machine types, its CPU models.
+
+    ``blockers``: CPU model → what it needs and emulation (TCG) does not have; models that lack nothing are left out.
+    """
+
+    emulator: str
+    version: int
+    machines: tuple[Machine, ...]
+    cpu_models: tuple[str, ...]
+    kvm: bool
+    blockers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    features: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """CPU model, without those of single versions → its features, as QEMU spells them; "max" is all it emulates."""
+
+    @property
+    def aliases(self) -> dict[str, str]:
+        """Short machine name → the versioned one it stands for."""
+        return {machine.alias: machine.name for machine in self.machines if machine.alias}
+
+    @property
+    def offered(self) -> tuple[Machine, ...]:
+        """The machine types that a definition may name, the one used when it names none first: clients take that."""
+        fit = (machine for machine in self.machines if machine.name.startswith(MACHINE_FAMILIES))
+        return tuple(sorted(fit, key=lambda machine: not machine.default))
+
+    @property
+    def default_machine(self) -> str:
+        """The versioned name of the machine type used when the XML names none."""
+        return next((machine.name for machine in self.machines if machine.default), "")
+
+
+async def probe(emulator: str, cache: Path) -> Machines:
+    """Ask ``emulator``, or take what ``cache`` (a directory) remembers of this very file.
+
+    Raises ``errors.SystemCallError`` when it is not there, ``errors.OperationFailed`` when it does not answer.
+    """
+    try:
+        about = await asyncio.to_thread(os.stat, emulator)
+    except OSError as err:
+        raise errors.SystemCallError(
+            f"emulator '{emulator}' cannot be used: {err.strerror}", errno=err.errno
+        ) from err
+    kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    stamp = {
+        "format": FORMAT,
+        "path": emulator,
+        "kvm": kvm,
+        "mtime_ns": about.st_mtime_ns,
+        "size": about.st_size,
+        "inode": about.st_ino,
+    }
+    remembered = cache / f"capabilities-{Path(emulator).name}.json"
+    found = await asyncio.to_thread(_recall, remembered, stamp)
+    if found is None:
+        await asyncio.to_thread(_sweep, cache)
+        try:
+            found = await _ask(emulator, cache, kvm=kvm)
+        except errors.OperationFailed as err:
+            # QEMU's main thread and its monitor thread both read the first bytes, once in some thousand starts, and
+            # a command arrives with a letter missing (seen with 7.2.22).
+            log.warning("emulator=%s is asked once more reason=%r", emulator, err.message)
+            found = await _ask(emulator, cache, kvm=kvm)
+        text = json.dumps({"stamp": stamp, "found": asdict(found)}, indent=1)
+        await asyncio.to_thread(files.write_atomically, remembered, text)
+    return found
+
+
+def _recall(path: Path, stamp: dict[str, Any]) -> Machines | None:
+    try:
+        remembered = json.loads(path.read_text())
+        if remembered["stamp"] != stamp:
+            return None
+        found = remembered["found"]
+        return Machines(
+            emulator=found["emulator"],
+            version=found["version"],
+            machines=tuple(Machine(**machine) for machine in found["machines"]),
+            cpu_models=tuple(found["cpu_models"]),
+            kvm=found["kvm"],
+            blockers={name: tuple(missing) for name, missing in found["blockers"].items()},
+            features={name: tuple(features) for name, features in found["features"].items()},
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # it is only a memory: ask again
+
+
+def _sweep(cache: Path) -> None:
+    """Remove the folders of probes that ended with their daemon."""
+    for path in cache.glob(f"{PROBE}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+async def _ask(emulator: str, cache: Path, *, kvm: bool) -> Machines:
+    with tempfile.TemporaryDirectory(prefix=PROBE, dir=cache) as place:
+        path = Path(place, "monitor.sock")
+        with unix_sockets.listen(path) as listener:
+            chardev = f"socket,id=monitor,fd={listener.fileno()},server=on,wait=off"
+            argv = [
+                *(emulator, "-S", "-no-user-config", "-nodefaults", "-display", "none"),
+                # Not KVM: a host whose KVM is there but does not work would hang here, before any guest asked for it.
+                *("-machine", "none,accel=tcg"),
+                *("-chardev", chardev, "-mon", "chardev=monitor,mode=control"),
+            ]
+            running = process.launch("probe", argv, log_file=Path(place, "log"), pass_fds=[listener.fileno()])
+        try:
+            # The error must leave the group as itself, not wrapped.
+            async with asyncio.TaskGroup() as tasks:
+                answer = await _answer(emulator, path, running, tasks, kvm=kvm)
+        finally:
+            await running.terminate(force_after=PROBE_TIMEOUT)
+    if isinstance(answer, errors.RequestError):
+        raise errors.OperationFailed(f"emulator '{emulator}' does not tell what it can do: {answer}") from answer
+    return answer
+
+
+async def _answer(
+    emulator: str, path: Path, running: process.Process, tasks: asyncio.TaskGroup, *, kvm: bool
+) -> Machines | errors.RequestError:
+    try:
+        monitor = await Monitor.connect(
+            path, tasks, name="probe", last_output=running.output.tail, timeout=PROBE_TIMEOUT, ended=running.exited
+        )
+        try:
+            return await _answers(emulator, monitor, kvm=kvm)
+        finally:
+            await monitor.close()
+    except errors.RequestError as err:
+        return err
+
+
+async def _answers(emulator: str, monitor: Monitor, *, kvm: bool) -> Machines:
+    version = (await monitor.execute("query-version"))["qemu"]
+    machines = await monitor.execute("query-machines")
+    models = await monitor.execute("query-cpu-definitions")
+    names = [str(model["name"]) for model in models]
+    return Machines(
+        emulator=emulator,
+        version=version["major"] * 1_000_000 + version["minor"] * 1_000 + version["micro"],
+        machines=tuple(
+            Machine(
+                name=machine["name"],
+                alias=machine.get("alias", ""),
+                max_cpus=machine["cpu-max"],
+                default=machine.get("is-default", False),
+            )
+            for machine in sorted(machines, key=lambda machine: str(machine["name"]))
+            if machine["name"] != "none"
+        ),
+        cpu_models=tuple(sorted(names)),
+        kvm=kvm,
+        blockers={
+            model["name"]: tuple(model["unavailable-features"])
+            for model in models
+            if model.get("unavailable-features")
+        },
+        features={name: await _features(monitor, name) for name in sorted(names) if not VERSIONED.search(name)},
+    )
+
+
+async def _features(monitor: Monitor, model: str) -> tuple[str, ...]:
+    """What ``model`` has (``query-cpu-model-expansion``); empty for one that only KVM has."""
+    try:
+        answer = await monitor.execute("query-cpu-model-expansion", {"type": "static", "model": {"name": model}})
+    except CommandRefused:
+        return ()
+    return tuple(sorted(name for name, value in answer["model"].get("props", {}).items() if value is True))

@@ -1,0 +1,1 @@
+"""A definition as the command line of a QEMU."""

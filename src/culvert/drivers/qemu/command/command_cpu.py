@@ -1,0 +1,128 @@
+"""``-cpu`` and ``-smp``.
+
+Source: qemu/qemu_command.c, qemuBuildCpuCommandLine and qemuBuildSmpCommandLine, for what libvirt 9.0 passes and in
+which order; the guest's CPU is part of what must agree on both sides of a migration and QEMU does not check it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from culvert.domain.cpu import Cpu
+from culvert.domain.definition import DomainDef
+from culvert.domain.features import Features, HyperV
+from culvert.drivers.qemu.command.command_syntax import on_off
+from culvert.ground import errors
+
+DEFAULT_MODEL = "qemu64"
+
+# libvirt's name of a feature where it is not QEMU's with another dash (cpu_map and qemu_capabilities.c).
+FEATURE_NAMES = {"pclmuldq": "pclmulqdq"}
+
+# Features that QEMU's model has and libvirt's of that name has not (any more): libvirt switches them off unless the
+# XML names them (cpu_map, <feature removed='yes'/>). QEMU would load a guest from there with them on and say nothing.
+REMOVED = {
+    **dict.fromkeys(("Dhyana", "EPYC", "EPYC-IBPB", "Opteron_G3"), "monitor"),
+    **dict.fromkeys(("Icelake-Client", "Icelake-Client-noTSX", "Icelake-Server", "Icelake-Server-noTSX"), "intel-pt"),
+}
+
+# Field of HyperV → QEMU's property, in libvirt's order.
+ENLIGHTENMENTS = {
+    "relaxed": "hv-relaxed",
+    "vapic": "hv-vapic",
+    "spinlocks": "hv-spinlocks",
+    "vpindex": "hv-vpindex",
+    "runtime": "hv-runtime",
+    "synic": "hv-synic",
+    "stimer": "hv-stimer",
+    "reset": "hv-reset",
+    "frequencies": "hv-frequencies",
+    "tlbflush": "hv-tlbflush",
+    "ipi": "hv-ipi",
+}
+
+
+def cpu(definition: DomainDef) -> list[str]:
+    """``-cpu``. Raises ``errors.InternalError`` for a ``host-model`` that was not settled (``domain.cpu``)."""
+    parts = [*_model(definition), *_timers(definition), *_features(definition.features or Features())]
+    return ["-cpu", ",".join(parts)]
+
+
+def _model(definition: DomainDef) -> Iterator[str]:
+    wanted = definition.cpu or Cpu(mode="custom")
+    name = wanted.model.name if wanted.model else None
+    match wanted.mode:
+        case "host-passthrough":
+            if definition.type != "kvm":
+                raise errors.ConfigUnsupported(
+                    "unsupported configuration: CPU mode 'host-passthrough' for x86_64 qemu domain on x86_64 host"
+                    " is not supported by hypervisor"
+                )
+            yield "host"
+            if wanted.migratable is not False:
+                yield "migratable=on"
+            else:
+                yield "migratable=off"
+        case "maximum":
+            yield "max"
+            if wanted.migratable is not None:
+                yield f"migratable={on_off(wanted.migratable)}"
+        case "host-model":
+            raise errors.InternalError(
+                f"internal error: the host-model CPU of domain '{definition.name}' is not settled"
+            )
+        case _:
+            yield name or DEFAULT_MODEL
+    if wanted.model and wanted.model.vendor_id:
+        yield f"vendor={wanted.model.vendor_id}"
+    removed = REMOVED.get(name or "") if wanted.mode in (None, "custom") else None
+    if removed and removed not in {feature.name for feature in wanted.features}:
+        yield f"{removed}=off"
+    for feature in wanted.features:
+        name = FEATURE_NAMES.get(feature.name, feature.name.replace("_", "-"))
+        yield f"{name}={on_off(feature.policy in ('require', 'force'))}"
+
+
+def _timers(definition: DomainDef) -> Iterator[str]:
+    for timer in definition.clock.timers if definition.clock else ():
+        if timer.name == "kvmclock" and timer.present is not None:
+            yield f"kvmclock={on_off(timer.present)}"
+        elif timer.name == "hypervclock" and timer.present is True:
+            yield "hv-time=on"
+        elif timer.name == "tsc" and timer.frequency:
+            yield f"tsc-frequency={timer.frequency}"
+
+
+def _features(features: Features) -> Iterator[str]:
+    if features.apic is not None and features.apic.eoi is not None:
+        yield f"kvm-pv-eoi={on_off(features.apic.eoi)}"
+    if features.hyperv is not None:
+        yield from _enlightenments(features.hyperv)
+    if features.kvm is not None and features.kvm.hidden:
+        yield "kvm=off"
+    if features.pmu is not None:
+        yield f"pmu={on_off(features.pmu.state is not False)}"
+
+
+def _enlightenments(hyperv: HyperV) -> Iterator[str]:
+    for field, name in ENLIGHTENMENTS.items():
+        if field == "spinlocks":
+            if hyperv.spinlocks is not None and hyperv.spinlocks.state:
+                yield f"{name}=0x{hyperv.spinlocks.retries or 0xFFFF:x}"
+        elif getattr(hyperv, field):
+            yield f"{name}=on"
+
+
+def smp(definition: DomainDef) -> list[str]:
+    """``-smp``. Raises ``errors.ConfigUnsupported`` where the topology and the number of vcpus disagree."""
+    total, now = definition.vcpus, definition.current_vcpus
+    head = f"{now}" if now == total else f"{now},maxcpus={total}"
+    topology = definition.cpu.topology if definition.cpu else None
+    if topology is None:
+        return ["-smp", f"{head},sockets={total},cores=1,threads=1"]
+    if topology.count != total:
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: CPU topology has {topology.count} processors, but there are {total} vcpus"
+        )
+    dies = f"dies={topology.dies or 1},"
+    return ["-smp", f"{head},sockets={topology.sockets},{dies}cores={topology.cores},threads={topology.threads}"]

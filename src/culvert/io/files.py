@@ -1,0 +1,65 @@
+"""Files replaced as a whole, so that a crash or a power failure leaves the old text or the new one.
+
+A file is written beside its place, flushed to the disk, renamed over the old one, and the directory flushed. A file
+that cannot be read is set aside under another name with a loud log line, never deleted: it may be the only trace of
+somebody's guest. Everything here may block on the disk: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from pathlib import Path
+
+from culvert.ground import errors
+
+log = logging.getLogger(__name__)
+
+UNREADABLE = ".unreadable"  # what a set-aside file is called behind its name
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace ``path`` by ``text`` so that a crash leaves the old or the new. Raises ``errors.SystemCallError``."""
+    beside = path.with_name(f".{path.name}.tmp")
+    try:
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.rename(path)
+        flush_directory(path.parent)
+    except OSError as err:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise errors.SystemCallError(f"cannot write '{path}': {err.strerror}", errno=err.errno) from err
+
+
+def remove(path: Path) -> None:
+    """Remove ``path``; it may be gone already. Raises ``errors.SystemCallError``."""
+    try:
+        path.unlink(missing_ok=True)
+        flush_directory(path.parent)
+    except OSError as err:
+        raise errors.SystemCallError(f"cannot remove '{path}': {err.strerror}", errno=err.errno) from err
+
+
+def flush_directory(path: Path) -> None:
+    """What names are in ``path`` is on the disk. Raises ``OSError``."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def set_aside(path: Path, why: Exception) -> None:
+    """Move a file that cannot be used out of the way and say so."""
+    for number in range(1000):
+        target = path.with_name(f"{path.name}{UNREADABLE}" + (f".{number}" if number else ""))
+        if not target.exists():
+            break
+    log.error("file=%s cannot be used, kept as %s reason=%r", path, target.name, str(why))
+    with contextlib.suppress(OSError):
+        path.rename(target)

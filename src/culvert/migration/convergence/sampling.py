@@ -1,0 +1,68 @@
+"""Looking at a migration often enough to know how it will go on, whether or not anybody asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import NoReturn, Self
+
+from culvert.drivers.qemu.migration import Outgoing
+from culvert.drivers.qemu.monitor import Event, Monitor
+from culvert.migration.progress import downtime
+from culvert.migration.progress.statistics import Record
+
+INTERVAL = 0.25  # seconds: rounds of a fast migration are not much longer
+
+
+class Rounds:
+    """Tells when the next round of the migration begins, as a ``with`` block."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+        self._begun = asyncio.Event()
+        self._unsubscribe: Callable[[], object] = lambda: None
+
+    def __enter__(self) -> Self:
+        self._unsubscribe = self._monitor.subscribe(self._heard)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._unsubscribe()
+
+    def _heard(self, event: Event) -> None:
+        if event["event"] == "MIGRATION_PASS":
+            self._begun.set()
+
+    async def next(self, seconds: float) -> None:
+        """Wait for the begin of a round since the last call, for so long at most."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._begun.wait()
+        self._begun.clear()
+
+
+async def keep_looking(monitor: Monitor, look: Callable[[], Awaitable[object]]) -> NoReturn:
+    """``look`` again and again until cancelled, and as each round begins, when its size is told; it takes the figures
+    where they belong, and does not raise."""
+    with Rounds(monitor) as rounds:
+        while True:
+            await look()
+            await rounds.next(INTERVAL)
+
+
+def standstill(outgoing: Outgoing | None, record: Record, *, postcopy: bool) -> downtime.Parts | None:
+    """The standstill in its parts; called when the destination has just said that the guest runs there, or after
+    ``postcopy`` has run there. ``None`` where it is not known."""
+    if outgoing is None:
+        return None
+    stopped, sent = outgoing.stopped_at, outgoing.sent_at
+    said = downtime.there(record.reported)
+    if postcopy:
+        if said is None or stopped is None or record.qemu.downtime_ms is None:
+            return None
+        sent = stopped + record.qemu.downtime_ms / 1000  # QEMU's own downtime ends there
+    moments = downtime.Moments(stopped, outgoing.synced_at, sent, time.monotonic())
+    rate = record.course.forecast.rate
+    return downtime.parts(moments, last_bytes=record.qemu.downtime_bytes, rate=rate, there=said or downtime.There())

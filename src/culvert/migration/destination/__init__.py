@@ -1,0 +1,1 @@
+"""Guests that arrive at this host."""

@@ -1,0 +1,94 @@
+"""What is looked at before a migration begins, so that what cannot work is refused while nothing has happened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from culvert.domain import abi
+from culvert.domain import format as xml_format
+from culvert.domain import parse as xml_parse
+from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import migration_tuning as tuning
+from culvert.drivers.qemu import shared
+from culvert.drivers.qemu.domain import Domain
+from culvert.ground import errors
+from culvert.migration.options import combinations, guest_cpu
+from culvert.migration.options.parameters import Options
+from culvert.protocol.constants_migrate import MigrateFlag
+
+log = logging.getLogger(__name__)
+
+
+async def check(domain: Domain, options: Options, complete: Callable[[DomainDef], DomainDef]) -> str:
+    """The XML for the destination: the domain's own in migratable form, or the one that was asked for.
+
+    ``complete`` gives a definition libvirt's defaults, so that what an XML leaves out is no difference. Raises
+    ``OperationInvalid`` (QEMU says that this guest cannot migrate now), ``MigrateUnsafe`` (its disks are not
+    shared), ``ConfigUnsupported`` (the XML asked for would change what the guest sees), ``ArgumentUnsupported`` (QEMU
+    cannot do together what was asked for).
+    """
+    if options.has(MigrateFlag.POSTCOPY_RESUME):
+        raise errors.OperationInvalid(f"domain '{domain.name}' has no post-copy migration that could be resumed")
+    version = await tuning.version(domain.monitor) if domain.is_active else 0
+    combinations.check(options, source=version)
+    if options.has(MigrateFlag.OFFLINE):
+        if domain.is_active:
+            raise errors.OperationInvalid(
+                f"domain '{domain.name}' is running: offline migration moves a definition only"
+            )
+    else:
+        await _check_blockers(domain)
+        if loses_pages(domain.definition):
+            log.warning(
+                "domain=%s runs under TCG with %d KiB of RAM: QEMU before 9.0 can lose pages of such a guest while "
+                "it migrates; a RAM that is no multiple of 256 KiB keeps clear of that",
+                *(domain.name, domain.definition.memory),
+            )
+        if not options.has(MigrateFlag.UNSAFE):
+            await _check_disks(domain, domain.definition)
+    definition = guest_cpu.configured(domain)
+    if options.destination_xml:
+        wanted = complete(xml_parse.parse(options.destination_xml))
+        # What runs is said in the live XML, what was configured travels: either is the same machine.
+        if wanted.cpu == domain.definition.cpu:
+            wanted = replace(wanted, cpu=definition.cpu)
+        definition = _replacement(definition, wanted)
+    return xml_format.format(definition, migratable=True)
+
+
+def _replacement(definition: DomainDef, wanted: DomainDef) -> DomainDef:
+    # A rename is asked for by destination_name; the XML's own name counts for nothing.
+    wanted = replace(wanted, name=definition.name)
+    abi.check(definition, wanted)
+    return wanted
+
+
+def loses_pages(definition: DomainDef) -> bool:
+    """Whether QEMU's dirty bitmap of this guest takes the way that forgets TCG's own copies of its state.
+
+    Seen with 7.2.22: a guest under TCG whose RAM is a whole number of bitmap words (64 pages) arrives with stale
+    pages when it migrates in several iterations; mended upstream by "physmem: Fix migration dirty bitmap coherency
+    with TCG memory access".
+    """
+    return definition.type == "qemu" and definition.memory % (64 * 4) == 0
+
+
+async def _check_blockers(domain: Domain) -> None:
+    answer = await domain.monitor.execute("query-migrate")
+    if reasons := answer.get("blocked-reasons"):
+        raise errors.OperationInvalid(f"cannot migrate domain '{domain.name}': {'; '.join(reasons)}")
+
+
+async def _check_disks(domain: Domain, definition: DomainDef) -> None:
+    for disk in definition.devices.disks:
+        path = disk.source.file if disk.source is not None else None
+        if path is None or disk.readonly:
+            continue
+        if not await asyncio.to_thread(shared.is_shared, path):
+            raise errors.MigrateUnsafe(
+                "Migration without shared storage is unsafe: "
+                f"disk '{disk.target.dev}' of domain '{domain.name}' is {path}; --unsafe if the destination sees it"
+            )

@@ -1,0 +1,1 @@
+"""The daemon at the other end: a culvert, a stock libvirtd, or a QEMU that listens."""

@@ -1,0 +1,181 @@
+"""The destination daemon as the source sees it: a client connection and the calls of a migration."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from culvert.ground import errors, uri
+from culvert.ground.uri import ConnectionURI
+from culvert.io.detached import Detached
+from culvert.migration.options.parameters import SOURCE_ONLY_FLAGS, Options
+from culvert.migration.options.settings import Settings
+from culvert.protocol import culvert, remote_connect, remote_domain, remote_migrate, shapes, types
+from culvert.protocol.constants_flag import XMLFlag
+from culvert.protocol.constants_migrate import MigrateFlag
+from culvert.protocol.constants_state import Feature
+from culvert.protocol.errors import is_unsupported
+from culvert.protocol.procedure import Wait
+from culvert.rpc import client, prologue
+from culvert.rpc.stream import Stream
+from culvert.xdr.struct import Void
+
+# What a destination must be able to do, and what is said of one that cannot (libvirt-domain.c, qemu_migration.c).
+REQUIRED_FEATURES = {
+    Feature.MIGRATION_P2P: "peer-to-peer migration",
+    Feature.MIGRATION_V3: "migration protocol version 3",
+    Feature.MIGRATION_PARAMS: "migration with parameters",
+}
+
+
+GOODBYE_TIMEOUT = 0.5  # seconds for a daemon to hear that the work is done; it sees the connection end anyway
+
+
+class Peer:
+    """An open connection to the daemon at ``uri``."""
+
+    def __init__(self, where: ConnectionURI, connection: client.Client) -> None:
+        self.uri = where
+        self._client = connection
+
+    @property
+    def closed(self) -> asyncio.Event:
+        """Set when the connection is gone."""
+        return self._client.closed
+
+    @property
+    def close_reason(self) -> str:
+        """Why it is gone."""
+        return self._client.close_reason
+
+    async def check(self) -> None:
+        """Raises ``ArgumentUnsupported`` naming what the daemon at the other end cannot do."""
+        for feature, name in REQUIRED_FEATURES.items():
+            answer = await self._client.call(
+                remote_connect.CONNECT_SUPPORTS_FEATURE, remote_connect.FeatureArgs(int(feature))
+            )
+            if not answer.supported:
+                raise errors.ArgumentUnsupported(f"the destination {self.uri} does not support {name}")
+
+    async def prepare_tunnel(self, options: Options, cookie: bytes) -> tuple[bytes, Stream]:
+        """PREPARE_TUNNEL3: the destination's cookie, and the stream that leads to its QEMU."""
+        options = options.with_flags(MigrateFlag.PEER2PEER | MigrateFlag.TUNNELLED)
+        answer, stream = await self._client.open_stream(
+            remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, _prepare(options, cookie)
+        )
+        return answer.cookie_out, stream
+
+    async def prepare(self, options: Options, cookie: bytes) -> tuple[bytes, str]:
+        """PREPARE3, where the data (if any) comes by a connection of its own: the cookie, and the URI for that."""
+        answer = await self._client.call(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, _prepare(options, cookie))
+        return answer.cookie_out, answer.uri_out or ""
+
+    async def finish(self, options: Options, cookie: bytes, *, cancelled: bool, patient: bool = False) -> bytes:
+        """FINISH3: its cookie. With ``cancelled`` the answer is always an error, 93 where all is well.
+
+        ``patient``: the answer may come only when the last page of a post-copy is there.
+        """
+        answer = await self._client.call(
+            remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,
+            remote_migrate.Finish3ParamsArgs(options.to_typed(), cookie, _flags(options), int(cancelled)),
+            timeout=Wait.LONG.value if patient else None,
+        )
+        return answer.cookie_out
+
+    async def abilities(self) -> frozenset[str]:
+        """What of culvert's own program the daemon has; nothing where it is no culvert."""
+        try:
+            return frozenset((await self._client.call(culvert.HELLO, culvert.HelloArgs([]))).abilities)
+        except errors.RemoteError as err:
+            if is_unsupported(err):
+                return frozenset()
+            raise
+
+    async def version(self) -> int:
+        """Of the QEMU that the daemon starts, as ``combinations.Version``."""
+        return int((await self._client.call(remote_connect.CONNECT_GET_VERSION, Void())).hv_ver)
+
+    async def keep_alive(self) -> None:
+        """Notice when the daemon is silent, from now on."""
+        await prologue.agree_on_keepalive(self._client)
+
+    async def direct(self, token: str) -> socket.socket:
+        """This connection itself as the data path of a prepared migration; it carries no call afterwards."""
+        args = culvert.MigrationAttachArgs(token=token, channel=0)
+        _, detached = await self._client.turn_into(culvert.MIGRATION_DIRECT, args)
+        return detached.sock
+
+    async def channel(self, token: str, channel: int, received: int) -> tuple[int, Detached]:
+        """This connection itself as one channel of a prepared migration: (bytes the destination has, the connection).
+
+        ``received``: bytes of the destination's that are here already.
+        """
+        args = culvert.MigrationChannelArgs(token, channel, received)
+        answer, detached = await self._client.turn_into(culvert.MIGRATION_CHANNEL, args)
+        return answer.received, detached
+
+    async def recover(self, attempt: str, grant: str, *, preempt: bool) -> tuple[str, str]:
+        """Make ready for a new way of a post-copy that has lost its own: (the domain's name there, the ticket).
+
+        Raises ``errors.RemoteError`` when the destination has no such post-copy.
+        """
+        args = culvert.MigrationRecoverArgs(attempt, grant, int(preempt))
+        answer = await self._client.call(culvert.MIGRATION_RECOVER, args)
+        return answer.name, answer.ticket
+
+    async def probe(self, data: bytes) -> None:
+        """Have the daemon take ``data`` and throw it away; it has all of it on return."""
+        await self._client.call(culvert.MIGRATION_PROBE, culvert.MigrationProbeArgs(data))
+
+    async def attach(self, token: str) -> Stream:
+        """The data stream of a prepared migration."""
+        _, stream = await self._client.open_stream(
+            culvert.MIGRATION_ATTACH, culvert.MigrationAttachArgs(token=token, channel=0)
+        )
+        return stream
+
+    async def domain_xml(self, dom: types.Domain) -> str:
+        """How the daemon would describe the domain to a further one (VIR_DOMAIN_XML_MIGRATABLE)."""
+        args = shapes.DomainFlagsArgs(dom, XMLFlag.MIGRATABLE)
+        return (await self._client.call(remote_domain.DOMAIN_GET_XML_DESC, args)).xml
+
+    async def state(self, dom: types.Domain) -> tuple[int, int]:
+        """State and reason of the daemon's domain of that UUID, in libvirt's numbers."""
+        answer = await self._client.call(remote_domain.DOMAIN_GET_STATE, shapes.DomainFlagsArgs(dom, 0))
+        return answer.state, answer.reason
+
+    async def outcome(self, dom: types.Domain, attempt: str) -> tuple[culvert.Outcome, str]:
+        """What became of ``attempt``, and the reason in words. Asking settles an attempt that nobody is finishing."""
+        answer = await self._client.call(culvert.MIGRATION_OUTCOME, culvert.MigrationOutcomeArgs(dom, attempt))
+        return culvert.Outcome(answer.outcome), answer.detail
+
+
+def _flags(options: Options) -> int:
+    return int(options.flags & ~SOURCE_ONLY_FLAGS)
+
+
+def _prepare(options: Options, cookie: bytes) -> remote_migrate.Prepare3ParamsArgs:
+    return remote_migrate.Prepare3ParamsArgs(options.to_typed(), cookie, _flags(options))
+
+
+@asynccontextmanager
+async def connect(
+    text: str, settings: Settings, *, hypervisor: bool = True, timeout: float | None = None
+) -> AsyncIterator[Peer]:
+    """Connect to the daemon that ``text`` names and close the connection at the end of the block.
+
+    ``hypervisor``: also keepalive and CONNECT_OPEN, for everything that is not culvert's own program. Raises
+    ``InvalidArgument`` for a URI that cannot be read, and what connecting raises, naming the destination.
+    """
+    where = uri.parse(text)
+    seconds = settings.connect_seconds if timeout is None else timeout
+    async with client.connect(where, timeout=seconds, security=settings.security) as connection:
+        if hypervisor:
+            await prologue.open_connection(connection)
+        yield Peer(where, connection)
+        # The work is done: a connection that ends before its goodbye costs nobody anything.
+        with suppress(errors.RequestError, TimeoutError):
+            async with asyncio.timeout(GOODBYE_TIMEOUT):
+                await prologue.close_connection(connection)

@@ -1,0 +1,1 @@
+"""After a restart: what QEMU says now of what the journal has written."""

@@ -1,0 +1,1 @@
+"""Guests that leave this host."""

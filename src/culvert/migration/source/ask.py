@@ -1,0 +1,45 @@
+"""One question to the destination: what became of the guest? The source asks until it knows, and never guesses."""
+
+from __future__ import annotations
+
+from culvert.ground import errors
+from culvert.migration.handover.machine_source import Event
+from culvert.migration.options.settings import Settings
+from culvert.migration.peers import native, peer, stock
+from culvert.protocol import types
+from culvert.protocol.culvert import Outcome
+from culvert.protocol.errors import is_unsupported
+
+WORDS = {
+    Outcome.UNKNOWN: Event.WORD_UNKNOWN,
+    Outcome.PENDING: Event.WORD_PENDING,
+    Outcome.RUNNING: Event.WORD_RUNNING,
+    Outcome.GONE: Event.WORD_GONE,
+    Outcome.LOST: Event.WORD_LOST,
+    Outcome.POSTCOPY: Event.WORD_POSTCOPY,
+}
+
+
+async def word(where: str, asked: types.Domain, attempt: str, settings: Settings) -> tuple[Event, str]:
+    """The destination's word on ``attempt``, and in words why: one of ``WORDS``, or UNREACHABLE.
+
+    A libvirtd cannot be asked for an attempt; what ``stock`` sees of the guest there stands for its word. Behind a
+    QEMU's own port there is nobody to ask.
+    """
+    if native.is_address(where):
+        return Event.WORD_UNKNOWN, f"{where} is a QEMU's own port, where nobody answers questions"
+    try:
+        async with peer.connect(where, settings, hypervisor=False) as destination:
+            outcome, detail = await destination.outcome(asked, attempt)
+    except errors.RequestError as err:
+        if not is_unsupported(err):
+            return Event.UNREACHABLE, str(err)
+    else:
+        return WORDS[outcome], detail
+    try:
+        arrived = await stock.has_arrived(where, asked, settings)
+    except errors.RequestError as err:
+        return Event.UNREACHABLE, str(err)
+    if arrived:
+        return Event.WORD_RUNNING, ""
+    return Event.WORD_UNKNOWN, "it is a libvirtd, which keeps no record of a guest that does not run there"

@@ -1,0 +1,164 @@
+"""Opening the way of a migration: which route, and the connections for it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from dataclasses import replace
+from functools import partial
+
+from culvert.channels.pump_way import PumpWay
+from culvert.channels.route import AUTO, COMPRESSION_PARAMETER, PARAMETER, Route, choose
+from culvert.channels.ticket import TICKET_PARAMETER, WITHOUT_POSTCOPY, Ticket
+from culvert.channels.way import Way
+from culvert.channels.ways import DirectWay, StreamWay
+from culvert.drivers.qemu import migration_tuning as tuning
+from culvert.ground import errors
+from culvert.ground import uri as uris
+from culvert.io.detached import Detached
+from culvert.migration.convergence import autopilot, link, policy
+from culvert.migration.options import combinations
+from culvert.migration.peers import peer
+from culvert.migration.source.departure import Departure
+from culvert.protocol.constants_migrate import MigrateFlag
+
+log = logging.getLogger(__name__)
+
+PROBE_TIMEOUT = 5.0  # seconds: who takes longer for 64 KiB is not measured
+
+
+def ticket(where: str) -> Ticket:
+    """The ticket in a destination's migration URI. Raises ``errors.InvalidArgument``."""
+    return Ticket.parse(uris.parse(where).parameters.get(TICKET_PARAMETER, ""))
+
+
+async def choose_route(destination: peer.Peer, departure: Departure) -> tuple[Route, str]:
+    """The route to ``destination`` and the word for its compression: as asked for, configured, and possible."""
+    settings, asked = departure.settings, uris.parse(departure.destination_uri).parameters
+    route = asked.get(PARAMETER, settings.route)
+    compression = asked.get(COMPRESSION_PARAMETER, departure.compression or settings.compression)
+    abilities = frozenset[str]() if route == Route.STREAM.value else await destination.abilities()
+    options = departure.options
+    return choose(
+        route,
+        abilities,
+        destination.uri.transport,
+        connections=options.connections,
+        compression=compression,
+        postcopy=options.postcopy,
+    ), compression
+
+
+async def arm(destination: peer.Peer, departure: Departure, *, prepared: bool = False) -> None:
+    """Have ``departure.options`` ask for what ``autopilot`` may need, where the URI or the configuration wants it.
+
+    ``prepared``: by a client, so that post-copy and channels are what the destination has been told already. Raises
+    ``InvalidArgument`` for a word that is neither on nor off.
+    """
+    asked, settings, options = uris.parse(departure.destination_uri).parameters, departure.settings, departure.options
+    word = asked.get(autopilot.PARAMETER, "on" if settings.auto else "off")
+    if word not in ("on", "off"):
+        raise errors.InvalidArgument(f"auto '{word}' is not one of on, off")
+    if word == "off":
+        return
+    route, abilities = asked.get(PARAMETER, settings.route), await destination.abilities()
+    pump = route in (AUTO, Route.PUMP.value) and Route.PUMP.value in abilities
+    live = options.has(MigrateFlag.LIVE) and not options.has(MigrateFlag.PAUSED) and departure.begun.was_running
+    returns = pump or (route == Route.DIRECT.value and Route.DIRECT.value in abilities)
+    alone = not options.connections and not options.xbzrle
+    asks_optional = combinations.OPTIONAL_ABILITY in abilities
+    may = autopilot.May(
+        postcopy=options.postcopy or (live and returns and alone and asks_optional and not prepared),
+        parallel=pump and not prepared,
+        compress=pump and COMPRESSION_PARAMETER not in asked and settings.compression == "off",
+    )
+    probe = partial(_probe, destination, abilities)
+    departure.options, plan = await autopilot.arm(departure.domain.monitor, options, may, probe)
+    departure.auto, departure.record.auto = True, plan.because
+    departure.compression = "auto" if plan.compress else ""
+    departure.note(f"auto: {plan.because}")
+    if plan.known.dirty is None:
+        departure.beside("the guest is measured", _measure_guest(departure, plan))
+
+
+async def _measure_guest(departure: Departure, plan: policy.Plan) -> None:
+    """What the plan did not need to wait for is told as soon as it is known."""
+    dirty = await autopilot.dirty_rate(departure.domain.monitor)
+    if dirty is None:
+        return
+    told = replace(plan, known=replace(plan.known, dirty=dirty)).because
+    if departure.record.auto == plan.because:
+        departure.record.auto = told
+    departure.note(f"auto: {told}")
+
+
+async def _probe(destination: peer.Peer, abilities: frozenset[str]) -> link.Link | None:
+    """What the road carries; ``None``, and a line in the log, where that cannot be found out."""
+    if link.PROBE_ABILITY not in abilities:
+        return None
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT):
+            return await link.measure(destination.probe)
+    except* (errors.RequestError, TimeoutError) as err:
+        log.info("auto: the link to %s could not be measured: %s", destination.uri, err.exceptions[0])
+    return None
+
+
+def heed(where: str, departure: Departure) -> None:
+    """What the destination says in its migration URI of what it cannot do, and need not."""
+    if why := uris.parse(where).parameters.get(WITHOUT_POSTCOPY):
+        options = departure.options = departure.options.without_postcopy()
+        instead = f"; {options.connections} channels instead" if options.connections else ""
+        departure.record.auto = f"without post-copy: {why}{instead}"
+        departure.note(f"auto: {departure.record.auto}")
+
+
+async def settle(destination: peer.Peer, departure: Departure, route: Route) -> None:
+    """Have ``departure.options`` say what post-copy to this peer is like; refuse what the two QEMUs cannot do."""
+    source, there = await tuning.version(departure.domain.monitor), await destination.version()
+    abilities = await destination.abilities()
+    departure.options = combinations.settle(departure.options, route, abilities, source=source, destination=there)
+
+
+async def open_prepared(destination: peer.Peer, departure: Departure, opened_by: Ticket) -> Way:
+    """The way into a migration that a client has prepared at ``destination``."""
+    await arm(destination, departure, prepared=True)
+    route, compression = await choose_route(destination, departure)
+    if route is Route.STREAM:
+        return StreamWay(await destination.attach(opened_by.token(0, 1)), departure.options.setup())
+    return await open_way(departure, opened_by, route, compression)
+
+
+async def open_way(departure: Departure, opened_by: Ticket, route: Route, compression: str) -> Way:
+    """Open the connections for the data: to where the calls go too, for that road is known to be open, whatever the
+    destination calls itself."""
+    uri, settings, attempts = departure.destination_uri, departure.settings, itertools.count(1)
+    setup = departure.options.setup(return_path=True)
+    if route is Route.DIRECT:
+        async with peer.connect(uri, settings, hypervisor=False) as data:
+            return DirectWay(await data.direct(opened_by.token(0, next(attempts))), setup)
+
+    async def dial(channel: int, received: int) -> tuple[int, Detached]:
+        opened: Detached | None = None
+        try:
+            async with peer.connect(uri, settings, hypervisor=False) as data:
+                there, opened = await data.channel(opened_by.token(channel, next(attempts)), channel, received)
+            return there, opened
+        except BaseException:
+            # Nobody waits for it any more.
+            if opened is not None:
+                opened.sock.close()
+            raise
+
+    way = PumpWay(
+        f"migration {departure.attempt}",
+        dial,
+        departure.domain.require_active().runtime,
+        setup=setup,
+        compression=compression,
+        limits=settings.pump,
+        patience=settings.reattach_seconds,
+    )
+    await way.open()
+    return way

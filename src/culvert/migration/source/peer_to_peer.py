@@ -1,0 +1,178 @@
+"""This daemon takes the migration through its steps; the client only waits for the end of its one call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from culvert.channels.route import Route
+from culvert.channels.ticket import Ticket
+from culvert.channels.way import Way
+from culvert.channels.ways import StreamWay
+from culvert.channels.work import Done
+from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import migration_tuning as tuning
+from culvert.ground import errors
+from culvert.migration.handover.machine_source import Event
+from culvert.migration.options import cookie
+from culvert.migration.peers import peer, stock
+from culvert.migration.peers.road import Road
+from culvert.migration.progress.downtime import FIGURES
+from culvert.migration.source import opening, source_cookie, stability
+from culvert.migration.source.departure import Departure
+from culvert.migration.source.sending import Broke
+from culvert.protocol.constants_migrate import MigrateFlag
+
+log = logging.getLogger(__name__)
+
+Spawn = Callable[[str, Coroutine[Any, Any, Any]], asyncio.Task[Done[Any]]]
+
+CLEAN_UP_TIMEOUT = 15.0  # seconds for a destination to confirm that it has dropped a cancelled migration
+
+# Causes seen from here of which the destination may know better why.
+_SEEN_FROM_AFAR = (Broke, errors.StreamFailed, errors.RemoteError)
+
+
+class PeerToPeer:
+    """``complete`` gives a definition libvirt's defaults; ``spawn`` runs what a command does not wait for."""
+
+    def __init__(self, departure: Departure, complete: Callable[[DomainDef], DomainDef], spawn: Spawn) -> None:
+        self._departure = departure
+        self._complete = complete
+        self._spawn = spawn
+        self._name = departure.shell.name
+        self._road = Road(self._name, departure.destination_uri, departure.settings, spawn)
+        self._way: Way | None = None
+        self._prepared = False
+        self._by_pump = False
+        self._watching: asyncio.Task[Done[Any]] | None = None
+        self._calling_off: asyncio.Task[Done[Any]] | None = None
+
+    async def prepare(self) -> Way:
+        departure = self._departure
+        self._way = way = await departure.until_failed(self._prepare())
+        try:
+            reached = await departure.until_failed(self._road.reach(again=way.outlives_connection))
+            await departure.until_failed(stability.check(reached, departure, departure.options, self._complete))
+        except errors.RequestError as err:
+            way.abort(str(err))
+            way.close()
+            raise
+        self._watching = self._spawn(f"{self._name}: connection lost?", self._watch(reached, way))
+        return way
+
+    async def _prepare(self) -> Way:
+        departure = self._departure
+        destination = await self._road.open()
+        await destination.check()
+        if is_stock := not await destination.abilities():
+            stock.check(departure.domain.definition, destination.uri)
+            await departure.is_stock(departure.destination_uri)
+        departure.record.step = "prepare"
+        if not is_stock:
+            await departure.until_failed(opening.arm(destination, departure))
+        route, compression = await opening.choose_route(destination, departure)
+        self._by_pump = route is Route.PUMP
+        if departure.options.postcopy:
+            await opening.settle(destination, departure, route)
+        options = departure.options
+        try:
+            if route is Route.STREAM:
+                cookie_out, stream = await destination.prepare_tunnel(options, source_cookie.plain(departure))
+                self._prepared = True
+                source_cookie.check_destination(departure, cookie_out)
+                return StreamWay(stream, options.setup())
+            untunnelled = options.without_flags(MigrateFlag.TUNNELLED)
+            cookie_out, where = await destination.prepare(untunnelled, source_cookie.plain(departure))
+        except errors.RequestError as err:
+            if is_stock and not isinstance(err, errors.RemoteError):
+                await stock.tidy(departure.destination_uri, departure.on_wire, departure.settings, self._cancel)
+            raise
+        self._prepared = True
+        source_cookie.check_destination(departure, cookie_out)
+        opening.heed(where, departure)
+        return await opening.open_way(departure, opening.ticket(where), route, compression)
+
+    async def _watch(self, destination: peer.Peer, way: Way) -> None:
+        await destination.closed.wait()
+        lost = f"connection to {self._road.uri} lost: {destination.close_reason}"
+        if way.outlives_connection:
+            log.warning("%s: %s; the migration goes on", self._name, lost)
+        else:
+            self._departure.fail(errors.ConnectionLost(lost))
+
+    async def grant(self) -> Event:
+        departure, way = self._departure, self._way
+        try:
+            again, stale = way is None or way.outlives_connection, way is not None and way.interruptions > 0
+            destination = await self._road.reach(again=again, stale=stale)
+            cookie_in, patient = source_cookie.granting(departure), departure.options.postcopy
+            answer = await destination.finish(departure.options, cookie_in, cancelled=False, patient=patient)
+        except errors.RemoteError as err:
+            departure.doubt = err
+            return Event.NO
+        except errors.RequestError as err:
+            departure.doubt = err
+            return Event.CUT
+        with suppress(errors.RequestError):  # the guest runs there, whatever else is told
+            said = cookie.parse(answer).statistics if answer else {}
+            departure.record.reported = {name: said[name] for name in FIGURES.values() if name in said}
+        return Event.YES
+
+    async def reopen(self) -> Way:
+        departure = self._departure
+        destination = await self._road.open()
+        preempt = await tuning.preempt(departure.domain.monitor)
+        name, ticket = await destination.recover(departure.attempt, departure.begun.secret, preempt=preempt)
+        departure.options = replace(departure.options, destination_name=name, preempt=preempt)
+        # By the pump whatever it began with: a QEMU that hangs in a missing page can be given a path only.
+        self._way = await opening.open_way(departure, Ticket.parse(ticket), Route.PUMP, "off")
+        return self._way
+
+    def call_off(self) -> None:
+        # Not waited for: the way was aborted, so the guest can never run there, and may go on here meanwhile.
+        if self._prepared:
+            self._calling_off = self._spawn(f"{self._name}: calling off", self._call_off())
+
+    async def _call_off(self) -> None:
+        """Have the destination clean up; its own reason may be better than what was seen from here."""
+        # A destination that has seen a channel of the pump route would wait for the next one.
+        again = self._by_pump
+        try:
+            async with asyncio.timeout(CLEAN_UP_TIMEOUT):
+                try:
+                    await self._cancel(await self._road.reach(again=again))
+                except errors.ConnectionLost:
+                    if not again:
+                        raise
+                    # It was lost before, and this call was what noticed it.
+                    await self._cancel(await self._road.reach(again=True))
+        except errors.RemoteError as err:
+            if err.remote_code != errors.ErrorCode.MIGRATE_FINISH_OK:
+                self._departure.better(err, than=_SEEN_FROM_AFAR)
+        except (errors.RequestError, TimeoutError) as err:
+            log.info("%s: the destination did not confirm its clean-up: %s", self._name, err)
+
+    async def _cancel(self, destination: peer.Peer) -> None:
+        await destination.finish(self._departure.options, source_cookie.plain(self._departure), cancelled=True)
+
+    async def close(self) -> None:
+        if self._calling_off is not None:
+            await asyncio.wait([self._calling_off])
+        if self._watching is not None:
+            self._watching.cancel()
+        self._road.close()
+
+
+async def move_definition(departure: Departure) -> None:
+    """An offline migration: the definition goes to ``departure.destination_uri``. Raises why it has not."""
+    async with peer.connect(departure.destination_uri, departure.settings) as destination:
+        await departure.until_failed(destination.check())
+        departure.record.step = "prepare"
+        cookie_out, _ = await destination.prepare(departure.options, source_cookie.plain(departure))
+        source_cookie.check_destination(departure, cookie_out)
+        await destination.finish(departure.options, source_cookie.offline(departure), cancelled=False)

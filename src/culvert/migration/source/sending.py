@@ -1,0 +1,300 @@
+"""QEMU sends the guest along one way: the middle of a migration, from ``migrate`` to the other end's last byte.
+
+From the moment when post-copy is asked for nothing in here ends it any more: QEMU alone knows whether it has
+switched, and says how it goes on.
+
+Whatever goes wrong has one effect: the first cause is kept, QEMU's migration is cancelled and the way aborted. Every
+wait in here ends at once when there is a cause, whoever gives it: the person who aborts, the deadline, the watch over
+a tunnel that stands still, the other end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from culvert.channels.way import Way
+from culvert.channels.work import Done, captured
+from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu.domain import Domain
+from culvert.ground import errors
+from culvert.ground.units import MiB
+from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
+from culvert.migration.convergence import allowance, governor, sampling
+from culvert.migration.convergence.budget import Budget
+from culvert.migration.options.parameters import Options
+from culvert.migration.options.settings import Settings
+from culvert.migration.progress import downtime
+from culvert.migration.progress.statistics import Record
+from culvert.migration.source.cause import Cause
+from culvert.migration.source.guest_here import CANCEL_TIMEOUT
+from culvert.protocol.constants_migrate import MigrateFlag
+
+log = logging.getLogger(__name__)
+
+HEARS_WITHIN = 2.0  # seconds for QEMU to take the cancel before its way is broken
+
+
+class Broke(errors.OperationFailed):
+    """QEMU gave the migration up by itself; the destination may know better why."""
+
+
+class Sending:
+    """``name`` is for logs and tasks; ``record`` gets QEMU's figures; ``budget`` is the host's; ``brief``: the guest
+    is to stand still for a moment only, as long as nobody raises that (``allowance``)."""
+
+    def __init__(
+        self,
+        name: str,
+        domain: Domain,
+        options: Options,
+        settings: Settings,
+        *,
+        cause: Cause,
+        record: Record,
+        budget: Budget,
+        switched: Callable[[], None] = lambda: None,
+        brief: bool = False,
+    ) -> None:
+        self._name = name
+        self._domain = domain
+        self._options = options
+        self._settings = settings
+        self._cause = cause
+        self._record = record
+        self._budget = budget
+        self._switched = switched
+        self._brief = brief
+        self.over = asyncio.Event()
+        """Set when nothing is sent any more, and QEMU's last figures are in the record."""
+        self._committed = False
+        self._governor = governor.Governor()
+        self._outgoing: qemu.Outgoing | None = None
+        self._way: Way | None = None
+
+    @property
+    def stopped_at(self) -> float | None:
+        """When QEMU stopped the guest, on the monotonic clock; ``None`` while it has not."""
+        return self._outgoing.stopped_at if self._outgoing is not None else None
+
+    def parts(self, *, postcopy: bool) -> downtime.Parts | None:
+        """The standstill in its parts (``sampling.standstill``)."""
+        return sampling.standstill(self._outgoing, self._record, postcopy=postcopy)
+
+    async def refresh(self) -> None:
+        """Ask QEMU for its latest figures."""
+        if self._outgoing is not None:
+            with contextlib.suppress(errors.RequestError):
+                self._record.update(await self._outgoing.statistics())
+
+    def count(self) -> None:
+        """Put what the way has counted into the record."""
+        meter = None
+        if self._way is not None:
+            meter, self._record.interruptions = self._way.meter, self._way.interruptions
+        self._record.tunnel_bytes = self._record.qemu.ram_transferred if meter is None else meter.bytes
+
+    def _commit(self) -> bool:
+        """Nothing ends it from here on but QEMU. False: something has already."""
+        self._committed = self._cause.error is None
+        return self._committed
+
+    async def switch(self) -> None:
+        """Let QEMU go over to post-copy as soon as it can; ``switched`` is called when it has."""
+        if self._outgoing is not None and self._way is not None:
+            # What is under way at the switch is nowhere else: QEMU is told only while the way is there, and then the
+            # way is kept for as long as the other end knows it.
+            await self._cause.guard(self._way.hold_on())
+            if self._commit():
+                await self._outgoing.switch_to_postcopy()
+
+    async def run(self, way: Way, *, again: bool = False) -> str:
+        """Send the guest along ``way``: on return the destination's QEMU has loaded every byte. Closes ``way``.
+
+        ``again``: take up a post-copy that has lost its way. Answers how it ended: ``completed``, or
+        ``postcopy-paused`` for a post-copy that has lost its way (again). The guest then stands still here. Raises
+        the first cause; QEMU has then given up, the way is aborted, and the guest stands still only if it had come to
+        that.
+        """
+        status = ""
+        try:
+            self._way = way
+            self._record.route = way.route.value
+            self._record.channels = way.setup.channels + 1
+            outgoing = self._outgoing = qemu.Outgoing(self._domain)
+            if self._options.has(MigrateFlag.ABORT_ON_ERROR):
+                outgoing.on_io_error = self._io_error
+            try:
+                await allowance.begin(self._domain, self._record.course, brief=self._brief and not again)
+                await self.limit(self._options.bandwidth or qemu.max_speed(self._domain))
+                if again:
+                    self._committed = True
+                    # QEMU before 8.2 hangs when its way ends while it recovers: it is not to see that.
+                    await way.hold_on()
+                    status = await self._carry(outgoing, way, again=True)
+                else:
+                    with way.entrance() as entrance:
+                        await self._cause.guard(outgoing.start(entrance, way.setup))
+                    status = await self._carry(outgoing, way)
+            except errors.RequestError as err:
+                self._cause.set(err)
+            finally:
+                outgoing.close()
+                await self._budget.leave(self)
+            if status != "completed":
+                way.abort(str(self._cause.error or status))
+            if self._cause.error is not None:
+                raise self._cause.error
+            return status
+        finally:
+            way.close()
+            self.over.set()
+
+    async def limit(self, mib_per_second: int) -> None:
+        """Send at most so much from now on, within the host's budget; 0 for no limit of its own."""
+        wanted = 0 if mib_per_second >= UNLIMITED_SPEED else mib_per_second * MiB
+        await self._budget.join(self, wanted, self._slow_down)
+
+    async def _slow_down(self, limit: int) -> None:
+        await qemu.set_speed(self._domain.monitor, self._governor.change(limit))
+
+    async def _carry(self, outgoing: qemu.Outgoing, way: Way, *, again: bool = False) -> str:
+        """Go on until QEMU is done and the other end has everything: QEMU's last word; the cause tells why."""
+        name = self._name
+        status = "failed"
+        async with asyncio.TaskGroup() as tasks:
+            moving = tasks.create_task(self._move(way), name=f"{name}: {way.route.value}")
+            watching = [
+                tasks.create_task(self._watch_deadline(), name=f"{name}: deadline"),
+                tasks.create_task(self._watch_progress(), name=f"{name}: progress"),
+                tasks.create_task(self._govern(), name=f"{name}: speed limit"),
+                tasks.create_task(sampling.keep_looking(self._domain.monitor, self.refresh), name=f"{name}: figures"),
+            ]
+            try:
+                if again:
+                    with way.entrance() as entrance:
+                        if not await outgoing.recover(entrance):
+                            return "completed"
+                status = await self._cause.guard(self._last_status(outgoing))
+                if status == PAUSED:
+                    return status
+                if status != "completed":
+                    why = (await outgoing.statistics()).error or f"QEMU's migration ended as '{status}'"
+                    raise Broke(f"job 'migration out' failed: {why}")
+                # The guest stands still from here on, so QEMU's last figures are fetched at the same time.
+                figures: asyncio.Task[Done[Any]] = tasks.create_task(
+                    captured(self.refresh()), name=f"{name}: last figures"
+                )
+                await self._cause.guard(way.finish())
+                (await figures).unwrap()
+            except errors.RequestError as err:
+                self._cause.set(err)
+                if not self._committed:
+                    await self._stop(outgoing, way)
+            finally:
+                for ending in (moving, *watching):
+                    ending.cancel()
+        return status if self._cause.error is None else "failed"
+
+    async def adopt(self) -> str:
+        """The same for what an earlier daemon has let QEMU send, by a way that is QEMU's own or has gone."""
+        outgoing = self._outgoing = qemu.Outgoing(self._domain)
+        self._committed = True
+        try:
+            await outgoing.look()
+            return await self._last_status(outgoing)
+        finally:
+            outgoing.close()
+            self.over.set()
+
+    async def _last_status(self, outgoing: qemu.Outgoing) -> str:
+        """Tell of the switch to post-copy, and wait for the word after which nothing moves any more."""
+        while (status := await outgoing.next_status(SETTLED | POSTCOPY)) not in (
+            *SETTLED,
+            PAUSED,
+        ):
+            if status == "postcopy-active":
+                self._committed = True
+                self._switched()
+        return status
+
+    def _fail(self, cause: errors.RequestError) -> None:
+        """End it because of ``cause``, as long as it can be ended."""
+        if self._committed:
+            log.warning("%s: %s; QEMU says what becomes of it", self._name, cause)
+        else:
+            self._cause.set(cause)
+
+    async def _move(self, way: Way) -> None:
+        try:
+            await way.carry()
+        except errors.RequestError as err:
+            self._fail(err)
+            if self._committed:
+                way.abort(str(err))  # so that QEMU sees it too
+        except OSError as err:
+            # QEMU's end of the socket pair broke: the reason is QEMU's to tell, through its monitor.
+            log.debug("%s: the way ended: %s", self._name, err)
+
+    def _io_error(self, device: str) -> None:
+        self._fail(errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)"))
+
+    async def _stop(self, outgoing: qemu.Outgoing, way: Way) -> None:
+        """Make QEMU give up and wait until it has; what it says then changes nothing any more."""
+        reason = str(self._cause.error)
+        # A QEMU that has stopped the guest and waits for a way that takes nothing any more answers nobody: it holds
+        # its big lock. Then the way must break first.
+        breaks = asyncio.get_running_loop().call_later(HEARS_WITHIN, way.abort, reason)
+        try:
+            async with asyncio.timeout(CANCEL_TIMEOUT):
+                try:
+                    await outgoing.cancel()
+                finally:
+                    breaks.cancel()
+                    way.abort(reason)
+                await outgoing.settled()
+        except (errors.RequestError, TimeoutError) as err:
+            log.warning("%s: QEMU did not confirm the cancel: %s", self._name, err)
+
+    # -- the watches ----------------------------------------------------------------------------------------------
+
+    async def _govern(self) -> None:
+        """Keep to the limit there is."""
+        while True:
+            await asyncio.sleep(governor.INTERVAL)
+            if self._governor.limit:
+                sent = await self._moved()
+                with contextlib.suppress(errors.RequestError):
+                    await qemu.set_speed(self._domain.monitor, self._governor.look(time.monotonic(), sent))
+
+    async def _watch_deadline(self) -> None:
+        if seconds := self._settings.deadline_seconds:
+            await asyncio.sleep(max(0.0, self._record.started + seconds - time.monotonic()))
+            self._fail(
+                errors.OperationTimeout(
+                    f"migration of domain '{self._domain.name}' was not done within {seconds:g} s and was cancelled"
+                )
+            )
+
+    async def _watch_progress(self) -> None:
+        if seconds := self._settings.stall_seconds:
+            before = -1
+            while before != (moved := await self._moved()):
+                before = moved
+                await asyncio.sleep(seconds)
+            self._fail(
+                errors.OperationTimeout(
+                    f"migration of domain '{self._domain.name}': nothing went through the tunnel for {seconds:g} s"
+                )
+            )
+
+    async def _moved(self) -> int:
+        """Bytes on their way so far."""
+        if self._way is not None and self._way.meter is not None:
+            return self._way.meter.bytes
+        await self.refresh()
+        return self._record.qemu.ram_transferred

@@ -1,0 +1,93 @@
+"""Tokens: good for one thing, once, for the one they were given to, while the door is open."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from culvert.channels.ticket import Gate, Ticket, Token
+from culvert.ground import errors
+
+TICKET = Ticket("name", "secret")
+NUMBERS = st.integers(0, 2**32 - 1)
+
+
+def gate(holder: str = "", closes: float = 30.0) -> Gate:
+    return Gate(TICKET, holder, closes)
+
+
+def admit(door: Gate, text: str, who: str = "", now: float = 0.0) -> None:
+    door.admit(Token.parse(text), who, now)
+
+
+def test_tickets_are_drawn_anew_and_survive_their_way_through_a_uri() -> None:
+    first, second = Ticket.draw(), Ticket.draw()
+    assert first.secret != second.secret
+    assert first.name != second.name
+    assert Ticket.parse(str(first)) == first
+
+
+@pytest.mark.parametrize("text", ["", ".", "name", "name.", ".secret"])
+def test_what_is_no_ticket(text: str) -> None:
+    with pytest.raises(errors.InvalidArgument, match="ticket"):
+        Ticket.parse(text)
+
+
+@given(NUMBERS, NUMBERS)
+def test_a_token_opens_what_it_was_made_for(channel: int, attempt: int) -> None:
+    token = Token.parse(TICKET.token(channel, attempt))
+    assert (token.name, token.channel, token.attempt) == ("name", channel, attempt)
+    assert TICKET.matches(token)
+    assert not Ticket("name", "guessed").matches(token)
+
+
+@given(NUMBERS, NUMBERS, NUMBERS, NUMBERS)
+def test_a_token_opens_nothing_else(channel: int, attempt: int, other: int, another: int) -> None:
+    token = Token.parse(TICKET.token(channel, attempt))
+    forged = dataclasses.replace(token, channel=other, attempt=another)
+    assert TICKET.matches(forged) == ((channel, attempt) == (other, another))
+
+
+@given(st.text())
+def test_rubbish_is_refused_and_nothing_else_happens(text: str) -> None:
+    with pytest.raises(errors.AuthenticationFailed):
+        admit(gate(), text)
+
+
+@pytest.mark.parametrize("text", ["name.0.1", "name.0.1.mac", "name.x.1.mac", "name.0.99999999999999999999.mac"])
+def test_guesses(text: str) -> None:
+    with pytest.raises(errors.AuthenticationFailed, match="does not open"):
+        admit(gate(), text)
+
+
+def test_a_token_is_good_once() -> None:
+    door = gate()
+    admit(door, TICKET.token(0, 1))
+    with pytest.raises(errors.AuthenticationFailed, match="used already"):
+        admit(door, TICKET.token(0, 1))
+
+
+def test_an_older_token_is_worth_nothing_once_a_newer_one_was_seen() -> None:
+    door = gate()
+    admit(door, TICKET.token(0, 5))
+    with pytest.raises(errors.AuthenticationFailed, match="used already"):
+        admit(door, TICKET.token(0, 4))
+    admit(door, TICKET.token(1, 4))  # another channel's attempts are its own
+
+
+def test_a_foreign_token_says_whose_it_is_and_stays_good() -> None:
+    door = gate(holder="CN=host-a")
+    with pytest.raises(errors.AuthenticationFailed, match="given to 'CN=host-a', not to 'CN=host-c'"):
+        admit(door, TICKET.token(0, 1), who="CN=host-c")
+    admit(door, TICKET.token(0, 1), who="CN=host-a")
+
+
+def test_a_token_expires_unless_its_channel_was_open_before() -> None:
+    door = gate(closes=30.0)
+    admit(door, TICKET.token(0, 1), now=30.0)
+    admit(door, TICKET.token(0, 2), now=3000.0)
+    with pytest.raises(errors.AuthenticationFailed, match="expired"):
+        admit(door, TICKET.token(1, 3), now=30.1)

@@ -1,0 +1,82 @@
+"""What the installed QEMU says of itself, and that it is asked only once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo
+from culvert.ground import errors
+from tests.drivers.support import EMULATOR, needs_qemu
+
+
+@needs_qemu
+async def test_probe_and_memory_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = await machines.probe(EMULATOR, tmp_path)
+    assert first.version >= 7_000_000
+    assert first.aliases["pc"].startswith("pc-i440fx-")
+    assert first.aliases["q35"].startswith("pc-q35-")
+    assert first.default_machine == first.aliases["pc"]
+    assert "qemu64" in first.cpu_models
+
+    async def unexpected(emulator: str, *, kvm: bool) -> machines.Machines:
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(machines, "_ask", unexpected)
+    assert await machines.probe(EMULATOR, tmp_path) == first
+
+
+@needs_qemu
+@pytest.mark.parametrize("damage", ["", "{}", "nonsense", '{"stamp": 1, "found": 2}'])
+async def test_a_damaged_memory_is_made_anew(tmp_path: Path, damage: str) -> None:
+    remembered = tmp_path / "capabilities-qemu-system-x86_64.json"
+    remembered.write_text(damage)
+    found = await machines.probe(EMULATOR, tmp_path)
+    assert json.loads(remembered.read_text())["found"]["version"] == found.version
+
+
+async def test_no_emulator(tmp_path: Path) -> None:
+    with pytest.raises(errors.SystemCallError, match="/no/such/qemu"):
+        await machines.probe("/no/such/qemu", tmp_path)
+
+
+@pytest.fixture
+def impostor(tmp_path: Path) -> str:
+    script = tmp_path / "qemu"
+    script.write_text("#!/bin/sh\necho this is not QEMU >&2\n")
+    script.chmod(0o755)
+    return str(script)
+
+
+async def test_an_emulator_that_is_none(impostor: str, tmp_path: Path) -> None:
+    with pytest.raises(errors.OperationFailed, match="this is not QEMU"):
+        await machines.probe(impostor, tmp_path)
+
+
+def test_capabilities() -> None:
+    node = nodeinfo.NodeInfo("x86_64", 4096, 4, 2000, 2, 1, 2, 1)
+    cpus = [nodeinfo.Cpu(number, number % 2, number % 2, number // 2, str(number)) for number in range(4)]
+    found = machines.Machines(
+        emulator="/usr/bin/qemu",
+        version=7_002_022,
+        machines=(
+            machines.Machine("isapc", "", 1, False),
+            machines.Machine("pc-i440fx-7.1", "", 255, False),
+            machines.Machine("pc-i440fx-7.2", "pc", 255, True),
+        ),
+        cpu_models=("qemu64",),
+        kvm=False,
+    )
+    root = etree.fromstring(capabilities.build("11111111-2222-4333-8444-000000000001", node, cpus, [found]))
+    assert root.findtext("host/uuid") == "11111111-2222-4333-8444-000000000001"
+    assert [cell.get("id") for cell in root.iterfind("host/topology/cells/cell")] == ["0", "1"]
+    assert [cpu.get("id") for cpu in root.iterfind("host/topology/cells/cell[@id='1']/cpus/cpu")] == ["1", "3"]
+    assert [(m.text, m.get("canonical")) for m in root.iterfind("guest/arch/machine")] == [
+        ("pc-i440fx-7.2", None),
+        ("pc", "pc-i440fx-7.2"),
+        ("pc-i440fx-7.1", None),
+    ]
+    assert [domain.get("type") for domain in root.iterfind("guest/arch/domain")] == ["qemu"]

@@ -1,0 +1,270 @@
+"""The command line, against libvirt's own and against a real QEMU."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from culvert.domain.cpu import Cpu, CpuFeature, CpuModel
+from culvert.domain.defaults import complete
+from culvert.domain.definition import DomainDef
+from culvert.domain.format import format
+from culvert.domain.parse import parse
+from culvert.drivers.qemu.command.command import LaunchOptions, bootindexes, build
+from culvert.ground import errors
+from tests.domain import golden
+
+QEMU = os.environ.get("QEMU", "/usr/bin/qemu-system-x86_64")
+SECONDS = 60
+
+TAPS = dict(enumerate(range(20, 60)))
+OPTIONS = LaunchOptions(monitor_fd=9, tap_fds=TAPS, channel_directory="/run/channels")
+
+
+@pytest.mark.parametrize("name", golden.NAMES)
+def test_is_the_command_line_of_libvirt(name: str) -> None:
+    definition = golden.running(parse(golden.defined_text(name)))
+    ours, theirs = build(definition, OPTIONS), golden.argv(name)
+    assert [line for line in theirs if line not in ours] == []
+    assert ours == theirs
+
+
+def minimal(**changes: Any) -> DomainDef:
+    return golden.running(replace(golden.complete("pc-minimal"), **changes))
+
+
+def value(argv: list[str], flag: str) -> str:
+    return argv[argv.index(flag) + 1]
+
+
+@pytest.mark.parametrize(
+    ("model", "features", "wanted"),
+    [
+        ("EPYC", (), "EPYC,monitor=off"),
+        ("EPYC", (CpuFeature(name="svm"),), "EPYC,monitor=off,svm=on"),
+        ("EPYC", (CpuFeature(name="monitor"),), "EPYC,monitor=on"),
+        ("Icelake-Server", (), "Icelake-Server,intel-pt=off"),
+        ("EPYC-Rome", (), "EPYC-Rome"),
+    ],
+)
+def test_a_model_lacks_what_libvirt_has_removed_from_it(
+    model: str, features: tuple[CpuFeature, ...], wanted: str
+) -> None:
+    cpu = Cpu(mode="custom", model=CpuModel(name=model), features=features)
+    assert value(build(minimal(cpu=cpu), OPTIONS), "-cpu") == wanted
+
+
+def test_incoming_comes_before_the_balloon_and_changes_nothing_else() -> None:
+    plain = build(minimal(), OPTIONS)
+    waiting = build(minimal(), replace(OPTIONS, incoming=True))
+    at = waiting.index("-incoming")
+    assert waiting[at : at + 2] == ["-incoming", "defer"]
+    assert "virtio-balloon-pci" in waiting[at + 3]
+    assert waiting[:at] + waiting[at + 2 :] == plain
+
+
+def test_a_file_is_continued_on_the_destination() -> None:
+    xml = golden.text("pc-console-to-file").replace(" append='on'", "")
+    definition = golden.running(complete(parse(xml), golden.FACTS))
+    assert any("append=off" in argument for argument in build(definition, OPTIONS))
+    assert not any("append=off" in argument for argument in build(definition, replace(OPTIONS, incoming=True)))
+
+
+def test_hyperv_and_kvm_features() -> None:
+    features = """<features><acpi/><apic eoi='on'/><hyperv mode='custom'><relaxed state='on'/><vapic state='on'/>
+    <spinlocks state='on' retries='8191'/><vpindex state='on'/><runtime state='on'/><synic state='on'/>
+    <stimer state='on'/><reset state='on'/><frequencies state='on'/></hyperv><kvm><hidden state='on'/></kvm>
+    <pmu state='off'/><vmport/><smm state='off'/></features>"""
+    text = golden.text("pc-minimal").replace("<devices>", features + "<devices>")
+    argv = build(golden.running(complete(parse(text), golden.FACTS)), OPTIONS)
+    assert value(argv, "-cpu") == (
+        "qemu64,kvm-pv-eoi=on,hv-relaxed=on,hv-vapic=on,hv-spinlocks=0x1fff,hv-vpindex=on,hv-runtime=on,hv-synic=on,"
+        "hv-stimer=on,hv-reset=on,hv-frequencies=on,kvm=off,pmu=off"
+    )
+    assert value(argv, "-machine") == (
+        "pc-i440fx-7.2,usb=off,vmport=on,smm=off,dump-guest-core=off,memory-backend=pc.ram"
+    )
+
+
+@pytest.mark.parametrize(
+    ("cpu", "argument"),
+    [
+        (Cpu(mode="host-passthrough", migratable=True), "host,migratable=on"),
+        (Cpu(mode="host-passthrough", migratable=False), "host,migratable=off"),
+        (Cpu(mode="maximum"), "max"),
+        (
+            Cpu(mode="custom", model=CpuModel(name="EPYC", vendor_id="GenuineIntel")),
+            "EPYC,vendor=GenuineIntel,monitor=off",
+        ),
+    ],
+)
+def test_kvm_and_its_processors(cpu: Cpu, argument: str) -> None:
+    argv = build(minimal(type="kvm", cpu=cpu), OPTIONS)
+    assert (value(argv, "-accel"), value(argv, "-cpu")) == ("kvm", argument)
+
+
+def test_vhost_is_used_where_it_was_opened() -> None:
+    definition = golden.running(golden.complete("pc-bridge-and-tap"))
+    argv = build(definition, replace(OPTIONS, vhost_fds={0: 40}))
+    assert value(argv, "-netdev") == '{"type":"tap","fd":"20","vhost":true,"vhostfd":"40","id":"hostnet0"}'
+
+
+def test_names_cannot_add_options() -> None:
+    argv = build(minimal(name="a,debug-threads=off"), OPTIONS)
+    assert value(argv, "-name") == "guest=a,,debug-threads=off,debug-threads=on"
+
+
+def test_without_backing_store_the_image_decides() -> None:
+    definition = golden.running(golden.complete("pc-direct-kernel"))
+    disk = replace(definition.devices.disks[0], backing_store=False)
+    argv = build(replace(definition, devices=replace(definition.devices, disks=(disk,))), OPTIONS)
+    assert not any('"backing"' in argument for argument in argv)
+
+
+def test_boot_order_of_devices_or_of_kinds() -> None:
+    assert bootindexes(golden.running(golden.complete("q35-boot-order"))) == {
+        "net0": 1,
+        "sata0-0-1": 2,
+        "virtio-disk0": 3,
+    }
+    assert bootindexes(golden.running(golden.complete("pc-everything"))) == {"virtio-disk0": 2, "net3": 1}
+
+
+@pytest.mark.parametrize(
+    ("definition", "options", "what"),
+    [
+        (golden.complete("pc-minimal"), LaunchOptions(), "no monitor socket"),
+        (parse(golden.text("pc-minimal")), OPTIONS, "is not complete"),
+        (golden.running(golden.complete("pc-bridge-and-tap")), LaunchOptions(monitor_fd=3), "has no tap device"),
+        (golden.complete("pc-vnc-console"), OPTIONS, "the VNC server has no port"),
+        (golden.running(golden.complete("pc-vnc-console"), port=80), OPTIONS, "must be 5900 or above"),
+        (golden.running(golden.complete("q35-virt-install")), LaunchOptions(monitor_fd=3), "has no socket path"),
+        (
+            replace(minimal(), cpu=Cpu(mode="host-model")),
+            OPTIONS,
+            "host-model CPU of domain 'pc-minimal' is not settled",
+        ),
+        (minimal(cpu=Cpu(mode="host-passthrough")), OPTIONS, "'host-passthrough'"),
+    ],
+)
+def test_what_cannot_be_built(definition: DomainDef, options: LaunchOptions, what: str) -> None:
+    with pytest.raises(errors.RequestError, match=what):
+        build(definition, options)
+
+
+# --- a real QEMU ---
+
+
+@contextlib.contextmanager
+def monitor(argv: list[str], listener: socket.socket) -> Iterator[Any]:
+    """A QEMU started with ``argv``, and its monitor as a function: call(command, arguments) → return value."""
+    process = subprocess.Popen(
+        argv, pass_fds=[listener.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(SECONDS)
+            connection.connect(listener.getsockname())
+            listener.close()
+            with connection.makefile("rw") as stream:
+                greeting = stream.readline()
+                if not greeting:
+                    output = process.communicate(timeout=SECONDS)[0].decode()
+                    pytest.fail(f"QEMU did not start: {output}")
+
+                def call(command: str, arguments: dict[str, Any] | None = None) -> Any:
+                    stream.write(json.dumps({"execute": command, "arguments": arguments or {}}) + "\n")
+                    stream.flush()
+                    while "return" not in (answer := json.loads(stream.readline())):
+                        assert "error" not in answer, answer
+                    return answer["return"]
+
+                call("qmp_capabilities")
+                yield call
+                call("quit")
+        assert process.wait(SECONDS) == 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@contextlib.contextmanager
+def qemu(definition: DomainDef, place: Path, *, incoming: bool = False) -> Iterator[Any]:
+    """A QEMU started from ``definition``; sockets of channels without a path are made in ``place``."""
+    place.mkdir(exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place / "monitor"))
+        listener.listen(1)
+        options = LaunchOptions(monitor_fd=listener.fileno(), incoming=incoming, channel_directory=str(place))
+        argv = build(definition, options)
+        # Which ports are free is the driver's business: here QEMU looks for one itself, on an address that is there.
+        for at in (place for place, one in enumerate(argv) if one == "-vnc"):
+            argv[at + 1] = argv[at + 1].replace("[::1]", "127.0.0.1") + ("" if argv[at + 1] == "none" else ",to=99")
+        with monitor(argv, listener) as call:
+            yield call
+
+
+def images(folder: Path) -> None:
+    for number in range(1, 6):
+        (folder / f"d{number}.raw").write_bytes(bytes(1 << 20))
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", str(folder / f"d{number}.qcow2"), "1M"],
+            check=True,
+            timeout=SECONDS,
+        )
+    shutil.copy("/usr/share/seabios/bios-256k.bin", folder / "vmlinuz")
+
+
+STARTABLE = [name for name in golden.NAMES if name not in ("pc-bridge-and-tap", "pc-tcp-serial")]
+
+
+@pytest.mark.skipif(not Path(QEMU).exists(), reason=f"no {QEMU}")
+@pytest.mark.parametrize("incoming", [False, True], ids=["start", "incoming"])
+@pytest.mark.parametrize("name", STARTABLE)
+def test_qemu_starts(name: str, incoming: bool, folder: Path) -> None:
+    images(folder)
+    text = golden.text(name).replace("/srv/vm", str(folder)).replace("io='native'", "io='threads'")
+    definition = complete(parse(text), replace(golden.FACTS, emulator=QEMU))
+    with qemu(golden.running(definition), folder, incoming=incoming) as call:
+        assert call("query-status")["status"] == ("inmigrate" if incoming else "prelaunch")
+        assert len(call("query-block")) >= len([disk for disk in definition.devices.disks if disk.path])
+
+
+MOVED = ["pc-minimal", "pc-everything", "q35-everything", "q35-virt-install", "pc-ich9-usb", "q35-vga-vnc-rng"]
+
+
+@pytest.mark.skipif(not Path(QEMU).exists(), reason=f"no {QEMU}")
+@pytest.mark.parametrize("name", MOVED)
+def test_what_travels_starts_a_qemu_that_takes_the_state(name: str, folder: Path) -> None:
+    images(folder)
+    text = golden.text(name).replace("/srv/vm", str(folder)).replace("io='native'", "io='threads'")
+    source = golden.running(complete(parse(text), replace(golden.FACTS, emulator=QEMU)))
+    arrived = golden.running(golden.defined(format(source, migratable=True, secure=True), source))
+    uri = f"unix:{folder}/stream"
+    with (
+        qemu(arrived, folder / "destination", incoming=True) as destination,
+        qemu(source, folder / "source") as here,
+    ):
+        destination("migrate-incoming", {"uri": uri})
+        here("migrate", {"uri": uri})
+        deadline = time.monotonic() + SECONDS
+        while here("query-migrate")["status"] not in ("completed", "failed") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert here("query-migrate")["status"] == "completed"
+        while destination("query-status")["status"] == "inmigrate" and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert destination("query-status")["status"] in ("paused", "prelaunch")

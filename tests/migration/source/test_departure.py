@@ -1,0 +1,251 @@
+"""A departure with a driver that does what the test says: who gets the guest, what is told, what is written."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from uuid import UUID
+
+import pytest
+
+from culvert.channels.way import Way
+from culvert.ground import errors
+from culvert.migration.convergence.budget import Budget
+from culvert.migration.handover.machine import Step
+from culvert.migration.handover.machine_source import Event, State
+from culvert.migration.journal.journal import Journal
+from culvert.migration.options.parameters import Options
+from culvert.migration.options.settings import Settings
+from culvert.migration.source import ask as asking
+from culvert.migration.source import departure as module
+from culvert.migration.source.departure import Departure
+from culvert.protocol.constants_migrate import JobType, MigrateFlag
+from culvert.protocol.constants_state import DomainState
+from tests.migration.fakes import FakeDomain, FakeStream
+
+SETTINGS = Settings("host-a", UUID(int=1), stall_seconds=0)
+WHERE = "qemu+tcp://b:1/system"
+
+
+class Driven:
+    """A migration of ``domain`` along ``stream``; ``granted`` is what the grant is answered with."""
+
+    def __init__(self, domain: FakeDomain, journal: Journal) -> None:
+        self.domain = domain
+        self.stream = FakeStream()
+        self.granted = Event.YES
+        self.refusal: errors.RequestError | None = None
+        self.steps: list[str] = []
+        self.on_grant: Callable[[], None] = lambda: None
+        self.departure = Departure.of(
+            *(domain.as_domain, WHERE, Options(flags=MigrateFlag.LIVE), SETTINGS), journal=journal, budget=Budget()
+        )
+        self.departure.driving = self
+
+    async def prepare(self) -> Way:
+        self.steps.append("prepare")
+        if self.refusal is not None:
+            raise self.refusal
+        return self.stream.as_way
+
+    async def grant(self) -> Event:
+        self.steps.append("grant")
+        self.on_grant()
+        return self.granted
+
+    def call_off(self) -> None:
+        self.steps.append("call off")
+
+    async def close(self) -> None:
+        self.steps.append("close")
+
+    async def live(self) -> State:
+        """To the end."""
+        async with asyncio.timeout(10):
+            await self.departure.live()
+            await self.departure.summarise()
+        return self.departure.state
+
+
+@pytest.fixture
+def driven(journal: Journal) -> Driven:
+    domain = FakeDomain()
+    domain.monitor.on["migrate"] = domain.complete
+    return Driven(domain, journal)
+
+
+async def steps(journal: Journal) -> list[Step | None]:
+    """What the journal has of the one migration, without notes."""
+    (entry,) = await journal.recent(10)
+    shown = await journal.show(entry.number)
+    assert shown is not None
+    return [line.step for line in shown.lines if line.step is not None]
+
+
+async def test_all_is_well(driven: Driven, journal: Journal) -> None:
+    assert await driven.live() is State.LEFT
+    assert driven.steps == ["prepare", "grant", "close"]
+    assert driven.domain.history[-1] == "kill MIGRATED"
+    assert driven.departure.record.type is JobType.COMPLETED
+    assert driven.departure.record.downtime is not None
+    assert await steps(journal) == [Step.BEGIN3, Step.PERFORM3, Step.PERFORM3_DONE, Step.CONFIRM3, Step.LEFT]
+    (entry,) = await journal.recent(1)
+    assert (entry.begun.peer, entry.route, entry.cause, entry.is_over) == (WHERE, "stream", "", True)
+
+
+async def test_the_grant_leaves_when_the_journal_says_so(driven: Driven, journal: Journal) -> None:
+    """The row is on the disk, for another reader too, before anything of the grant is made."""
+
+    seen: list[str] = []
+
+    def look() -> None:
+        with sqlite3.connect(journal.path) as other:
+            seen.extend(row[0] for row in other.execute("SELECT step FROM migration"))
+
+    driven.on_grant = look
+    await driven.live()
+    assert seen == [Step.PERFORM3_DONE.value]
+
+
+async def test_prepare_is_refused(driven: Driven, journal: Journal) -> None:
+    driven.refusal = errors.RemoteError("no room", code=1, domain=10)
+    assert await driven.live() is State.STAYED
+    assert driven.departure.cause.error is driven.refusal
+    assert driven.domain.state is DomainState.RUNNING
+    assert await steps(journal) == [Step.BEGIN3, Step.STAYED]
+    (entry,) = await journal.recent(1)
+    assert entry.cause == "no room"
+
+
+async def test_cancelled_while_it_sends(driven: Driven, journal: Journal) -> None:
+    driven.domain.monitor.on["migrate"] = driven.departure.cancel
+    driven.domain.monitor.on["migrate_cancel"] = lambda: driven.domain.monitor.status("cancelled")
+    assert await driven.live() is State.STAYED
+    assert driven.departure.record.type is JobType.CANCELLED
+    assert driven.steps == ["prepare", "call off", "close"]
+    assert await steps(journal) == [Step.BEGIN3, Step.PERFORM3, Step.CONFIRM3_CANCELLED, Step.STAYED]
+
+
+async def test_what_ends_by_itself(driven: Driven) -> None:
+    """A daemon that stops waits for such a migration, and for no other."""
+    seen = {}
+
+    def cancel() -> None:
+        seen["sends"] = driven.departure.ends_by_itself
+        driven.departure.cancel()
+        seen["cancelled"] = driven.departure.ends_by_itself
+
+    driven.domain.monitor.on["migrate"] = cancel
+    driven.domain.monitor.on["migrate_cancel"] = lambda: driven.domain.monitor.status("cancelled")
+    assert await driven.live() is State.STAYED
+    assert seen == {"sends": False, "cancelled": True}
+
+
+async def test_after_the_grant_only_the_destination_decides(driven: Driven) -> None:
+    def late() -> None:
+        assert not driven.departure.ends_by_itself
+        with pytest.raises(errors.OperationInvalid, match="destination decides"):
+            driven.departure.cancel()
+        driven.departure.fail(errors.OperationFailed("too late"))
+
+    driven.on_grant = late
+    assert await driven.live() is State.LEFT
+    assert driven.departure.cause.error is None
+
+
+async def test_a_full_disk_stops_it_before_anything_is_given_away(
+    driven: Driven, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = journal.write
+
+    async def full(key: object, step: Step, text: str = "") -> None:
+        if step is Step.PERFORM3_DONE:
+            raise errors.SystemCallError("no space left on device", errno=28)
+        await write(driven.departure.begun.key, step, text)
+
+    monkeypatch.setattr(journal, "write", full)
+    assert await driven.live() is State.STAYED
+    assert "grant" not in driven.steps
+    assert driven.domain.history.count("cont") == 1
+    assert "no space" in str(driven.departure.cause.error)
+
+
+async def test_a_journal_that_takes_nothing_begins_nothing(
+    driven: Driven, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*args: object) -> None:
+        raise errors.SystemCallError("no space left on device", errno=28)
+
+    monkeypatch.setattr(journal, "begin", full)
+    assert await driven.live() is State.STAYED
+    assert "no space" in str(driven.departure.cause.error)
+    assert "prepare" not in driven.steps
+    assert driven.domain.state is DomainState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("words", "ends"),
+    [
+        ([Event.UNREACHABLE, Event.WORD_PENDING, Event.WORD_RUNNING], State.LEFT),
+        ([Event.WORD_PENDING, Event.UNREACHABLE, Event.WORD_GONE], State.STAYED),
+        ([Event.WORD_UNKNOWN, Event.WORD_RUNNING], State.LEFT),
+        ([Event.WORD_LOST, Event.WORD_GONE], State.STAYED),
+    ],
+    ids=["running", "gone", "unknown and then running", "lost and then gone"],
+)
+async def test_a_lost_answer_is_asked_for(
+    driven: Driven, monkeypatch: pytest.MonkeyPatch, words: list[Event], ends: State
+) -> None:
+    asked = iter(words)
+
+    async def word(where: str, *args: object) -> tuple[Event, str]:
+        assert where == WHERE
+        assert driven.domain.state is DomainState.PAUSED
+        return next(asked), ""
+
+    monkeypatch.setattr(asking, "word", word)
+    monkeypatch.setattr(module, "ASK_AGAIN", (0.0,))
+    driven.granted = Event.CUT
+    driven.departure.doubt = errors.ConnectionLost("cut")
+    assert await driven.live() is ends
+    assert (driven.domain.state is DomainState.RUNNING) is (ends is State.STAYED)
+    assert driven.departure.record.type is (JobType.COMPLETED if ends is State.LEFT else JobType.FAILED)
+
+
+@pytest.mark.parametrize("here", [True, False])
+async def test_an_operator_decides(driven: Driven, monkeypatch: pytest.MonkeyPatch, here: bool) -> None:
+    async def word(*args: object) -> tuple[Event, str]:
+        return Event.WORD_UNKNOWN, "it has no record"
+
+    monkeypatch.setattr(asking, "word", word)
+    monkeypatch.setattr(module, "ASK_AGAIN", (0.01,))
+    driven.granted = Event.CUT
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        living = tasks.create_task(driven.live(), name="live")
+        await driven.departure.answerable.wait()
+        assert "it has no record; 'culvert resolve g'" in driven.departure.waits_for
+        await driven.departure.shell.ask(Event.RESOLVED_HERE if here else Event.RESOLVED_THERE)
+    assert living.result() is (State.STAYED if here else State.LEFT)
+    assert driven.departure.waits_for == ""
+
+
+async def test_a_guest_that_was_paused_stays_paused(journal: Journal) -> None:
+    domain = FakeDomain()
+    domain.pause()
+    driven = Driven(domain, journal)
+    domain.monitor.on["migrate"] = lambda: domain.monitor.status("failed")
+    assert await driven.live() is State.STAYED
+    assert "cont" not in domain.history
+
+
+async def test_qemu_ends_here(driven: Driven) -> None:
+    def end() -> None:
+        driven.domain.is_active = False
+        driven.domain.exited.set()
+        driven.domain.monitor._end()
+
+    driven.domain.monitor.on["migrate"] = end
+    assert await driven.live() is State.LOST
+    assert "QEMU's last words" in str(driven.departure.cause.error)
+    assert "cont" not in driven.domain.history
