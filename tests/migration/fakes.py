@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -16,6 +17,7 @@ from qemu.qmp import QMPClient
 
 from culvert.channels.ways import StreamWay
 from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.hypervisor import QemuHypervisor
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
 from culvert.hypervisor.setup import Setup
@@ -103,6 +105,17 @@ class FakeDomain:
 
     def require_active(self) -> Any:
         return self.run
+
+    @property
+    def hypervisor(self) -> QemuHypervisor:
+        return QemuHypervisor(self.as_domain)
+
+    @property
+    def runtime(self) -> Path:
+        return Path(self.require_active().runtime)
+
+    async def annotate(self, key: str, value: str) -> None:
+        await Domain.annotate(self.as_domain, key, value)
 
     async def persist(self) -> None:
         if self.full_disk:

@@ -16,7 +16,7 @@ from culvert.channels.pump_way import PumpWay
 from culvert.channels.work import Background
 from culvert.domain import parse
 from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.migration import Incoming, Outgoing
+from culvert.drivers.qemu.migration import QemuIncoming, QemuOutgoing
 from culvert.ground import errors
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.io.detached import Detached
@@ -39,7 +39,7 @@ class Road:
     """A landing, and the connections to it that can be cut. ``recovering``: QEMU is in the middle of a post-copy."""
 
     landing: Landing
-    incoming: Incoming
+    incoming: QemuIncoming
     recovering: bool = False
     ends: list[socket.socket] = field(default_factory=list)
     attempts: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
@@ -74,8 +74,8 @@ class Pair:
     """A guest that goes from ``outgoing``'s domain to ``incoming``'s."""
 
     background: Background
-    outgoing: Outgoing
-    incoming: Incoming
+    outgoing: QemuOutgoing
+    incoming: QemuIncoming
     setup: Setup
     broken: list[errors.RequestError] = field(default_factory=list)
 
@@ -134,5 +134,8 @@ async def two_domains(root: Path, guest: domain_xml.Guest) -> AsyncIterator[tupl
 async def pair(root: Path, guest: domain_xml.Guest, setup: Setup) -> AsyncIterator[Pair]:
     """Both QEMUs, the guest running at the source."""
     async with Background() as background, two_domains(root, guest) as (source, destination):
-        with contextlib.closing(Outgoing(source)) as outgoing, contextlib.closing(Incoming(destination)) as incoming:
+        with (
+            contextlib.closing(QemuOutgoing(source)) as outgoing,
+            contextlib.closing(QemuIncoming(destination)) as incoming,
+        ):
             yield Pair(background, outgoing, incoming, replace(setup))

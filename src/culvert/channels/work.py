@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 from culvert.ground import errors
+from culvert.hypervisor.contract import Happened
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ async def captured(work: Awaitable[T]) -> Done[T]:
         return Done((), err)
 
 
-async def either(one: asyncio.Event, other: asyncio.Event) -> None:
+async def either(one: Happened, other: Happened) -> None:
     """Wait until one of two things has happened."""
     async with asyncio.TaskGroup() as tasks:
         waits = [tasks.create_task(event.wait(), name="either") for event in (one, other)]

@@ -32,6 +32,7 @@ from culvert.daemon.security import MigrationPeers, client_side, server_side
 from culvert.daemon.service import Service
 from culvert.drivers.qemu import autostart
 from culvert.drivers.qemu.driver import Driver
+from culvert.drivers.qemu.guests import QemuGuests
 from culvert.drivers.storage.pools import Pools
 from culvert.ground.units import MiB
 from culvert.io.listener import Listener, listen_tcp, listen_unix
@@ -123,13 +124,14 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
         stack.push_async_callback(journal.close)
         await journal.open()
         background = await stack.enter_async_context(Background())
+        guests = QemuGuests(driver)
         service = Service(
             config=config,
             hostname=hostname,
             host_uuid=host_uuid,
             driver=driver,
-            source=Source(driver, settings, background, journal),
-            destination=Destination(driver, settings, background, journal),
+            source=Source(guests, settings, background, journal),
+            destination=Destination(guests, settings, background, journal),
             background=background,
             journal=journal,
             pools=Pools(places.layout.etc / "storage"),
@@ -140,7 +142,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
         await service.pools.load()
         driver.host.may_start = service.source.check_free
         await recovery.recover(
-            *(driver, journal, background), source=service.source.take_up, destination=service.destination.take_up
+            *(guests, journal, background), source=service.source.take_up, destination=service.destination.take_up
         )
         server = Server(
             handlers(service),

@@ -11,6 +11,7 @@ from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.storage.pools import Pools
 from culvert.ground import errors
+from culvert.hypervisor.contract import Guest
 from culvert.io.tls_side import ServerSide
 from culvert.migration.destination.destination import Destination
 from culvert.migration.journal.journal import Journal
@@ -56,7 +57,7 @@ class Service:
         return newest
 
 
-def on_wire(domain: Domain) -> types.Domain:
+def on_wire(domain: Guest) -> types.Domain:
     """``domain`` as it travels: id -1 while it does not run."""
     return types.Domain(domain.name, domain.uuid.bytes, domain.id)
 

@@ -24,7 +24,7 @@ from culvert.tunnel import relay
 from guests import domain_xml, tiny, watch
 from tests.drivers.support import PATIENCE, needs_qemu
 from tests.migration import postcopy_road
-from tests.migration.fakes import FakeMonitor
+from tests.migration.fakes import FakeDomain
 
 WHY = "the guest changes 300 MiB/s, the way carries 110 MiB/s"
 STUCK = Forecast(round=4, stuck=WHY, why_not=WHY)
@@ -40,12 +40,13 @@ class Flight:
     """An autopilot over a monitor that records."""
 
     def __init__(self, *, postcopy: bool = True, refuses: bool = False) -> None:
-        self.monitor = FakeMonitor()
+        self.domain = FakeDomain()
+        self.monitor = self.domain.monitor
         self.notes: list[str] = []
         self.switches = 0
         self.refuses = refuses
         switch = self.switch if postcopy else None
-        self.pilot = Autopilot(self.monitor, self.look, switch=switch, note=self.notes.append)
+        self.pilot = Autopilot(self.domain.hypervisor, self.look, switch=switch, note=self.notes.append)
 
     async def look(self) -> Record:
         return record()
@@ -96,19 +97,19 @@ async def test_the_standstill_is_raised_before_the_guest_is_slowed_down() -> Non
 
 
 async def test_armed_post_copy_gets_what_the_person_allows_when_nobody_switches() -> None:
-    monitor, made, notes = FakeMonitor(), record(Forecast(round=2)), list[str]()
+    domain, made, notes = FakeDomain(), record(Forecast(round=2)), list[str]()
 
     async def look() -> Record:
         return made
 
-    pilot = Autopilot(monitor, look, switch=None, note=notes.append, rows=policy.ARMED)
+    pilot = Autopilot(domain.hypervisor, look, switch=None, note=notes.append, rows=policy.ARMED)
     made.course.limit, made.course.most = policy.BRIEF, 0.3
     await pilot.step(made, 0.0)
     assert (made.course.limit, notes) == (policy.BRIEF, [])
     made.course.forecast = Forecast(round=3)
     await pilot.step(made, 1.0)
     assert made.course.limit == 0.3
-    assert monitor.commands == ["migrate-set-parameters"]
+    assert domain.monitor.commands == ["migrate-set-parameters"]
     assert "300 ms" in notes[0]
     assert not made.auto
 
@@ -120,7 +121,7 @@ async def test_it_looks_as_soon_as_a_round_begins() -> None:
         looked.set()
         return record(Forecast())
 
-    pilot = Autopilot(flight.monitor, look, switch=None, note=flight.notes.append)
+    pilot = Autopilot(flight.domain.hypervisor, look, switch=None, note=flight.notes.append)
     async with asyncio.TaskGroup() as tasks:
         flying = tasks.create_task(pilot.run(), name="flying")
         await asyncio.wait_for(looked.wait(), PATIENCE)
@@ -165,7 +166,7 @@ async def test_a_real_guest_is_slowed_down_until_it_arrives(folder: Path) -> Non
                 throttles.append(made.qemu.throttle)
                 return made
 
-            pilot = Autopilot(monitor, look, switch=None, note=lambda words: None)
+            pilot = Autopilot(pair.outgoing.domain.hypervisor, look, switch=None, note=lambda words: None)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(15):
                     await pilot.run()

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from pathlib import Path
 from uuid import UUID
 
 from culvert.domain import aliases
@@ -20,6 +20,7 @@ from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import Ending, Run
 from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
+from culvert.hypervisor.contract import Job
 from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_state import DomainEvent as LifecycleEvent
 from culvert.protocol.constants_state import DomainState, EventID, ShutoffReason, StoppedDetail
@@ -29,14 +30,6 @@ log = logging.getLogger(__name__)
 LOCK_TIMEOUT = 30.0  # seconds a call waits for the one before it; libvirt's QEMU_JOB_WAIT_TIME
 GONE_TIMEOUT = 60.0  # seconds for a run to end and be cleared away, SIGKILL included
 DRAIN_TIMEOUT = 5.0  # seconds for the last events of an ended process
-
-
-class Job(Protocol):
-    """What occupies a domain for long; set and cleared in ``Domain.job`` by whoever runs it."""
-
-    @property
-    def description(self) -> str:
-        """For error texts: "migration out"."""
 
 
 class DomainCore:
@@ -114,6 +107,11 @@ class DomainCore:
             raise errors.OperationInvalid(f"domain is not running: '{self.name}'")
         return self.run
 
+    @property
+    def runtime(self) -> Path:
+        """The folder of the run. Raises ``errors.OperationInvalid`` when it does not run."""
+        return self.require_active().runtime
+
     def xml(self, flags: int = 0) -> str:
         """The domain XML. ``flags`` are ``XMLFlag``; UPDATE_CPU changes nothing, the CPU is never expanded here.
 
@@ -171,6 +169,14 @@ class DomainCore:
     async def persist(self) -> None:
         """Write the status file now; it is on the disk on return. Raises ``errors.SystemCallError``."""
         await self.host.recorder.persist(self)
+
+    async def annotate(self, key: str, value: str) -> None:
+        """Keep ``value`` with the running domain, on the disk on return; an empty one is forgotten."""
+        if value:
+            self.annotations[key] = value
+        else:
+            self.annotations.pop(key, None)
+        await self.persist()
 
     def status(self) -> Status | None:
         run = self.run

@@ -10,6 +10,7 @@ from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import console, launch, screenshot, states
 from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.hypervisor import QemuHypervisor
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 from culvert.protocol.constants_state import (
@@ -36,6 +37,11 @@ class Info:
 
 class Domain(DomainCore):
     """A domain of this host. Every call raises ``errors.OperationInvalid`` in a state in which it makes no sense."""
+
+    @property
+    def hypervisor(self) -> QemuHypervisor:
+        """Its QEMU, as a migration knows it."""
+        return QemuHypervisor(self)
 
     def info(self) -> Info:
         definition = self.definition

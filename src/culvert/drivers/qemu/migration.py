@@ -12,15 +12,16 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 from culvert.drivers.qemu import migration_setup
-from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.migration_setup import DESTINATION_CAPABILITIES, SOURCE_CAPABILITIES
 from culvert.drivers.qemu.migration_statistics import read_statistics
 from culvert.drivers.qemu.monitor import CommandRefused, Event, Monitor, MonitorGone
+from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 from culvert.ground.units import MiB
+from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.hypervisor.statistics import Statistics
 from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
@@ -34,6 +35,15 @@ PAUSE_TIMEOUT = 20.0  # seconds for QEMU to let go of the way of a post-copy tha
 _SPEED = "migration.speed"  # annotation: MiB/s
 _ANNOUNCE = {"initial": 50, "max": 550, "rounds": 5, "step": 100}  # milliseconds, and how often
 _ANNOUNCE_SECONDS = 1.0  # for QEMU to have begun with it
+
+
+class QemuGuest(Guest, Protocol):
+    """A guest that a QEMU runs: what is done here needs its monitor too."""
+
+    @property
+    def monitor(self) -> Monitor: ...
+
+    def require_active(self) -> Run: ...
 
 
 async def set_speed(monitor: Monitor, bytes_per_second: int) -> None:
@@ -52,12 +62,12 @@ async def max_downtime(monitor: Monitor) -> int:
     return int((await monitor.execute("query-migrate-parameters"))["downtime-limit"])
 
 
-def max_speed(domain: Domain) -> int:
+def max_speed(domain: QemuGuest) -> int:
     """What ``keep_speed`` has kept for the domain's migrations, in MiB/s."""
     return int(domain.annotations.get(_SPEED, UNLIMITED_SPEED))
 
 
-async def keep_speed(domain: Domain, mib_per_second: int) -> None:
+async def keep_speed(domain: QemuGuest, mib_per_second: int) -> None:
     """Limit every later migration of the running guest.
 
     Raises ``InvalidArgument`` for more than QEMU can hold, ``OperationInvalid`` when the guest does not run.
@@ -65,19 +75,10 @@ async def keep_speed(domain: Domain, mib_per_second: int) -> None:
     if mib_per_second > UNLIMITED_SPEED:
         raise errors.InvalidArgument(f"bandwidth must be less than {UNLIMITED_SPEED + 1}")
     domain.require_active()
-    await annotate(domain, _SPEED, str(mib_per_second))
+    await domain.annotate(_SPEED, str(mib_per_second))
 
 
-async def annotate(domain: Domain, key: str, value: str) -> None:
-    """Keep ``value`` with the running domain, on the disk on return; an empty one is forgotten."""
-    if value:
-        domain.annotations[key] = value
-    else:
-        domain.annotations.pop(key, None)
-    await domain.persist()
-
-
-async def resume(domain: Domain, reason: RunningReason) -> None:
+async def resume(domain: QemuGuest, reason: RunningReason) -> None:
     """Let a guest run that a migration has paused; state and event then say ``reason``."""
     run = domain.require_active()
     run.resume_reason = reason
@@ -87,7 +88,7 @@ async def resume(domain: Domain, reason: RunningReason) -> None:
         run.resume_reason = None
 
 
-async def announce(domain: Domain) -> None:
+async def announce(domain: QemuGuest) -> None:
     """Have QEMU tell the network where the guest's cards are now, several times (qapi/net.json, announce-self), as it
     does by itself when an incoming guest is complete (announce-* of MigrationParameters, with these defaults).
 
@@ -100,7 +101,7 @@ async def announce(domain: Domain) -> None:
         log.warning("domain '%s': its arrival could not be announced to the network: %s", domain.name, err)
 
 
-def process_gone(domain: Domain, side: str, cause: Exception) -> errors.OperationFailed:
+def process_gone(domain: QemuGuest, side: str, cause: Exception) -> errors.OperationFailed:
     """The error for a QEMU that ended in mid-migration, with its last output."""
     output = domain.last_output().strip()
     return errors.OperationFailed(
@@ -113,7 +114,7 @@ class _Migration:
 
     side: ClassVar[str]
 
-    def __init__(self, domain: Domain) -> None:
+    def __init__(self, domain: QemuGuest) -> None:
         self.domain = domain
         self.monitor = domain.monitor
         self._heard_of: list[str] = []
@@ -211,12 +212,12 @@ class _Migration:
         return True
 
 
-class Outgoing(_Migration):
+class QemuOutgoing(_Migration):
     """One migration of ``domain`` out of this host."""
 
     side = "source"
 
-    def __init__(self, domain: Domain) -> None:
+    def __init__(self, domain: QemuGuest) -> None:
         super().__init__(domain)
         self.stopped_at: float | None = None
         """When the guest last stopped, on the monotonic clock; ``None`` while it has not."""
@@ -271,9 +272,9 @@ class Outgoing(_Migration):
     async def recover(self, entrance: Entrance) -> bool:
         """Take up a post-copy whose way is broken, by a new way; the caller closes its own copy of a socket.
 
-        The destination's QEMU must be expecting it (``Incoming.recover``). A QEMU that has not noticed the break is
-        told. On return QEMU begins to connect: ``next_status`` says ``postcopy-recover``, then ``postcopy-active``,
-        or ``postcopy-paused`` when this way breaks too. False: nothing was done, because it is settled already.
+        The destination's QEMU must be expecting it (``QemuIncoming.recover``). A QEMU that has not noticed the break
+        is told. On return QEMU begins to connect: ``next_status`` says ``postcopy-recover``, ``postcopy-active``, or
+        ``postcopy-paused`` when this way breaks too. False: nothing was done, because it is settled already.
         Raises ``OperationInvalid`` when it is not in post-copy, ``OperationFailed`` with QEMU's words,
         ``OperationTimeout``.
         """
@@ -294,7 +295,7 @@ class Outgoing(_Migration):
         return read_statistics(await self.monitor.execute("query-migrate"))
 
 
-class Incoming(_Migration):
+class QemuIncoming(_Migration):
     """The migration that a QEMU started with ``-incoming defer`` waits for.
 
     In post-copy ``postcopy-active`` means that the CPUs may be started: with ``-S`` they are not by themselves. A
@@ -330,7 +331,7 @@ class Incoming(_Migration):
         A QEMU that has not noticed the break is told. May be asked again: a way that nobody has come by is given up
         for the new one. A path works also while QEMU's main thread hangs in a page that is missing, as it does when
         a device reads one; a socket does not, for it has to be handed over first (``getfd`` is no command for then).
-        False: nothing was done, because everything is here. Raises as ``Outgoing.recover``.
+        False: nothing was done, because everything is here. Raises as ``QemuOutgoing.recover``.
         """
         if not await self._paused():
             return False

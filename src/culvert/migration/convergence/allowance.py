@@ -7,36 +7,35 @@ short round might make a tenth of that. So a migration that has somebody who rai
 
 from __future__ import annotations
 
-from culvert.drivers.qemu import migration as qemu
-from culvert.drivers.qemu.domain import Domain
+from culvert.hypervisor.contract import Guest
 from culvert.migration.convergence import policy
 from culvert.migration.progress.progress import Course
 
 _MOST = "migration.downtime"  # annotation: ms that a person allows, where QEMU has been told less
 
 
-async def begin(domain: Domain, course: Course, *, brief: bool) -> None:
+async def begin(domain: Guest, course: Course, *, brief: bool) -> None:
     """Tell QEMU, before it sends, and ``course``. ``brief``: there is somebody who raises it."""
-    said = await qemu.max_downtime(domain.monitor)
+    said = await domain.hypervisor.max_downtime()
     most = int(domain.annotations.get(_MOST, said))
     first = min(most, round(1000 * policy.BRIEF)) if brief else most
     if first != said:
-        await qemu.annotate(domain, _MOST, str(most) if first < most else "")
-        await qemu.set_max_downtime(domain.monitor, first)
+        await domain.annotate(_MOST, str(most) if first < most else "")
+        await domain.hypervisor.set_max_downtime(first)
     course.limit, course.most = first / 1000, most / 1000
 
 
-async def most(domain: Domain) -> int:
+async def most(domain: Guest) -> int:
     """What a person allows, in milliseconds."""
     kept = domain.annotations.get(_MOST)
-    return await qemu.max_downtime(domain.monitor) if kept is None else int(kept)
+    return await domain.hypervisor.max_downtime() if kept is None else int(kept)
 
 
-async def allow(domain: Domain, milliseconds: int, course: Course | None) -> None:
+async def allow(domain: Guest, milliseconds: int, course: Course | None) -> None:
     """A person allows so much: obeyed at once, also by the migration whose ``course`` that is. Raises QEMU's refusal;
     then nothing has changed."""
-    await qemu.set_max_downtime(domain.monitor, milliseconds)
+    await domain.hypervisor.set_max_downtime(milliseconds)
     if _MOST in domain.annotations:
-        await qemu.annotate(domain, _MOST, "")
+        await domain.annotate(_MOST, "")
     if course is not None:
         course.limit = course.most = milliseconds / 1000

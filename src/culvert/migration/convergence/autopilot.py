@@ -9,10 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from culvert.drivers.qemu import migration_tuning as tuning
-from culvert.drivers.qemu.migration import set_max_downtime
-from culvert.drivers.qemu.monitor import Monitor
 from culvert.ground import errors
+from culvert.hypervisor.contract import Hypervisor
 from culvert.hypervisor.status import POSTCOPY
 from culvert.migration.convergence import policy, sampling
 from culvert.migration.convergence.link import Link
@@ -38,7 +36,7 @@ class May:
 
 
 async def arm(
-    monitor: Monitor, options: Options, may: May, probe: Callable[[], Coroutine[Any, Any, Link | None]]
+    hypervisor: Hypervisor, options: Options, may: May, probe: Callable[[], Coroutine[Any, Any, Link | None]]
 ) -> tuple[Options, policy.Plan]:
     """``options`` with all that may be needed switched on, before anything is sent; and what was planned.
 
@@ -48,7 +46,7 @@ async def arm(
     """
     async with asyncio.TaskGroup() as tasks:
         probing = tasks.create_task(probe(), name="auto: the link")
-        measuring = None if may.postcopy else tasks.create_task(dirty_rate(monitor), name="auto: the guest")
+        measuring = None if may.postcopy else tasks.create_task(dirty_rate(hypervisor), name="auto: the guest")
     link = probing.result()
     known = policy.Known(measuring.result() if measuring else None, link.rate if link else None)
     parallel = may.parallel and not options.connections and not options.xbzrle and not options.postcopy
@@ -64,10 +62,10 @@ async def arm(
     return armed, plan
 
 
-async def dirty_rate(monitor: Monitor) -> float | None:
+async def dirty_rate(hypervisor: Hypervisor) -> float | None:
     """How many bytes per second the guest changes; ``None``, and a line in the log, where QEMU cannot tell."""
     try:
-        return await tuning.dirty_rate(monitor)
+        return await hypervisor.dirty_rate()
     except errors.RequestError as err:
         log.info("auto: the guest could not be measured: %s", err)
         return None
@@ -83,7 +81,7 @@ class Autopilot:
 
     def __init__(
         self,
-        monitor: Monitor,
+        hypervisor: Hypervisor,
         look: Callable[[], Awaitable[Record]],
         *,
         switch: Callable[[], Awaitable[object]] | None,
@@ -91,7 +89,7 @@ class Autopilot:
         floor: int = policy.FLOOR,
         rows: Sequence[policy.Row] = policy.AUTO,
     ) -> None:
-        self._monitor = monitor
+        self._hypervisor = hypervisor
         self._look = look
         self._switch = switch
         self._note = note
@@ -106,7 +104,7 @@ class Autopilot:
     async def run(self) -> NoReturn:
         """Until cancelled: whenever a round begins, and now and then. What QEMU refuses is noted, and the migration
         goes on as it was."""
-        with sampling.Rounds(self._monitor) as rounds:
+        with sampling.Rounds(self._hypervisor) as rounds:
             while True:
                 await self.step(await self._look(), time.monotonic())
                 await rounds.next(INTERVAL)
@@ -135,10 +133,10 @@ class Autopilot:
             self._round = course.forecast.round
         if decision.action is Action.THROTTLE:
             self._throttle = decision.throttle
-            await self._apply(lambda: tuning.allow_throttle(self._monitor, decision.throttle, step=policy.STEP))
+            await self._apply(lambda: self._hypervisor.allow_throttle(decision.throttle, step=policy.STEP))
         elif decision.action is Action.ALLOW:
             course.limit = decision.limit
-            await self._apply(lambda: set_max_downtime(self._monitor, round(1000 * decision.limit)))
+            await self._apply(lambda: self._hypervisor.set_max_downtime(round(1000 * decision.limit)))
         elif decision.action is Action.POSTCOPY and self._switch is not None:
             switch, self._switch = self._switch, None  # once: it ends there, or fails and is not tried again
             if not await self._apply(switch):

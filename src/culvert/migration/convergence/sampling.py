@@ -8,8 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, Self
 
-from culvert.drivers.qemu.migration import Outgoing
-from culvert.drivers.qemu.monitor import Event, Monitor
+from culvert.hypervisor.contract import Hypervisor, Outgoing
 from culvert.migration.progress import downtime
 from culvert.migration.progress.statistics import Record
 
@@ -19,21 +18,17 @@ INTERVAL = 0.25  # seconds: rounds of a fast migration are not much longer
 class Rounds:
     """Tells when the next round of the migration begins, as a ``with`` block."""
 
-    def __init__(self, monitor: Monitor) -> None:
-        self._monitor = monitor
+    def __init__(self, hypervisor: Hypervisor) -> None:
+        self._hypervisor = hypervisor
         self._begun = asyncio.Event()
         self._unsubscribe: Callable[[], object] = lambda: None
 
     def __enter__(self) -> Self:
-        self._unsubscribe = self._monitor.subscribe(self._heard)
+        self._unsubscribe = self._hypervisor.on_round(self._begun.set)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._unsubscribe()
-
-    def _heard(self, event: Event) -> None:
-        if event["event"] == "MIGRATION_PASS":
-            self._begun.set()
 
     async def next(self, seconds: float) -> None:
         """Wait for the begin of a round since the last call, for so long at most."""
@@ -43,10 +38,10 @@ class Rounds:
         self._begun.clear()
 
 
-async def keep_looking(monitor: Monitor, look: Callable[[], Awaitable[object]]) -> NoReturn:
+async def keep_looking(hypervisor: Hypervisor, look: Callable[[], Awaitable[object]]) -> NoReturn:
     """``look`` again and again until cancelled, and as each round begins, when its size is told; it takes the figures
     where they belong, and does not raise."""
-    with Rounds(monitor) as rounds:
+    with Rounds(hypervisor) as rounds:
         while True:
             await look()
             await rounds.next(INTERVAL)

@@ -12,10 +12,8 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
-from culvert.drivers.qemu import migration as qemu
-from culvert.drivers.qemu import states
-from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
+from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED
 from culvert.migration import fault_points
 from culvert.migration.destination import starting
@@ -37,6 +35,7 @@ from culvert.protocol.constants_state import DomainEvent as Lifecycle
 from culvert.protocol.constants_state import (
     DomainState,
     PausedReason,
+    ResumedDetail,
     RunningReason,
     ShutoffReason,
     StoppedDetail,
@@ -46,6 +45,9 @@ from culvert.protocol.constants_state import (
 log = logging.getLogger(__name__)
 
 RULES = Rules("destination", table(), FINAL, Event.UNWRITTEN)
+
+_WAY_LOST = (Lifecycle.RESUMED, ResumedDetail.POSTCOPY_FAILED)
+"""The event for a guest that has arrived in part, and waits for pages that have no way any more."""
 
 _WATCH_PAUSE = 1.0  # seconds between two looks at whether anything is heard of the source
 
@@ -65,10 +67,10 @@ class Arrival:
         theirs: Cookie | None,
         journal: Journal,
         *,
-        launch: Callable[[Arrival], Awaitable[Domain]],
+        launch: Callable[[Arrival], Awaitable[Guest]],
         persist: Callable[[Arrival, Cookie], Awaitable[None]],
         silence: float,
-        guest: Domain | None = None,
+        guest: Guest | None = None,
         state: State = State.PREPARE,
         left: bool = False,
     ) -> None:
@@ -127,7 +129,7 @@ class Arrival:
         return self.shell.state
 
     @property
-    def domain(self) -> Domain:
+    def domain(self) -> Guest:
         """The guest's domain. Raises ``NoDomain`` before it is there."""
         if self.guest is None:
             raise errors.NoDomain(f"domain '{self.begun.name}' is not on this host")
@@ -221,7 +223,7 @@ class Arrival:
         if self.guest is not None:
             await self.guest.exited.wait()
             if self.state not in FINAL:
-                self.fail(Event.QEMU_GONE, qemu.process_gone(self.guest, "destination", EOFError("no more output")))
+                self.fail(Event.QEMU_GONE, self.guest.hypervisor.gone("destination", EOFError("no more output")))
 
     async def _wait_launched(self) -> None:
         with contextlib.suppress(errors.RequestError):
@@ -245,7 +247,7 @@ class Arrival:
                     self.shell.feed(Event.SWITCHED)
                     self._runs(RunningReason.POSTCOPY, after=(RunningReason.POSTCOPY_FAILED,))
                 elif status in (PAUSED, "failed"):
-                    self._runs(RunningReason.POSTCOPY_FAILED, after=(RunningReason.POSTCOPY,), told=True)
+                    self._runs(RunningReason.POSTCOPY_FAILED, after=(RunningReason.POSTCOPY,), event=_WAY_LOST)
                     self.fail(Event.BROKEN, errors.OperationFailed(f"QEMU's migration is in status '{status}'"))
                     self.intake.paused()
             await self.intake.drained()
@@ -294,11 +296,13 @@ class Arrival:
         if state in (State.GONE, State.LOST):
             self.record.finish(JobType.FAILED, error=str(self.cause or ""))
 
-    def _runs(self, reason: RunningReason, *, after: tuple[RunningReason, ...], told: bool = False) -> None:
-        """Show a guest that runs for one of ``after`` as one that runs for ``reason``; ``told``: by an event too."""
+    def _runs(
+        self, reason: RunningReason, *, after: tuple[RunningReason, ...], event: tuple[Lifecycle, int] | None = None
+    ) -> None:
+        """Show a guest that runs for one of ``after`` as one that runs for ``reason``, by ``event`` too."""
         guest = self.guest
         if guest is not None and guest.state is DomainState.RUNNING and guest.reason in after:
-            guest.set_state(DomainState.RUNNING, reason, states.resumed(reason) if told else None)
+            guest.set_state(DomainState.RUNNING, reason, event)
 
     # -- the commands ---------------------------------------------------------------------------------------------
 

@@ -14,9 +14,8 @@ from culvert.channels.ticket import Gate, Ticket, Token, refused
 from culvert.channels.work import Background
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
+from culvert.hypervisor.contract import Guest, Guests
 from culvert.migration.destination.arrival import Arrival
 from culvert.migration.destination.bare import BareStreams
 from culvert.migration.destination.intake import Intake
@@ -60,8 +59,8 @@ class _Offline:
 class Destination:
     """All arrivals; ``background`` owns what must go on when a client has gone."""
 
-    def __init__(self, driver: Driver, settings: Settings, background: Background, journal: Journal) -> None:
-        self._driver = driver
+    def __init__(self, guests: Guests, settings: Settings, background: Background, journal: Journal) -> None:
+        self._guests = guests
         self._settings = settings
         self._background = background
         self._journal = journal
@@ -99,7 +98,7 @@ class Destination:
             self._expect_offline(name, options, theirs, owner)
             return self._cookie(name, theirs), None
         as_it_runs = guest_cpu.obey(definition, theirs)
-        guest_cpu.check_model(as_it_runs, self._driver.host.machines.cpu_models)
+        guest_cpu.check_model(as_it_runs, self._guests.cpu_models)
         arrival = self._arrivals[name] = self._arrival(options, theirs, definition, as_it_runs, owner=owner)
         self._background.spawn(f"arrival of {name}", self._live(arrival, START))
         try:
@@ -139,8 +138,8 @@ class Destination:
             flags=int(options.flags),
         )
 
-        async def launch(arrival: Arrival) -> Domain:
-            domain = await self._driver.launch_incoming(as_it_runs, name)
+        async def launch(arrival: Arrival) -> Guest:
+            domain = await self._guests.launch_incoming(as_it_runs, name)
             domain.job = arrival
             arrival.guest = domain
             await guest_cpu.verify(domain)
@@ -161,9 +160,9 @@ class Destination:
         begun: Begun,
         options: Options,
         theirs: Cookie | None,
-        launch: Callable[[Arrival], Awaitable[Domain]],
+        launch: Callable[[Arrival], Awaitable[Guest]],
         *,
-        guest: Domain | None = None,
+        guest: Guest | None = None,
         state: State = State.PREPARE,
         left: bool = False,
     ) -> Arrival:
@@ -253,7 +252,7 @@ class Destination:
 
     async def finish(
         self, name: str, options: Options, cookie_in: bytes, owner: Owner, *, cancelled: bool
-    ) -> tuple[Domain, bytes]:
+    ) -> tuple[Guest, bytes]:
         """FINISH3, by the connection ``owner``: (the domain that runs here now, the last cookie).
 
         With ``cancelled``, or when it does not come to that, raises why: ``MigrateFinishOk`` where there was only
@@ -273,7 +272,7 @@ class Destination:
 
     async def _finish(
         self, arrival: Arrival, cookie_in: bytes, *, cancelled: bool, by_owner: bool
-    ) -> tuple[Domain, bytes]:
+    ) -> tuple[Guest, bytes]:
         if cancelled:
             why = await arrival.call_off()
             await arrival.over.wait()
@@ -295,7 +294,7 @@ class Destination:
     async def _persist(self, arrival: Arrival, theirs: Cookie) -> None:
         xml = theirs.persistent_xml or xml_format.format(guest_cpu.configured(arrival.domain), secure=True)
         definition = replace(foreign.parse(xml), name=arrival.begun.name, uuid=arrival.begun.uuid)
-        await arrival.domain.became_persistent(self._driver.complete(definition))
+        await arrival.domain.became_persistent(self._guests.complete(definition))
 
     def _expect_offline(self, name: str, options: Options, theirs: Cookie, owner: Owner) -> None:
         """Keep what finish will define, until then or until the connection ``owner`` ends."""
@@ -309,7 +308,7 @@ class Destination:
 
         self._offline[name] = _Offline(options, theirs, owner.on_close(forget))
 
-    async def _finish_offline(self, name: str, cookie_in: bytes, *, cancelled: bool) -> tuple[Domain, bytes]:
+    async def _finish_offline(self, name: str, cookie_in: bytes, *, cancelled: bool) -> tuple[Guest, bytes]:
         if (expected := self._offline.pop(name, None)) is None:
             raise errors.NoDomain(f"no offline migration of a domain '{name}' is prepared here")
         expected.disown()
@@ -319,14 +318,14 @@ class Destination:
         # libvirt's client, which skips perform, sends none; then the one of begin counts.
         theirs = cookie.parse(cookie_in) if cookie_in else theirs
         definition = replace(foreign.parse(theirs.persistent_xml or options.destination_xml or ""), name=name)
-        domain = await self._driver.define_xml(xml_format.format(definition))
+        domain = await self._guests.define_xml(xml_format.format(definition))
         return domain, self._cookie(name, theirs)
 
     # -- what became of it ----------------------------------------------------------------------------------------
 
     def _check_free(self, name: str, uuid: UUID) -> None:
         """Raises ``DomainExists`` when another domain has this name, or this UUID under another name."""
-        for other in self._driver.domains():
+        for other in self._guests.domains():
             if (other.name == name) != (other.uuid == uuid):
                 raise errors.DomainExists(f"domain '{other.name}' already exists here with uuid {other.uuid}")
 
@@ -350,7 +349,7 @@ class Destination:
             # Its last row could not be written, or is being found out: what QEMU says decides, as after a restart.
             # A guest that another attempt brings now is not the one that this attempt has left.
             anew = entry.begun.name in self._arrivals
-            guest = None if anew else recovery.find(self._driver, entry)
+            guest = None if anew else recovery.find(self._guests, entry)
             with contextlib.suppress(errors.RequestError):
                 self.take_up(entry, guest, DESTINATION[entry.step, await recovery.ask(guest, entry)])
             return Outcome.PENDING, ""
@@ -362,10 +361,10 @@ class Destination:
         if arrival.intake is not None:
             arrival.intake.lifeline.release(owner)
 
-    def take_up(self, entry: Entry, guest: Domain | None, found: Next[State]) -> None:
+    def take_up(self, entry: Entry, guest: Guest | None, found: Next[State]) -> None:
         """Take up the migration of ``entry`` that an earlier daemon has left, as ``found`` says."""
 
-        async def nothing_to_launch(arrival: Arrival) -> Domain:
+        async def nothing_to_launch(arrival: Arrival) -> Guest:
             return arrival.domain
 
         options = Options(flags=MigrateFlag(entry.begun.flags))

@@ -18,9 +18,8 @@ from culvert.channels.lifeline import Lifeline
 from culvert.channels.route import Route
 from culvert.channels.ticket import Gate
 from culvert.channels.work import either
-from culvert.drivers.qemu import migration as qemu
-from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
+from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.io.detached import Detached
 from culvert.migration.options.parameters import Options
@@ -45,7 +44,7 @@ class Intake:
     def __init__(
         self,
         name: str,
-        domain: Domain,
+        domain: Guest,
         options: Options,
         settings: Settings,
         *,
@@ -60,7 +59,7 @@ class Intake:
         self.domain = domain
         self.gate = gate
         self.lifeline = Lifeline(abandoned)
-        self.incoming = qemu.Incoming(domain)
+        self.incoming = domain.hypervisor.incoming()
         self.route = Route.DIRECT.value if adopted else ""
         self.unexpected = asyncio.Event()
         """Set as soon as the data has its way, or none will come any more."""
@@ -165,7 +164,7 @@ class Intake:
                 self.lifeline,
                 setup=self._options.setup(return_path=True),
                 limits=self._settings.pump,
-                directory=self.domain.require_active().runtime,
+                directory=self.domain.runtime,
                 spawn=self._spawn,
                 broken=self._broke,
                 by_path=self._recovering,
@@ -250,14 +249,14 @@ class Intake:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(EXIT_TIMEOUT):
                 await self.domain.exited.wait()
-        return qemu.process_gone(self.domain, "destination", seen)
+        return self.domain.hypervisor.gone("destination", seen)
 
     async def _ended(self) -> errors.RequestError | None:
         """Wait for the end of this attempt by other means than its data: why, or ``None`` for a good end."""
         await either(self.domain.exited, self._over)
         if self._arrived:
             return None
-        return qemu.process_gone(self.domain, "destination", EOFError("no more output"))
+        return self.domain.hypervisor.gone("destination", EOFError("no more output"))
 
     # -- the end --------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from culvert.drivers.qemu import migration as qemu
-from culvert.drivers.qemu.domain import Domain
+from culvert.hypervisor.contract import Guest
 from culvert.migration.progress.downtime import There
 from culvert.protocol.constants_state import RunningReason
 
@@ -24,11 +23,11 @@ class Started:
         return There(self.start, self.announce, time.monotonic() - self.since)
 
 
-async def start(domain: Domain, reason: RunningReason) -> Started:
+async def start(domain: Guest, reason: RunningReason) -> Started:
     """Let the guest run. Raises what QEMU refuses that with; once it runs nothing is raised."""
     began = time.monotonic()
-    await qemu.resume(domain, reason)
+    await domain.hypervisor.resume(reason)
     runs = time.monotonic()
     if domain.definition.devices.interfaces:
-        await qemu.announce(domain)
+        await domain.hypervisor.announce()
     return Started(runs - began, time.monotonic() - runs)

@@ -18,8 +18,8 @@ from culvert.domain import binding, xml
 from culvert.domain import parse as xml_parse
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
+from culvert.hypervisor.contract import Guest
 from culvert.migration.options.cookie import Cookie
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def check_model(definition: DomainDef, models: Collection[str]) -> None:
         )
 
 
-async def verify(domain: Domain) -> None:
+async def verify(domain: Guest) -> None:
     """Raise ``errors.CpuIncompatible`` when this host cannot give the waiting guest each feature of its CPU.
 
     Not asked for by ``check='none'``: then QEMU leaves out what it cannot give, here as at the source.
@@ -55,28 +55,26 @@ async def verify(domain: Domain) -> None:
     wanted = domain.definition.cpu
     if wanted is None or wanted.check not in VERIFIED:
         return
-    first = (await domain.monitor.execute("query-cpus-fast"))[0]["qom-path"]
-    missing = await domain.monitor.execute("qom-get", {"path": first, "property": "unavailable-features"})
-    if missing:
-        named = ", ".join(f"/domain/cpu/feature '{name}'" for name in sorted(set(missing)))
+    if missing := await domain.hypervisor.missing_cpu_features():
+        named = ", ".join(f"/domain/cpu/feature '{name}'" for name in missing)
         raise errors.CpuIncompatible(
             f"the CPU is incompatible with this host: it cannot provide {named} to domain '{domain.name}'"
         )
 
 
-def remember(domain: Domain, configured: Cpu | None) -> None:
+def remember(domain: Guest, configured: Cpu | None) -> None:
     """Keep ``configured`` for when the arriving ``domain`` leaves again; on the disk with its next annotation."""
     if configured is not None and configured != domain.definition.cpu:
         domain.annotations[CONFIGURED] = render(configured)
 
 
-def configured(domain: Domain) -> DomainDef:
+def configured(domain: Guest) -> DomainDef:
     """The definition with the CPU as it was configured: the one that travels as XML."""
     kept = domain.annotations.get(CONFIGURED)
     return domain.definition if kept is None else replace(domain.definition, cpu=xml_parse.parse_cpu(kept))
 
 
-def running(domain: Domain) -> str | None:
+def running(domain: Guest) -> str | None:
     """The ``<cpu>`` for the cookie: what really runs, where the XML does not say it."""
     cpu = domain.definition.cpu
     return render(cpu) if CONFIGURED in domain.annotations and cpu is not None else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,10 +10,8 @@ from culvert.domain import abi
 from culvert.domain import format as xml_format
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import migration_tuning as tuning
-from culvert.drivers.qemu import shared
-from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
+from culvert.hypervisor.contract import Guest
 from culvert.migration.options import combinations, guest_cpu
 from culvert.migration.options.parameters import Options
 from culvert.protocol.constants_migrate import MigrateFlag
@@ -22,7 +19,7 @@ from culvert.protocol.constants_migrate import MigrateFlag
 log = logging.getLogger(__name__)
 
 
-async def check(domain: Domain, options: Options, complete: Callable[[DomainDef], DomainDef]) -> str:
+async def check(domain: Guest, options: Options, complete: Callable[[DomainDef], DomainDef]) -> str:
     """The XML for the destination: the domain's own in migratable form, or the one that was asked for.
 
     ``complete`` gives a definition libvirt's defaults, so that what an XML leaves out is no difference. Raises
@@ -32,7 +29,7 @@ async def check(domain: Domain, options: Options, complete: Callable[[DomainDef]
     """
     if options.has(MigrateFlag.POSTCOPY_RESUME):
         raise errors.OperationInvalid(f"domain '{domain.name}' has no post-copy migration that could be resumed")
-    version = await tuning.version(domain.monitor) if domain.is_active else 0
+    version = await domain.hypervisor.version() if domain.is_active else 0
     combinations.check(options, source=version)
     if options.has(MigrateFlag.OFFLINE):
         if domain.is_active:
@@ -76,18 +73,17 @@ def loses_pages(definition: DomainDef) -> bool:
     return definition.type == "qemu" and definition.memory % (64 * 4) == 0
 
 
-async def _check_blockers(domain: Domain) -> None:
-    answer = await domain.monitor.execute("query-migrate")
-    if reasons := answer.get("blocked-reasons"):
+async def _check_blockers(domain: Guest) -> None:
+    if reasons := await domain.hypervisor.blockers():
         raise errors.OperationInvalid(f"cannot migrate domain '{domain.name}': {'; '.join(reasons)}")
 
 
-async def _check_disks(domain: Domain, definition: DomainDef) -> None:
+async def _check_disks(domain: Guest, definition: DomainDef) -> None:
     for disk in definition.devices.disks:
         path = disk.source.file if disk.source is not None else None
         if path is None or disk.readonly:
             continue
-        if not await asyncio.to_thread(shared.is_shared, path):
+        if not await domain.hypervisor.is_shared(path):
             raise errors.MigrateUnsafe(
                 "Migration without shared storage is unsafe: "
                 f"disk '{disk.target.dev}' of domain '{domain.name}' is {path}; --unsafe if the destination sees it"

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from uuid import UUID
 
 from culvert.channels.work import Background
-from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
+from culvert.hypervisor.contract import Guest, Guests
 from culvert.migration.handover.machine import Next, Step
 from culvert.migration.handover.machine_destination import State as DestinationState
 from culvert.migration.handover.machine_recovery import DESTINATION, SOURCE, Qemu
@@ -30,11 +29,11 @@ log = logging.getLogger(__name__)
 RETRY_PAUSE = 1.0  # seconds between two tries to hear what a QEMU says
 PATIENCE = 5.0  # seconds after which a QEMU that was never granted, and does not answer, is given up
 
-TakeUpSource = Callable[[Entry, Domain | None, Next[SourceState]], None]
-TakeUpDestination = Callable[[Entry, Domain | None, Next[DestinationState]], None]
+TakeUpSource = Callable[[Entry, Guest | None, Next[SourceState]], None]
+TakeUpDestination = Callable[[Entry, Guest | None, Next[DestinationState]], None]
 
 
-async def ask(guest: Domain | None, entry: Entry) -> Qemu:
+async def ask(guest: Guest | None, entry: Entry) -> Qemu:
     """What the QEMU of ``guest`` says. Raises what its monitor raises: then nothing is known."""
     if guest is None:
         return Qemu.GONE
@@ -43,7 +42,7 @@ async def ask(guest: Domain | None, entry: Entry) -> Qemu:
 
 
 async def recover(
-    driver: Driver,
+    guests: Guests,
     journal: Journal,
     background: Background,
     *,
@@ -57,7 +56,7 @@ async def recover(
     """
 
     async def take_up(entry: Entry) -> None:
-        guest, key = find(driver, entry), entry.begun.key
+        guest, key = find(guests, entry), entry.begun.key
         says = await ask(guest, entry)
         log.warning(
             "migration=%s domain=%s was left in '%s', QEMU: %s", key, entry.begun.name, entry.step.value, says.value
@@ -77,7 +76,7 @@ async def recover(
             if entry.step is Step.PREPARE and asyncio.get_running_loop().time() > patience:
                 # It was never granted, so its CPUs have not run: whatever it hangs in, it may go.
                 log.warning("migration=%s domain=%s QEMU hangs: given up", entry.begun.key, entry.begun.name)
-                destination(entry, find(driver, entry), DESTINATION[entry.step, Qemu.WAITING])
+                destination(entry, find(guests, entry), DESTINATION[entry.step, Qemu.WAITING])
                 return
 
     entries = await journal.unfinished()
@@ -88,7 +87,7 @@ async def recover(
             log.error("migration=%s domain=%s QEMU does not answer: %s", entry.begun.key, entry.begun.name, err)
             background.spawn(f"recover {entry.begun.name}", keep_trying(entry))
     known = {UUID(entry.begun.uuid) for entry in entries}
-    for domain in driver.domains():
+    for domain in guests.domains():
         stands = (domain.state, domain.reason) == (DomainState.PAUSED, PausedReason.MIGRATION)
         if domain.is_active and stands and domain.uuid not in known:
             log.error(
@@ -98,9 +97,9 @@ async def recover(
             )
 
 
-def find(driver: Driver, entry: Entry) -> Domain | None:
+def find(guests: Guests, entry: Entry) -> Guest | None:
     """The domain of ``entry``, if there is one of that UUID here."""
     try:
-        return driver.lookup_by_uuid(UUID(entry.begun.uuid))
+        return guests.lookup_by_uuid(UUID(entry.begun.uuid))
     except errors.NoDomain:
         return None

@@ -6,7 +6,7 @@ have been started is in ``query-status`` (qapi/run-state.json, RunState).
 
 from __future__ import annotations
 
-from culvert.drivers.qemu.domain import Domain
+from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.status import POSTCOPY, UNSETTLED
 from culvert.migration.handover.machine_recovery import Qemu
 
@@ -36,19 +36,19 @@ def destination(status: str, run_state: str) -> Qemu:
     return Qemu.SWITCHED if switched else Qemu.WAITING
 
 
-async def source_says(domain: Domain) -> Qemu:
+async def source_says(domain: Guest) -> Qemu:
     """How the guest of a migration out of here stands.
 
     Raises what the monitor raises when a QEMU that lives does not answer: then nothing is known.
     """
     if not domain.is_active:
         return Qemu.GONE
-    return source((await domain.monitor.execute("query-migrate")).get("status", ""))
+    return source(await domain.hypervisor.status())
 
 
-async def destination_says(domain: Domain) -> Qemu:
+async def destination_says(domain: Guest) -> Qemu:
     """How the guest of a migration into here stands; see ``source_says``."""
     if not domain.is_active:
         return Qemu.GONE
-    status = (await domain.monitor.execute("query-migrate")).get("status", "")
-    return destination(status, (await domain.monitor.execute("query-status"))["status"])
+    status = await domain.hypervisor.status()
+    return destination(status, await domain.hypervisor.run_state())

@@ -15,8 +15,6 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from culvert.channels.way import Way
-from culvert.drivers.qemu import migration as qemu
-from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import errors
 from culvert.hypervisor.status import PAUSED
 from culvert.migration.convergence import policy
@@ -82,7 +80,7 @@ class Departure(DepartureCore):
     async def _watch_qemu(self) -> None:
         if self.guest is not None:
             await self.guest.exited.wait()
-            self.fail(qemu.process_gone(self.guest, "source", EOFError("no more output")))
+            self.fail(self.guest.hypervisor.gone("source", EOFError("no more output")))
         self.shell.feed(Event.QEMU_GONE)
 
     # -- the commands ---------------------------------------------------------------------------------------------
@@ -91,7 +89,7 @@ class Departure(DepartureCore):
         assert self.driving is not None, "a new migration is driven by somebody"
         try:
             self._way = way = await self.driving.prepare()
-            self._before = await tuning.personal(self.domain.monitor, way.setup)
+            self._before = await self.domain.hypervisor.personal(way.setup)
         except errors.RequestError as err:
             self.cause.set(err)
             return Event.NOT_PREPARED
@@ -105,7 +103,7 @@ class Departure(DepartureCore):
             event = await self._sent_by(self._new_sending().run(way))
             if event is Event.NOT_SENT:
                 with contextlib.suppress(errors.RequestError):  # then QEMU is no more
-                    await tuning.put_back(self.domain.monitor, self._before, way.setup)
+                    await self.domain.hypervisor.put_back(self._before, way.setup)
             return event
         finally:
             if flying is not None:
@@ -126,7 +124,7 @@ class Departure(DepartureCore):
         rows, name = (policy.AUTO, "auto") if self.auto else (policy.ARMED, "post-copy")
         may = switch if self.options.postcopy else None
         pilot = Autopilot(
-            *(self.domain.monitor, self.refreshed),
+            *(self.domain.hypervisor, self.refreshed),
             switch=may,
             note=lambda said: self.note(f"{name}: {said}"),
             floor=self.settings.auto_floor,

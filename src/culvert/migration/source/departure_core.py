@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Self, TypeVar
 from uuid import UUID
 
-from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
+from culvert.hypervisor.contract import Guest
 from culvert.migration.convergence.budget import Budget
 from culvert.migration.handover.machine import Do, Peer
 from culvert.migration.handover.machine_source import FINAL, Event, State, table
@@ -62,7 +62,7 @@ class DepartureCore(ABC):
     def __init__(
         self,
         begun: Begun,
-        guest: Domain | None,
+        guest: Guest | None,
         options: Options,
         settings: Settings,
         *,
@@ -119,7 +119,7 @@ class DepartureCore(ABC):
     @classmethod
     def of(
         cls,
-        domain: Domain,
+        domain: Guest,
         destination: str,
         options: Options,
         settings: Settings,
@@ -140,7 +140,7 @@ class DepartureCore(ABC):
         return cls(begun, domain, options, settings, journal=journal, budget=budget)
 
     @classmethod
-    def left(cls, entry: Entry, state: State, guest: Domain | None, settings: Settings, journal: Journal) -> Self:
+    def left(cls, entry: Entry, state: State, guest: Guest | None, settings: Settings, journal: Journal) -> Self:
         """The migration that an earlier daemon has left, to go on in ``state``."""
         options = Options(flags=MigrateFlag(entry.begun.flags))
         return cls(entry.begun, guest, options, settings, journal=journal, state=state)
@@ -162,7 +162,7 @@ class DepartureCore(ABC):
         return self.shell.state
 
     @property
-    def domain(self) -> Domain:
+    def domain(self) -> Guest:
         """The guest's domain. Raises ``NoDomain`` where nothing of it is left."""
         if self.guest is None:
             raise errors.NoDomain(f"domain '{self.begun.name}' is not on this host any more")

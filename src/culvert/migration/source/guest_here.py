@@ -6,9 +6,8 @@ import asyncio
 import contextlib
 import logging
 
-from culvert.drivers.qemu import migration as qemu
-from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
+from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.status import UNSETTLED
 from culvert.migration.handover.machine_source import Event
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
@@ -20,11 +19,11 @@ _PAUSED_BY_IT = (PausedReason.MIGRATION, PausedReason.POSTCOPY, PausedReason.POS
 CANCEL_TIMEOUT = 60.0  # seconds QEMU may take to give a migration up
 
 
-async def stop_sending(guest: Domain) -> None:
+async def stop_sending(guest: Guest) -> None:
     """Make QEMU give up what it sends, if it sends; on return it has, or the log says that it has not confirmed."""
     if not guest.is_active:
         return
-    with contextlib.closing(qemu.Outgoing(guest)) as outgoing:
+    with contextlib.closing(guest.hypervisor.outgoing()) as outgoing:
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
                 if (await outgoing.look()) in UNSETTLED:
@@ -34,20 +33,20 @@ async def stop_sending(guest: Domain) -> None:
             log.warning("domain=%s QEMU did not confirm the cancel: %s", guest.name, err)
 
 
-async def resume(guest: Domain | None, *, was_running: bool) -> tuple[Event, str]:
+async def resume(guest: Guest | None, *, was_running: bool) -> tuple[Event, str]:
     """Let the guest go on, if it ran before and only the migration has paused it: the event, why it does not."""
     if guest is None or not guest.is_active:
         return Event.QEMU_GONE, "QEMU has ended"
     paused_by_it = guest.state is DomainState.PAUSED and guest.reason in _PAUSED_BY_IT
     if was_running and paused_by_it:
         try:
-            await qemu.resume(guest, RunningReason.MIGRATION_CANCELED)
+            await guest.hypervisor.resume(RunningReason.MIGRATION_CANCELED)
         except errors.RequestError as err:
             return Event.NOT_RESUMED, f"the guest cannot be resumed: {err}"
     return Event.RESUMED, ""
 
 
-async def kill(guest: Domain | None) -> tuple[Event, str]:
+async def kill(guest: Guest | None) -> tuple[Event, str]:
     """End the copy here, for the guest is the destination's: the event, why it does not."""
     if guest is not None:
         try:

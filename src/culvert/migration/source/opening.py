@@ -13,7 +13,6 @@ from culvert.channels.route import AUTO, COMPRESSION_PARAMETER, PARAMETER, Route
 from culvert.channels.ticket import TICKET_PARAMETER, WITHOUT_POSTCOPY, Ticket
 from culvert.channels.way import Way
 from culvert.channels.ways import DirectWay, StreamWay
-from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.io.detached import Detached
@@ -74,7 +73,7 @@ async def arm(destination: peer.Peer, departure: Departure, *, prepared: bool = 
         compress=pump and COMPRESSION_PARAMETER not in asked and settings.compression == "off",
     )
     probe = partial(_probe, destination, abilities)
-    departure.options, plan = await autopilot.arm(departure.domain.monitor, options, may, probe)
+    departure.options, plan = await autopilot.arm(departure.domain.hypervisor, options, may, probe)
     departure.auto, departure.record.auto = True, plan.because
     departure.compression = "auto" if plan.compress else ""
     departure.note(f"auto: {plan.because}")
@@ -84,7 +83,7 @@ async def arm(destination: peer.Peer, departure: Departure, *, prepared: bool = 
 
 async def _measure_guest(departure: Departure, plan: policy.Plan) -> None:
     """What the plan did not need to wait for is told as soon as it is known."""
-    dirty = await autopilot.dirty_rate(departure.domain.monitor)
+    dirty = await autopilot.dirty_rate(departure.domain.hypervisor)
     if dirty is None:
         return
     told = replace(plan, known=replace(plan.known, dirty=dirty)).because
@@ -116,7 +115,7 @@ def heed(where: str, departure: Departure) -> None:
 
 async def settle(destination: peer.Peer, departure: Departure, route: Route) -> None:
     """Have ``departure.options`` say what post-copy to this peer is like; refuse what the two QEMUs cannot do."""
-    source, there = await tuning.version(departure.domain.monitor), await destination.version()
+    source, there = await departure.domain.hypervisor.version(), await destination.version()
     abilities = await destination.abilities()
     departure.options = combinations.settle(departure.options, route, abilities, source=source, destination=there)
 
@@ -154,7 +153,7 @@ async def open_way(departure: Departure, opened_by: Ticket, route: Route, compre
     way = PumpWay(
         f"migration {departure.attempt}",
         dial,
-        departure.domain.require_active().runtime,
+        departure.domain.runtime,
         setup=setup,
         compression=compression,
         limits=settings.pump,

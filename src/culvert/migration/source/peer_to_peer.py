@@ -15,7 +15,6 @@ from culvert.channels.way import Way
 from culvert.channels.ways import StreamWay
 from culvert.channels.work import Done
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import errors
 from culvert.migration.handover.machine_source import Event
 from culvert.migration.options import cookie
@@ -126,7 +125,7 @@ class PeerToPeer:
     async def reopen(self) -> Way:
         departure = self._departure
         destination = await self._road.open()
-        preempt = await tuning.preempt(departure.domain.monitor)
+        preempt = await departure.domain.hypervisor.has_preempt()
         name, ticket = await destination.recover(departure.attempt, departure.begun.secret, preempt=preempt)
         departure.options = replace(departure.options, destination_name=name, preempt=preempt)
         # By the pump whatever it began with: a QEMU that hangs in a missing page can be given a path only.

@@ -19,10 +19,9 @@ from typing import Any
 
 from culvert.channels.way import Way
 from culvert.channels.work import Done, captured
-from culvert.drivers.qemu import migration as qemu
-from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.ground.units import MiB
+from culvert.hypervisor.contract import Guest, Outgoing
 from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
 from culvert.migration.convergence import allowance, governor, sampling
 from culvert.migration.convergence.budget import Budget
@@ -50,7 +49,7 @@ class Sending:
     def __init__(
         self,
         name: str,
-        domain: Domain,
+        domain: Guest,
         options: Options,
         settings: Settings,
         *,
@@ -73,7 +72,7 @@ class Sending:
         """Set when nothing is sent any more, and QEMU's last figures are in the record."""
         self._committed = False
         self._governor = governor.Governor()
-        self._outgoing: qemu.Outgoing | None = None
+        self._outgoing: Outgoing | None = None
         self._way: Way | None = None
 
     @property
@@ -125,12 +124,12 @@ class Sending:
             self._way = way
             self._record.route = way.route.value
             self._record.channels = way.setup.channels + 1
-            outgoing = self._outgoing = qemu.Outgoing(self._domain)
+            outgoing = self._outgoing = self._domain.hypervisor.outgoing()
             if self._options.has(MigrateFlag.ABORT_ON_ERROR):
                 outgoing.on_io_error = self._io_error
             try:
                 await allowance.begin(self._domain, self._record.course, brief=self._brief and not again)
-                await self.limit(self._options.bandwidth or qemu.max_speed(self._domain))
+                await self.limit(self._options.bandwidth or self._domain.hypervisor.max_speed)
                 if again:
                     self._committed = True
                     # QEMU before 8.2 hangs when its way ends while it recovers: it is not to see that.
@@ -160,9 +159,9 @@ class Sending:
         await self._budget.join(self, wanted, self._slow_down)
 
     async def _slow_down(self, limit: int) -> None:
-        await qemu.set_speed(self._domain.monitor, self._governor.change(limit))
+        await self._domain.hypervisor.set_speed(self._governor.change(limit))
 
-    async def _carry(self, outgoing: qemu.Outgoing, way: Way, *, again: bool = False) -> str:
+    async def _carry(self, outgoing: Outgoing, way: Way, *, again: bool = False) -> str:
         """Go on until QEMU is done and the other end has everything: QEMU's last word; the cause tells why."""
         name = self._name
         status = "failed"
@@ -172,7 +171,9 @@ class Sending:
                 tasks.create_task(self._watch_deadline(), name=f"{name}: deadline"),
                 tasks.create_task(self._watch_progress(), name=f"{name}: progress"),
                 tasks.create_task(self._govern(), name=f"{name}: speed limit"),
-                tasks.create_task(sampling.keep_looking(self._domain.monitor, self.refresh), name=f"{name}: figures"),
+                tasks.create_task(
+                    sampling.keep_looking(self._domain.hypervisor, self.refresh), name=f"{name}: figures"
+                ),
             ]
             try:
                 if again:
@@ -202,7 +203,7 @@ class Sending:
 
     async def adopt(self) -> str:
         """The same for what an earlier daemon has let QEMU send, by a way that is QEMU's own or has gone."""
-        outgoing = self._outgoing = qemu.Outgoing(self._domain)
+        outgoing = self._outgoing = self._domain.hypervisor.outgoing()
         self._committed = True
         try:
             await outgoing.look()
@@ -211,7 +212,7 @@ class Sending:
             outgoing.close()
             self.over.set()
 
-    async def _last_status(self, outgoing: qemu.Outgoing) -> str:
+    async def _last_status(self, outgoing: Outgoing) -> str:
         """Tell of the switch to post-copy, and wait for the word after which nothing moves any more."""
         while (status := await outgoing.next_status(SETTLED | POSTCOPY)) not in (
             *SETTLED,
@@ -243,7 +244,7 @@ class Sending:
     def _io_error(self, device: str) -> None:
         self._fail(errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)"))
 
-    async def _stop(self, outgoing: qemu.Outgoing, way: Way) -> None:
+    async def _stop(self, outgoing: Outgoing, way: Way) -> None:
         """Make QEMU give up and wait until it has; what it says then changes nothing any more."""
         reason = str(self._cause.error)
         # A QEMU that has stopped the guest and waits for a way that takes nothing any more answers nobody: it holds
@@ -269,7 +270,7 @@ class Sending:
             if self._governor.limit:
                 sent = await self._moved()
                 with contextlib.suppress(errors.RequestError):
-                    await qemu.set_speed(self._domain.monitor, self._governor.look(time.monotonic(), sent))
+                    await self._domain.hypervisor.set_speed(self._governor.look(time.monotonic(), sent))
 
     async def _watch_deadline(self) -> None:
         if seconds := self._settings.deadline_seconds:

@@ -21,10 +21,9 @@ from typing import Protocol
 from uuid import UUID
 
 from culvert.channels.work import Background, either
-from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.driver import Driver
 from culvert.ground import errors
 from culvert.ground import uri as uris
+from culvert.hypervisor.contract import Guest, Guests
 from culvert.migration.convergence.budget import Budget
 from culvert.migration.handover.machine import Next, Step
 from culvert.migration.handover.machine_source import START, Event, State
@@ -57,8 +56,8 @@ class Owner(Protocol):
 class Source:
     """All departures; ``background`` owns what must go on when a client has gone."""
 
-    def __init__(self, driver: Driver, settings: Settings, background: Background, journal: Journal) -> None:
-        self._driver = driver
+    def __init__(self, guests: Guests, settings: Settings, background: Background, journal: Journal) -> None:
+        self._guests = guests
         self._settings = settings
         self._background = background
         self._journal = journal
@@ -82,7 +81,7 @@ class Source:
 
     # -- driven by this daemon ------------------------------------------------------------------------------------
 
-    async def migrate(self, domain: Domain, destination: str, options: Options) -> None:
+    async def migrate(self, domain: Guest, destination: str, options: Options) -> None:
         """The whole migration, peer-to-peer. On return the guest runs at ``destination``; otherwise raises.
 
         It goes on when the client that asked for it goes away.
@@ -128,13 +127,13 @@ class Source:
         await self._end_offline(departure, arrived=True)
 
     def _peer_to_peer(self, departure: Departure) -> PeerToPeer:
-        driving = PeerToPeer(departure, self._driver.complete, self._background.spawn)
+        driving = PeerToPeer(departure, self._guests.complete, self._background.spawn)
         departure.rescue = lambda: driving
         return driving
 
     # -- driven by a client ---------------------------------------------------------------------------------------
 
-    async def begin(self, domain: Domain, options: Options, owner: Owner) -> tuple[bytes, str]:
+    async def begin(self, domain: Guest, options: Options, owner: Owner) -> tuple[bytes, str]:
         """BEGIN3: (cookie, XML for the destination). The domain is held for the migration until ``confirm``.
 
         When the connection ``owner`` ends before that, the migration is dropped or its end asked for.
@@ -164,7 +163,7 @@ class Source:
             self._answer(departure, f"migration of domain '{domain.name}'")
         return source_cookie.plain(departure), xml
 
-    async def perform(self, domain: Domain, options: Options, cookie_in: bytes) -> bytes:
+    async def perform(self, domain: Guest, options: Options, cookie_in: bytes) -> bytes:
         """PERFORM3 driven by a client: the guest goes to where ``migrate_uri`` says. The next cookie."""
         departure = self._departures.get(domain.uuid)
         if departure is None or departure.state is not State.BEGIN3 or not isinstance(departure.driving, ByClient):
@@ -173,7 +172,7 @@ class Source:
             departure.options, bandwidth=options.bandwidth, flags=departure.options.flags | options.flags
         )
         source_cookie.check_destination(departure, cookie_in)
-        stability.check_told(departure, cookie_in, self._driver.complete)
+        stability.check_told(departure, cookie_in, self._guests.complete)
         driving = departure.driving
         try:
             driving.perform(options.migrate_uri or "")
@@ -184,7 +183,7 @@ class Source:
             self._answer(departure, f"migration of domain '{domain.name}'")
         return source_cookie.granting(departure)
 
-    async def start_postcopy(self, domain: Domain) -> None:
+    async def start_postcopy(self, domain: Guest) -> None:
         """START_POST_COPY: let ``domain``'s migration go over to post-copy as soon as it can.
 
         Raises ``OperationInvalid`` when it is in none that may.
@@ -194,7 +193,7 @@ class Source:
             raise errors.OperationInvalid("post-copy can only be started while outgoing migration is in progress")
         await departure.shell.ask(Event.SWITCH)
 
-    async def resume_postcopy(self, domain: Domain) -> None:
+    async def resume_postcopy(self, domain: Guest) -> None:
         """POSTCOPY_RESUME: try at once to take up a post-copy that has lost its way, and wait for its end.
 
         Raises ``OperationInvalid`` where there is none, and why it did not arrive.
@@ -206,7 +205,7 @@ class Source:
         await departure.answerable.wait()
         self._answer(departure, f"migration of domain '{domain.name}'")
 
-    async def confirm(self, domain: Domain, *, cancelled: bool) -> None:
+    async def confirm(self, domain: Guest, *, cancelled: bool) -> None:
         """CONFIRM3: the client says what the destination answered to finish.
 
         After a failed perform the guest already runs on here, and confirming that again changes nothing. Raises
@@ -255,7 +254,7 @@ class Source:
 
     # -- what both ways share -------------------------------------------------------------------------------------
 
-    def _depart(self, domain: Domain, destination: str, options: Options) -> Departure:
+    def _depart(self, domain: Guest, destination: str, options: Options) -> Departure:
         """A new migration of ``domain``, which the caller holds. Raises ``OperationInvalid`` when it does not run."""
         if not options.has(MigrateFlag.OFFLINE):
             domain.require_active()
@@ -269,7 +268,7 @@ class Source:
     async def _begin(self, departure: Departure) -> None:
         """BEGIN3: preflight, and the options with the XML that the destination is to prepare."""
         domain, options = departure.domain, departure.options
-        xml = await preflight.check(domain, options, self._driver.complete)
+        xml = await preflight.check(domain, options, self._guests.complete)
         if domain.state is DomainState.PAUSED:
             options = options.with_flags(MigrateFlag.PAUSED)
         departure.options = replace(
@@ -303,7 +302,7 @@ class Source:
         if departure.guest is None or not departure.guest.is_persistent:
             return
         if departure.options.has(MigrateFlag.UNDEFINE_SOURCE):
-            await self._driver.undefine(departure.guest)
+            await self._guests.undefine(departure.guest)
         elif not departure.options.has(MigrateFlag.OFFLINE):
             await departure.guest.set_left(departure.begun.peer or departure.destination_uri)
 
@@ -360,7 +359,7 @@ class Source:
             raise
         await departure.over.wait()
 
-    def take_up(self, entry: Entry, guest: Domain | None, found: Next[State]) -> None:
+    def take_up(self, entry: Entry, guest: Guest | None, found: Next[State]) -> None:
         """Take up the migration of ``entry`` that an earlier daemon has left, as ``found`` says."""
         departure = Departure.left(entry, found.state, guest, self._settings, self._journal)
         departure.doubt = errors.OperationFailed("the daemon was restarted in mid-migration")

@@ -1,0 +1,93 @@
+"""QEMU as the hypervisor of one guest: the contract of a migration, fulfilled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from culvert.drivers.qemu import migration, shared
+from culvert.drivers.qemu import migration_tuning as tuning
+from culvert.drivers.qemu.migration import QemuGuest, QemuIncoming, QemuOutgoing
+from culvert.drivers.qemu.monitor import Event
+from culvert.ground import errors
+from culvert.hypervisor.setup import Setup
+from culvert.protocol.constants_state import RunningReason
+
+
+class QemuHypervisor:
+    """The QEMU of ``domain``, as ``hypervisor.contract.Hypervisor``: what each call means is said there."""
+
+    def __init__(self, domain: QemuGuest) -> None:
+        self._domain = domain
+
+    def outgoing(self) -> QemuOutgoing:
+        return QemuOutgoing(self._domain)
+
+    def incoming(self) -> QemuIncoming:
+        return QemuIncoming(self._domain)
+
+    async def resume(self, reason: RunningReason) -> None:
+        await migration.resume(self._domain, reason)
+
+    async def announce(self) -> None:
+        await migration.announce(self._domain)
+
+    async def version(self) -> int:
+        return await tuning.version(self._domain.monitor)
+
+    async def status(self) -> str:
+        return str((await self._domain.monitor.execute("query-migrate")).get("status", ""))
+
+    async def run_state(self) -> str:
+        return str((await self._domain.monitor.execute("query-status"))["status"])
+
+    async def blockers(self) -> Sequence[str]:
+        found: list[str] = (await self._domain.monitor.execute("query-migrate")).get("blocked-reasons", [])
+        return found
+
+    async def missing_cpu_features(self) -> Sequence[str]:
+        monitor = self._domain.monitor
+        first = (await monitor.execute("query-cpus-fast"))[0]["qom-path"]
+        found: list[str] = await monitor.execute("qom-get", {"path": first, "property": "unavailable-features"})
+        return sorted(set(found))
+
+    async def is_shared(self, path: str) -> bool:
+        return await asyncio.to_thread(shared.is_shared, path)
+
+    async def dirty_rate(self) -> float | None:
+        return await tuning.dirty_rate(self._domain.monitor)
+
+    async def has_preempt(self) -> bool:
+        return await tuning.preempt(self._domain.monitor)
+
+    def gone(self, side: str, cause: Exception) -> errors.OperationFailed:
+        return migration.process_gone(self._domain, side, cause)
+
+    def on_round(self, begun: Callable[[], None]) -> Callable[[], object]:
+        def heard(event: Event) -> None:
+            if event["event"] == "MIGRATION_PASS":
+                begun()
+
+        return self._domain.monitor.subscribe(heard)
+
+    @property
+    def max_speed(self) -> int:
+        return migration.max_speed(self._domain)
+
+    async def set_speed(self, bytes_per_second: int) -> None:
+        await migration.set_speed(self._domain.monitor, bytes_per_second)
+
+    async def max_downtime(self) -> int:
+        return await migration.max_downtime(self._domain.monitor)
+
+    async def set_max_downtime(self, milliseconds: int) -> None:
+        await migration.set_max_downtime(self._domain.monitor, milliseconds)
+
+    async def allow_throttle(self, percent: int, *, step: int) -> None:
+        await tuning.allow_throttle(self._domain.monitor, percent, step=step)
+
+    async def personal(self, setup: Setup) -> Mapping[str, int]:
+        return await tuning.personal(self._domain.monitor, setup)
+
+    async def put_back(self, before: Mapping[str, int], setup: Setup) -> None:
+        await tuning.put_back(self._domain.monitor, before, setup)
