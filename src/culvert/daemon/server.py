@@ -40,6 +40,7 @@ from culvert.migration.destination.destination import Destination
 from culvert.migration.journal.history import Retention
 from culvert.migration.journal.journal import Journal
 from culvert.migration.options.settings import Settings
+from culvert.migration.peers.peer import Dialler
 from culvert.migration.recovery import recovery
 from culvert.migration.source.source import Source
 from culvert.protocol import culvert, qemu, remote
@@ -105,7 +106,6 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
         settings = Settings(
             hostname,
             host_uuid,
-            connect_seconds=config.migration.connect_seconds,
             deadline_seconds=config.migration.deadline_seconds,
             stall_seconds=config.migration.stall_seconds,
             route=config.migration.route,
@@ -117,7 +117,6 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             give_up_seconds=config.migration.give_up_seconds,
             host_speed=config.migration.bandwidth * MiB,
             pump=channel.Limits(window=config.migration.window * MiB, heartbeat=dead / _HEARTBEATS, dead=dead),
-            security=client_side(config.tls),
         )
         retention = Retention(config.migration.history_records, config.migration.history_days)
         journal = Journal(places.layout.lib / "migrations.sqlite", retention)
@@ -125,12 +124,13 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
         await journal.open()
         background = await stack.enter_async_context(Background())
         guests = QemuGuests(driver)
+        dialler = Dialler(config.migration.connect_seconds, client_side(config.tls))
         service = Service(
             config=config,
             hostname=hostname,
             host_uuid=host_uuid,
             driver=driver,
-            source=Source(guests, settings, background, journal),
+            source=Source(guests, settings, dialler, background, journal),
             destination=Destination(guests, settings, background, journal),
             background=background,
             journal=journal,

@@ -68,7 +68,7 @@ class Shell(Generic[S, E]):
     write: Callable[[Step], Awaitable[None]]
     acts: Mapping[Do, Callable[[], Awaitable[E | None]]]
     entered: Callable[[S], None] = lambda state: None
-    unwritten: Callable[[errors.RequestError], None] = lambda error: None
+    unwritten: Callable[[errors.RequestError], object] = lambda error: None
     over: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the machine has come to an end, and nothing of it is under way any more."""
     _queue: asyncio.Queue[_Item[E]] = field(default_factory=asyncio.Queue)

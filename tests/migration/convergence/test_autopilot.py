@@ -31,7 +31,7 @@ STUCK = Forecast(round=4, stuck=WHY, why_not=WHY)
 
 
 def record(forecast: Forecast = STUCK) -> Record:
-    made = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED)
+    made = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
     made.course.forecast = forecast
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from uuid import UUID
 
 from culvert.drivers.qemu import migration_statistics as qemu
@@ -31,7 +32,7 @@ QUERY_MIGRATE = {
 
 
 def record() -> Record:
-    made = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED)
+    made = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
     made.update(qemu.read_statistics(QUERY_MIGRATE))
     return made
 
@@ -64,7 +65,7 @@ def test_the_forecast_and_the_parts_of_the_downtime_are_named() -> None:
 
 
 def test_what_qemu_leaves_out_is_left_out_or_zero() -> None:
-    empty = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED)
+    empty = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
     numbers = statistics.numbers(empty)
     assert "downtime" not in numbers
     assert numbers["memory_total"] == 0

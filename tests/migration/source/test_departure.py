@@ -17,6 +17,7 @@ from culvert.migration.handover.machine_source import Event, State
 from culvert.migration.journal.journal import Journal
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
+from culvert.migration.peers.peer import Dialler
 from culvert.migration.source import ask as asking
 from culvert.migration.source import departure as module
 from culvert.migration.source.departure import Departure
@@ -39,7 +40,10 @@ class Driven:
         self.steps: list[str] = []
         self.on_grant: Callable[[], None] = lambda: None
         self.departure = Departure.of(
-            *(domain.as_domain, WHERE, Options(flags=MigrateFlag.LIVE), SETTINGS), journal=journal, budget=Budget()
+            *(domain.as_domain, WHERE, Options(flags=MigrateFlag.LIVE), SETTINGS),
+            dialler=Dialler(),
+            journal=journal,
+            budget=Budget(),
         )
         self.departure.driving = self
 
@@ -64,7 +68,7 @@ class Driven:
         """To the end."""
         async with asyncio.timeout(10):
             await self.departure.live()
-            await self.departure.summarise()
+            await self.departure.account.summarise()
         return self.departure.state
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 from uuid import UUID
 
@@ -29,7 +30,7 @@ class Sender:
         self, domain: FakeDomain, flags: MigrateFlag = MigrateFlag.LIVE, settings: Settings = SETTINGS
     ) -> None:
         self.cause = Cause("test")
-        self.record = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED)
+        self.record = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
         self.sending = Sending(
             *("test", domain.as_domain, Options(flags=flags), settings),
             cause=self.cause,

@@ -20,6 +20,7 @@ from culvert.migration.journal.journal import Journal
 from culvert.migration.options import preflight
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
+from culvert.migration.peers.peer import Dialler
 from culvert.migration.shell import Shell
 from culvert.migration.source import ask as asking
 from culvert.migration.source import departure as module
@@ -45,7 +46,7 @@ class Changeable(FakeDomain):
 
 def a_source(background: Background, journal: Journal) -> Source:
     driver = SimpleNamespace(complete=lambda definition: definition)
-    return Source(cast(Any, driver), SETTINGS, background, journal)
+    return Source(cast(Any, driver), SETTINGS, Dialler(), background, journal)
 
 
 async def test_an_offline_migration_that_the_journal_does_not_take_leaves_the_domain_free(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from culvert.ground import errors
@@ -30,6 +31,7 @@ from culvert.migration.options.cookie import Cookie
 from culvert.migration.options.parameters import Options
 from culvert.migration.progress import statistics
 from culvert.migration.shell import Rules, Shell
+from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_migrate import JobOperation, JobType, MigrateFlag
 from culvert.protocol.constants_state import DomainEvent as Lifecycle
 from culvert.protocol.constants_state import (
@@ -81,7 +83,9 @@ class Arrival:
         self.cause: errors.RequestError | None = None
         self.disown: Callable[[], None] = lambda: None
         """Ends the care for the connection that prepared this migration."""
-        self.record = statistics.Record(operation=JobOperation.MIGRATION_IN, type=JobType.UNBOUNDED)
+        self.record = statistics.Record(
+            operation=JobOperation.MIGRATION_IN, type=JobType.UNBOUNDED, clock=time.monotonic
+        )
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Prepare may be answered; or why not."""
         self.over = asyncio.Event()
@@ -144,6 +148,13 @@ class Arrival:
     def description(self) -> str:
         """What occupies the domain (``drivers.qemu.domain.Job``)."""
         return "migration in"
+
+    @property
+    def described(self) -> str | None:
+        """For the cookie to a source of ours that cannot ask, because a client drives: what waits here."""
+        if self.options.has(MigrateFlag.PEER2PEER) or self.begun.stock:
+            return None
+        return self.domain.xml(XMLFlag.MIGRATABLE)
 
     def refreshed(self) -> statistics.Record:
         """The job's record as it is now."""

@@ -26,13 +26,12 @@ from culvert.migration.journal.history import Begun, Direction, Entry, Key
 from culvert.migration.journal.journal import Journal
 from culvert.migration.options import cookie, foreign, grant, guest_cpu, parameters
 from culvert.migration.options.cookie import Cookie
+from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
 from culvert.migration.progress import statistics
 from culvert.migration.progress.statistics import Records
 from culvert.migration.recovery import recovery
-from culvert.migration.source import stability
-from culvert.migration.source.source import Owner
 from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.protocol.culvert import Outcome
 
@@ -112,7 +111,7 @@ class Destination:
         assert arrival.intake is not None, "it comes with QEMU"
         arrival.intake.lifeline.hold(owner)
         arrival.disown = owner.on_close(lambda: self._owner_gone(arrival, owner))
-        return self._cookie(name, theirs, machine=stability.described(arrival)), arrival.intake
+        return self._cookie(name, theirs, machine=arrival.described), arrival.intake
 
     async def _make_room(self, earlier: Arrival) -> None:
         """Raises ``OperationInvalid`` unless the source of ``earlier`` has gone and may come back: now it has, with

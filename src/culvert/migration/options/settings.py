@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from culvert.io.tls_side import ClientSide
-from culvert.migration.convergence import policy
 from culvert.tunnel.limits import Limits
 
 
@@ -15,25 +13,23 @@ class Settings:
     """``hostname`` and ``host_uuid`` go into cookies; seconds as in the configuration, 0 for no limit.
 
     ``route`` and ``compression`` are words of ``route.choose``; ``auto``: migrations are flown by ``autopilot``, and
-    a guest keeps ``auto_floor`` percent of its CPU time at least; ``attach_seconds`` is how long after prepare the
-    data may begin to come, ``reattach_seconds`` how long a migration on the pump route lives without a connection;
-    ``give_up_seconds`` is how long a prepared migration waits for a source that says nothing at all; ``pump`` are the
-    limits of each channel on it. ``host_speed`` is what all migrations out of this host may send together, in bytes
-    per second. ``security`` is what this daemon shows the destinations it connects to.
+    a guest keeps ``auto_floor`` percent of its CPU time at least (``None``: as many as the policy says);
+    ``attach_seconds`` is how long after prepare the data may begin to come, ``reattach_seconds`` how long a migration
+    on the pump route lives without a connection; ``give_up_seconds`` is how long a prepared migration waits for a
+    source that says nothing at all; ``pump`` are the limits of each channel on it. ``host_speed`` is what all
+    migrations out of this host may send together, in bytes per second.
     """
 
     hostname: str
     host_uuid: UUID
-    connect_seconds: float = 20.0
     deadline_seconds: float = 0.0
     stall_seconds: float = 120.0
     route: str = "auto"
     compression: str = "off"
     auto: bool = False
-    auto_floor: int = policy.FLOOR
+    auto_floor: int | None = None
     attach_seconds: float = 30.0
     reattach_seconds: float = 60.0
     give_up_seconds: float = 300.0
     host_speed: int = 0
     pump: Limits = field(default_factory=Limits)
-    security: ClientSide = field(default_factory=ClientSide)

@@ -6,12 +6,13 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 
 from culvert.ground import errors, uri
 from culvert.ground.uri import ConnectionURI
 from culvert.io.detached import Detached
+from culvert.io.tls_side import ClientSide
 from culvert.migration.options.parameters import SOURCE_ONLY_FLAGS, Options
-from culvert.migration.options.settings import Settings
 from culvert.protocol import culvert, remote_connect, remote_domain, remote_migrate, shapes, types
 from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_migrate import MigrateFlag
@@ -160,22 +161,26 @@ def _prepare(options: Options, cookie: bytes) -> remote_migrate.Prepare3ParamsAr
     return remote_migrate.Prepare3ParamsArgs(options.to_typed(), cookie, _flags(options))
 
 
-@asynccontextmanager
-async def connect(
-    text: str, settings: Settings, *, hypervisor: bool = True, timeout: float | None = None
-) -> AsyncIterator[Peer]:
-    """Connect to the daemon that ``text`` names and close the connection at the end of the block.
+@dataclass(frozen=True, slots=True)
+class Dialler:
+    """Connects to the daemons of other hosts: within ``seconds``, showing what ``security`` says this one shows."""
 
-    ``hypervisor``: also keepalive and CONNECT_OPEN, for everything that is not culvert's own program. Raises
-    ``InvalidArgument`` for a URI that cannot be read, and what connecting raises, naming the destination.
-    """
-    where = uri.parse(text)
-    seconds = settings.connect_seconds if timeout is None else timeout
-    async with client.connect(where, timeout=seconds, security=settings.security) as connection:
-        if hypervisor:
-            await prologue.open_connection(connection)
-        yield Peer(where, connection)
-        # The work is done: a connection that ends before its goodbye costs nobody anything.
-        with suppress(errors.RequestError, TimeoutError):
-            async with asyncio.timeout(GOODBYE_TIMEOUT):
-                await prologue.close_connection(connection)
+    seconds: float = 20.0
+    security: ClientSide = field(default_factory=ClientSide)
+
+    @asynccontextmanager
+    async def connect(self, text: str, *, hypervisor: bool = True) -> AsyncIterator[Peer]:
+        """Connect to the daemon that ``text`` names and close the connection at the end of the block.
+
+        ``hypervisor``: also keepalive and CONNECT_OPEN, for everything that is not culvert's own program. Raises
+        ``InvalidArgument`` for a URI that cannot be read, and what connecting raises, naming the destination.
+        """
+        where = uri.parse(text)
+        async with client.connect(where, timeout=self.seconds, security=self.security) as connection:
+            if hypervisor:
+                await prologue.open_connection(connection)
+            yield Peer(where, connection)
+            # The work is done: a connection that ends before its goodbye costs nobody anything.
+            with suppress(errors.RequestError, TimeoutError):
+                async with asyncio.timeout(GOODBYE_TIMEOUT):
+                    await prologue.close_connection(connection)

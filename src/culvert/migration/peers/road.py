@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from culvert.ground import errors
-from culvert.migration.options.settings import Settings
 from culvert.migration.peers import peer
 
 log = logging.getLogger(__name__)
@@ -17,19 +16,19 @@ Spawn = Callable[[str, Coroutine[Any, Any, Any]], object]
 
 
 class Road:
-    """To the daemon at ``uri``. ``spawn`` runs what holds the connection; ``hypervisor`` as in ``peer.connect``."""
+    """To the daemon at ``uri``. ``spawn`` runs what holds the connection; ``hypervisor`` as ``Dialler`` has."""
 
-    def __init__(self, name: str, uri: str, settings: Settings, spawn: Spawn, *, hypervisor: bool = True) -> None:
+    def __init__(self, name: str, uri: str, dialler: peer.Dialler, spawn: Spawn, *, hypervisor: bool = True) -> None:
         self.uri = uri
         self._name = name
-        self._settings = settings
+        self._dialler = dialler
         self._spawn = spawn
         self._hypervisor = hypervisor
         self._peer: peer.Peer | None = None
         self._release = asyncio.Event()
 
     async def open(self) -> peer.Peer:
-        """A connection of its own for what follows; an earlier one is let go. Raises what ``peer.connect`` raises."""
+        """A connection of its own for what follows; an earlier one is let go. Raises as ``Dialler.connect``."""
         self.close()
         self._release = asyncio.Event()
         ready: asyncio.Future[peer.Peer] = asyncio.get_running_loop().create_future()
@@ -59,7 +58,7 @@ class Road:
 
     async def _hold(self, ready: asyncio.Future[peer.Peer], release: asyncio.Event) -> None:
         try:
-            async with peer.connect(self.uri, self._settings, hypervisor=self._hypervisor) as connected:
+            async with self._dialler.connect(self.uri, hypervisor=self._hypervisor) as connected:
                 if not ready.done():
                     ready.set_result(connected)
                     await release.wait()

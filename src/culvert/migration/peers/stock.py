@@ -19,7 +19,6 @@ from typing import Any
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.ground.units import MiB
-from culvert.migration.options.settings import Settings
 from culvert.migration.peers import peer
 from culvert.protocol import types
 from culvert.protocol.constants_state import DomainState, PausedReason
@@ -48,13 +47,13 @@ def check(definition: DomainDef, destination: object) -> None:
         )
 
 
-async def has_arrived(where: str, asked: types.Domain, settings: Settings) -> bool:
+async def has_arrived(where: str, asked: types.Domain, dialler: peer.Dialler) -> bool:
     """Look at how the guest stands at ``where`` until it is certain that it runs there; False: nobody can know.
 
     Raises what connecting raises: then it can be tried again.
     """
     seen = 0
-    async with peer.connect(where, settings) as destination:
+    async with dialler.connect(where) as destination:
         while seen < LOOKS:
             match await _state(destination, asked):
                 case (DomainState.PAUSED, PausedReason.MIGRATION):
@@ -68,7 +67,7 @@ async def has_arrived(where: str, asked: types.Domain, settings: Settings) -> bo
 
 
 async def tidy(
-    where: str, asked: types.Domain, settings: Settings, finish: Callable[[peer.Peer], Awaitable[Any]]
+    where: str, asked: types.Domain, dialler: peer.Dialler, finish: Callable[[peer.Peer], Awaitable[Any]]
 ) -> None:
     """Prepare was under way there when nobody waited for it any more: have it undone, if there is anything to undo.
 
@@ -76,7 +75,7 @@ async def tidy(
     attempt. ``finish`` calls it off. Best effort: what stays there runs nothing, and is named in the log.
     """
     try:
-        async with asyncio.timeout(TIDY_TIMEOUT), peer.connect(where, settings) as destination:
+        async with asyncio.timeout(TIDY_TIMEOUT), dialler.connect(where) as destination:
             for _ in range(TIDY_LOOKS):
                 await asyncio.sleep(TIDY_PAUSE)
                 if await _state(destination, asked) == (DomainState.PAUSED, PausedReason.MIGRATION):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -15,12 +15,13 @@ from culvert.protocol.constants_migrate import CULVERT_DOWNTIMES, JobOperation, 
 
 @dataclass(slots=True)
 class Record:
-    """One job, running or over. Times are seconds of the monotonic clock; ``downtime`` is the guest's standstill,
-    ``step`` one of begin, prepare, perform, finish, confirm."""
+    """One job, running or over. Times are seconds of ``clock``, which is monotonic; ``downtime`` is the guest's
+    standstill, ``step`` one of begin, prepare, perform, finish, confirm."""
 
     operation: JobOperation
     type: JobType
-    started: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float]
+    started: float = field(init=False)
     ended: float | None = None
     downtime: float | None = None
     step: str = ""
@@ -39,25 +40,28 @@ class Record:
     reported: dict[str, int] = field(default_factory=dict)
     """At the destination: what the source's cookie said of the same migration."""
 
+    def __post_init__(self) -> None:
+        self.started = self.clock()
+
     def update(self, latest: Statistics) -> None:
         """Take QEMU's latest figures."""
         self.qemu = latest
         self.error = latest.error
         if self.ended is None:
-            self.course.feed(time.monotonic() - self.started, latest)
+            self.course.feed(self.clock() - self.started, latest)
 
     def finish(self, outcome: JobType, *, downtime: float | None = None, error: str = "") -> None:
         """The job is over. The first end counts."""
         if self.ended is None:
             self.type = outcome
-            self.ended = time.monotonic()
+            self.ended = self.clock()
             self.downtime = downtime
             self.error = error
 
     @property
     def elapsed_ms(self) -> int:
         """Milliseconds from the begin to the end, or until now."""
-        return int(1000 * ((self.ended or time.monotonic()) - self.started))
+        return int(1000 * ((self.ended or self.clock()) - self.started))
 
 
 class Records:

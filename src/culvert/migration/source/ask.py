@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from culvert.ground import errors
 from culvert.migration.handover.machine_source import Event
-from culvert.migration.options.settings import Settings
 from culvert.migration.peers import native, peer, stock
 from culvert.protocol import types
 from culvert.protocol.culvert import Outcome
@@ -20,7 +19,7 @@ WORDS = {
 }
 
 
-async def word(where: str, asked: types.Domain, attempt: str, settings: Settings) -> tuple[Event, str]:
+async def word(where: str, asked: types.Domain, attempt: str, dialler: peer.Dialler) -> tuple[Event, str]:
     """The destination's word on ``attempt``, and in words why: one of ``WORDS``, or UNREACHABLE.
 
     A libvirtd cannot be asked for an attempt; what ``stock`` sees of the guest there stands for its word. Behind a
@@ -29,7 +28,7 @@ async def word(where: str, asked: types.Domain, attempt: str, settings: Settings
     if native.is_address(where):
         return Event.WORD_UNKNOWN, f"{where} is a QEMU's own port, where nobody answers questions"
     try:
-        async with peer.connect(where, settings, hypervisor=False) as destination:
+        async with dialler.connect(where, hypervisor=False) as destination:
             outcome, detail = await destination.outcome(asked, attempt)
     except errors.RequestError as err:
         if not is_unsupported(err):
@@ -37,7 +36,7 @@ async def word(where: str, asked: types.Domain, attempt: str, settings: Settings
     else:
         return WORDS[outcome], detail
     try:
-        arrived = await stock.has_arrived(where, asked, settings)
+        arrived = await stock.has_arrived(where, asked, dialler)
     except errors.RequestError as err:
         return Event.UNREACHABLE, str(err)
     if arrived:

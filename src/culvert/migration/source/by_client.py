@@ -79,11 +79,11 @@ class ByClient:
         where = departure.destination_uri
         if native.is_address(where):
             await departure.is_stock(where)
-            connecting = native.connect(where, departure.settings.connect_seconds)
+            connecting = native.connect(where, departure.dialler.seconds)
             return DirectWay(await departure.until_failed(connecting), departure.options.setup(return_path=True))
         public = uris.parse(where).without_parameters(TICKET_PARAMETER)
-        await departure.ledger.learn(peer=str(public))
-        self._road = Road(departure.shell.name, where, departure.settings, self._spawn, hypervisor=False)
+        await departure.account.ledger.learn(peer=str(public))
+        self._road = Road(departure.shell.name, where, departure.dialler, self._spawn, hypervisor=False)
         return await departure.until_failed(self._open(self._road))
 
     async def _open(self, road: Road) -> Way:

@@ -135,13 +135,13 @@ async def open_way(departure: Departure, opened_by: Ticket, route: Route, compre
     uri, settings, attempts = departure.destination_uri, departure.settings, itertools.count(1)
     setup = departure.options.setup(return_path=True)
     if route is Route.DIRECT:
-        async with peer.connect(uri, settings, hypervisor=False) as data:
+        async with departure.dialler.connect(uri, hypervisor=False) as data:
             return DirectWay(await data.direct(opened_by.token(0, next(attempts))), setup)
 
     async def dial(channel: int, received: int) -> tuple[int, Detached]:
         opened: Detached | None = None
         try:
-            async with peer.connect(uri, settings, hypervisor=False) as data:
+            async with departure.dialler.connect(uri, hypervisor=False) as data:
                 there, opened = await data.channel(opened_by.token(channel, next(attempts)), channel, received)
             return there, opened
         except BaseException:

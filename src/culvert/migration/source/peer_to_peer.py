@@ -44,7 +44,7 @@ class PeerToPeer:
         self._complete = complete
         self._spawn = spawn
         self._name = departure.shell.name
-        self._road = Road(self._name, departure.destination_uri, departure.settings, spawn)
+        self._road = Road(self._name, departure.destination_uri, departure.dialler, spawn)
         self._way: Way | None = None
         self._prepared = False
         self._by_pump = False
@@ -89,7 +89,7 @@ class PeerToPeer:
             cookie_out, where = await destination.prepare(untunnelled, source_cookie.plain(departure))
         except errors.RequestError as err:
             if is_stock and not isinstance(err, errors.RemoteError):
-                await stock.tidy(departure.destination_uri, departure.on_wire, departure.settings, self._cancel)
+                await stock.tidy(departure.destination_uri, departure.on_wire, departure.dialler, self._cancel)
             raise
         self._prepared = True
         source_cookie.check_destination(departure, cookie_out)
@@ -169,7 +169,7 @@ class PeerToPeer:
 
 async def move_definition(departure: Departure) -> None:
     """An offline migration: the definition goes to ``departure.destination_uri``. Raises why it has not."""
-    async with peer.connect(departure.destination_uri, departure.settings) as destination:
+    async with departure.dialler.connect(departure.destination_uri) as destination:
         await departure.until_failed(destination.check())
         departure.record.step = "prepare"
         cookie_out, _ = await destination.prepare(departure.options, source_cookie.plain(departure))

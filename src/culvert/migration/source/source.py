@@ -15,9 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Protocol
 from uuid import UUID
 
 from culvert.channels.work import Background, either
@@ -30,8 +28,10 @@ from culvert.migration.handover.machine_source import START, Event, State
 from culvert.migration.journal.history import Entry
 from culvert.migration.journal.journal import Journal
 from culvert.migration.options import parameters, preflight
+from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
+from culvert.migration.peers.peer import Dialler
 from culvert.migration.progress.statistics import Records
 from culvert.migration.source import peer_to_peer, source_cookie, stability
 from culvert.migration.source.by_client import ByClient
@@ -43,22 +43,15 @@ from culvert.protocol.constants_state import DomainState, EventID
 log = logging.getLogger(__name__)
 
 
-class Owner(Protocol):
-    """The connection that drives a migration step by step."""
-
-    @property
-    def principal(self) -> str:
-        """Who is at its other end, as far as that is proved; empty where nothing is."""
-
-    def on_close(self, callback: Callable[[], None]) -> Callable[[], None]: ...
-
-
 class Source:
     """All departures; ``background`` owns what must go on when a client has gone."""
 
-    def __init__(self, guests: Guests, settings: Settings, background: Background, journal: Journal) -> None:
+    def __init__(
+        self, guests: Guests, settings: Settings, dialler: Dialler, background: Background, journal: Journal
+    ) -> None:
         self._guests = guests
         self._settings = settings
+        self._dialler = dialler
         self._background = background
         self._journal = journal
         self._budget = Budget(settings.host_speed)
@@ -117,7 +110,7 @@ class Source:
         self._answer(departure, f"migration of domain '{name}' to {where}")
 
     async def _move_definition(self, departure: Departure) -> None:
-        await departure.ledger.write(Step.BEGIN3)
+        await departure.account.ledger.write(Step.BEGIN3)
         try:
             await peer_to_peer.move_definition(departure)
         except errors.RequestError as err:
@@ -128,7 +121,7 @@ class Source:
 
     def _peer_to_peer(self, departure: Departure) -> PeerToPeer:
         driving = PeerToPeer(departure, self._guests.complete, self._background.spawn)
-        departure.rescue = lambda: driving
+        departure.rescue.by = lambda: driving
         return driving
 
     # -- driven by a client ---------------------------------------------------------------------------------------
@@ -144,7 +137,7 @@ class Source:
         try:
             await self._begin(departure)
             if options.has(MigrateFlag.OFFLINE):
-                await departure.ledger.write(Step.BEGIN3)
+                await departure.account.ledger.write(Step.BEGIN3)
         except BaseException:
             self._forget(departure)
             raise
@@ -154,7 +147,7 @@ class Source:
             # An offline migration has no perform, so what perform's cookie would carry goes with this one.
             return source_cookie.offline(departure), xml
         driving = departure.driving = ByClient(departure, self._background.spawn)
-        departure.rescue = lambda: self._peer_to_peer(departure)
+        departure.rescue.by = lambda: self._peer_to_peer(departure)
         gone = errors.OperationAborted(f"the client that migrated domain '{domain.name}' has gone")
         departure.disown = owner.on_close(lambda: driving.gone(gone))
         self._background.spawn(f"migration of {domain.name}", self._live(departure, START))
@@ -243,8 +236,8 @@ class Source:
             JobType.COMPLETED if arrived else JobType.FAILED, error=str(departure.cause.error or "")
         )
         try:
-            await departure.ledger.write(Step.LEFT if arrived else Step.STAYED)
-            await departure.summarise()
+            await departure.account.ledger.write(Step.LEFT if arrived else Step.STAYED)
+            await departure.account.summarise()
         except errors.RequestError as err:
             log.error("%s: its history is not complete: %s", departure.shell.name, err)
         self._told(departure)
@@ -259,7 +252,10 @@ class Source:
         if not options.has(MigrateFlag.OFFLINE):
             domain.require_active()
         departure = Departure.of(
-            domain, destination, options, self._settings, journal=self._journal, budget=self._budget
+            *(domain, destination, options, self._settings),
+            dialler=self._dialler,
+            journal=self._journal,
+            budget=self._budget,
         )
         domain.job = departure
         self._departures[domain.uuid] = departure
@@ -279,7 +275,7 @@ class Source:
         """Run ``departure`` to its end and leave everything as that says."""
         try:
             await departure.live(start)
-            await departure.summarise()
+            await departure.account.summarise()
             self._told(departure)
             if departure.state is State.LEFT:
                 await self._leave(departure)
@@ -312,7 +308,7 @@ class Source:
             return
         cause = errors.OperationFailed(departure.waits_for) if departure.waits_for else departure.cause.error
         assert cause is not None, "who does not arrive has a reason"
-        raise told(cause, f"{what} failed in phase '{departure.reached.value}'")
+        raise told(cause, f"{what} failed in phase '{departure.account.reached.value}'")
 
     def _forget(self, departure: Departure) -> None:
         if self._departures.get(UUID(departure.begun.uuid)) is departure:
@@ -348,20 +344,22 @@ class Source:
             raise errors.OperationInvalid(f"no migration of domain {uuid} waits for a decision")
         word = "here" if here else f"at {departure.begun.peer}"
         log.warning("%s: %s says that the guest runs %s", departure.shell.name, who, word)
-        await departure.ledger.record(f"{who} says that the guest runs {word}")
+        await departure.account.ledger.record(f"{who} says that the guest runs {word}")
         doubt = departure.doubt
         departure.doubt = errors.OperationAborted(f"{who} has decided that the guest runs {word}")
         try:
             await departure.shell.ask(Event.RESOLVED_HERE if here else Event.RESOLVED_THERE)
         except errors.RequestError as err:
             departure.doubt = doubt
-            await departure.ledger.note(f"refused to {who}: {err}")
+            await departure.account.ledger.note(f"refused to {who}: {err}")
             raise
         await departure.over.wait()
 
     def take_up(self, entry: Entry, guest: Guest | None, found: Next[State]) -> None:
         """Take up the migration of ``entry`` that an earlier daemon has left, as ``found`` says."""
-        departure = Departure.left(entry, found.state, guest, self._settings, self._journal)
+        departure = Departure.left(
+            entry, found.state, guest, self._settings, dialler=self._dialler, journal=self._journal
+        )
         departure.doubt = errors.OperationFailed("the daemon was restarted in mid-migration")
         departure.driving = self._peer_to_peer(departure)
         if guest is not None:

@@ -13,14 +13,11 @@ from culvert.domain import abi
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
-from culvert.migration.destination.arrival import Arrival
 from culvert.migration.options import cookie, foreign
 from culvert.migration.options.parameters import Options
 from culvert.migration.peers import peer
 from culvert.migration.source.departure import Departure
 from culvert.protocol import types
-from culvert.protocol.constants_flag import XMLFlag
-from culvert.protocol.constants_migrate import MigrateFlag
 
 
 async def check(
@@ -34,13 +31,6 @@ async def check(
     _compare(
         departure, options, await destination.domain_xml(types.Domain(domain.name, domain.uuid.bytes, -1)), complete
     )
-
-
-def described(arrival: Arrival) -> str | None:
-    """For the cookie to a source of ours that cannot ask, because a client drives: what waits here."""
-    if arrival.options.has(MigrateFlag.PEER2PEER) or arrival.begun.stock:
-        return None
-    return arrival.domain.xml(XMLFlag.MIGRATABLE)
 
 
 def check_told(departure: Departure, cookie_in: bytes, complete: Callable[[DomainDef], DomainDef]) -> None:
