@@ -8,11 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from culvert.channels.ticket import Gate, Ticket, Token
+from culvert.channels.ticket import Gate, Ticket, Token, opening, opening_number
 from culvert.ground import errors
+from culvert.protocol.culvert import ChannelKind
 
 TICKET = Ticket("name", "secret")
 NUMBERS = st.integers(0, 2**32 - 1)
+OPENINGS = st.one_of(
+    st.builds(opening_number, NUMBERS),
+    st.builds(opening, st.sampled_from(ChannelKind), st.from_regex(r"\A[A-Za-z0-9_-]{0,64}\Z")),
+)
+MAIN = opening("memory-main", "")
+OTHER = opening("memory-multifd", "1")
 
 
 def gate(holder: str = "", closes: float = 30.0) -> Gate:
@@ -36,19 +43,19 @@ def test_what_is_no_ticket(text: str) -> None:
         Ticket.parse(text)
 
 
-@given(NUMBERS, NUMBERS)
-def test_a_token_opens_what_it_was_made_for(channel: int, attempt: int) -> None:
-    token = Token.parse(TICKET.token(channel, attempt))
-    assert (token.name, token.channel, token.attempt) == ("name", channel, attempt)
+@given(OPENINGS, NUMBERS)
+def test_a_token_opens_what_it_was_made_for(opens: str, attempt: int) -> None:
+    token = Token.parse(TICKET.token(opens, attempt))
+    assert (token.name, token.opens, token.attempt) == ("name", opens, attempt)
     assert TICKET.matches(token)
     assert not Ticket("name", "guessed").matches(token)
 
 
-@given(NUMBERS, NUMBERS, NUMBERS, NUMBERS)
-def test_a_token_opens_nothing_else(channel: int, attempt: int, other: int, another: int) -> None:
-    token = Token.parse(TICKET.token(channel, attempt))
-    forged = dataclasses.replace(token, channel=other, attempt=another)
-    assert TICKET.matches(forged) == ((channel, attempt) == (other, another))
+@given(OPENINGS, NUMBERS, OPENINGS, NUMBERS)
+def test_a_token_opens_nothing_else(opens: str, attempt: int, other: str, another: int) -> None:
+    token = Token.parse(TICKET.token(opens, attempt))
+    forged = dataclasses.replace(token, opens=other, attempt=another)
+    assert TICKET.matches(forged) == ((opens, attempt) == (other, another))
 
 
 @given(st.text())
@@ -57,7 +64,13 @@ def test_rubbish_is_refused_and_nothing_else_happens(text: str) -> None:
         admit(gate(), text)
 
 
-@pytest.mark.parametrize("text", ["name.0.1", "name.0.1.mac", "name.x.1.mac", "name.0.99999999999999999999.mac"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("name.0.1", "name.0.1.mac", "name.x.1.mac", "name.0.99999999999999999999.mac"),
+        *("name.memory-main..1.mac", "name.disk.vda.x.mac", "name.disk.vda.1.mac.more", "name.disk..vda.1.mac"),
+    ],
+)
 def test_guesses(text: str) -> None:
     with pytest.raises(errors.AuthenticationFailed, match="does not open"):
         admit(gate(), text)
@@ -65,29 +78,29 @@ def test_guesses(text: str) -> None:
 
 def test_a_token_is_good_once() -> None:
     door = gate()
-    admit(door, TICKET.token(0, 1))
+    admit(door, TICKET.token(MAIN, 1))
     with pytest.raises(errors.AuthenticationFailed, match="used already"):
-        admit(door, TICKET.token(0, 1))
+        admit(door, TICKET.token(MAIN, 1))
 
 
 def test_an_older_token_is_worth_nothing_once_a_newer_one_was_seen() -> None:
     door = gate()
-    admit(door, TICKET.token(0, 5))
+    admit(door, TICKET.token(MAIN, 5))
     with pytest.raises(errors.AuthenticationFailed, match="used already"):
-        admit(door, TICKET.token(0, 4))
-    admit(door, TICKET.token(1, 4))  # another channel's attempts are its own
+        admit(door, TICKET.token(MAIN, 4))
+    admit(door, TICKET.token(OTHER, 4))  # another channel's attempts are its own
 
 
 def test_a_foreign_token_says_whose_it_is_and_stays_good() -> None:
     door = gate(holder="CN=host-a")
     with pytest.raises(errors.AuthenticationFailed, match="given to 'CN=host-a', not to 'CN=host-c'"):
-        admit(door, TICKET.token(0, 1), who="CN=host-c")
-    admit(door, TICKET.token(0, 1), who="CN=host-a")
+        admit(door, TICKET.token(MAIN, 1), who="CN=host-c")
+    admit(door, TICKET.token(MAIN, 1), who="CN=host-a")
 
 
 def test_a_token_expires_unless_its_channel_was_open_before() -> None:
     door = gate(closes=30.0)
-    admit(door, TICKET.token(0, 1), now=30.0)
-    admit(door, TICKET.token(0, 2), now=3000.0)
+    admit(door, TICKET.token(MAIN, 1), now=30.0)
+    admit(door, TICKET.token(MAIN, 2), now=3000.0)
     with pytest.raises(errors.AuthenticationFailed, match="expired"):
-        admit(door, TICKET.token(1, 3), now=30.1)
+        admit(door, TICKET.token(OTHER, 3), now=30.1)

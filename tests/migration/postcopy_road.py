@@ -12,6 +12,7 @@ from uuid import UUID
 
 from culvert.channels.landing import Landing
 from culvert.channels.lifeline import Lifeline
+from culvert.channels.plan import Channel
 from culvert.channels.pump_way import PumpWay
 from culvert.channels.work import Background
 from culvert.domain import parse
@@ -50,7 +51,7 @@ class Road:
         else:
             await self.incoming.start(entrance, setup, continued=True)
 
-    async def dial(self, channel: int, received: int) -> tuple[int, Detached]:
+    async def dial(self, channel: Channel, received: int) -> tuple[int, Detached]:
         attempt = next(self.attempts)
         theirs = await self.landing.expect(channel, attempt, self.start)
         source, destination = socket.socketpair()

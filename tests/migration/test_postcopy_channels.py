@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from culvert.channels.plan import Plan
 from culvert.channels.pump_way import PumpWay
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu import migration_tuning as tuning
@@ -48,11 +49,11 @@ async def test_a_guest_arrives_page_by_page(folder: Path, preempt: bool, cuts: i
                     await asyncio.sleep(0.05)
                 for count in range(1, cuts + 1):
                     road.cut()
-                    await interrupted(way, count * (setup.channels + 1))
+                    await interrupted(way, count * len(Plan.of(setup)))
                 await tuning.set_postcopy_speed(pair.outgoing.monitor, 0)
                 assert await pair.outgoing.settled() == "completed"
                 assert not pair.broken
-                assert way.interruptions == cuts * (setup.channels + 1)
+                assert way.interruptions == cuts * len(Plan.of(setup))
                 figures = await pair.outgoing.statistics()
                 assert figures.postcopy_bytes
                 assert figures.postcopy_requests

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from culvert.protocol import (
     constants_state,
     culvert,
+    culvert_wire_1,
     qemu,
     remote,
     remote_connect,
@@ -127,7 +128,14 @@ PACKETS: list[tuple[str, Any, str]] = [
     ),
     (
         "MIGRATION_ATTACH",
-        culvert.MigrationAttachArgs(token="t0ken", channel=0),
+        culvert.MigrationAttachArgs(token="t0ken", kind="disk", name="vda"),
+        "00000005 74306b656e 000000"  # token: 5 bytes, padding
+        "00000004 6469736b"  # kind
+        "00000003 766461 00",  # name
+    ),
+    (
+        "MIGRATION_ATTACH of culvert 0.1.0",
+        culvert_wire_1.MigrationAttach1Args(token="t0ken", channel=0),
         "00000005 74306b656e 000000 00000000",
     ),
 ]
@@ -224,3 +232,11 @@ def test_every_domain_event_has_its_message() -> None:
     assert set(remote_event.DOMAIN_EVENTS) == set(constants_state.EventID)
     for message in remote_event.DOMAIN_EVENTS.values():
         assert "callback_id" in message.body.__annotations__
+
+
+def test_two_culverts_speak_the_newest_wire_that_both_have() -> None:
+    every = [culvert.wire_ability(number) for number in range(1, culvert.WIRE + 1)]
+    assert culvert.wire(every) == culvert.WIRE
+    assert culvert.wire([]) == 1  # culvert 0.1.0 says nothing of it
+    assert culvert.wire(["pump", culvert.wire_ability(1)]) == 1
+    assert culvert.wire([*every, culvert.wire_ability(culvert.WIRE + 1)]) == culvert.WIRE

@@ -25,7 +25,7 @@ from tests.support.proxy import Proxy
 from tests.support.virsh import Result, virsh
 from tests.support.wait import wait_for
 from tests.system.test_faults import FAST, P2P, aftermath, slow_migration
-from tests.system.test_rubbish_channels import attach
+from tests.system.test_rubbish_channels import MAIN, attach
 from tests.system.test_rubbish_migration import DIRECT, Attempt, connected, refused
 
 PUMP = pytest.mark.parametrize("route", ["pump"])
@@ -279,7 +279,7 @@ async def test_a_ticket_that_nobody_has_used_expires(host_a: DaemonProcess, fold
         ticket = Ticket.parse(await attempt.prepare(client))
         await asyncio.sleep(1.1)
         async with refused(words="expired"):
-            await attach(client, ticket.token(0, 1))
+            await attach(client, ticket.token(MAIN, 1))
         async with refused(words="cancelled"):
             await attempt.finish(client, DIRECT, cancelled=True)
     host_a.assert_no_leftovers()

@@ -219,7 +219,9 @@ def test_own_programs_with_rubbish(host: DaemonProcess) -> None:
     with Raw(host) as raw:
         raw.open()
         for token in ("", "x", "é", "\udcff", "x" * 1_000_000):
-            found = raw.ask(culvert.MIGRATION_ATTACH, encode(culvert.MigrationAttachArgs(token, 0)))
+            found = raw.ask(
+                culvert.MIGRATION_ATTACH, encode(culvert.MigrationAttachArgs(token, token[:1000], token[:1000]))
+            )
             assert isinstance(found, types.Error)
             assert found.code == errors.ErrorCode.AUTH_FAILED
             told = raw.call(culvert.MIGRATION_OUTCOME, culvert.MigrationOutcomeArgs(NOBODY, token))

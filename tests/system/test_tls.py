@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from culvert.channels.ticket import Ticket
+from culvert.channels.ticket import Ticket, opening
 from culvert.cli.main import cli
 from culvert.ground import errors
 from culvert.protocol import culvert as own
@@ -239,6 +239,9 @@ def test_the_direct_route_would_leave_encryption_out_and_is_refused(hosts: Hosts
         aftermath(hosts, guest, result, "needs a connection without encryption")
 
 
+MAIN = ("memory-main", "")
+
+
 async def test_a_ticket_is_good_for_nobody_else(hosts: Hosts, folder: Path) -> None:
     """What one host has prepared cannot be fed by another one, even if it has overheard the ticket."""
     attempt = Attempt(folder)
@@ -246,10 +249,11 @@ async def test_a_ticket_is_good_for_nobody_else(hosts: Hosts, folder: Path) -> N
     async with rpc.connect(alpha) as client, rpc.connect(admin) as thief:
         await prologue.open_connection(client)
         ticket = Ticket.parse(await attempt.prepare(client, int(MigrateFlag.LIVE | MigrateFlag.PEER2PEER)))
+        token = ticket.token(opening(*MAIN), 1)
         with pytest.raises(errors.RemoteError, match=r"given to 'O=test,CN=alpha.*not to 'O=test,CN=admin"):
-            await thief.call(own.MIGRATION_CHANNEL, own.MigrationChannelArgs(ticket.token(0, 1), 0, 0))
+            await thief.call(own.MIGRATION_CHANNEL, own.MigrationChannelArgs(token, *MAIN, 0))
         with pytest.raises(errors.RemoteError, match="leave TLS out"):
-            await client.call(own.MIGRATION_DIRECT, own.MigrationAttachArgs(ticket.token(0, 1), 0))
+            await client.call(own.MIGRATION_DIRECT, own.MigrationAttachArgs(token, *MAIN))
         with pytest.raises(errors.RemoteError, match="cancelled"):
             await attempt.finish(client, cancelled=True)
     hosts.b.assert_no_leftovers()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from culvert.channels.lifeline import Lifeline
+from culvert.channels.plan import MAIN, Channel, Plan
 from culvert.channels.work import captured
 from culvert.ground import errors
 from culvert.hypervisor.setup import Entrance, Setup
@@ -38,7 +39,7 @@ MEET_PAUSE = 0.02  # seconds between two tries
 
 
 @dataclass(slots=True)
-class _Channel:
+class _Landed:
     pump: Pump
     newest: int = 0
     """Which attempt to attach counts."""
@@ -65,13 +66,14 @@ class Landing:
     ) -> None:
         self._name = name
         self._setup = setup
+        self.plan = Plan.of(setup)
         self._limits = limits
         self._path = directory / SOCKET
         self._lifeline = lifeline
         self._spawn = spawn
         self._broken = broken
-        self._by_path = by_path or setup.several
-        self._channels: dict[int, _Channel] = {}
+        self._by_path = by_path or not self.plan.is_single
+        self._landed: dict[Channel, _Landed] = {}
         self._joining = asyncio.Lock()
         self._resources = contextlib.ExitStack()
         self._finishing = False
@@ -80,40 +82,40 @@ class Landing:
     @property
     def meter(self) -> relay.Meter:
         """The guest's bytes that have come, in all channels."""
-        return relay.Meter(sum(channel.pump.statistics.bytes_out for channel in self._channels.values()))
+        return relay.Meter(sum(landed.pump.statistics.bytes_out for landed in self._landed.values()))
 
     @property
     def is_whole(self) -> bool:
         """Whether every channel has been asked for: before that the source does not begin to send."""
-        return len(self._channels) > self._setup.channels
+        return len(self._landed) == len(self.plan)
 
-    async def expect(self, number: int, attempt: int, start: Start) -> int:
-        """Channel ``number`` will be attached by ``attempt``: the bytes that have come by it so far.
+    async def expect(self, channel: Channel, attempt: int, start: Start) -> int:
+        """``channel`` will be attached by ``attempt``: the bytes that have come by it so far.
 
         The first one makes QEMU ready by ``start``. Raises ``InvalidStream`` for a channel that nobody prepared or
         that comes before the first one, and what ``start`` raises.
         """
-        if not 0 <= number <= self._setup.channels:
+        if channel not in self.plan:
             raise errors.InvalidStream(
-                f"{self._name}: channel {number} is not one of the {self._setup.channels + 1} that were prepared"
+                f"{self._name}: channel '{channel}' is not one of the {len(self.plan)} that were prepared"
             )
         async with self._joining:
             if self._closed:
                 raise errors.InvalidStream(f"{self._name}: the migration is over")
-            if number not in self._channels:
-                ours = await self._qemu_end(number, start)
+            if channel not in self._landed:
+                ours = await self._qemu_end(channel, start)
                 if self._closed:
                     ours.close()
                     raise errors.InvalidStream(f"{self._name}: the migration is over")
-                self._join(number, ours)
-        channel = self._channels[number]
-        channel.newest = max(attempt, channel.newest)
-        return await channel.pump.detach()
+                self._join(channel, ours)
+        landed = self._landed[channel]
+        landed.newest = max(attempt, landed.newest)
+        return await landed.pump.detach()
 
-    async def _qemu_end(self, number: int, start: Start) -> socket.socket:
+    async def _qemu_end(self, channel: Channel, start: Start) -> socket.socket:
         """Our end of a new path to QEMU. QEMU takes the first that connects for the main channel."""
-        if number and 0 not in self._channels:
-            raise errors.InvalidStream(f"{self._name}: channel {number} comes before the main one")
+        if channel != MAIN and MAIN not in self._landed:
+            raise errors.InvalidStream(f"{self._name}: channel '{channel}' comes before the main one")
         if not self._by_path:
             ours, theirs = relay.channel()
             with theirs:
@@ -123,7 +125,7 @@ class Landing:
                     ours.close()
                     raise
             return ours
-        if not number:
+        if channel == MAIN:
             self._resources.callback(self._path.unlink, missing_ok=True)
             await start(Path(self._resources.enter_context(unix_sockets.for_qemu(self._path))), self._setup)
         return await self._meet()
@@ -139,25 +141,25 @@ class Landing:
         except (OSError, TimeoutError) as err:
             raise errors.OperationFailed(f"{self._name}: QEMU takes no channel: {err or 'not in time'}") from err
 
-    def _join(self, number: int, ours: socket.socket) -> None:
+    def _join(self, channel: Channel, ours: socket.socket) -> None:
         pump = Pump(
-            f"{self._name} channel {number}",
+            f"{self._name} channel {channel}",
             ours,
             self._limits,
-            on_lost=partial(self._lost, number),
+            on_lost=partial(self._lost, channel),
         )
-        self._channels[number] = _Channel(pump)
+        self._landed[channel] = _Landed(pump)
         pump.start()
-        self._spawn(f"{self._name}: channel {number}", self._watch(number, pump))
+        self._spawn(f"{self._name}: channel {channel}", self._watch(channel, pump))
 
-    async def attach(self, number: int, attempt: int, connection: Detached, peer_received: int) -> None:
-        """Go on with channel ``number`` over ``connection``, if ``attempt`` is still the newest one at it."""
-        channel = self._channels[number]
-        if self._closed or attempt != channel.newest:
+    async def attach(self, channel: Channel, attempt: int, connection: Detached, peer_received: int) -> None:
+        """Go on with ``channel`` over ``connection``, if ``attempt`` is still the newest one at it."""
+        landed = self._landed[channel]
+        if self._closed or attempt != landed.newest:
             connection.sock.close()
             return
-        self._lifeline.hold(number)
-        await channel.pump.attach(connection, peer_received)
+        self._lifeline.hold(channel)
+        await landed.pump.attach(connection, peer_received)
 
     def finishing(self) -> None:
         """All that was wanted of the channels has come: what becomes of them is of no interest any more."""
@@ -170,31 +172,31 @@ class Landing:
         self.finishing()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_TIMEOUT):
-                for channel in tuple(self._channels.values()):
-                    await captured(channel.pump.wait())
+                for landed in tuple(self._landed.values()):
+                    await captured(landed.pump.wait())
 
-    def _lost(self, number: int, error: errors.ConnectionLost) -> None:
+    def _lost(self, channel: Channel, error: errors.ConnectionLost) -> None:
         if self._finishing:
             return
-        log.warning("%s: channel %d: %s; waiting for the source to connect again", self._name, number, error)
-        self._lifeline.release(number)
+        log.warning("%s: channel %s: %s; waiting for the source to connect again", self._name, channel, error)
+        self._lifeline.release(channel)
 
-    async def _watch(self, number: int, pump: Pump) -> None:
+    async def _watch(self, channel: Channel, pump: Pump) -> None:
         done = await captured(pump.wait())
-        self._lifeline.release(number)
+        self._lifeline.release(channel)
         if done.error is not None and not self._finishing and not self._closed:
             self._broken(done.error)
 
     def abort(self, reason: str) -> None:
         """This migration will come to nothing: tell the source, wake QEMU. Idempotent."""
-        for channel in self._channels.values():
-            channel.pump.abort(reason)
+        for landed in self._landed.values():
+            landed.pump.abort(reason)
         self.close()
 
     def close(self) -> None:
         """Let go of everything; what the pumps have still to say goes out. Idempotent."""
         self._closed = True
         self._lifeline.cut()
-        for channel in self._channels.values():
-            channel.pump.close()
+        for landed in self._landed.values():
+            landed.pump.close()
         self._resources.close()

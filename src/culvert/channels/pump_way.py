@@ -2,9 +2,9 @@
 
 ::
 
-    QEMU ═ channel 0 ═ pump ═ connection ═ … ═ pump ═ channel 0 ═ QEMU
-         ═ channel 1 ═ pump ═ connection ═ … ═ pump ═ channel 1 ═
-         ⋮                      the same port for all
+    QEMU ═ memory-main ══════ pump ═ connection ═ … ═ pump ═ memory-main ══════ QEMU
+         ═ memory-multifd 1 ═ pump ═ connection ═ … ═ pump ═ memory-multifd 1 ═
+         ⋮                                 the same port for all
 
 All connections are opened before QEMU is told to begin, so that what stands in their way is known while nothing has
 happened. A channel whose connection is lost gets another one within ``patience`` seconds; QEMU only feels a socket
@@ -24,6 +24,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from culvert.channels.plan import Channel, Plan
 from culvert.channels.route import Route
 from culvert.channels.work import Done, captured
 from culvert.ground import errors
@@ -36,7 +37,7 @@ from culvert.tunnel.pump import Pump
 
 log = logging.getLogger(__name__)
 
-Dial = Callable[[int, int], Awaitable[tuple[int, Detached]]]
+Dial = Callable[[Channel, int], Awaitable[tuple[int, Detached]]]
 """(channel, bytes received on it) → (bytes the destination has received, a new connection for it)."""
 
 SOCKET = "migrate-out.sock"
@@ -48,8 +49,8 @@ DIAL_PAUSE = 0.2  # seconds between the tries
 
 
 @dataclass(slots=True)
-class _Channel:
-    number: int
+class _Tended:
+    channel: Channel
     pump: Pump
     lost: asyncio.Event = field(default_factory=asyncio.Event)
     failure: errors.RequestError | None = None
@@ -75,40 +76,40 @@ class PumpWay:
         patience: float,
     ) -> None:
         self.setup = setup
+        self.plan = Plan.of(setup)
         self._name = name
         self._dial = dial
         self._limits = limits
         self._directory = directory
         self._compression = compression
-        self._opened: list[Detached] = []
+        self._opened: dict[Channel, Detached] = {}
         self._ours: socket.socket | None = None
         self._listener: socket.socket | None = None
-        self._channels: list[_Channel] = []
+        self._tended: dict[Channel, _Tended] = {}
         self._resources = contextlib.ExitStack()
         self._patience: float | None = patience
 
     @property
     def meter(self) -> relay.Meter:
         """The guest's bytes that the other end has been sent, in all channels."""
-        return relay.Meter(sum(channel.pump.statistics.bytes_in for channel in self._channels))
+        return relay.Meter(sum(channel.pump.statistics.bytes_in for channel in self._tended.values()))
 
     @property
     def interruptions(self) -> int:
         """How often a connection was lost and opened anew."""
-        return sum(max(0, channel.pump.statistics.connections - 1) for channel in self._channels)
+        return sum(max(0, channel.pump.statistics.connections - 1) for channel in self._tended.values())
 
     async def open(self) -> None:
         """Connect every channel. Raises why one cannot be; nothing is left open then."""
         try:
-            self._opened.append((await self._dial(0, 0))[1])  # the first makes the destination's QEMU listen
-            for number in range(1, self.setup.channels + 1):
-                self._opened.append((await self._dial(number, 0))[1])
+            for channel in self.plan:  # the first makes the destination's QEMU listen
+                self._opened[channel] = (await self._dial(channel, 0))[1]
         except BaseException:
             self.close()
             raise
 
     def entrance(self) -> AbstractContextManager[Entrance]:
-        if not self.setup.several:
+        if self.plan.is_single:
             self._ours, theirs = relay.channel()
             return theirs
         path = self._directory / SOCKET
@@ -122,15 +123,15 @@ class PumpWay:
             meeting = tasks.create_task(captured(self._meet()), name=f"{self._name}: QEMU connects")
             try:
                 error = (await meeting).error
-                works = [(each.number, self._tend(each)) for each in self._channels]
-                if self.setup.preempt:
-                    works.append((self.setup.channels, self._tend_late()))
+                late = [channel for channel in self.plan if channel not in self.plan.at_once]
+                works = [(each.channel, self._tend(each)) for each in self._tended.values()]
+                works += [(channel, self._tend_late(channel)) for channel in late]
                 tending = {
-                    tasks.create_task(captured(work), name=f"{self._name}: channel {number}")
-                    for number, work in works
+                    tasks.create_task(captured(work), name=f"{self._name}: channel {channel}")
+                    for channel, work in works
                 }
-                # A last channel that QEMU never needed is not waited for.
-                while len(tending) > len(works) - len(self._channels) and error is None:
+                # A late channel that QEMU never needed is not waited for.
+                while len(tending) > len(works) - len(self._tended) and error is None:
                     done, tending = await asyncio.wait(tending, return_when=asyncio.FIRST_COMPLETED)
                     error = next((found for task in done if (found := task.result().error)), None)
             finally:
@@ -141,32 +142,28 @@ class PumpWay:
 
     async def _meet(self) -> None:
         """Join each channel's connection and QEMU's end of it, in the order in which QEMU opens them: main first."""
-        for _ in range(self.setup.connections + 1):
+        for channel in self.plan.at_once:
             ours, self._ours = self._ours or await self._accept(MEET_TIMEOUT), None
-            await self._join(ours)
+            await self._join(channel, ours)
 
-    async def _tend_late(self) -> None:
-        """The channel for preempted pages, which QEMU may open only at the switch to post-copy: met, then tended."""
-        await self._tend(await self._join(await self._accept(None)))
+    async def _tend_late(self, channel: Channel) -> None:
+        """A channel that QEMU may open only at the switch to post-copy: met, then tended."""
+        await self._tend(await self._join(channel, await self._accept(None)))
 
-    async def _join(self, ours: socket.socket) -> _Channel:
-        """Make the next channel of ``ours`` and of the connection opened for it."""
-        number = len(self._channels)
-        channel = _Channel(
-            number,
-            Pump(
-                f"{self._name} channel {number}",
-                ours,
-                self._limits,
-                compression=self._compression,
-                on_lost=partial(self._lost, number),
-            ),
+    async def _join(self, channel: Channel, ours: socket.socket) -> _Tended:
+        """Make ``channel`` of ``ours`` and of the connection opened for it."""
+        pump = Pump(
+            f"{self._name} channel {channel}",
+            ours,
+            self._limits,
+            compression=self._compression,
+            on_lost=partial(self._lost, channel),
         )
-        self._channels.append(channel)
-        channel.pump.start()
-        await channel.pump.attach(self._opened[number], 0)
-        channel.connected.set()
-        return channel
+        tended = self._tended[channel] = _Tended(channel, pump)
+        pump.start()
+        await pump.attach(self._opened[channel], 0)
+        tended.connected.set()
+        return tended
 
     async def _accept(self, seconds: float | None) -> socket.socket:
         assert self._listener is not None, "QEMU has been told where"
@@ -178,53 +175,53 @@ class PumpWay:
         ours.setblocking(False)
         return ours
 
-    def _lost(self, number: int, error: errors.ConnectionLost) -> None:
-        log.warning("%s: channel %d: %s; connecting again", self._name, number, error)
-        self._channels[number].connected.clear()
-        self._channels[number].lost.set()
+    def _lost(self, channel: Channel, error: errors.ConnectionLost) -> None:
+        log.warning("%s: channel %s: %s; connecting again", self._name, channel, error)
+        self._tended[channel].connected.clear()
+        self._tended[channel].lost.set()
 
-    async def _tend(self, channel: _Channel) -> None:
+    async def _tend(self, tended: _Tended) -> None:
         """Keep the channel connected until it has ended; raises why it did not end well."""
         async with asyncio.TaskGroup() as tasks:
-            mending = tasks.create_task(self._mend(channel), name=f"{self._name}: channel {channel.number} mending")
-            done = await captured(channel.pump.wait())
+            mending = tasks.create_task(self._mend(tended), name=f"{self._name}: channel {tended.channel} mending")
+            done = await captured(tended.pump.wait())
             mending.cancel()
-        if channel.failure is not None:
-            raise channel.failure
+        if tended.failure is not None:
+            raise tended.failure
         done.unwrap()
 
-    async def _mend(self, channel: _Channel) -> None:
-        while channel.failure is None:
-            await channel.lost.wait()
-            channel.lost.clear()
+    async def _mend(self, tended: _Tended) -> None:
+        while tended.failure is None:
+            await tended.lost.wait()
+            tended.lost.clear()
             try:
-                await self._reattach(channel)
+                await self._reattach(tended)
             except errors.OperationInvalid:
                 return  # it is over, and says why by itself
             except errors.RequestError as err:
-                channel.failure = err
-                channel.pump.abort(str(err))
+                tended.failure = err
+                tended.pump.abort(str(err))
 
-    async def _reattach(self, channel: _Channel) -> None:
+    async def _reattach(self, tended: _Tended) -> None:
         """Raises ``ConnectionLost`` after ``patience`` seconds, or with the destination's refusal."""
         seconds = self._patience
         last: Exception = errors.ConnectionLost("no answer")
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    received = await channel.pump.detach()
+                    received = await tended.pump.detach()
                     try:
                         async with asyncio.timeout(DIAL_TIMEOUT):
-                            theirs, connection = await self._dial(channel.number, received)
+                            theirs, connection = await self._dial(tended.channel, received)
                     except errors.RemoteError:
                         raise
                     except (errors.RequestError, TimeoutError) as err:
                         last = err
                         await asyncio.sleep(DIAL_PAUSE)
                     else:
-                        await channel.pump.attach(connection, theirs)
-                        channel.connected.set()
-                        log.info("%s: channel %d is connected again", self._name, channel.number)
+                        await tended.pump.attach(connection, theirs)
+                        tended.connected.set()
+                        log.info("%s: channel %s is connected again", self._name, tended.channel)
                         return
         except TimeoutError:
             raise errors.ConnectionLost(
@@ -233,21 +230,22 @@ class PumpWay:
 
     async def hold_on(self) -> None:
         self._patience = None
-        for channel in self._channels:
-            await channel.connected.wait()
+        for tended in self._tended.values():
+            await tended.connected.wait()
 
     async def finish(self) -> None:
         """QEMU has: see above."""
 
     def abort(self, reason: str) -> None:
-        for channel in self._channels:
-            channel.pump.abort(reason)
+        for tended in self._tended.values():
+            tended.pump.abort(reason)
 
     def close(self) -> None:
-        for channel in self._channels:
-            channel.pump.close()
-        for connection in self._opened[len(self._channels) :]:
-            connection.sock.close()
+        for tended in self._tended.values():
+            tended.pump.close()
+        for channel, connection in self._opened.items():
+            if channel not in self._tended:
+                connection.sock.close()
         self._opened.clear()
         for each in (self._ours, self._listener):
             if each is not None:

@@ -8,7 +8,8 @@ seen is worth nothing, and an answer that was lost costs nothing, since the next
 ::
 
     ticket   NAME.SECRET                          in the URI that prepare answers
-    token    NAME.CHANNEL.ATTEMPT.MAC             in the call that attaches
+    token    NAME.KIND.NAME.ATTEMPT.MAC           in the call that attaches
+             NAME.NUMBER.ATTEMPT.MAC              the same of wire 1
 """
 
 from __future__ import annotations
@@ -48,17 +49,28 @@ class Ticket:
     def __str__(self) -> str:
         return f"{self.name}.{self.secret}"
 
-    def token(self, channel: int, attempt: int) -> str:
-        """What opens ``channel`` at the ``attempt``-th try; every try needs a higher one."""
-        return f"{self.name}.{channel}.{attempt}.{self._mac(channel, attempt)}"
+    def token(self, opens: str, attempt: int) -> str:
+        """What opens a channel at the ``attempt``-th try; every try needs a higher one. ``opens``: of ``opening``,
+        or of ``opening_number`` for wire 1."""
+        return f"{self.name}.{opens}.{attempt}.{self._mac(opens, attempt)}"
 
-    def _mac(self, channel: int, attempt: int) -> str:
-        text = f"{self.name}.{channel}.{attempt}"
+    def _mac(self, opens: str, attempt: int) -> str:
+        text = f"{self.name}.{opens}.{attempt}"
         return hmac.new(self.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
     def matches(self, token: Token) -> bool:
         """Whether ``token`` was made with this ticket's secret; takes the same time whatever is wrong."""
-        return hmac.compare_digest(self._mac(token.channel, token.attempt), token.mac)
+        return hmac.compare_digest(self._mac(token.opens, token.attempt), token.mac)
+
+
+def opening(kind: str, name: str) -> str:
+    """What a token says that opens the channel of that kind and name."""
+    return f"{kind}.{name}"
+
+
+def opening_number(number: int) -> str:
+    """The same of wire 1, where a channel is a number."""
+    return str(number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +78,16 @@ class Token:
     """A token as it was received: nothing in it is to be believed before ``Gate.admit``."""
 
     name: str
-    channel: int
+    opens: str
     attempt: int
     mac: str
 
     @classmethod
     def parse(cls, text: str) -> Token:
         """Raises ``errors.AuthenticationFailed`` for what is no token."""
-        words = text.split(".")
-        if len(words) == 4 and text.isascii() and words[1].isdecimal() and words[2].isdecimal():
-            channel, attempt = int(words[1][:12]), int(words[2][:12])
-            if channel < _ATTEMPTS_MAX and attempt < _ATTEMPTS_MAX:
-                return cls(words[0], channel, attempt, words[3])
+        name, *opens, count, mac = text.split(".") if text.count(".") in (3, 4) else ("", "", "")
+        if text.isascii() and count.isdecimal() and (attempt := int(count[:12])) < _ATTEMPTS_MAX:
+            return cls(name, ".".join(opens), attempt, mac)
         raise refused()
 
 
@@ -98,7 +108,7 @@ class Gate:
     ticket: Ticket
     holder: str
     closes: float
-    _attempts: dict[int, int] = field(default_factory=dict)
+    _attempts: dict[str, int] = field(default_factory=dict)
 
     def admit(self, token: Token, who: str, now: float) -> None:
         """Let the bearer in, once.
@@ -109,9 +119,9 @@ class Gate:
             raise refused()
         if self.holder and who != self.holder:
             raise errors.AuthenticationFailed(f"this token was given to '{self.holder}', not to '{who}'")
-        last = self._attempts.get(token.channel, 0)
+        last = self._attempts.get(token.opens, 0)
         if token.attempt <= last:
             raise errors.AuthenticationFailed("this token has been used already")
         if not last and now > self.closes:
             raise errors.AuthenticationFailed("this token has expired: the migration was prepared too long ago")
-        self._attempts[token.channel] = token.attempt
+        self._attempts[token.opens] = token.attempt

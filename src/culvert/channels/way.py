@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from culvert.channels.plan import Plan
 from culvert.channels.route import Route
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.tunnel.relay import Meter
@@ -20,6 +21,10 @@ class Way(Protocol):
     @property
     def setup(self) -> Setup:
         """What QEMU has to be told for it."""
+
+    @property
+    def plan(self) -> Plan:
+        """Its channels."""
 
     @property
     def meter(self) -> Meter | None:

@@ -7,6 +7,7 @@ import contextlib
 import socket
 from contextlib import AbstractContextManager
 
+from culvert.channels.plan import Plan
 from culvert.channels.route import Route
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.rpc.stream import Stream
@@ -22,6 +23,7 @@ class StreamWay:
 
     def __init__(self, stream: Stream, setup: Setup) -> None:
         self.setup = setup
+        self.plan = Plan.of(setup)
         self.meter = relay.Meter()
         self._stream = stream
         self._ours, self._theirs = relay.channel()
@@ -61,6 +63,7 @@ class DirectWay:
 
     def __init__(self, connection: socket.socket, setup: Setup) -> None:
         self.setup = setup
+        self.plan = Plan.of(setup)
         self._ours = connection
         self._theirs = connection.dup()
 

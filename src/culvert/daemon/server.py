@@ -11,6 +11,7 @@ from culvert.channels.work import Background
 from culvert.daemon.config import Config
 from culvert.daemon.handlers.change import Change
 from culvert.daemon.handlers.connect import Connect
+from culvert.daemon.handlers.culvert import Culvert
 from culvert.daemon.handlers.device import Devices
 from culvert.daemon.handlers.events import Events, MonitorEvents
 from culvert.daemon.handlers.guest import Guest
@@ -18,9 +19,9 @@ from culvert.daemon.handlers.job import Jobs
 from culvert.daemon.handlers.lifecycle import Lifecycle
 from culvert.daemon.handlers.listing import Listing
 from culvert.daemon.handlers.migrate import Migrate
+from culvert.daemon.handlers.monitor import Monitor
 from culvert.daemon.handlers.node import Node
 from culvert.daemon.handlers.objects import Objects
-from culvert.daemon.handlers.own import Culvert, Monitor
 from culvert.daemon.handlers.query import Query
 from culvert.daemon.handlers.save import Save
 from culvert.daemon.handlers.stats import Stats

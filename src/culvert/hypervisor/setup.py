@@ -64,20 +64,6 @@ class Setup:
         return replace(self, postcopy_bandwidth=None, xbzrle_cache=0)
 
     @property
-    def channels(self) -> int:
-        """Connections besides the main one.
-
-        The one for preempted pages is opened with the others by QEMU 7.2, and by later ones only at the switch to
-        post-copy (migration/postcopy-ram.c, postcopy_preempt_setup).
-        """
-        return self.connections + self.preempt
-
-    @property
-    def several(self) -> bool:
-        """Whether QEMU needs an address to connect to, because one descriptor is not enough."""
-        return self.channels > 0
-
-    @property
     def capabilities(self) -> frozenset[str]:
         """To be switched on."""
         wanted = {

@@ -8,14 +8,24 @@ before CONNECT_OPEN, so that a data connection needs no more than authentication
 from __future__ import annotations
 
 import sys
-from enum import IntEnum
+from collections.abc import Collection
+from enum import IntEnum, StrEnum
 from typing import Annotated
 
 from culvert.ground.units import KiB
+from culvert.protocol import culvert_wire_1
 from culvert.protocol.procedure import Procedure, Program, StreamDirection, Wait
 from culvert.protocol.types import Domain, Int, Str, UHyper, UInt, UUIDBytes, listed, struct
 from culvert.xdr import codec
 from culvert.xdr.struct import Void
+
+WIRE = 2
+"""The newest form of this program that is spoken here. Each side says in HELLO which ones it speaks, the highest that
+both do counts, and every older one is still understood.
+
+1   culvert 0.1.0: a channel of a migration is a number (``culvert_wire_1``)
+2   a channel has a kind and a name
+"""
 
 ABILITIES_MAX = 64
 NOTHING = Void()
@@ -26,6 +36,16 @@ PROBE_MAX = 32 * KiB  # bytes of one probe: a packet that every configuration ta
 
 Abilities = Annotated[list[str], listed(Str, ABILITIES_MAX)]
 """Names of what a daemon can do; unknown names are ignored by the other side."""
+
+
+class ChannelKind(StrEnum):
+    """What one channel of a migration carries; the value is the word on the wire and in tokens."""
+
+    MEMORY_MAIN = "memory-main"  # of QEMU's migration stream the first, by which the device state goes too
+    MEMORY_MULTIFD = "memory-multifd"  # one of several beside it; its name is its number, from 1
+    MEMORY_PREEMPT = "memory-preempt"  # for the pages that a guest in post-copy waits for
+    DISK = "disk"  # its name is the disk's target
+    CONTROL = "control"  # what two daemons say to each other about the others
 
 
 class Outcome(IntEnum):
@@ -57,10 +77,14 @@ class HelloRet:
 
 @struct
 class MigrationAttachArgs:
-    """``token``: made of the ticket in the URI that prepare answered, good for one use; ``channel`` from 0."""
+    """``token``: made of the ticket in the URI that prepare answered, good for one use.
+
+    ``kind``: a ``ChannelKind``; ``name`` tells channels of one kind apart, and is empty where there is only one.
+    """
 
     token: Str
-    channel: UInt
+    kind: Str
+    name: Str
 
 
 @struct
@@ -68,7 +92,8 @@ class MigrationChannelArgs:
     """As ``MigrationAttachArgs``; ``received``: bytes of the destination's that the source has already."""
 
     token: Str
-    channel: UInt
+    kind: Str
+    name: Str
     received: UHyper
 
 
@@ -174,7 +199,7 @@ class MigrationResolveArgs:
 
 HELLO = Procedure(1, "HELLO", HelloArgs, HelloRet, before_open=True)
 MIGRATION_ATTACH = Procedure(
-    2,
+    12,
     "MIGRATION_ATTACH",
     MigrationAttachArgs,
     Void,
@@ -184,11 +209,11 @@ MIGRATION_ATTACH = Procedure(
 )
 # The connection that carries this call becomes the data path: after the reply neither side speaks RPC on it.
 MIGRATION_DIRECT = Procedure(
-    4, "MIGRATION_DIRECT", MigrationAttachArgs, Void, wait=Wait.NORMAL, before_open=True, read_only=False
+    13, "MIGRATION_DIRECT", MigrationAttachArgs, Void, wait=Wait.NORMAL, before_open=True, read_only=False
 )
 # The same for a connection that becomes one channel of the pump route (``tunnel.frame``), anew after each cut.
 MIGRATION_CHANNEL = Procedure(
-    5,
+    14,
     "MIGRATION_CHANNEL",
     MigrationChannelArgs,
     MigrationChannelRet,
@@ -213,5 +238,16 @@ PROGRAM = Program.of_modules(
     "CULVERT",
     0x20637576,  # " cuv": outside the ranges libvirt uses
     1,
+    culvert_wire_1,
     sys.modules[__name__],
 )
+
+
+def wire(abilities: Collection[str]) -> int:
+    """The newest form that a daemon with these abilities speaks and this one too; 1 for one that says none."""
+    return max((number for number in range(1, WIRE + 1) if wire_ability(number) in abilities), default=1)
+
+
+def wire_ability(number: int) -> str:
+    """The ability of a daemon that speaks wire ``number``."""
+    return f"wire-{number}"

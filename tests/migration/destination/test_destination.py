@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from culvert.channels.landing import Landing
+from culvert.channels.plan import MAIN
 from culvert.channels.ticket import Gate, Ticket
 from culvert.channels.work import Background
 from culvert.ground import errors
@@ -80,7 +81,7 @@ class Reopened:
 
     async def channel(self) -> Landing:
         """The main channel, up to where its connection joins."""
-        landing, received = await self.intake.expect(0, 1)
+        landing, received = await self.intake.expect(MAIN, 1)
         assert received == 0
         return landing
 
@@ -105,7 +106,7 @@ async def is_open(landing: Landing) -> bool:
         raise AssertionError("QEMU has its way already")
 
     try:
-        return await landing.expect(0, 2, never) == 0
+        return await landing.expect(MAIN, 2, never) == 0
     except errors.InvalidStream:
         return False
 
@@ -124,7 +125,7 @@ async def test_a_connection_for_the_way_before_is_closed(reopened: Reopened) -> 
     landing = await reopened.channel()
     ours, theirs = socket.socketpair()
     with theirs:
-        await reopened.intake.join(before, 0, 1, Detached(ours), 0)
+        await reopened.intake.join(before, MAIN, 1, Detached(ours), 0)
         assert theirs.recv(1) == b""
     assert await is_open(landing)
     assert reopened.broke == []

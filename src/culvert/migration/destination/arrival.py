@@ -159,7 +159,7 @@ class Arrival:
     def refreshed(self) -> statistics.Record:
         """The job's record as it is now."""
         if self.intake is not None:
-            self.record.route, self.record.channels = self.intake.route, self.intake.channels
+            self.record.route, self.record.channels = self.intake.route, len(self.intake.plan)
             self.record.tunnel_bytes = self.intake.meter.bytes
         self.record.step = DESTINATION_STEPS[self.state]
         return self.record

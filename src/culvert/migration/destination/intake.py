@@ -15,6 +15,7 @@ from typing import Any
 
 from culvert.channels.landing import Landing
 from culvert.channels.lifeline import Lifeline
+from culvert.channels.plan import Channel, Plan
 from culvert.channels.route import Route
 from culvert.channels.ticket import Gate
 from culvert.channels.work import either
@@ -81,9 +82,9 @@ class Intake:
         self._arrived = False
 
     @property
-    def channels(self) -> int:
-        """How many the way has."""
-        return self._options.setup(return_path=self.route != Route.STREAM.value).channels + 1
+    def plan(self) -> Plan:
+        """The channels that the way has."""
+        return Plan.of(self._options.setup(return_path=self.route != Route.STREAM.value))
 
     @property
     def meter(self) -> relay.Meter:
@@ -151,7 +152,7 @@ class Intake:
             self._broke(err)
             raise
 
-    async def expect(self, channel: int, attempt: int) -> tuple[Landing, int]:
+    async def expect(self, channel: Channel, attempt: int) -> tuple[Landing, int]:
         """Make ready for ``channel`` of the pump route: where it is joined, how many bytes have come by it so far.
 
         Raises ``InvalidStream`` for a channel that was not prepared, or a way of another kind; and when the first
@@ -180,7 +181,7 @@ class Intake:
             raise
 
     async def join(
-        self, landing: Landing, channel: int, attempt: int, connection: Detached, peer_received: int
+        self, landing: Landing, channel: Channel, attempt: int, connection: Detached, peer_received: int
     ) -> None:
         """``connection`` is what ``expect`` has made ready for at ``landing``; see ``Landing.attach``.
 

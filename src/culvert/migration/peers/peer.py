@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from culvert.channels.key import Key
+from culvert.channels.plan import Channel
 from culvert.ground import errors, uri
 from culvert.ground.uri import ConnectionURI
 from culvert.io.detached import Detached
@@ -88,11 +90,16 @@ class Peer:
     async def abilities(self) -> frozenset[str]:
         """What of culvert's own program the daemon has; nothing where it is no culvert."""
         try:
-            return frozenset((await self._client.call(culvert.HELLO, culvert.HelloArgs([]))).abilities)
+            ours = culvert.HelloArgs([culvert.wire_ability(culvert.WIRE)])
+            return frozenset((await self._client.call(culvert.HELLO, ours)).abilities)
         except errors.RemoteError as err:
             if is_unsupported(err):
                 return frozenset()
             raise
+
+    async def wire(self) -> int:
+        """Which form of culvert's own program is spoken with the daemon."""
+        return culvert.wire(await self.abilities())
 
     async def version(self) -> int:
         """Of the QEMU that the daemon starts, as ``combinations.Version``."""
@@ -102,20 +109,13 @@ class Peer:
         """Notice when the daemon is silent, from now on."""
         await prologue.agree_on_keepalive(self._client)
 
-    async def direct(self, token: str) -> socket.socket:
-        """This connection itself as the data path of a prepared migration; it carries no call afterwards."""
-        args = culvert.MigrationAttachArgs(token=token, channel=0)
-        _, detached = await self._client.turn_into(culvert.MIGRATION_DIRECT, args)
-        return detached.sock
+    async def direct(self, key: Key) -> socket.socket:
+        """This connection itself as the data path that ``key`` opens; it carries no call afterwards."""
+        return await key.direct(self._client)
 
-    async def channel(self, token: str, channel: int, received: int) -> tuple[int, Detached]:
-        """This connection itself as one channel of a prepared migration: (bytes the destination has, the connection).
-
-        ``received``: bytes of the destination's that are here already.
-        """
-        args = culvert.MigrationChannelArgs(token, channel, received)
-        answer, detached = await self._client.turn_into(culvert.MIGRATION_CHANNEL, args)
-        return answer.received, detached
+    async def channel(self, key: Key, channel: Channel, received: int) -> tuple[int, Detached]:
+        """This connection itself as one channel: (bytes the destination has, the connection); see ``Key.channel``."""
+        return await key.channel(self._client, channel, received)
 
     async def recover(self, attempt: str, grant: str, *, preempt: bool) -> tuple[str, str]:
         """Make ready for a new way of a post-copy that has lost its own: (the domain's name there, the ticket).
@@ -130,12 +130,9 @@ class Peer:
         """Have the daemon take ``data`` and throw it away; it has all of it on return."""
         await self._client.call(culvert.MIGRATION_PROBE, culvert.MigrationProbeArgs(data))
 
-    async def attach(self, token: str) -> Stream:
-        """The data stream of a prepared migration."""
-        _, stream = await self._client.open_stream(
-            culvert.MIGRATION_ATTACH, culvert.MigrationAttachArgs(token=token, channel=0)
-        )
-        return stream
+    async def attach(self, key: Key) -> Stream:
+        """The data stream of the migration that ``key`` opens."""
+        return await key.attach(self._client)
 
     async def domain_xml(self, dom: types.Domain) -> str:
         """How the daemon would describe the domain to a further one (VIR_DOMAIN_XML_MIGRATABLE)."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 from dataclasses import replace
 from functools import partial
 
+from culvert.channels.key import Key
+from culvert.channels.plan import Channel, Plan
 from culvert.channels.pump_way import PumpWay
 from culvert.channels.route import AUTO, COMPRESSION_PARAMETER, PARAMETER, Route, choose
 from culvert.channels.ticket import TICKET_PARAMETER, WITHOUT_POSTCOPY, Ticket
@@ -125,24 +126,29 @@ async def open_prepared(destination: peer.Peer, departure: Departure, opened_by:
     await arm(destination, departure, prepared=True)
     route, compression = await choose_route(destination, departure)
     if route is Route.STREAM:
-        return StreamWay(await destination.attach(opened_by.token(0, 1)), departure.options.setup())
-    return await open_way(departure, opened_by, route, compression)
+        setup = departure.options.setup()
+        key = Key(opened_by, await destination.wire(), Plan.of(setup))
+        return StreamWay(await destination.attach(key), setup)
+    return await open_way(destination, departure, opened_by, route, compression)
 
 
-async def open_way(departure: Departure, opened_by: Ticket, route: Route, compression: str) -> Way:
+async def open_way(
+    destination: peer.Peer, departure: Departure, opened_by: Ticket, route: Route, compression: str
+) -> Way:
     """Open the connections for the data: to where the calls go too, for that road is known to be open, whatever the
     destination calls itself."""
-    uri, settings, attempts = departure.destination_uri, departure.settings, itertools.count(1)
+    uri, settings = departure.destination_uri, departure.settings
     setup = departure.options.setup(return_path=True)
+    key = Key(opened_by, await destination.wire(), Plan.of(setup))
     if route is Route.DIRECT:
         async with departure.dialler.connect(uri, hypervisor=False) as data:
-            return DirectWay(await data.direct(opened_by.token(0, next(attempts))), setup)
+            return DirectWay(await data.direct(key), setup)
 
-    async def dial(channel: int, received: int) -> tuple[int, Detached]:
+    async def dial(channel: Channel, received: int) -> tuple[int, Detached]:
         opened: Detached | None = None
         try:
             async with departure.dialler.connect(uri, hypervisor=False) as data:
-                there, opened = await data.channel(opened_by.token(channel, next(attempts)), channel, received)
+                there, opened = await data.channel(key, channel, received)
             return there, opened
         except BaseException:
             # Nobody waits for it any more.

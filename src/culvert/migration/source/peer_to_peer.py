@@ -94,7 +94,7 @@ class PeerToPeer:
         self._prepared = True
         source_cookie.check_destination(departure, cookie_out)
         opening.heed(where, departure)
-        return await opening.open_way(departure, opening.ticket(where), route, compression)
+        return await opening.open_way(destination, departure, opening.ticket(where), route, compression)
 
     async def _watch(self, destination: peer.Peer, way: Way) -> None:
         await destination.closed.wait()
@@ -129,7 +129,7 @@ class PeerToPeer:
         name, ticket = await destination.recover(departure.attempt, departure.begun.secret, preempt=preempt)
         departure.options = replace(departure.options, destination_name=name, preempt=preempt)
         # By the pump whatever it began with: a QEMU that hangs in a missing page can be given a path only.
-        self._way = await opening.open_way(departure, Ticket.parse(ticket), Route.PUMP, "off")
+        self._way = await opening.open_way(destination, departure, Ticket.parse(ticket), Route.PUMP, "off")
         return self._way
 
     def call_off(self) -> None:

@@ -123,7 +123,7 @@ class Sending:
         try:
             self._way = way
             self._record.route = way.route.value
-            self._record.channels = way.setup.channels + 1
+            self._record.channels = len(way.plan)
             outgoing = self._outgoing = self._domain.hypervisor.outgoing()
             if self._options.has(MigrateFlag.ABORT_ON_ERROR):
                 outgoing.on_io_error = self._io_error

@@ -1,20 +1,22 @@
-"""The programs beside REMOTE: QEMU's monitor, and culvert's own."""
+"""culvert's own program: what two culverts say to each other, and what people ask of migrations."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from uuid import UUID
 
 from culvert import __version__
-from culvert.channels.ticket import Token
-from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import agent
+from culvert.channels.plan import MAIN, Channel
+from culvert.channels.ticket import opening, opening_number
+from culvert.daemon.service import Service
 from culvert.ground import errors
 from culvert.migration.convergence.link import PROBE_ABILITY
 from culvert.migration.destination.intake import Intake
 from culvert.migration.journal.history import Entry
 from culvert.migration.options.combinations import OPTIONAL_ABILITY, PREEMPT_ABILITY
-from culvert.protocol import culvert, qemu
+from culvert.protocol import culvert, culvert_wire_1
 from culvert.rpc.dispatch import Handlers, StreamBody
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -27,36 +29,24 @@ ABILITIES = [
     PREEMPT_ABILITY,
     PROBE_ABILITY,
     "pump",
+    *(culvert.wire_ability(number) for number in range(1, culvert.WIRE + 1)),
 ]  # names for HELLO: what of culvert's program is served
 
-# VIR_DOMAIN_QEMU_AGENT_COMMAND_BLOCK, _DEFAULT → seconds
-AGENT_TIMEOUTS = {-2: agent.BLOCK, -1: agent.SYNC_TIMEOUT}
 
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What a token has opened: a channel of the guest that comes in by ``intake``, at the ``attempt``-th try."""
 
-class Monitor:
-    """Handlers of the QEMU program."""
+    intake: Intake
+    channel: Channel
+    attempt: int
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def register(self, handlers: Handlers) -> None:
-        """The procedures served here."""
-        handlers.add(qemu.DOMAIN_MONITOR_COMMAND, self.monitor_command)
-        handlers.add(qemu.DOMAIN_AGENT_COMMAND, self.agent_command)
-
-    async def monitor_command(self, session: Session, args: qemu.MonitorCommandArgs) -> qemu.MonitorCommandRet:
-        no_flags(args.flags, "qemuDomainMonitorCommand", qemu.MonitorCommandFlag.HMP)
-        domain = self._service.domain(args.dom)
-        return qemu.MonitorCommandRet(
-            await domain.monitor_command(args.cmd, hmp=bool(args.flags & qemu.MonitorCommandFlag.HMP))
-        )
-
-    async def agent_command(self, session: Session, args: qemu.AgentCommandArgs) -> qemu.AgentCommandRet:
-        no_flags(args.flags, "qemuDomainQemuAgentCommand")
-        seconds = AGENT_TIMEOUTS.get(args.timeout, float(args.timeout))
-        if seconds < 0:
-            raise errors.InvalidArgument(f"guest agent timeout '{args.timeout}' is less than the minimum '-2'")
-        return qemu.AgentCommandRet(await agent.command(self._service.domain(args.dom), args.cmd, seconds))
+    @property
+    def main(self) -> Intake:
+        """For a route that has no other channel. Raises ``errors.InvalidStream`` where another was asked for."""
+        if self.channel != MAIN:
+            raise errors.InvalidStream(f"{self.intake.name}: channel '{self.channel}' comes by the pump route only")
+        return self.intake
 
 
 class Culvert:
@@ -69,8 +59,11 @@ class Culvert:
         """The procedures served here."""
         handlers.add(culvert.HELLO, self.hello)
         handlers.add_stream(culvert.MIGRATION_ATTACH, self.migration_attach)
+        handlers.add_stream(culvert_wire_1.MIGRATION_ATTACH_1, self.migration_attach_1)
         handlers.add(culvert.MIGRATION_DIRECT, self.migration_direct)
+        handlers.add(culvert_wire_1.MIGRATION_DIRECT_1, self.migration_direct_1)
         handlers.add(culvert.MIGRATION_CHANNEL, self.migration_channel)
+        handlers.add(culvert_wire_1.MIGRATION_CHANNEL_1, self.migration_channel_1)
         handlers.add(culvert.MIGRATION_OUTCOME, self.migration_outcome)
         handlers.add(culvert.MIGRATION_RECOVER, self.migration_recover)
         handlers.add(culvert.MIGRATION_PROBE, self.migration_probe)
@@ -82,39 +75,76 @@ class Culvert:
     async def hello(self, session: Session, args: culvert.HelloArgs) -> culvert.HelloRet:
         return culvert.HelloRet(__version__, str(self._service.host_uuid), ABILITIES)
 
-    def _attach(self, session: Session, text: str, channel: int) -> tuple[Intake, Token]:
-        intake, token = self._service.destination.attach(text, session.principal)
-        if token.channel != channel:
-            raise errors.AuthenticationFailed(f"this token opens channel {token.channel}, not {channel}")
-        return intake, token
+    # -- data connections -----------------------------------------------------------------------------------------
 
     async def migration_attach(self, session: Session, args: culvert.MigrationAttachArgs) -> tuple[Void, StreamBody]:
-        intake, _ = self._attach(session, args.token, args.channel)
-        return Void(), intake.carry
+        return Void(), self._named(session, args).main.carry
+
+    async def migration_attach_1(
+        self, session: Session, args: culvert_wire_1.MigrationAttach1Args
+    ) -> tuple[Void, StreamBody]:
+        return Void(), self._numbered(session, args).main.carry
 
     async def migration_direct(self, session: Session, args: culvert.MigrationAttachArgs) -> Void:
-        if session.transport == "tls":
-            raise errors.ArgumentUnsupported("route 'direct' would leave TLS out: nothing here encrypts for QEMU")
-        intake, _ = self._attach(session, args.token, args.channel)
-        with session.detach().sock as sock:
-            await intake.take(sock)
-        return Void()
+        return await self._direct(session, lambda: self._named(session, args))
+
+    async def migration_direct_1(self, session: Session, args: culvert_wire_1.MigrationAttach1Args) -> Void:
+        return await self._direct(session, lambda: self._numbered(session, args))
 
     async def migration_channel(
         self, session: Session, args: culvert.MigrationChannelArgs
     ) -> culvert.MigrationChannelRet:
-        intake, token = self._attach(session, args.token, args.channel)
-        landing, received = await intake.expect(token.channel, token.attempt)
+        opened = self._named(session, args)
+        return culvert.MigrationChannelRet(await self._join(session, opened, args.received))
+
+    async def migration_channel_1(
+        self, session: Session, args: culvert_wire_1.MigrationChannel1Args
+    ) -> culvert_wire_1.MigrationChannel1Ret:
+        opened = self._numbered(session, args)
+        return culvert_wire_1.MigrationChannel1Ret(await self._join(session, opened, args.received))
+
+    def _named(self, session: Session, args: culvert.MigrationAttachArgs | culvert.MigrationChannelArgs) -> _Opened:
+        """What ``args`` open for ``session``: the token first, then what they say."""
+        intake, attempt = self._admitted(session, args.token, opening(args.kind, args.name))
+        return _Opened(intake, Channel.parse(args.kind, args.name), attempt)
+
+    def _numbered(
+        self, session: Session, args: culvert_wire_1.MigrationAttach1Args | culvert_wire_1.MigrationChannel1Args
+    ) -> _Opened:
+        """The same of wire 1."""
+        intake, attempt = self._admitted(session, args.token, opening_number(args.channel))
+        return _Opened(intake, intake.plan.numbered(args.channel), attempt)
+
+    def _admitted(self, session: Session, text: str, opens: str) -> tuple[Intake, int]:
+        intake, token = self._service.destination.attach(text, session.principal)
+        if token.opens != opens:
+            raise errors.AuthenticationFailed(f"this token opens channel '{token.opens}', not '{opens}'")
+        return intake, token.attempt
+
+    async def _direct(self, session: Session, opened: Callable[[], _Opened]) -> Void:
+        if session.transport == "tls":
+            raise errors.ArgumentUnsupported("route 'direct' would leave TLS out: nothing here encrypts for QEMU")
+        intake = opened().main
+        with session.detach().sock as sock:
+            await intake.take(sock)
+        return Void()
+
+    async def _join(self, session: Session, opened: _Opened, received: int) -> int:
+        """The session's connection is a channel as soon as it is answered: how many bytes have come by it so far."""
+        intake, channel, attempt = opened.intake, opened.channel, opened.attempt
+        landing, here = await intake.expect(channel, attempt)
         detached = session.detach()
 
         def answered() -> None:
             self._service.background.spawn(
-                f"attach channel {token.channel} of {intake.domain.name}",
-                intake.join(landing, token.channel, token.attempt, detached, args.received),
+                f"attach channel {channel} of {intake.domain.name}",
+                intake.join(landing, channel, attempt, detached, received),
             )
 
         session.on_close(answered)
-        return culvert.MigrationChannelRet(received)
+        return here
+
+    # -- what becomes of migrations -------------------------------------------------------------------------------
 
     async def migration_outcome(
         self, session: Session, args: culvert.MigrationOutcomeArgs

@@ -1,0 +1,58 @@
+"""How culvert 0.1.0 opens a data connection: a channel is a number. Served, and asked of such a daemon, for its sake.
+
+0 is the main channel, the others come in the order in which QEMU opens them (``channels.plan``). Since wire 2 a
+channel has a kind and a name: the rows without a number in ``culvert``.
+"""
+
+from __future__ import annotations
+
+from culvert.protocol.procedure import Procedure, StreamDirection, Wait
+from culvert.protocol.types import Str, UHyper, UInt, struct
+from culvert.xdr.struct import Void
+
+
+@struct
+class MigrationAttach1Args:
+    """``token``: made of the ticket in the URI that prepare answered, good for one use; ``channel`` from 0."""
+
+    token: Str
+    channel: UInt
+
+
+@struct
+class MigrationChannel1Args:
+    """As ``MigrationAttach1Args``; ``received``: bytes of the destination's that the source has already."""
+
+    token: Str
+    channel: UInt
+    received: UHyper
+
+
+@struct
+class MigrationChannel1Ret:
+    """``received``: bytes of the source's that the destination has already; it goes on from there."""
+
+    received: UHyper
+
+
+MIGRATION_ATTACH_1 = Procedure(
+    2,
+    "MIGRATION_ATTACH_1",
+    MigrationAttach1Args,
+    Void,
+    stream=StreamDirection.WRITE,
+    before_open=True,
+    read_only=False,
+)
+MIGRATION_DIRECT_1 = Procedure(
+    4, "MIGRATION_DIRECT_1", MigrationAttach1Args, Void, wait=Wait.NORMAL, before_open=True, read_only=False
+)
+MIGRATION_CHANNEL_1 = Procedure(
+    5,
+    "MIGRATION_CHANNEL_1",
+    MigrationChannel1Args,
+    MigrationChannel1Ret,
+    wait=Wait.NORMAL,
+    before_open=True,
+    read_only=False,
+)
