@@ -7,12 +7,12 @@ files. A test that fails shows both logs; a test that ends, however it ends, lea
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import DaemonProcess, remove_folder, short_folder
+from tests.support.daemon import CHECKOUT, DaemonProcess, remove_folder, short_folder
 
 _DAEMONS = pytest.StashKey[list[DaemonProcess]]()
 
@@ -48,10 +48,13 @@ def _config(request: pytest.FixtureRequest) -> str:
     return "[migration]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
 
 
-def _host(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
+def run_host(
+    name: str, folder: Path, request: pytest.FixtureRequest, *, program: Sequence[str] = CHECKOUT
+) -> Iterator[DaemonProcess]:
+    """The body of a fixture: the daemon ``program``, running, configured by the test and shown when that fails."""
     root = folder / name
     root.mkdir()
-    daemon = DaemonProcess(root, name=f"host_{name}", config=_config(request))
+    daemon = DaemonProcess(root, name=f"host_{name}", config=_config(request), program=program)
     request.node.stash.setdefault(_DAEMONS, []).append(daemon)
     with daemon:
         yield daemon
@@ -60,13 +63,13 @@ def _host(name: str, folder: Path, request: pytest.FixtureRequest) -> Iterator[D
 @pytest.fixture
 def host_a(folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
     """A running daemon."""
-    yield from _host("a", folder, request)
+    yield from run_host("a", folder, request)
 
 
 @pytest.fixture
 def host_b(folder: Path, request: pytest.FixtureRequest) -> Iterator[DaemonProcess]:
     """Another running daemon."""
-    yield from _host("b", folder, request)
+    yield from run_host("b", folder, request)
 
 
 @pytest.fixture(params=["unix", "tcp"])

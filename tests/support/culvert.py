@@ -15,10 +15,12 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tests.support.virsh import Result
 
+CHECKOUT = (sys.executable, "-m", "culvert.cli.main")  # the command of this checkout
 # A terminal wide enough that no line is folded, with nothing in its surroundings that rich would listen to.
 COLUMNS = 300
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
@@ -27,10 +29,18 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r")
 class Running:
     """A ``culvert -c uri args`` under way; a context manager, which ends it.
 
-    ``terminal``: its output goes to a terminal of its own. What it has said can be waited for.
+    ``terminal``: its output goes to a terminal of its own. ``program``: the words that are the command. What it has
+    said can be waited for.
     """
 
-    def __init__(self, uri: str | None, *args: str, terminal: bool = False, given: str = "") -> None:
+    def __init__(
+        self,
+        uri: str | None,
+        *args: str,
+        terminal: bool = False,
+        given: str = "",
+        program: Sequence[str] = CHECKOUT,
+    ) -> None:
         self._said = bytearray()
         self._changed = threading.Condition()
         reader, writer = pty.openpty() if terminal else os.pipe()
@@ -40,7 +50,7 @@ class Running:
         environment |= {"TERM": "xterm", "LC_ALL": "C.UTF-8"}
         connect = () if uri is None else ("-c", uri)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "culvert.cli.main", *connect, *args],
+            [*program, *connect, *args],
             stdin=subprocess.PIPE,
             stdout=writer,
             stderr=subprocess.PIPE,
@@ -114,9 +124,11 @@ class Running:
         return Result(self.process.returncode, self.out, self.process.stderr.read().decode("utf-8", "replace"))
 
 
-def culvert(*args: str, uri: str | None = None, given: str = "", timeout: float = 90) -> Result:
+def culvert(
+    *args: str, uri: str | None = None, given: str = "", timeout: float = 90, program: Sequence[str] = CHECKOUT
+) -> Result:
     """Run ``culvert -c uri args`` with ``given`` on its input; raises ``AssertionError`` when it takes too long."""
-    with Running(uri, *args, given=given) as running:
+    with Running(uri, *args, given=given, program=program) as running:
         return running.finish(timeout)
 
 

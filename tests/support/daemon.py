@@ -19,6 +19,7 @@ from tests.support import processes
 
 _READY = re.compile(r"^culvertd ready\b.*?listen=(tcp://\S+)(?:.*?listen=(tls://\S+))?", re.MULTILINE)
 LOG_TAIL = 6000  # characters of log that a failure shows
+CHECKOUT = (sys.executable, "-m", "culvert.daemon.main")  # the daemon of this checkout
 
 
 class DaemonFailed(Exception):
@@ -29,8 +30,8 @@ class DaemonProcess:
     """One daemon, ``root`` its folder, ``name`` for people.
 
     Afterwards ``uri`` (UNIX socket) and ``tcp_uri`` (as the other daemon reaches it) connect to it, with ``tls`` also
-    ``tls_uri()``. ``within``: words that run it. A restart keeps the ports. Everything it starts is marked with
-    ``root`` (``processes.MARK``).
+    ``tls_uri()``. ``program``: the words that are the daemon, ``within``: words that run them. A restart keeps the
+    ports. Everything it starts is marked with ``root`` (``processes.MARK``).
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class DaemonProcess:
         tls: bool = False,
         environment: Mapping[str, str] | None = None,
         within: Sequence[str] = (),
+        program: Sequence[str] = CHECKOUT,
     ) -> None:
         self.root = root
         self.name = name
@@ -52,6 +54,7 @@ class DaemonProcess:
         self.process: subprocess.Popen[bytes] | None = None
         self._arguments = list(arguments)
         self._within = list(within)
+        self._program = list(program)
         self._environment = dict(environment or {})
         self._output = root.with_name(f"{root.name}.{name}.out")
         self._log = root.with_name(f"{root.name}.{name}.log")
@@ -77,16 +80,7 @@ class DaemonProcess:
         listen = ["--listen", f"tcp://127.0.0.1:{self.port}"]
         if self._tls:
             listen += ["--listen", f"tls://127.0.0.1:{self.tls_port}"]
-        argv = [
-            *self._within,
-            sys.executable,
-            "-m",
-            "culvert.daemon.main",
-            "--root",
-            str(self.root),
-            *listen,
-            *self._arguments,
-        ]
+        argv = [*self._within, *self._program, "--root", str(self.root), *listen, *self._arguments]
         environment = {**os.environ, **self._environment, processes.MARK: str(self.root), "PYTHONUNBUFFERED": "1"}
         with open(self._output, "wb") as output, open(self._log, "ab") as log:
             self.process = subprocess.Popen(

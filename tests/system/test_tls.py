@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from culvert.rpc import client as rpc
 from culvert.rpc import prologue
 from culvert.xdr.struct import Void
 from tests.support import culvert
-from tests.support.daemon import DaemonFailed, DaemonProcess
+from tests.support.daemon import CHECKOUT, DaemonFailed, DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
 from tests.support.pki import Holder, Pki
 from tests.support.processes import descriptors
@@ -47,10 +47,10 @@ class Hosts:
     admin: Holder
 
 
-def daemon(folder: Path, name: str, config: str) -> DaemonProcess:
+def daemon(folder: Path, name: str, config: str, *, program: Sequence[str] = CHECKOUT) -> DaemonProcess:
     root = folder / name
     root.mkdir()
-    return DaemonProcess(root, name=f"host_{name}", config=config, tls=True)
+    return DaemonProcess(root, name=f"host_{name}", config=config, tls=True, program=program)
 
 
 @pytest.fixture
