@@ -1,6 +1,6 @@
 """What culvert says of the time a move will take, and what became of it.
 
-A look at a job is what ``culvert job --json`` shows (``culvert.cli.progress``).
+A look at a job is what ``culvert job --json`` shows (``culvert.client.progress``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Event
 
 from benchmarks.caller import Caller, CallFailed
-from culvert.cli.progress import Progress
+from culvert.client.progress import Progress
 from culvert.protocol import remote_job, shapes
 
 PERIOD = 0.1  # seconds between looks

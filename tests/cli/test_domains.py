@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from culvert.cli import domains
+from culvert.client import job
 from culvert.ground import errors
 from culvert.protocol.constants_state import DomainState
-from tests.cli.fake import FakeDaemon, Guest, serving
+from tests.client.fake import FakeDaemon, Guest, serving
 
 
 async def test_list(tmp_path: Path) -> None:
@@ -63,4 +64,15 @@ async def test_abort_waits_and_tells_where_the_guest_is(tmp_path: Path) -> None:
         daemon.performing.set()
         assert await domains.abort(daemon.uri, "g") == f"guest 'g' is running (booted) at {daemon.uri}"
         with pytest.raises(errors.RemoteError, match="no job is active"):
+            await domains.abort(daemon.uri, "g")
+
+
+async def test_an_abort_that_does_not_end_says_what_to_look_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "ABORT_SECONDS", 0.05)
+    async with serving(FakeDaemon(tmp_path / "s", deaf=True)) as daemon:
+        daemon.add(Guest("g"))
+        daemon.performing.set()
+        with pytest.raises(errors.OperationTimeout, match=r"not ended within 0\.05 s; see 'culvert job g'$"):
             await domains.abort(daemon.uri, "g")

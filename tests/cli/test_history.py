@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
 
 from culvert.cli import history
-from culvert.cli.history import Waiting
 from culvert.cli.main import cli
+from culvert.client import Record, Waiting
+from tests.client.fake import RECORD
 
-RECORD: history.Record = {
-    "id": 7,
-    "attempt": "a" * 32,
-    "direction": "out",
-    "domain": "g",
-    "uuid": "u",
-    "peer": "qemu+tcp://b/system",
-    "began": 1_000_000_000.0,
-    "ended": 1_000_000_002.5,
-    "step": "stayed",
-    "over": True,
-    "route": "pump",
-    "cause": "no room there",
-    "figures": {"memory_total": 5},
-    "lines": [
-        {"at": 1_000_000_000.0, "step": "begin3", "text": ""},
-        {"at": 1_000_000_001.0, "step": None, "text": "auto: go on"},
-    ],
-}
 GUEST = Waiting("g", UUID(int=1), "waiting for b")
 
 
 def test_a_record_tells_all_of_it() -> None:
-    text = "\n".join(history.lines(RECORD))
+    text = "\n".join(history.lines(Record.from_json(json.dumps(RECORD))))
     for words in (
         *("migration 7 of domain 'g'", "to        qemu+tcp://b/system", "stayed, 2.500 s", "no room there"),
         *("begin3", "auto: go on", "memory_total"),
@@ -44,7 +27,7 @@ def test_a_record_tells_all_of_it() -> None:
 
 def test_one_that_is_not_over_says_so() -> None:
     running = {**RECORD, "over": False, "ended": None, "step": "perform3", "direction": "in", "cause": ""}
-    text = "\n".join(history.lines(running))
+    text = "\n".join(history.lines(Record.from_json(json.dumps(running))))
     assert "perform3 (not over)" in text
     assert "from      " in text
     assert "cause" not in text

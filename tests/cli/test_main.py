@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from culvert import __version__
 from culvert.cli.main import cli
-from tests.cli.fake import FakeDaemon, Guest, serving
+from tests.client.fake import FakeDaemon, Guest, serving
 
 
 @contextmanager
@@ -51,7 +51,11 @@ def run(*args: str) -> Result:
         (["migrate", "g"], "Missing argument 'DEST-URI'"),
         (["migrate", "g", "nonsense"], "no 'driver://' part"),
         (["migrate", "g", "qemu+ssh://h/system"], "transport 'ssh'"),
-        (["migrate", "g", "qemu+tcp://h/system", "--offline"], "--offline"),
+        (
+            ["migrate", "g", "qemu+tcp://h/system", "--offline"],
+            "--offline moves a definition, so it needs --persistent",
+        ),
+        (["migrate", "g", "qemu+tcp://h/system", "--timeout-suspend"], "--timeout-suspend needs --timeout"),
         (["migrate", "g", "qemu+tcp://h/system", "--xml", "/does/not/exist"], "No such file"),
         (["migrate", "g", "qemu+tcp://h/system", "--bandwidth", "0"], "--bandwidth"),
         (["frobnicate"], "No such command"),

@@ -11,13 +11,12 @@ from types import TracebackType
 from typing import Self
 
 from culvert.cli import migrate
+from culvert.cli.ending import Ending
 from culvert.cli.exits import Exit
-from culvert.cli.progress import Progress
-from culvert.cli.request import Request
-from culvert.cli.verdict import Verdict
+from culvert.client import Options, Progress
 from culvert.ground import errors
 from culvert.protocol import remote_migrate
-from tests.cli.fake import FakeDaemon, Guest, serving
+from tests.client.fake import FakeDaemon, Guest, serving
 
 
 @dataclass
@@ -26,7 +25,7 @@ class Recorder:
 
     updates: list[Progress] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
-    ends: list[tuple[Verdict, Progress | None]] = field(default_factory=list)
+    ends: list[tuple[Ending, Progress | None]] = field(default_factory=list)
 
     def __enter__(self) -> Self:
         return self
@@ -45,8 +44,8 @@ class Recorder:
     def notice(self, text: str) -> None:
         self.notices.append(text)
 
-    def end(self, verdict: Verdict, final: Progress | None) -> None:
-        self.ends.append((verdict, final))
+    def end(self, ending: Ending, final: Progress | None) -> None:
+        self.ends.append((ending, final))
 
 
 def pair(tmp_path: Path) -> tuple[FakeDaemon, FakeDaemon]:
@@ -65,16 +64,16 @@ async def test_a_guest_moves(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     shown = Recorder()
     async with serving(a), serving(b):
-        verdict = await migrate.migrate(a.uri, "g", Request(str(b.uri), bandwidth=5), shown)
-    assert (verdict.exit, verdict.location) == (Exit.OK, "destination")
-    assert f"guest 'g' is running (migrated) at {b.uri}" in verdict.words
+        ending = await migrate.migrate(a.uri, "g", b.uri, Options(bandwidth=5), shown)
+    assert (ending.exit, ending.location) == (Exit.OK, "destination")
+    assert f"guest 'g' is running (migrated) at {b.uri}" in ending.words
     (call,) = a.calls
     assert isinstance(call, remote_migrate.Perform3ParamsArgs)
     assert (call.dconnuri, call.flags) == (str(b.uri), 7)
     assert shown.updates[0].phase == "perform"
     assert shown.updates[0].percent == 60.0
     ((last, final),) = shown.ends
-    assert last is verdict
+    assert last is ending
     assert final is not None
     assert final.downtime_ms == 12
 
@@ -83,26 +82,26 @@ async def test_a_refusal_is_told_and_the_guest_runs_on(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     a.refusal = errors.OperationFailed("job 'migration out' failed: no space left")
     async with serving(a), serving(b):
-        verdict = await migrate.migrate(a.uri, "g", Request(str(b.uri)), Recorder())
-    assert verdict.exit is Exit.FAILED
-    assert "no space left" in verdict.words
-    assert f"guest 'g' is running (booted) at {a.uri}" in verdict.words
+        ending = await migrate.migrate(a.uri, "g", b.uri, Options(), Recorder())
+    assert ending.exit is Exit.FAILED
+    assert "no space left" in ending.words
+    assert f"guest 'g' is running (booted) at {a.uri}" in ending.words
 
 
 async def test_a_destination_that_cannot_be_asked_from_here(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     async with serving(a):
-        verdict = await migrate.migrate(a.uri, "g", Request(str(b.uri)), Recorder())
-    assert verdict.exit is Exit.OK
-    assert "could not be asked from here" in verdict.words
+        ending = await migrate.migrate(a.uri, "g", b.uri, Options(), Recorder())
+    assert ending.exit is Exit.OK
+    assert "could not be asked from here" in ending.words
 
 
 async def test_migrating_to_itself_leaves_one_guest(tmp_path: Path) -> None:
     a, _ = pair(tmp_path)
     a.refusal = errors.InternalError("Attempt to migrate guest to the same host")
     async with serving(a):
-        verdict = await migrate.migrate(a.uri, "g", Request(str(a.uri)), Recorder())
-    assert (verdict.exit, verdict.location) == (Exit.FAILED, "source")
+        ending = await migrate.migrate(a.uri, "g", a.uri, Options(), Recorder())
+    assert (ending.exit, ending.location) == (Exit.FAILED, "source")
 
 
 async def test_ctrl_c_aborts_the_job_and_waits(tmp_path: Path) -> None:
@@ -111,22 +110,17 @@ async def test_ctrl_c_aborts_the_job_and_waits(tmp_path: Path) -> None:
     shown = Recorder()
     async with serving(a), serving(b), asyncio.TaskGroup() as group:
         group.create_task(interrupt_when(a.performing), name="ctrl-c")
-        verdict = await migrate.migrate(a.uri, "g", Request(str(b.uri)), shown)
+        ending = await migrate.migrate(a.uri, "g", b.uri, Options(), shown)
     assert a.aborted.is_set()
-    assert verdict.exit is Exit.CANCELLED
-    assert "canceled by client" in verdict.words
-    assert "is running (booted) at" in verdict.words
-    assert len(shown.notices) == 1
+    assert ending.exit is Exit.CANCELLED
+    assert "canceled by client" in ending.words
+    assert "is running (booted) at" in ending.words
+    assert shown.notices == ["cancelling the migration of 'g' (Ctrl-C now: do not wait)"]
 
 
 async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     a.endless = True
-    wishes = migrate.Wishes()
-    wishes.interrupt()
-    assert (wishes.cancel.is_set(), wishes.leave.is_set()) == (True, False)
-    wishes.interrupt()
-    assert wishes.leave.is_set()
 
     async def both() -> None:
         await a.performing.wait()
@@ -136,9 +130,9 @@ async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 
     async with serving(a), serving(b), asyncio.TaskGroup() as group:
         group.create_task(both(), name="ctrl-c twice")
-        verdict = await migrate.migrate(a.uri, "g", Request(str(b.uri)), Recorder())
-    assert verdict.exit in (Exit.UNKNOWN, Exit.CANCELLED)  # the abort may have been quicker
-    assert "guest 'g' is running (booted) at" in verdict.words
+        ending = await migrate.migrate(a.uri, "g", b.uri, Options(), Recorder())
+    assert ending.exit in (Exit.UNKNOWN, Exit.CANCELLED)  # the abort may have been quicker
+    assert "guest 'g' is running (booted) at" in ending.words
 
 
 async def test_a_deadline_cancels(tmp_path: Path) -> None:
@@ -146,8 +140,8 @@ async def test_a_deadline_cancels(tmp_path: Path) -> None:
     a.endless = True
     shown = Recorder()
     async with serving(a), serving(b):
-        verdict = await migrate.migrate(a.uri, "g", Request(str(b.uri), timeout=0.05), shown)
-    assert verdict.exit is Exit.CANCELLED
+        ending = await migrate.migrate(a.uri, "g", b.uri, Options(timeout=0.05), shown)
+    assert ending.exit is Exit.CANCELLED
     assert shown.notices[0] == "the migration has not ended within 0.05 s"
 
 
@@ -155,30 +149,30 @@ async def test_a_deadline_suspends_where_that_was_asked(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     a.endless = True
     async with serving(a), serving(b):
-        request = Request(str(b.uri), timeout=0.05, timeout_suspend=True)
-        verdict = await migrate.migrate(a.uri, "g", request, Recorder())
+        options = Options(timeout=0.05, timeout_suspend=True)
+        ending = await migrate.migrate(a.uri, "g", b.uri, options, Recorder())
     assert a.calls[-1] == "suspend"
-    assert verdict.exit is Exit.OK
+    assert ending.exit is Exit.OK
 
 
 async def test_a_lost_connection_is_not_the_end_of_the_migration(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     a.lose_connection = True
     async with serving(a), serving(b):
-        verdict = await migrate.migrate(a.uri, "g", Request(str(b.uri)), Recorder())
-    assert verdict.exit is Exit.UNKNOWN
-    assert "may be going on" in verdict.words
+        ending = await migrate.migrate(a.uri, "g", b.uri, Options(), Recorder())
+    assert ending.exit is Exit.UNKNOWN
+    assert "may be going on" in ending.words
 
 
 async def test_nothing_begins_without_a_daemon_or_a_domain(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     shown = Recorder()
-    verdict = await migrate.migrate(a.uri, "g", Request(str(b.uri)), shown)
-    assert (verdict.exit, len(shown.ends)) == (Exit.UNREACHABLE, 1)
+    ending = await migrate.migrate(a.uri, "g", b.uri, Options(), shown)
+    assert (ending.exit, len(shown.ends)) == (Exit.UNREACHABLE, 1)
     async with serving(a):
-        verdict = await migrate.migrate(a.uri, "x", Request(str(b.uri)), shown)
-    assert (verdict.exit, len(shown.ends)) == (Exit.FAILED, 2)
-    assert "nothing was done" in verdict.words
+        ending = await migrate.migrate(a.uri, "x", b.uri, Options(), shown)
+    assert (ending.exit, len(shown.ends)) == (Exit.FAILED, 2)
+    assert "nothing was done" in ending.words
     assert a.calls == []
 
 
@@ -186,5 +180,5 @@ async def test_ctrl_c_is_python_s_own_again_afterwards(tmp_path: Path) -> None:
     a, b = pair(tmp_path)
     before = signal.getsignal(signal.SIGINT)
     async with serving(a), serving(b):
-        await migrate.migrate(a.uri, "g", Request(str(b.uri)), Recorder())
+        await migrate.migrate(a.uri, "g", b.uri, Options(), Recorder())
     assert signal.getsignal(signal.SIGINT) in (before, signal.default_int_handler)

@@ -1,104 +1,45 @@
-"""Progress: read from job statistics, told as text and as JSON."""
+"""Progress, in words."""
 
 from __future__ import annotations
-
-import json
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from culvert.cli import progress
-from culvert.cli.progress import Progress
+from culvert.client import Progress
 from culvert.ground.units import GiB, MiB
-from culvert.protocol import remote_job, typed_params, types
-from culvert.protocol.constants_migrate import JOB_STATS, JobStat, JobType
 
-
-def stats(kind: int, **values: Any) -> remote_job.JobStatsRet:
-    names = {name.replace(".", "_"): name for name in JOB_STATS}
-    items = [(names[name], value) for name, value in values.items()]
-    return remote_job.JobStatsRet(kind, typed_params.encode(items, JOB_STATS))
-
-
-def look(kind: int = JobType.UNBOUNDED, **values: Any) -> Progress:
-    found = Progress.from_stats(stats(kind, **values))
-    assert found is not None
-    return found
-
-
-FULL = look(
-    culvert_phase="perform",
-    data_total=512 * MiB,
-    data_processed=384 * MiB,
-    data_remaining=128 * MiB,
-    memory_bps=100 * MiB,
-    memory_dirty_rate=5120,
-    memory_page_size=4096,
-    memory_iteration=3,
-    time_elapsed=4200,
-    culvert_expected_downtime=280,
+FULL = Progress(
+    phase="perform",
+    percent=75.0,
+    rate=100 * MiB,
+    dirty_rate=20 * MiB,
+    total=512 * MiB,
+    transferred=384 * MiB,
+    remaining=128 * MiB,
+    remaining_seconds=1.6,
+    expected_downtime_ms=280,
+    iteration=3,
+    elapsed_seconds=4.2,
 )
 
 
-def test_everything_the_daemon_says() -> None:
-    expected = Progress(
-        phase="perform",
-        percent=75.0,
-        rate=100 * MiB,
-        dirty_rate=20 * MiB,
-        total=512 * MiB,
-        transferred=384 * MiB,
-        remaining=128 * MiB,
-        remaining_seconds=1.6,  # at what is gained: 100 - 20 MiB/s
-        expected_downtime_ms=280,
-        downtime_ms=None,
-        iteration=3,
-        elapsed_seconds=4.2,
-    )
-    assert expected == FULL
-
-
 def test_as_text() -> None:
-    assert FULL.as_text() == (
+    assert progress.as_text(FULL) == (
         "perform, 75 %, 100 MiB/s, dirty 20.0 MiB/s, remaining 128 MiB (1.6 s), expected downtime 280 ms"
     )
 
 
-def test_no_job_is_no_progress() -> None:
-    assert Progress.from_stats(stats(JobType.NONE)) is None
-
-
-def test_a_daemon_that_says_little_is_not_made_to_say_more() -> None:
-    assert look() == Progress()
-    assert look().as_text() == "migrating"
-    assert look().summary() == ""
-
-
-def test_the_daemons_own_guess_of_the_time_left_counts() -> None:
-    assert look(time_remaining=2500, data_remaining=10, memory_bps=1).remaining_seconds == 2.5
-
-
-def test_a_guest_that_dirties_as_fast_as_it_is_sent_has_no_end_in_sight() -> None:
-    found = look(data_remaining=10, memory_bps=4096, memory_dirty_rate=1, memory_page_size=4096)
-    assert found.remaining_seconds is None
-    assert "remaining 10 B" in found.as_text()
-
-
-@pytest.mark.parametrize(("remaining", "percent"), [(0, 100.0), (1000, 0.0), (250, 75.0), (2000, 0.0)])
-def test_percent(remaining: int, percent: float) -> None:
-    assert look(data_total=1000, data_remaining=remaining).percent == percent
-
-
-def test_percent_before_anything_is_known() -> None:
-    assert look(data_total=0, data_remaining=0).percent is None
+def test_what_is_not_known_is_not_told() -> None:
+    assert progress.as_text(Progress()) == "migrating"
+    assert progress.summary(Progress()) == ""
+    assert progress.as_text(Progress(remaining=10)) == "migrating, remaining 10 B"
 
 
 def test_summary_of_a_completed_job() -> None:
-    found = look(JobType.COMPLETED, time_elapsed=65000, downtime=43, data_processed=3 * GiB, memory_iteration=4)
-    assert found.percent == 100.0
-    assert found.summary() == "total time 1 min 5 s, downtime 43 ms, transferred 3.0 GiB, 4 iterations"
+    found = Progress(elapsed_seconds=65.0, downtime_ms=43, transferred=3 * GiB, iteration=4)
+    assert progress.summary(found) == "total time 1 min 5 s, downtime 43 ms, transferred 3.0 GiB, 4 iterations"
 
 
 @pytest.mark.parametrize(
@@ -124,27 +65,13 @@ def test_seconds(count: float, text: str) -> None:
     assert progress.seconds(count) == text
 
 
-@st.composite
-def any_stats(draw: st.DrawFn) -> remote_job.JobStatsRet:
-    numbers = [name for name in JOB_STATS if JOB_STATS[name].type == 4]
-    names = draw(st.lists(st.sampled_from(numbers), unique=True))
-    items = [(name, draw(st.integers(0, 2**64 - 1))) for name in names]
-    return remote_job.JobStatsRet(draw(st.integers(0, 9)), typed_params.encode(items, JOB_STATS))
+counts = st.none() | st.integers(0, 2**64 - 1)
+times = st.none() | st.floats(0, 2**64)
 
 
-@given(any_stats())
-def test_whatever_the_numbers_it_can_be_shown(found: remote_job.JobStatsRet) -> None:
-    shown = Progress.from_stats(found)
-    if shown is None:
-        return
-    assert shown.as_text()
-    assert json.loads(json.dumps(shown.as_json())) == shown.as_json()
-    assert shown.percent is None or 0 <= shown.percent <= 100
-    assert shown.remaining_seconds is None or shown.remaining_seconds >= 0
+anything = st.builds(Progress, rate=counts, dirty_rate=counts, remaining=counts, remaining_seconds=times)
 
 
-def test_a_value_of_an_unexpected_type_is_not_shown() -> None:
-    odd = remote_job.JobStatsRet(
-        JobType.UNBOUNDED, [types.TypedParam(JobStat.MEMORY_BPS, (types.TypedParamType.STRING, "fast"))]
-    )
-    assert Progress.from_stats(odd) == Progress()
+@given(anything)
+def test_whatever_the_numbers_it_can_be_shown(found: Progress) -> None:
+    assert progress.as_text(found).startswith("migrating")

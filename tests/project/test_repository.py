@@ -14,7 +14,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 PINS = [ROOT / "requirements.txt", ROOT / "requirements-dev.txt"]
 SOURCES = sorted(
     path
-    for folder in ("src", "tests", "guests", "demo", "benchmarks", "faults", "tools")
+    for folder in ("src", "tests", "guests", "demo", "benchmarks", "faults", "tools", "docs")
     for path in (ROOT / folder).rglob("*.py")
 )
 MOST_LINES = 600

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from culvert.cli import history
-from culvert.ground import uri as uris
+from culvert import client
 from tests.released import install
 from tests.support.culvert import CHECKOUT, culvert
 from tests.support.daemon import DaemonProcess
@@ -49,16 +48,16 @@ class Told:
 def told(host: DaemonProcess) -> Told:
     """Of the newest migration of ``host``, which is over and has gone well."""
 
-    async def newest() -> history.Record:
-        where = uris.parse(host.uri)
-        (latest,) = await history.records(where, "", 1)
-        return await history.record(where, latest["id"])
+    async def newest() -> client.Record:
+        async with client.connect(host.uri) as connected:
+            (latest,) = await connected.history(limit=1)
+            return await connected.record(latest.id)
 
     found = asyncio.run(newest())
-    assert found["step"] in ("left", "arrived"), found
-    assert not found["cause"], found
-    steps, texts = ([line[key] for line in found["lines"] if line[key]] for key in ("step", "text"))
-    return Told(found["route"], found["figures"]["channels"], steps, texts)
+    assert found.step in ("left", "arrived"), found
+    assert not found.cause, found
+    steps = [line.step for line in found.lines if line.step is not None]
+    return Told(found.route, found.figures["channels"], steps, [line.text for line in found.lines if line.text])
 
 
 def assert_took(

@@ -12,8 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from culvert.cli.progress import Progress
-from culvert.cli.verdict import Verdict
+from culvert.cli.ending import Ending
+from culvert.cli.progress import as_text, details, summary
+from culvert.client import Progress
 
 LINE_SECONDS = 1.0  # plain lines come no faster: a log is read later, by people
 
@@ -36,7 +37,7 @@ class Display(Protocol):
     def notice(self, text: str) -> None:
         """Something that a person should know now."""
 
-    def end(self, verdict: Verdict, final: Progress | None) -> None:
+    def end(self, ending: Ending, final: Progress | None) -> None:
         """The last words; ``final``: the finished job's figures, where they are known."""
 
 
@@ -64,15 +65,15 @@ class PlainDisplay:
         if not is_new and self._last is not None and now - self._last[0] < LINE_SECONDS:
             return
         self._last = (now, progress.phase)
-        self._say(progress.as_text())
+        self._say(as_text(progress))
 
     def notice(self, text: str) -> None:
         print(text, file=self._err, flush=True)
 
-    def end(self, verdict: Verdict, final: Progress | None) -> None:
-        if final is not None and (summary := final.summary()):
-            self._say(summary)
-        self._say(verdict.words)
+    def end(self, ending: Ending, final: Progress | None) -> None:
+        if final is not None and (words := summary(final)):
+            self._say(words)
+        self._say(ending.words)
 
     def _say(self, text: str) -> None:
         print(text, file=self._out, flush=True)
@@ -101,13 +102,13 @@ class JsonDisplay:
     def notice(self, text: str) -> None:
         self._put("notice", text=text)
 
-    def end(self, verdict: Verdict, final: Progress | None) -> None:
+    def end(self, ending: Ending, final: Progress | None) -> None:
         self._put(
             "result",
-            result=verdict.result,
-            location=verdict.location,
-            exit=int(verdict.exit),
-            words=verdict.words,
+            result=ending.result,
+            location=ending.location,
+            exit=int(ending.exit),
+            words=ending.words,
             job=None if final is None else final.as_json(),
         )
 
@@ -141,11 +142,11 @@ class LiveDisplay:
     def notice(self, text: str) -> None:
         self._print(text)
 
-    def end(self, verdict: Verdict, final: Progress | None) -> None:
+    def end(self, ending: Ending, final: Progress | None) -> None:
         self._live.stop()
-        if final is not None and (summary := final.summary()):
-            self._print(summary)
-        self._print(verdict.words)
+        if final is not None and (words := summary(final)):
+            self._print(words)
+        self._print(ending.words)
 
     def _print(self, text: str) -> None:
         # Text, so that brackets in a name or a path are not taken for markup.
@@ -158,7 +159,7 @@ def render(progress: Progress) -> RenderableType:
     percent = "" if progress.percent is None else f"{progress.percent:3.0f} %"
     bar = ProgressBar(total=100, completed=progress.percent or 0, width=40, pulse=progress.percent is None)
     table.add_row(Text(f"{progress.phase or 'migrating':<8}"), bar, Text(percent))
-    return Group(table, Text("  ".join(progress.details())))
+    return Group(table, Text("  ".join(details(progress))))
 
 
 def choose(console: Console, *, as_json: bool, out: IO[str], err: IO[str]) -> Display:

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from culvert import __version__
-from culvert.cli import display, domains, history, migrate, target
+from culvert import __version__, client
+from culvert.cli import display, domains, history, migrate, progress
 from culvert.cli.exits import Exit, table
 from culvert.cli.pki import pki
-from culvert.cli.request import Request
+from culvert.client import Options
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.uri import ConnectionURI
@@ -50,16 +50,16 @@ METHODS = ("xbzrle", "zlib", "zstd")
     "uri",
     type=_uri,
     metavar="URI",
-    help=f"Daemon to talk to. Default: ${target.ENVIRONMENT_URI}, or this host's own daemon.",
+    help=f"Daemon to talk to. Default: ${client.ENVIRONMENT_URI}, or this host's own daemon.",
 )
 @click.version_option(__version__, prog_name="culvert")
 @click.pass_context
 def cli(context: click.Context, uri: ConnectionURI | None) -> None:
     """Move running QEMU guests between hosts, inside the management daemons' own connection."""
     try:
-        context.obj = uri or uris.parse(target.default_uri(os.environ, os.getuid()))
+        context.obj = uri or uris.parse(client.default_uri(os.environ, os.getuid()))
     except errors.InvalidArgument as err:
-        raise click.UsageError(f"${target.ENVIRONMENT_URI}: {err}") from err
+        raise click.UsageError(f"${client.ENVIRONMENT_URI}: {err}") from err
 
 
 @cli.command("list")
@@ -119,7 +119,7 @@ def job(uri: ConnectionURI, domain: str, completed: bool, as_json: bool) -> None
         return
     click.echo(f"job of domain '{domain}': {found.type}")
     if found.progress is not None:
-        click.echo(found.progress.summary() if completed else found.progress.as_text())
+        click.echo((progress.summary if completed else progress.as_text)(found.progress))
     for name, value in found.values.items():
         click.echo(f"  {name:<26} {value}")
 
@@ -182,7 +182,6 @@ def migrate_(
     domain: str,
     destination: ConnectionURI,
     as_json: bool,
-    auto: bool | None,
     **options: Any,
 ) -> NoReturn:
     """Migrate DOMAIN to the daemon at DEST-URI, tunnelled through the daemons' connection.
@@ -193,18 +192,15 @@ def migrate_(
     for name in ("xml", "persistent_xml"):
         if options[name] is not None:
             options[name] = _text(options[name])
-    words = {name: word for name in ("route", "compression") if (word := options.pop(name)) is not None}
-    if auto is not None:
-        words["auto"] = "on" if auto else "off"
-    request = Request(destination=str(destination.with_parameters(**words)), **options)
-    if problem := request.problem():
+    wanted = Options(**options)
+    if problem := wanted.problem(lambda name: f"--{name.replace('_', '-')}"):
         raise click.UsageError(problem)
     shown = display.choose(_console(), as_json=as_json, out=sys.stdout, err=sys.stderr)
     try:
-        verdict = asyncio.run(migrate.migrate(uri, domain, request, shown))
+        ending = asyncio.run(migrate.migrate(uri, domain, destination, wanted, shown))
     except KeyboardInterrupt:
-        verdict = migrate.not_begun(shown, Exit.CANCELLED, "interrupted")
-    sys.exit(verdict.exit)
+        ending = migrate.not_begun(shown, Exit.CANCELLED, "interrupted")
+    sys.exit(ending.exit)
 
 
 @cli.group("history", invoke_without_command=True)
@@ -219,13 +215,13 @@ def history_(context: click.Context, domain: str, limit: int, as_json: bool) -> 
     found = _run(history.records(context.obj, domain, limit))
     if as_json:
         for each in found:
-            click.echo(json.dumps(each, ensure_ascii=False))
+            click.echo(json.dumps(each.as_json(), ensure_ascii=False))
         return
     rows = Table("Id", "Began", "Domain", "", "Other end", "Route", "Outcome", "Cause", box=None, pad_edge=False)
     for each in found:
-        words = (each["domain"], history.ARROWS[each["direction"]], each["peer"], each["route"])
-        ending = (history.outcome(each), each["cause"])
-        rows.add_row(str(each["id"]), history.time(each["began"]), *(Text(word) for word in (*words, *ending)))
+        words = (each.domain, history.ARROWS[each.direction], each.peer, each.route)
+        ending = (history.outcome(each), each.cause)
+        rows.add_row(str(each.id), history.time(each.began), *(Text(word) for word in (*words, *ending)))
     _console().print(rows)
 
 
@@ -237,7 +233,7 @@ def history_show(uri: ConnectionURI, number: int, as_json: bool) -> None:
     """Tell all of the migration ID: every phase and its time, figures, decisions, the cause of a failure."""
     found = _run(history.record(uri, number))
     if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
+        click.echo(json.dumps(found.as_json(), ensure_ascii=False))
         return
     for line in history.lines(found):
         click.echo(line)
@@ -288,7 +284,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     """Run one command's work; a refusal ends the process with its words and its code."""
     try:
         return asyncio.run(work)
-    except target.Unreachable as err:
+    except client.Unreachable as err:
         _fail(Exit.UNREACHABLE, f"{err}; nothing was done")
     except errors.RequestError as err:
         _fail(Exit.FAILED, str(err))

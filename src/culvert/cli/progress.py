@@ -1,162 +1,65 @@
-"""How far a migration is: one value, as text for people or as a JSON object for programs."""
+"""How far a migration is, in words for people."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-
+from culvert.client import Progress
 from culvert.ground.units import GiB, KiB, MiB, TiB
-from culvert.protocol import remote_job, typed_params
-from culvert.protocol.constants_migrate import CULVERT_DOWNTIMES, JobStat, JobType
-from culvert.protocol.typed_params import Value
-
-_RUNNING = (JobType.BOUNDED, JobType.UNBOUNDED)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One look at a job. None where the daemon does not say.
+def as_text(progress: Progress) -> str:
+    """One line."""
+    parts = [progress.phase or "migrating"]
+    if progress.percent is not None:
+        parts.append(f"{progress.percent:.0f} %")
+    parts += details(progress)
+    return ", ".join(parts)
 
-    Sizes in bytes, rates in bytes per second, times in seconds, downtimes in milliseconds; ``phase``: begin,
-    prepare, perform, finish or confirm; ``route``: stream, direct or pump, over so many ``channels``;
-    ``interruptions``: connections that were lost and opened anew. ``throttle``: percent of its CPU time that the
-    guest is denied; ``why_not``: why it will not converge by itself; ``auto``: what was decided about that last,
-    and why. ``downtime_parts_ms``: where the standstill went.
-    """
 
-    phase: str | None = None
-    percent: float | None = None
-    rate: int | None = None
-    dirty_rate: int | None = None
-    total: int | None = None
-    transferred: int | None = None
-    remaining: int | None = None
-    remaining_seconds: float | None = None
-    expected_downtime_ms: int | None = None
-    downtime_ms: int | None = None
-    iteration: int | None = None
-    elapsed_seconds: float | None = None
-    route: str | None = None
-    channels: int | None = None
-    interruptions: int | None = None
-    remaining_seconds_low: float | None = None
-    remaining_seconds_high: float | None = None
-    predicted_total_seconds: float | None = None
-    predicted_downtime_ms: int | None = None
-    throttle: int | None = None
-    why_not: str | None = None
-    auto: str | None = None
-    downtime_parts_ms: Mapping[str, int] | None = None
+def details(progress: Progress) -> list[str]:
+    """What stands behind the bar, in words."""
+    parts = []
+    if progress.rate is not None:
+        parts.append(f"{size(progress.rate)}/s")
+    if progress.dirty_rate is not None:
+        parts.append(f"dirty {size(progress.dirty_rate)}/s")
+    if progress.remaining is not None:
+        left = f"remaining {size(progress.remaining)}"
+        if progress.remaining_seconds is not None:
+            left += f" ({_time_left(progress, progress.remaining_seconds)})"
+        parts.append(left)
+    if (expected := progress.predicted_downtime_ms or progress.expected_downtime_ms) is not None:
+        parts.append(f"expected downtime {expected} ms")
+    if progress.throttle:
+        parts.append(f"slowed down by {progress.throttle} %")
+    if progress.interruptions:
+        parts.append(_interrupted(progress))
+    if progress.why_not:
+        parts.append(f"will not converge: {progress.why_not}")
+    if progress.auto:
+        parts.append(f"auto: {progress.auto}")
+    return parts
 
-    @classmethod
-    def from_stats(cls, stats: remote_job.JobStatsRet) -> Progress | None:
-        """Read GET_JOB_STATS; None when there is no job."""
-        if stats.type == JobType.NONE:
-            return None
-        values = typed_params.loose(stats.params)
-        rate = _number(values, JobStat.MEMORY_BPS)
-        iteration = _number(values, JobStat.MEMORY_ITERATION)
-        # QEMU counts dirty pages when an iteration ends; in the first one its 0 means that nobody knows.
-        measured = iteration is None or iteration > 1
-        dirty_rate = _number(values, JobStat.CULVERT_DIRTY_RATE)
-        if dirty_rate is None and measured:
-            dirty_rate = _product(values, JobStat.MEMORY_DIRTY_RATE, JobStat.MEMORY_PAGE_SIZE)
-        total = _number(values, JobStat.DATA_TOTAL)
-        remaining = _number(values, JobStat.DATA_REMAINING)
-        phase, route = values.get(JobStat.CULVERT_PHASE), values.get(JobStat.CULVERT_ROUTE)
-        is_over = stats.type not in _RUNNING
-        return cls(
-            phase=None if phase is None else str(phase),
-            percent=100.0 if stats.type == JobType.COMPLETED else _percent(values, total, remaining),
-            rate=rate,
-            dirty_rate=dirty_rate,
-            total=total,
-            transferred=_number(values, JobStat.DATA_PROCESSED),
-            remaining=remaining,
-            remaining_seconds=None if is_over else _remaining_seconds(values, remaining, rate, dirty_rate),
-            expected_downtime_ms=_number(values, JobStat.CULVERT_EXPECTED_DOWNTIME),
-            downtime_ms=_number(values, JobStat.DOWNTIME),
-            iteration=iteration,
-            elapsed_seconds=_seconds(values, JobStat.TIME_ELAPSED),
-            route=None if route is None else str(route),
-            channels=_number(values, JobStat.CULVERT_CHANNELS),
-            interruptions=_number(values, JobStat.CULVERT_INTERRUPTIONS),
-            remaining_seconds_low=_seconds(values, JobStat.CULVERT_REMAINING_LOW),
-            remaining_seconds_high=_seconds(values, JobStat.CULVERT_REMAINING_HIGH),
-            predicted_total_seconds=_seconds(values, JobStat.CULVERT_PREDICTED_TOTAL),
-            predicted_downtime_ms=_number(values, JobStat.CULVERT_PREDICTED_DOWNTIME),
-            throttle=_number(values, JobStat.AUTO_CONVERGE_THROTTLE),
-            why_not=None if (why_not := values.get(JobStat.CULVERT_WHY_NOT)) is None else str(why_not),
-            auto=None if (auto := values.get(JobStat.CULVERT_AUTO)) is None else str(auto),
-            downtime_parts_ms={part: int(values[name]) for part, name in CULVERT_DOWNTIMES.items() if name in values}
-            or None,
+
+def summary(progress: Progress) -> str:
+    """What is worth knowing afterwards; empty when nothing is known."""
+    parts = []
+    if progress.elapsed_seconds is not None:
+        parts.append(f"total time {seconds(progress.elapsed_seconds)}")
+    if progress.downtime_ms is not None:
+        where = ", ".join(
+            f"{name.replace('_', ' ')} {count}" for name, count in (progress.downtime_parts_ms or {}).items() if count
         )
-
-    def as_json(self) -> dict[str, object]:
-        """The members by name; what is not known is null."""
-        return asdict(self)
-
-    def as_text(self) -> str:
-        """One line."""
-        parts = [self.phase or "migrating"]
-        if self.percent is not None:
-            parts.append(f"{self.percent:.0f} %")
-        parts += self.details()
-        return ", ".join(parts)
-
-    def details(self) -> list[str]:
-        """What stands behind the bar, in words."""
-        parts = []
-        if self.rate is not None:
-            parts.append(f"{size(self.rate)}/s")
-        if self.dirty_rate is not None:
-            parts.append(f"dirty {size(self.dirty_rate)}/s")
-        if self.remaining is not None:
-            left = f"remaining {size(self.remaining)}"
-            if self.remaining_seconds is not None:
-                left += f" ({self._time_left(self.remaining_seconds)})"
-            parts.append(left)
-        if (expected := self.predicted_downtime_ms or self.expected_downtime_ms) is not None:
-            parts.append(f"expected downtime {expected} ms")
-        if self.throttle:
-            parts.append(f"slowed down by {self.throttle} %")
-        if self.interruptions:
-            parts.append(self._interrupted())
-        if self.why_not:
-            parts.append(f"will not converge: {self.why_not}")
-        if self.auto:
-            parts.append(f"auto: {self.auto}")
-        return parts
-
-    def _time_left(self, likely: float) -> str:
-        low, high = self.remaining_seconds_low, self.remaining_seconds_high
-        if low is None:
-            return seconds(likely)
-        return f"{seconds(likely)}; {seconds(low)} to {seconds(high)}" if high else f"{seconds(likely)}; or more"
-
-    def _interrupted(self) -> str:
-        return f"connected again {self.interruptions} time{'s' if self.interruptions != 1 else ''}"
-
-    def summary(self) -> str:
-        """What is worth knowing afterwards; empty when nothing is known."""
-        parts = []
-        if self.elapsed_seconds is not None:
-            parts.append(f"total time {seconds(self.elapsed_seconds)}")
-        if self.downtime_ms is not None:
-            where = ", ".join(
-                f"{name.replace('_', ' ')} {count}" for name, count in (self.downtime_parts_ms or {}).items() if count
-            )
-            parts.append(f"downtime {self.downtime_ms} ms" + (f" ({where})" if where else ""))
-        if self.transferred is not None:
-            parts.append(f"transferred {size(self.transferred)}")
-        if self.iteration:
-            parts.append(f"{self.iteration} iteration{'s' if self.iteration > 1 else ''}")
-        if self.route is not None:
-            more = f", {self.channels} channels" if (self.channels or 1) > 1 else ""
-            parts.append(f"route {self.route}{more}")
-        if self.interruptions:
-            parts.append(self._interrupted())
-        return ", ".join(parts)
+        parts.append(f"downtime {progress.downtime_ms} ms" + (f" ({where})" if where else ""))
+    if progress.transferred is not None:
+        parts.append(f"transferred {size(progress.transferred)}")
+    if progress.iteration:
+        parts.append(f"{progress.iteration} iteration{'s' if progress.iteration > 1 else ''}")
+    if progress.route is not None:
+        more = f", {progress.channels} channels" if (progress.channels or 1) > 1 else ""
+        parts.append(f"route {progress.route}{more}")
+    if progress.interruptions:
+        parts.append(_interrupted(progress))
+    return ", ".join(parts)
 
 
 def size(count: int) -> str:
@@ -181,39 +84,12 @@ def seconds(count: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-def _number(values: Mapping[str, Value], name: str) -> int | None:
-    value = values.get(name)
-    return int(value) if isinstance(value, int | float) else None
+def _time_left(progress: Progress, likely: float) -> str:
+    low, high = progress.remaining_seconds_low, progress.remaining_seconds_high
+    if low is None:
+        return seconds(likely)
+    return f"{seconds(likely)}; {seconds(low)} to {seconds(high)}" if high else f"{seconds(likely)}; or more"
 
 
-def _product(values: Mapping[str, Value], first: str, second: str) -> int | None:
-    one, other = _number(values, first), _number(values, second)
-    return None if one is None or other is None else one * other
-
-
-def _seconds(values: Mapping[str, Value], name: str) -> float | None:
-    value = _number(values, name)
-    return None if value is None else value / 1000
-
-
-def _percent(values: Mapping[str, Value], total: int | None, remaining: int | None) -> float | None:
-    """The daemon's own, which never falls; else as virsh counts it: what is left of the whole."""
-    if isinstance(told := values.get(JobStat.CULVERT_PERCENT), int | float):
-        return float(told)
-    if not total or remaining is None:
-        return None
-    return 100.0 * (1 - min(remaining, total) / total)
-
-
-def _remaining_seconds(
-    values: Mapping[str, Value], remaining: int | None, rate: int | None, dirty_rate: int | None
-) -> float | None:
-    """The daemon's own guess, or how long what is left takes at the rate that is gained on the guest.
-
-    None when the guest dirties memory as fast as it is sent: then nobody knows.
-    """
-    told = _seconds(values, JobStat.TIME_REMAINING)
-    if told or JobStat.CULVERT_PERCENT in values:
-        return told  # a daemon that predicts knows also when nothing can be said
-    gained = (rate or 0) - (dirty_rate or 0)
-    return remaining / gained if remaining is not None and gained > 0 else None
+def _interrupted(progress: Progress) -> str:
+    return f"connected again {progress.interruptions} time{'s' if progress.interruptions != 1 else ''}"

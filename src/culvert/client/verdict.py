@@ -1,6 +1,6 @@
 """The last words of a migration: where the guest is now, made from what both sides say.
 
-Pure: facts in, words and exit code out. What the call answered is the weakest of the facts; where the guest really is
+Pure: facts in, a verdict out. What the call answered is the weakest of the facts; where the guest really is
 can be seen, and what is seen decides.
 """
 
@@ -8,34 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 
-from culvert.cli.exits import Exit
-from culvert.protocol.constants_state import REASONS, DomainState
-
-
-class Place(Enum):
-    """What one side says of the guest."""
-
-    ACTIVE = "active"  # it has a QEMU process there, running or paused
-    INACTIVE = "inactive"  # it is defined there, and shut off
-    ABSENT = "absent"  # that side does not know it
-    UNKNOWN = "unknown"  # that side could not be asked
+from culvert.client.sighting import Place, Sighting
+from culvert.ground import errors
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """One side's word.
+class Result(StrEnum):
+    """How the migration ended."""
 
-    ``state`` in words ("running", "paused (migration)"); ``why`` it could not be asked; ``host``: the daemon's UUID,
-    where it tells it.
-    """
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
 
-    place: Place
-    state: str = ""
-    why: str = ""
-    running: bool = False
-    host: str = ""
+
+class Location(StrEnum):
+    """Where the guest is."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+    NONE = "none"
+    BOTH = "both"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,28 +55,32 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``result``: completed, failed, cancelled, unknown; ``location``: source, destination, none, both, unknown."""
+    """How a migration ended and where its guest is now; ``words`` say both, the last line where the guest is.
 
-    exit: Exit
-    result: str
-    location: str
+    ``going_on``: the end was not seen, the guest is at the source, and the migration may be going on there.
+    """
+
+    result: Result
+    location: Location
     words: str
+    going_on: bool = False
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the guest, or with an offline migration the definition, is at the destination."""
+        return (self.result, self.location) == (Result.COMPLETED, Location.DESTINATION)
 
 
-def state_words(state: int, reason: int) -> str:
-    """A state and its reason as ``virsh domstate --reason`` would put them."""
-    if state not in list(DomainState):
-        return f"state {state}"
-    found = DomainState(state)
-    reasons = REASONS[found]
-    word = {DomainState.SHUTOFF: "shut off", DomainState.SHUTDOWN: "being shut down"}.get(found, found.name.lower())
-    if reason not in list(reasons) or reason == 0:
-        return word
-    return f"{word} ({reasons(reason).name.lower().replace('_', ' ')})"
+class NotArrived(errors.OperationFailed):
+    """The guest is not at the destination, or nobody knows that it is: ``verdict`` says what is known."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict.words)
+        self.verdict = verdict
 
 
 def decide(facts: Facts) -> Verdict:
-    """Where the guest is, and how the command ends."""
+    """Where the guest is, and how the migration ended."""
     if facts.at_source.host and facts.at_source.host == facts.at_destination.host:
         # One daemon under two addresses: what it has is at the source, for it refuses to migrate to itself.
         facts = replace(facts, at_destination=Sighting(Place.ABSENT))
@@ -97,21 +96,21 @@ def _at_destination(facts: Facts) -> Verdict:
         words += f"; {facts.source} could not be asked ({facts.at_source.why})"
     if facts.error is not None:
         words = f"{words}; it has moved although the call ended with: {facts.error}"
-    return Verdict(Exit.OK, "completed", "destination", words)
+    return Verdict(Result.COMPLETED, Location.DESTINATION, words)
 
 
 def _at_source(facts: Facts) -> Verdict:
     words = f"guest '{facts.name}' is {facts.at_source.state} at {facts.source}"
     if facts.left:
         lost = "" if facts.error is None else f" ({facts.error})"
-        words += f"; the end of the migration was not seen{lost} and it may be going on: see 'culvert job'"
-        return Verdict(Exit.UNKNOWN, "unknown", "source", words)
+        words += f"; the end of the migration was not seen{lost} and it may be going on"
+        return Verdict(Result.UNKNOWN, Location.SOURCE, words, going_on=True)
     if facts.error is None:
-        return Verdict(Exit.UNKNOWN, "unknown", "source", f"{words}, although the daemon says that it has moved")
+        return Verdict(Result.UNKNOWN, Location.SOURCE, f"{words}, although the daemon says that it has moved")
     if facts.at_source.state == "paused (migration)" and facts.at_destination.place is Place.UNKNOWN:
         words += f" until the daemon knows what became of it at {facts.destination}"
-        return Verdict(Exit.UNKNOWN, "unknown", "source", _because(facts, words))
-    return Verdict(_stayed(facts), _result(facts), "source", _because(facts, words))
+        return Verdict(Result.UNKNOWN, Location.SOURCE, _because(facts, words))
+    return Verdict(_result(facts), Location.SOURCE, _because(facts, words))
 
 
 def _at_both(facts: Facts) -> Verdict:
@@ -119,37 +118,37 @@ def _at_both(facts: Facts) -> Verdict:
         f"guest '{facts.name}' has a process on BOTH sides: {_said(facts)}. "
         "If this lasts, look at both before you touch either"
     )
-    return Verdict(Exit.UNKNOWN, "unknown", "both", _because(facts, words))
+    return Verdict(Result.UNKNOWN, Location.BOTH, _because(facts, words))
 
 
 def _told(facts: Facts) -> Verdict:
     """The call ended well, and nobody shows a process: offline, or the destination cannot be asked from here."""
     if facts.offline:
         words = f"domain '{facts.destination_name or facts.name}' is defined at {facts.destination}"
-        return Verdict(Exit.OK, "completed", "destination", words)
+        return Verdict(Result.COMPLETED, Location.DESTINATION, words)
     if facts.at_destination.place is Place.UNKNOWN:
         words = (
             f"guest '{facts.destination_name or facts.name}' is at {facts.destination}, says the source's daemon; "
             f"the destination could not be asked from here ({facts.at_destination.why})"
         )
-        return Verdict(Exit.OK, "completed", "destination", words)
+        return Verdict(Result.COMPLETED, Location.DESTINATION, words)
     words = f"guest '{facts.name}' has moved and does not run any more: {_said(facts)}"
-    return Verdict(Exit.NOT_RUNNING, "completed", "none", words)
+    return Verdict(Result.COMPLETED, Location.NONE, words)
 
 
 def _offline_stayed(facts: Facts) -> Verdict:
     words = f"domain '{facts.name}' is defined at {facts.source} as before, {facts.at_source.state}"
-    return Verdict(_stayed(facts), _result(facts), "source", _because(facts, words))
+    return Verdict(_result(facts), Location.SOURCE, _because(facts, words))
 
 
 def _nowhere(facts: Facts) -> Verdict:
     words = f"guest '{facts.name}' is running nowhere: {_said(facts)}"
-    return Verdict(Exit.NOT_RUNNING, _result(facts), "none", _because(facts, words))
+    return Verdict(_result(facts), Location.NONE, _because(facts, words))
 
 
 def _unknown(facts: Facts) -> Verdict:
     words = f"it is not known where guest '{facts.name}' is: {_said(facts)}"
-    return Verdict(Exit.UNKNOWN, "unknown", "unknown", _because(facts, words))
+    return Verdict(Result.UNKNOWN, Location.UNKNOWN, _because(facts, words))
 
 
 def _said(facts: Facts) -> str:
@@ -165,12 +164,8 @@ def _said(facts: Facts) -> str:
     )
 
 
-def _stayed(facts: Facts) -> Exit:
-    return Exit.CANCELLED if facts.cancelled else Exit.FAILED
-
-
-def _result(facts: Facts) -> str:
-    return "cancelled" if facts.cancelled else "failed"
+def _result(facts: Facts) -> Result:
+    return Result.CANCELLED if facts.cancelled else Result.FAILED
 
 
 def _because(facts: Facts, words: str) -> str:

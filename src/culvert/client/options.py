@@ -1,23 +1,26 @@
-"""A migration as the command line asks for it, in the protocol's words."""
+"""How a migration is to be, in the protocol's words."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from culvert.ground.uri import ConnectionURI
 from culvert.protocol import remote_migrate, typed_params, types
 from culvert.protocol.constants_migrate import MIGRATE_PARAMS, MigrateFlag, MigrateParam
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """The options of ``culvert migrate``.
+class Options:
+    """How a migration is to be; as it is here, a running guest moves and everything else is as the daemons have it.
 
-    ``bandwidth`` in MiB/s; ``timeout`` in seconds, None for none: then the migration is cancelled, or with
-    ``timeout_suspend`` the guest is suspended so that the migration can end, with ``timeout_postcopy`` it goes on in
-    post-copy.
+    The names are those of ``culvert migrate`` (docs/cli.md), which are virsh's. ``bandwidth`` and
+    ``postcopy_bandwidth`` in MiB/s, ``comp_xbzrle_cache`` in bytes; ``timeout`` in seconds, None for none: then the
+    migration is cancelled, or with ``timeout_suspend`` the guest is suspended so that the migration can end, with
+    ``timeout_postcopy`` it goes on in post-copy. ``route``, ``compression`` and ``auto`` are words of the destination
+    URI (docs/migration.md).
     """
 
-    destination: str
     live: bool = True
     offline: bool = False
     persistent: bool = False
@@ -45,6 +48,9 @@ class Request:
     comp_xbzrle_cache: int | None = None
     comp_zlib_level: int | None = None
     comp_zstd_level: int | None = None
+    route: str | None = None
+    compression: str | None = None
+    auto: bool | None = None
 
     @property
     def flags(self) -> MigrateFlag:
@@ -75,7 +81,7 @@ class Request:
 
     @property
     def params(self) -> list[types.TypedParam]:
-        """Only what was typed, as virsh does it."""
+        """Only what was asked for, as virsh does it."""
         values = {
             MigrateParam.DEST_NAME: self.dname,
             MigrateParam.DEST_XML: self.xml,
@@ -93,26 +99,39 @@ class Request:
         typed += [(MigrateParam.COMPRESSION, method) for method in self.comp_methods]
         return typed_params.encode(typed, MIGRATE_PARAMS)
 
-    def problem(self) -> str | None:
-        """What cannot be meant, or None."""
-        timed_out = "--timeout-suspend" if self.timeout_suspend else "--timeout-postcopy"
+    def toward(self, destination: ConnectionURI) -> ConnectionURI:
+        """``destination`` as the source's daemon is to connect to it, with the words that say how."""
+        words = {name: word for name in ("route", "compression") if (word := getattr(self, name)) is not None}
+        if self.auto is not None:
+            words["auto"] = "on" if self.auto else "off"
+        return destination.with_parameters(**words)
+
+    def problem(self, spell: Callable[[str], str] = str) -> str | None:
+        """What cannot be meant, or None; ``spell`` writes the name of an option as whoever reads it knows it."""
+        timed_out = spell("timeout_suspend" if self.timeout_suspend else "timeout_postcopy")
+        offline, persistent, persistent_xml = spell("offline"), spell("persistent"), spell("persistent_xml")
+        timeout, suspend, postcopy = spell("timeout"), spell("timeout_suspend"), spell("timeout_postcopy")
         problems = {
-            "--offline moves a definition, so it needs --persistent: otherwise nothing would arrive": (
+            f"{offline} moves a definition, so it needs {persistent}: otherwise nothing would arrive": (
                 self.offline and not self.persistent
             ),
-            "--persistent-xml needs --persistent": self.persistent_xml is not None and not self.persistent,
-            "--parallel-connections needs --parallel": self.parallel_connections is not None and not self.parallel,
-            f"{timed_out} needs --timeout": (self.timeout_suspend or self.timeout_postcopy) and self.timeout is None,
-            "--timeout-suspend and --timeout-postcopy end the same wait: take one": (
-                self.timeout_suspend and self.timeout_postcopy
+            f"{persistent_xml} needs {persistent}": self.persistent_xml is not None and not self.persistent,
+            f"{spell('parallel_connections')} needs {spell('parallel')}": (
+                self.parallel_connections is not None and not self.parallel
             ),
-            "--postcopy-after-precopy needs --postcopy": self.postcopy_after_precopy and not self.postcopy,
-            "--timeout-postcopy needs --postcopy": self.timeout_postcopy and not self.postcopy,
+            f"{timed_out} needs {timeout}": (
+                (self.timeout_suspend or self.timeout_postcopy) and self.timeout is None
+            ),
+            f"{suspend} and {postcopy} end the same wait: take one": self.timeout_suspend and self.timeout_postcopy,
+            f"{spell('postcopy_after_precopy')} needs {spell('postcopy')}": (
+                self.postcopy_after_precopy and not self.postcopy
+            ),
+            f"{postcopy} needs {spell('postcopy')}": self.timeout_postcopy and not self.postcopy,
         }
         return next((problem for problem, there in problems.items() if there), None)
 
-    def call(self, dom: types.Domain) -> remote_migrate.Perform3ParamsArgs:
+    def call(self, dom: types.Domain, destination: str) -> remote_migrate.Perform3ParamsArgs:
         """The arguments of DOMAIN_MIGRATE_PERFORM3_PARAMS."""
         return remote_migrate.Perform3ParamsArgs(
-            dom=dom, dconnuri=self.destination, params=self.params, cookie_in=b"", flags=int(self.flags)
+            dom=dom, dconnuri=destination, params=self.params, cookie_in=b"", flags=int(self.flags)
         )

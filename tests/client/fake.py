@@ -1,8 +1,9 @@
-"""A daemon that only pretends: enough of the REMOTE program for the command line, on a real UNIX socket."""
+"""A daemon that only pretends: enough of the REMOTE program for a client, on a real UNIX socket."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -32,6 +33,27 @@ from culvert.rpc.server import Server
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
+# As ``culvert history show --json`` has it.
+RECORD = {
+    "id": 7,
+    "attempt": "a" * 32,
+    "direction": "out",
+    "domain": "g",
+    "uuid": "u",
+    "peer": "qemu+tcp://b/system",
+    "began": 1_000_000_000.0,
+    "ended": 1_000_000_002.5,
+    "step": "stayed",
+    "over": True,
+    "route": "pump",
+    "cause": "no room there",
+    "figures": {"memory_total": 5},
+    "lines": [
+        {"at": 1_000_000_000.0, "step": "begin3", "text": ""},
+        {"at": 1_000_000_001.0, "step": None, "text": "auto: go on"},
+    ],
+}
+
 _SPACE = UUID("d9a1f3f0-5a0e-4f43-a2f2-5f1b6a7c0c11")
 
 
@@ -53,7 +75,8 @@ class Guest:
 class FakeDaemon:
     """``steps``: what a migration reports, a look at a time; then it ends as ``refusal`` says.
 
-    A migration with ``endless`` set ends only when it is aborted, or when ``released``.
+    A migration with ``endless`` set ends only when it is aborted, or when ``released``. One that is ``deaf`` takes an
+    abort and does nothing; one that is ``mute`` does not answer where a domain is. With ``host`` it is a culvert.
     """
 
     path: Path
@@ -63,11 +86,18 @@ class FakeDaemon:
     refusal: errors.RequestError | None = None
     endless: bool = False
     lose_connection: bool = False
+    deaf: bool = False
+    mute: bool = False
+    waiting: list[tuple[bytes, str, str]] = field(default_factory=list)
+    resolved: list[tuple[str, int]] = field(default_factory=list)
     released: asyncio.Event = field(default_factory=asyncio.Event)
     aborted: asyncio.Event = field(default_factory=asyncio.Event)
     performing: asyncio.Event = field(default_factory=asyncio.Event)
     looked: asyncio.Event = field(default_factory=asyncio.Event)
+    asked_to_abort: asyncio.Event = field(default_factory=asyncio.Event)
+    asked_to_look: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[object] = field(default_factory=list)
+    sessions: list[Session] = field(default_factory=list)
     server: Server | None = None
 
     @property
@@ -77,6 +107,9 @@ class FakeDaemon:
     def add(self, guest: Guest) -> Guest:
         self.guests[guest.dom.uuid] = guest
         return guest
+
+    def guest_called(self, name: str) -> Guest:
+        return next(guest for guest in self.guests.values() if guest.name == name)
 
     def guest(self, dom: types.Domain) -> Guest:
         if dom.uuid not in self.guests:
@@ -102,10 +135,15 @@ class FakeDaemon:
         rows.add(remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS, self.perform)
         own = Handlers(culvert.PROGRAM)
         own.add(culvert.HELLO, self.hello)
+        own.add(culvert.MIGRATION_HISTORY, self.history)
+        own.add(culvert.MIGRATION_SHOW, self.show)
+        own.add(culvert.MIGRATION_WAITING, self.waits)
+        own.add(culvert.MIGRATION_RESOLVE, self.resolve)
         return [rows, own] if self.host else [rows]
 
     async def open(self, session: Session, args: remote_connect.ConnectOpenArgs) -> Void:
         session.opened = True
+        self.sessions.append(session)
         return Void()
 
     async def close(self, session: Session, args: Void) -> Void:
@@ -118,6 +156,21 @@ class FakeDaemon:
     async def hello(self, session: Session, args: culvert.HelloArgs) -> culvert.HelloRet:
         return culvert.HelloRet("0", self.host, [])
 
+    async def history(self, session: Session, args: culvert.MigrationHistoryArgs) -> culvert.MigrationHistoryRet:
+        return culvert.MigrationHistoryRet([json.dumps(RECORD | {"lines": []})])
+
+    async def show(self, session: Session, args: culvert.MigrationShowArgs) -> culvert.MigrationShowRet:
+        if args.number != RECORD["id"]:
+            raise errors.InvalidArgument(f"no record {args.number}")
+        return culvert.MigrationShowRet(json.dumps(RECORD))
+
+    async def waits(self, session: Session, args: Void) -> culvert.MigrationWaitingRet:
+        return culvert.MigrationWaitingRet([culvert.Waiting(name, uuid, why) for uuid, name, why in self.waiting])
+
+    async def resolve(self, session: Session, args: culvert.MigrationResolveArgs) -> Void:
+        self.resolved.append((args.dom.name, args.here))
+        return Void()
+
     async def list_all(self, session: Session, args: shapes.ListAllArgs) -> remote_list.DomainsRet:
         found = [guest.dom for guest in self.guests.values() if args.flags & 2 or guest.dom.id >= 0]
         return remote_list.DomainsRet(found, len(found))
@@ -129,6 +182,9 @@ class FakeDaemon:
         raise errors.NoDomain(f"Domain not found: no domain with matching name '{args.name}'")
 
     async def by_uuid(self, session: Session, args: remote_list.UUIDArgs) -> shapes.DomainRet:
+        self.asked_to_look.set()
+        if self.mute:
+            await asyncio.Event().wait()
         return shapes.DomainRet(self.guest(types.Domain("", args.uuid, -1)).dom)
 
     async def by_id(self, session: Session, args: remote_list.IDArgs) -> shapes.DomainRet:
@@ -176,12 +232,16 @@ class FakeDaemon:
             (JobStat.DATA_REMAINING, 400),
             (JobStat.CULVERT_PHASE, "perform"),
         ]
+        self.guest(args.dom)
         self.looked.set()
         return remote_job.JobStatsRet(kind, typed_params.encode(values, JOB_STATS) if kind else [])
 
     async def abort(self, session: Session, args: shapes.DomainArgs) -> Void:
         if not self.performing.is_set():
             raise errors.OperationInvalid("no job is active on the domain")
+        self.asked_to_abort.set()
+        if self.deaf:
+            return Void()
         self.aborted.set()
         self.performing.clear()
         return Void()

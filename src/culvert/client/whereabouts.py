@@ -1,21 +1,37 @@
-"""Asking both sides where the guest is, when a migration is over."""
+"""Asking a side, or both when a migration is over, where a guest is."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from uuid import UUID
 
-from culvert.cli import target
-from culvert.cli.verdict import Place, Sighting, state_words
+from culvert.client import target
+from culvert.client.sighting import Place, Sighting, state_words
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.errors import ErrorCode
-from culvert.protocol import culvert, remote_domain, remote_list, shapes
+from culvert.protocol import culvert, remote_domain, remote_list, shapes, types
 from culvert.protocol.constants_state import DomainState
 from culvert.protocol.errors import is_unsupported
 from culvert.rpc import client as rpc
 
 ASK_SECONDS = 10.0
 _INACTIVE = (DomainState.SHUTOFF, DomainState.NOSTATE, DomainState.CRASHED)
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """A domain, and what the daemon that was asked says of it."""
+
+    name: str
+    uuid: str
+    seen: Sighting
+
+
+async def now(client: rpc.Client, dom: types.Domain) -> Whereabouts:
+    """Where ``dom`` is now, as the daemon at the other end of ``client`` sees it. Never raises a refusal."""
+    return Whereabouts(dom.name, str(UUID(bytes=dom.uuid)), await look(client, dom.uuid))
 
 
 async def look(client: rpc.Client, uuid: bytes) -> Sighting:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from culvert.cli import target, whereabouts
-from culvert.cli.verdict import Place, Sighting
+from culvert.client import target, whereabouts
+from culvert.client.sighting import Place, Sighting
 from culvert.protocol.constants_state import DomainState
-from tests.cli.fake import FakeDaemon, Guest, serving
+from tests.client.fake import FakeDaemon, Guest, serving
 
 
 async def test_look(tmp_path: Path) -> None:

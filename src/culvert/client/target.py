@@ -1,4 +1,4 @@
-"""The daemon that a command talks to, and the domain it means."""
+"""The daemon that is meant, and the domain that is meant there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Unreachable(errors.OperationFailed):
 
 
 def default_uri(environment: Mapping[str, str], uid: int) -> str:
-    """The daemon meant by a command without ``-c``.
+    """The daemon meant where none is named.
 
     ``$CULVERT_URI``, or else the UNIX socket of the daemon that this user would start: root's in /run, anybody else's
     in the XDG runtime directory.

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from culvert.cli import target
+from culvert.client import target
 from culvert.ground import errors, uri
-from tests.cli.fake import FakeDaemon, Guest, serving
+from tests.client.fake import FakeDaemon, Guest, serving
 
 
 @pytest.mark.parametrize(
