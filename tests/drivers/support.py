@@ -11,7 +11,8 @@ from uuid import UUID
 
 import pytest
 
-from culvert.drivers.qemu.console import Console
+from culvert.drivers.qemu import power
+from culvert.drivers.qemu.console import Console, open_console
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.events import DomainEvent
@@ -123,7 +124,7 @@ async def running_driver(root: Path, *, leave_guests: bool = False) -> AsyncIter
 async def end_guests(driver: Driver) -> None:
     for domain in driver.domains(constants_flag.ListFlag.ACTIVE):
         with contextlib.suppress(errors.OperationInvalid):
-            await domain.destroy()
+            await power.destroy(domain)
 
 
 async def booted(domain: Domain) -> Console:
@@ -131,8 +132,8 @@ async def booted(domain: Domain) -> Console:
 
     A pty drops what the guest says while nobody holds it, so it is opened first.
     """
-    console = await domain.console()
-    await domain.resume()
+    console = await open_console(domain)
+    await power.resume(domain)
     await read_until(console, GREETING)
     return console
 

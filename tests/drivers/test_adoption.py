@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from culvert.drivers.qemu import process
+from culvert.drivers.qemu import launch, power, process
+from culvert.drivers.qemu.console import open_console
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.state.status import Status
@@ -47,10 +48,10 @@ async def ended(pid: int) -> None:
 async def test_running_guests_run_on_and_are_found(tmp_path: Path) -> None:
     async with running_driver(tmp_path, leave_guests=True) as driver:
         persistent = await driver.define_xml(domain_xml("persistent", SERIAL_PTY + echo_disk(tmp_path)))
-        await persistent.start(paused=True)
+        await launch.start(persistent, paused=True)
         (await booted(persistent)).close()
         transient = await driver.create_xml(domain_xml("transient"))
-        await transient.suspend()
+        await power.suspend(transient)
         persistent.annotations["migration"] = "out"
         persistent.changed()
         before = {one.name: (one.id, process_of(one).pid, one.xml()) for one in driver.domains()}
@@ -64,20 +65,20 @@ async def test_running_guests_run_on_and_are_found(tmp_path: Path) -> None:
         assert persistent.annotations == {"migration": "out"}
         third = await driver.create_xml(domain_xml("third"))
         assert third.id == 3
-        console = await persistent.console()
+        console = await open_console(persistent)
         await console.write(b"alive")
         assert await read_until(console, b"alive") == b"alive"
         await console.write(POWER_OFF)
         await heard.until("STOPPED", "SHUTDOWN")
-        await transient.destroy()
+        await power.destroy(transient)
         assert [one.name for one in driver.domains()] == ["persistent", "third"]
 
 
 async def test_what_happened_meanwhile(tmp_path: Path) -> None:
     async with running_driver(tmp_path, leave_guests=True) as driver:
         for name in ("paused", "dead"):
-            await (await driver.define_xml(domain_xml(name))).start()
-        await (await driver.define_xml(domain_xml("off", SERIAL_PTY + echo_disk(tmp_path)))).start(paused=True)
+            await launch.start(await driver.define_xml(domain_xml(name)))
+        await launch.start(await driver.define_xml(domain_xml("off", SERIAL_PTY + echo_disk(tmp_path))), paused=True)
         await driver.create_xml(domain_xml("gone"))
         pids = {one.name: process_of(one).pid for one in driver.domains()}
         sockets = {one.name: one.require_active().monitor_path for one in driver.domains()}
@@ -100,8 +101,8 @@ async def test_what_happened_meanwhile(tmp_path: Path) -> None:
         assert (off.state, off.reason) == (DomainState.SHUTOFF, ShutoffReason.SHUTDOWN)
         with pytest.raises(errors.NoDomain):
             driver.lookup_by_name("gone")
-        await dead.start()
-        await paused.resume()
+        await launch.start(dead)
+        await power.resume(paused)
         assert paused.state is DomainState.RUNNING
     assert not any(runtime.exists() for runtime in runtimes)
 
@@ -191,10 +192,10 @@ async def test_a_guest_whose_monitor_does_not_answer_is_kept(tmp_path: Path, mon
         domain = driver.lookup_by_name("g")
         assert domain.is_active
         with pytest.raises(errors.OperationInvalid, match="monitor"):
-            await domain.suspend()
+            await power.suspend(domain)
         os.kill(pid, signal.SIGCONT)
         async with asyncio.timeout(PATIENCE):
             await eventually(lambda: domain.require_active().monitor is not None)
         await domain.monitor.execute("query-status")
-        await domain.suspend()
+        await power.suspend(domain)
         assert domain.state is DomainState.PAUSED

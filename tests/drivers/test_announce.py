@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu import power
 from culvert.migration.destination import starting
 from culvert.protocol.constants_state import DomainState, RunningReason
 from tests.drivers.support import domain_xml, eventually, needs_qemu, running_driver
@@ -43,7 +44,7 @@ async def test_who_has_no_card_is_not_announced(folder: Path) -> None:
 async def test_an_announcement_that_fails_harms_nobody(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with running_driver(folder) as driver:
         domain = await driver.create_xml(domain_xml("g", CARD))
-        await domain.destroy()
+        await power.destroy(domain)
         with caplog.at_level(logging.WARNING):
             await qemu.announce(domain)
     assert "domain 'g': its arrival could not be announced to the network" in caplog.text

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from culvert.drivers.qemu import power
+from culvert.drivers.qemu.console import open_console
 from culvert.ground import errors
 from culvert.protocol.constants_flag import ConsoleFlag
 from tests.drivers.support import (
@@ -43,37 +45,37 @@ async def test_bytes_both_ways(tmp_path: Path, kind: str) -> None:
 async def test_a_second_session_is_refused_or_takes_over(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         domain = await driver.create_xml(domain_xml("g", SERIAL_PTY))
-        first = await domain.console()
+        first = await open_console(domain)
         with pytest.raises(errors.OperationFailed, match="Active console session"):
-            await domain.console()
+            await open_console(domain)
         async with asyncio.TaskGroup() as tasks:
             waiting = tasks.create_task(first.read(), name="read")
             await asyncio.sleep(0)
-            second = await domain.console("serial0", ConsoleFlag.FORCE | ConsoleFlag.SAFE)
+            second = await open_console(domain, "serial0", ConsoleFlag.FORCE | ConsoleFlag.SAFE)
         assert waiting.result() == b""
         assert first.closed
         first.close()
         with pytest.raises(errors.OperationFailed, match="Active console session"):
-            await domain.console()  # closing the one that lost does not end the one that won
+            await open_console(domain)  # closing the one that lost does not end the one that won
         second.close()
-        (await domain.console()).close()
+        (await open_console(domain)).close()
 
 
 async def test_it_ends_with_the_guest(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         domain = await driver.create_xml(domain_xml("g", SERIAL_PTY))
-        console = await domain.console()
+        console = await open_console(domain)
         async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
             waiting = tasks.create_task(console.read(), name="read")
             await asyncio.sleep(0)
-            await domain.destroy()
+            await power.destroy(domain)
         assert waiting.result() == b""
 
 
 async def test_a_guest_that_does_not_take_it_stops_the_writer(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         domain = await driver.create_xml(domain_xml("g", SERIAL_PTY), paused=True)
-        console = await domain.console()
+        console = await open_console(domain)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.3):
                 await console.write(bytes(1024 * 1024))
@@ -94,11 +96,11 @@ async def test_devices_that_cannot_be_opened(tmp_path: Path) -> None:
         file = f"<serial type='file'><source path='{tmp_path}/out'/></serial>"
         domain = await driver.create_xml(domain_xml("g", file))
         with pytest.raises(errors.OperationUnsupported, match="not using a PTY or UNIX socket"):
-            await domain.console()
+            await open_console(domain)
         with pytest.raises(errors.InvalidArgument, match="'serial7'"):
-            await domain.console("serial7")
+            await open_console(domain, "serial7")
         with pytest.raises(errors.InvalidArgument, match="flags"):
-            await domain.console(None, 4)
+            await open_console(domain, None, 4)
         bare = await driver.create_xml(domain_xml("bare"))
         with pytest.raises(errors.InvalidArgument, match="no console or serial device"):
-            await bare.console()
+            await open_console(bare)

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from culvert.drivers.qemu import process
+from culvert.drivers.qemu import launch, power, process, screenshot
+from culvert.drivers.qemu.console import open_console
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.protocol.constants_flag import XMLFlag
@@ -46,16 +47,16 @@ async def test_define_start_destroy_undefine(tmp_path: Path) -> None:
         heard = Heard(driver)
         domain = await driver.define_xml(domain_xml("g"))
         assert (domain.state, domain.reason, domain.id) == (DomainState.SHUTOFF, ShutoffReason.UNKNOWN, -1)
-        await domain.start()
+        await launch.start(domain)
         assert (domain.state, domain.reason, domain.id) == (DomainState.RUNNING, RunningReason.BOOTED, 1)
         assert driver.lookup_by_id(1) is domain
         with pytest.raises(errors.OperationInvalid, match="already running"):
-            await domain.start()
-        await domain.destroy()
+            await launch.start(domain)
+        await power.destroy(domain)
         assert (domain.state, domain.reason, domain.id) == (DomainState.SHUTOFF, ShutoffReason.DESTROYED, -1)
-        await domain.start()
+        await launch.start(domain)
         assert domain.id == 2
-        await domain.destroy()
+        await power.destroy(domain)
         await driver.undefine(domain)
         assert driver.domains() == []
         run = [("RESUMED", "UNPAUSED"), ("STARTED", "BOOTED"), ("SHUTDOWN", "HOST"), ("STOPPED", "DESTROYED")]
@@ -70,12 +71,12 @@ async def test_start_paused_then_resume_then_suspend(tmp_path: Path) -> None:
         heard = Heard(driver)
         domain = await driver.create_xml(domain_xml("g"), paused=True)
         assert (domain.state, domain.reason) == (DomainState.PAUSED, PausedReason.USER)
-        await domain.resume()
+        await power.resume(domain)
         assert (domain.state, domain.reason) == (DomainState.RUNNING, RunningReason.UNPAUSED)
-        await domain.resume()
-        await domain.suspend()
+        await power.resume(domain)
+        await power.suspend(domain)
         assert (domain.state, domain.reason) == (DomainState.PAUSED, PausedReason.USER)
-        await domain.suspend()
+        await power.suspend(domain)
         assert heard.names == [
             ("STARTED", "BOOTED"),
             ("SUSPENDED", "PAUSED"),
@@ -109,22 +110,22 @@ async def test_a_transient_guest_vanishes_with_its_end(tmp_path: Path) -> None:
         domain = await driver.create_xml(domain_xml("g"))
         with pytest.raises(errors.OperationInvalid, match="transient"):
             await driver.undefine(domain)
-        await domain.destroy()
+        await power.destroy(domain)
         with pytest.raises(errors.NoDomain, match="'g'"):
             driver.lookup_by_name("g")
         with pytest.raises(errors.OperationInvalid, match="not running"):
-            await domain.destroy()
+            await power.destroy(domain)
         assert etree.fromstring(domain.xml()).findtext("name") == "g"  # who still holds it is not let down
 
 
 async def test_undefining_a_running_guest_makes_it_transient(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         domain = await driver.define_xml(domain_xml("g"))
-        await domain.start()
+        await launch.start(domain)
         await driver.undefine(domain)
         assert domain.is_active
         assert not domain.is_persistent
-        await domain.destroy()
+        await power.destroy(domain)
         assert driver.domains() == []
 
 
@@ -132,11 +133,11 @@ async def test_a_definition_made_while_it_runs_counts_from_the_next_start(tmp_pa
     async with running_driver(tmp_path) as driver:
         heard = Heard(driver)
         domain = await driver.define_xml(domain_xml("g", uuid="11111111-2222-4333-8444-000000000001"))
-        await domain.start()
+        await launch.start(domain)
         again = await driver.define_xml(domain_xml("g", uuid="11111111-2222-4333-8444-000000000001", memory=32))
         assert again is domain
         assert domain.info().max_memory == 16384
-        await domain.destroy()
+        await power.destroy(domain)
         assert domain.info().max_memory == 32768
         assert ("DEFINED", "UPDATED") in heard.names
 
@@ -151,7 +152,7 @@ async def test_a_failed_start_shows_qemus_output_and_leaves_nothing(tmp_path: Pa
         domain = await driver.define_xml(domain_xml("g", disk))
         for _ in range(2):
             with pytest.raises(errors.RequestError, match="/no/such/image"):
-                await domain.start()
+                await launch.start(domain)
         assert (domain.state, domain.reason) == (DomainState.SHUTOFF, ShutoffReason.FAILED)
         assert "/no/such/image" in domain.last_output()
         assert heard.names == [("DEFINED", "ADDED")]
@@ -164,7 +165,7 @@ async def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
         # Cancelled after so many turns of the loop: before anything, with files made, with QEMU under way …
         for turns in (0, 1, 2, 3, 5, 8, 13, 21, 34):
             async with asyncio.TaskGroup() as tasks:
-                start = tasks.create_task(domain.start(), name="start")
+                start = tasks.create_task(launch.start(domain), name="start")
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 start.cancel()
@@ -172,7 +173,7 @@ async def test_a_cancelled_start_leaves_nothing(tmp_path: Path) -> None:
                 break
             assert not domain.is_active, turns
         else:
-            await domain.start()
+            await launch.start(domain)
         assert domain.state is DomainState.RUNNING
 
 
@@ -180,13 +181,13 @@ async def test_a_killed_qemu_is_a_crash(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         heard = Heard(driver)
         domain = await driver.define_xml(domain_xml("g"))
-        await domain.start()
+        await launch.start(domain)
         os.kill(pid_of(domain), signal.SIGKILL)
         async with asyncio.timeout(PATIENCE):
             await domain.exited.wait()
         assert (domain.state, domain.reason) == (DomainState.SHUTOFF, ShutoffReason.CRASHED)
         assert heard.names[-1] == ("STOPPED", "FAILED")
-        await domain.start()
+        await launch.start(domain)
         assert domain.state is DomainState.RUNNING
 
 
@@ -195,7 +196,7 @@ async def test_a_stopped_qemu_is_killed_by_force(tmp_path: Path, monkeypatch: py
     async with running_driver(tmp_path) as driver:
         domain = await driver.create_xml(domain_xml("g"))
         os.kill(pid_of(domain), signal.SIGSTOP)
-        await domain.destroy()
+        await power.destroy(domain)
         assert domain.reason == ShutoffReason.DESTROYED
 
 
@@ -203,18 +204,18 @@ async def test_a_call_that_waits_ends_with_the_guest(tmp_path: Path, monkeypatch
     monkeypatch.setattr(process, "TERM_TIMEOUT", 0.5)
     async with running_driver(tmp_path) as driver:
         domain = await driver.define_xml(domain_xml("g"))
-        await domain.start()
+        await launch.start(domain)
         os.kill(pid_of(domain), signal.SIGSTOP)
         async with asyncio.TaskGroup() as tasks:
             call = tasks.create_task(_failure(domain), name="suspend")
             await asyncio.sleep(0)
-            tasks.create_task(domain.destroy(), name="destroy")
+            tasks.create_task(power.destroy(domain), name="destroy")
         assert "closed the monitor" in call.result()
 
 
 async def _failure(domain: Domain) -> str:
     with pytest.raises(errors.OperationFailed) as caught:
-        await domain.suspend()
+        await power.suspend(domain)
     return caught.value.message
 
 
@@ -222,8 +223,8 @@ async def test_qemu_killed_by_quit_on_the_monitor(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         heard = Heard(driver)
         domain = await driver.define_xml(domain_xml("g"))
-        await domain.start()
-        assert json.loads(await domain.monitor_command('{"execute":"quit"}')) == {"return": {}}
+        await launch.start(domain)
+        assert json.loads(await domain.monitor.raw('{"execute":"quit"}')) == {"return": {}}
         async with asyncio.timeout(PATIENCE):
             await domain.exited.wait()
         assert domain.reason == ShutoffReason.SHUTDOWN
@@ -233,9 +234,9 @@ async def test_qemu_killed_by_quit_on_the_monitor(tmp_path: Path) -> None:
 async def test_monitor_commands(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         domain = await driver.create_xml(domain_xml("g"))
-        assert json.loads(await domain.monitor_command('{"execute":"query-status"}'))["return"]["status"] == "running"
-        assert "VM status: running" in await domain.monitor_command("info status", hmp=True)
-        await domain.monitor_command("stop", hmp=True)
+        assert json.loads(await domain.monitor.raw('{"execute":"query-status"}'))["return"]["status"] == "running"
+        assert "VM status: running" in await domain.monitor.human("info status")
+        await domain.monitor.human("stop")
         assert (domain.state, domain.reason) == (DomainState.PAUSED, PausedReason.UNKNOWN)
 
 
@@ -245,7 +246,7 @@ async def test_a_guest_that_powers_off(tmp_path: Path, machine: str) -> None:
         heard = Heard(driver)
         disk = echo_disk(tmp_path).replace("hda", "hda" if machine == "pc" else "sda")
         domain = await driver.define_xml(domain_xml("g", SERIAL_PTY + disk, machine=machine))
-        await domain.start(paused=True)
+        await launch.start(domain, paused=True)
         console = await booted(domain)
         await console.write(POWER_OFF)
         async with asyncio.timeout(PATIENCE):
@@ -260,11 +261,11 @@ async def test_reboot_boots_a_guest_again_that_powers_off(tmp_path: Path) -> Non
         heard = Heard(driver)
         domain = await driver.create_xml(domain_xml("g", SERIAL_PTY + echo_disk(tmp_path)), paused=True)
         console = await booted(domain)
-        await domain.reboot()
+        await power.reboot(domain)
         await console.write(POWER_OFF)
         await read_until(console, GREETING)
         assert (domain.state, domain.reason, domain.id) == (DomainState.RUNNING, RunningReason.UNPAUSED, 1)
-        await domain.shutdown()
+        await power.shutdown(domain)
         await console.write(POWER_OFF)
         await heard.until("STOPPED", "SHUTDOWN")
 
@@ -298,7 +299,7 @@ async def test_reset_boots_again(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         domain = await driver.create_xml(domain_xml("g", SERIAL_PTY + echo_disk(tmp_path)), paused=True)
         console = await booted(domain)
-        await domain.reset()
+        await power.reset(domain)
         await read_until(console, GREETING)
 
 
@@ -306,11 +307,11 @@ async def test_calls_that_need_a_running_guest(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         domain = await driver.define_xml(domain_xml("g"))
         for call in (
-            *(domain.destroy, domain.shutdown, domain.reboot, domain.reset, domain.suspend, domain.resume),
-            *(domain.console, domain.screenshot, lambda: domain.monitor_command("{}")),
+            *(power.destroy, power.shutdown, power.reboot, power.reset, power.suspend, power.resume),
+            *(open_console, screenshot.take, lambda guest: guest.monitor.raw("{}")),
         ):
             with pytest.raises(errors.OperationInvalid, match="not running"):
-                await call()
+                await call(domain)
 
 
 async def test_a_job_keeps_others_out_but_not_the_end(tmp_path: Path) -> None:
@@ -320,12 +321,12 @@ async def test_a_job_keeps_others_out_but_not_the_end(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         domain = await driver.create_xml(domain_xml("g"))
         domain.job = Job()
-        for call in (domain.shutdown, domain.reboot, domain.reset, domain.resume):
+        for call in (power.shutdown, power.reboot, power.reset, power.resume):
             with pytest.raises(errors.OperationInvalid, match="migration out"):
-                await call()
-        await domain.suspend()
+                await call(domain)
+        await power.suspend(domain)
         assert (domain.state, domain.reason) == (DomainState.PAUSED, PausedReason.MIGRATION)
-        await domain.destroy()
+        await power.destroy(domain)
         assert not domain.is_active
 
 
@@ -337,5 +338,5 @@ async def test_many_at_once(tmp_path: Path) -> None:
         assert len({domain.id for domain in domains}) == 3
         ports = {graphics.port for domain in domains for graphics in domain.definition.devices.graphics}
         assert len(ports) == 3
-        await asyncio.gather(*(domain.destroy() for domain in domains))
+        await asyncio.gather(*(power.destroy(domain) for domain in domains))
         assert driver.host.vnc_ports == set()

@@ -10,6 +10,7 @@ import pytest
 from lxml import etree
 
 from culvert.domain import parse
+from culvert.drivers.qemu import power
 from culvert.ground import errors
 from culvert.protocol.constants_flag import ListFlag
 from culvert.protocol.constants_state import DomainState, PausedReason, ShutoffReason, StoppedDetail
@@ -105,7 +106,7 @@ async def test_create_of_a_defined_domain_starts_that_domain(tmp_path: Path) -> 
         assert domain.info().max_memory == 24 * 1024
         with pytest.raises(errors.OperationInvalid, match="already active"):
             await driver.create_xml(domain_xml("g", uuid=UUID_A))
-        await domain.destroy()
+        await power.destroy(domain)
         assert domain.info().max_memory == 16 * 1024
 
 

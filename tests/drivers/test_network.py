@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from culvert.drivers.qemu import network
+from culvert.drivers.qemu import network, power
 from culvert.ground import errors
 from tests.drivers.support import domain_xml, needs_qemu, running_driver
 
@@ -69,7 +69,7 @@ async def test_a_guest_on_a_bridge(bridge: str, tmp_path: Path) -> None:
         target = domain.definition.devices.interfaces[0].target
         assert target is not None
         assert target.dev in os.listdir(f"/sys/class/net/{bridge}/brif")
-        await domain.destroy()
+        await power.destroy(domain)
         assert target.dev not in os.listdir("/sys/class/net")
         with pytest.raises(errors.OperationFailed, match="no bridge 'absent0'"):
             await driver.create_xml(domain_xml("h", card.replace(bridge, "absent0")))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import description, keys, memory, vcpus
+from culvert.drivers.qemu import autostart, description, keys, memory, vcpus
 from culvert.ground import errors
 from culvert.protocol import remote_change, remote_domain, shapes
 from culvert.protocol.constants_flag import AffectFlag, MemoryFlag, VcpuFlag
@@ -82,7 +82,7 @@ class Change:
         )
 
     async def set_autostart(self, session: Session, args: remote_domain.DomainSetAutostartArgs) -> Void:
-        await self._service.domain(args.dom).set_autostart(bool(args.autostart))
+        await autostart.set_autostart(self._service.domain(args.dom), bool(args.autostart))
         return Void()
 
     async def get_autostart(self, session: Session, args: shapes.DomainArgs) -> remote_domain.AutostartRet:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags, on_wire
-from culvert.drivers.qemu import agent, save
+from culvert.drivers.qemu import agent, power, save
 from culvert.ground import errors
 from culvert.protocol import remote_domain, shapes
 from culvert.protocol.constants_flag import CreateFlag, DefineFlag, DestroyFlag, ShutdownFlag, UndefineFlag
@@ -82,16 +82,16 @@ class Lifecycle:
         return shapes.DomainRet(on_wire(domain))
 
     async def destroy(self, session: Session, args: shapes.DomainArgs) -> Void:
-        await self._service.domain(args.dom).destroy()
+        await power.destroy(self._service.domain(args.dom))
         return Void()
 
     async def destroy_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainDestroyFlags", DestroyFlag.GRACEFUL)
-        await self._service.domain(args.dom).destroy(graceful=bool(args.flags & DestroyFlag.GRACEFUL))
+        await power.destroy(self._service.domain(args.dom), graceful=bool(args.flags & DestroyFlag.GRACEFUL))
         return Void()
 
     async def shutdown(self, session: Session, args: shapes.DomainArgs) -> Void:
-        await self._service.domain(args.dom).shutdown()
+        await power.shutdown(self._service.domain(args.dom))
         return Void()
 
     async def shutdown_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
@@ -99,7 +99,7 @@ class Lifecycle:
         if _by_agent(args.flags, "shut down"):
             await agent.shut_down(domain, "powerdown")
         else:
-            await domain.shutdown()
+            await power.shutdown(domain)
         return Void()
 
     async def reboot(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
@@ -107,20 +107,20 @@ class Lifecycle:
         if _by_agent(args.flags, "reboot"):
             await agent.shut_down(domain, "reboot")
         else:
-            await domain.reboot()
+            await power.reboot(domain)
         return Void()
 
     async def reset(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainReset")
-        await self._service.domain(args.dom).reset()
+        await power.reset(self._service.domain(args.dom))
         return Void()
 
     async def suspend(self, session: Session, args: shapes.DomainArgs) -> Void:
-        await self._service.domain(args.dom).suspend()
+        await power.suspend(self._service.domain(args.dom))
         return Void()
 
     async def resume(self, session: Session, args: shapes.DomainArgs) -> Void:
-        await self._service.domain(args.dom).resume()
+        await power.resume(self._service.domain(args.dom))
         return Void()
 
 

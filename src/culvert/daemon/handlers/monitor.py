@@ -26,10 +26,9 @@ class Monitor:
 
     async def monitor_command(self, session: Session, args: qemu.MonitorCommandArgs) -> qemu.MonitorCommandRet:
         no_flags(args.flags, "qemuDomainMonitorCommand", qemu.MonitorCommandFlag.HMP)
-        domain = self._service.domain(args.dom)
-        return qemu.MonitorCommandRet(
-            await domain.monitor_command(args.cmd, hmp=bool(args.flags & qemu.MonitorCommandFlag.HMP))
-        )
+        monitor = self._service.domain(args.dom).monitor
+        ask = monitor.human if args.flags & qemu.MonitorCommandFlag.HMP else monitor.raw
+        return qemu.MonitorCommandRet(await ask(args.cmd))
 
     async def agent_command(self, session: Session, args: qemu.AgentCommandArgs) -> qemu.AgentCommandRet:
         no_flags(args.flags, "qemuDomainQemuAgentCommand")

@@ -7,8 +7,8 @@ import contextlib
 import socket
 
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import vnc
-from culvert.drivers.qemu.console import Console
+from culvert.drivers.qemu import screenshot, vnc
+from culvert.drivers.qemu.console import Console, open_console
 from culvert.ground import errors
 from culvert.protocol import remote_domain
 from culvert.rpc.dispatch import Handlers, StreamBody
@@ -34,7 +34,7 @@ class Streams:
     async def open_console(
         self, session: Session, args: remote_domain.DomainOpenConsoleArgs
     ) -> tuple[Void, StreamBody]:
-        console = await self._service.domain(args.dom).console(args.dev_name, args.flags)
+        console = await open_console(self._service.domain(args.dom), args.dev_name, args.flags)
 
         async def body(stream: Stream) -> None:
             await converse(stream, console)
@@ -45,7 +45,7 @@ class Streams:
         self, session: Session, args: remote_domain.DomainScreenshotArgs
     ) -> tuple[remote_domain.ScreenshotRet, StreamBody]:
         no_flags(args.flags, "qemuDomainScreenshot")
-        picture = await self._service.domain(args.dom).screenshot(args.screen)
+        picture = await screenshot.take(self._service.domain(args.dom), args.screen)
 
         async def body(stream: Stream) -> None:
             with picture:

@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import launch, lifecycle, news, process, unplug, vnc
+from culvert.drivers.qemu import launch, lifecycle, news, process, states, unplug, vnc
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import START_FAILED, UNANNOUNCED, Run
@@ -48,7 +48,7 @@ async def adopt(domain: Domain, status: Status, definition: DomainDef) -> None:
         run.ending = UNANNOUNCED
         await domain.clear(run)
         return
-    domain.host.vnc_ports |= vnc.ports(definition)
+    vnc.reserve(domain.host, run)
     domain.host.spawn(domain.supervise(run), name=f"supervise-{domain.name}")
     try:
         async with asyncio.timeout(FIRST_TIMEOUT):
@@ -69,7 +69,7 @@ async def _take_over(domain: Domain, run: Run) -> None:
     """Connect to the monitor and bring state up to date with what happened while nobody listened."""
     await launch.attach(domain, run)
     try:
-        status = await domain.refresh_state()
+        status = await _refresh_state(domain)
         await _refresh_channels(domain, run)
         await unplug.find_gone(domain, run)
     except BaseException:
@@ -86,6 +86,18 @@ async def _take_over(domain: Domain, run: Run) -> None:
     if domain.state is DomainState.SHUTDOWN and not run.shutdown_announced:
         run.shutdown_announced = True
         lifecycle.end_shutdown(domain, run, domain.definition.on_poweroff or lifecycle.DESTROY)
+
+
+async def _refresh_state(domain: Domain) -> str:
+    """Ask QEMU how the guest stands, correct what is known, without an event, and return QEMU's word for it."""
+    run = domain.require_active()
+    while True:
+        before = run.heard
+        answer = await domain.monitor.execute("query-status")
+        if run.heard == before:  # else an event is newer than the answer
+            break
+    domain.set_state(*states.state_of(answer["status"], (domain.state, domain.reason)))
+    return str(answer["status"])
 
 
 async def _refresh_channels(domain: Domain, run: Run) -> None:

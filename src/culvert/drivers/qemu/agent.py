@@ -16,7 +16,7 @@ from typing import Any
 
 from culvert.domain.chardev import Channel
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 from culvert.ground.units import MiB
@@ -37,7 +37,7 @@ def channel(definition: DomainDef) -> Channel | None:
     return None
 
 
-async def command(domain: DomainCore, text: str, timeout: float = SYNC_TIMEOUT) -> str:
+async def command(domain: Domain, text: str, timeout: float = SYNC_TIMEOUT) -> str:
     """Give the agent a command as JSON text and return its answer as JSON text.
 
     Raises ``errors.OperationInvalid`` for a guest without the channel, ``errors.AgentUnresponsive`` when nobody
@@ -62,7 +62,7 @@ async def command(domain: DomainCore, text: str, timeout: float = SYNC_TIMEOUT) 
     return answer
 
 
-async def execute(domain: DomainCore, name: str, **arguments: object) -> Any:
+async def execute(domain: Domain, name: str, **arguments: object) -> Any:
     """The ``return`` of one agent command. Raises as ``command``, and ``errors.OperationFailed`` with its error."""
     with believed(domain, name):
         answer = json.loads(await command(domain, json.dumps({"execute": name, "arguments": arguments})))
@@ -73,7 +73,7 @@ async def execute(domain: DomainCore, name: str, **arguments: object) -> Any:
 
 
 @contextlib.contextmanager
-def believed(domain: DomainCore, name: str) -> Iterator[None]:
+def believed(domain: Domain, name: str) -> Iterator[None]:
     """Around what reads the agent's answer to ``name``, which is whatever the guest likes.
 
     Raises ``errors.OperationFailed`` for an answer that is not of the form it should have.
@@ -86,7 +86,7 @@ def believed(domain: DomainCore, name: str) -> Iterator[None]:
         ) from err
 
 
-async def shut_down(domain: DomainCore, mode: str) -> None:
+async def shut_down(domain: Domain, mode: str) -> None:
     """Ask the agent to power the guest off (``powerdown``) or to start it anew (``reboot``); it does not answer that.
 
     Raises as ``command`` when there is no agent.
@@ -106,7 +106,7 @@ def _parsed(text: str) -> dict[str, Any]:
     return parsed
 
 
-def _path(domain: DomainCore, run: Run) -> Path:
+def _path(domain: Domain, run: Run) -> Path:
     found = channel(run.definition)
     if found is None:
         raise errors.OperationInvalid("QEMU guest agent is not configured")

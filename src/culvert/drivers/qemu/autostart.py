@@ -21,6 +21,15 @@ log = logging.getLogger(__name__)
 PAUSE = 1.0  # seconds between two looks whether a domain may be started now
 
 
+async def set_autostart(domain: Domain, wanted: bool) -> None:
+    """Start it with the host, or no more; on the disk on return. Raises ``errors.OperationInvalid``."""
+    if not domain.is_persistent:
+        raise errors.OperationInvalid(f"cannot set autostart for transient domain '{domain.name}'")
+    if wanted is not domain.autostart:
+        await asyncio.to_thread(domain.host.store.set_autostart, domain.name, wanted)
+        domain.autostart = wanted
+
+
 async def run(driver: Driver) -> None:
     """Start those that are marked and do not run, by name; nothing when that has been done since the host's boot.
 

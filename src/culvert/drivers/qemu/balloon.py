@@ -9,7 +9,7 @@ import contextlib
 
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import threads
-from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import CommandRefused
 from culvert.ground.units import KiB
 from culvert.protocol.constants_flag import MemoryStatTag
@@ -38,7 +38,7 @@ def alias_of(definition: DomainDef) -> str | None:
     return None if balloon is None or balloon.model == "none" else balloon.alias
 
 
-async def current(domain: DomainCore) -> int:
+async def current(domain: Domain) -> int:
     """KiB that the running guest has now."""
     definition = domain.require_active().definition
     if alias_of(definition) is None:
@@ -49,7 +49,7 @@ async def current(domain: DomainCore) -> int:
     return definition.memory
 
 
-async def statistics(domain: DomainCore) -> list[tuple[MemoryStatTag, int]]:
+async def statistics(domain: Domain) -> list[tuple[MemoryStatTag, int]]:
     """Everything that is known of the running guest's memory, in libvirt's order: KiB, counts, seconds."""
     run = domain.require_active()
     found = [(MemoryStatTag.ACTUAL_BALLOON, await current(domain))]
@@ -69,7 +69,7 @@ async def statistics(domain: DomainCore) -> list[tuple[MemoryStatTag, int]]:
     return found
 
 
-async def prepare(domain: DomainCore, definition: DomainDef, *, incoming: bool) -> None:
+async def prepare(domain: Domain, definition: DomainDef, *, incoming: bool) -> None:
     """What libvirt asks of the balloon of a guest that starts: the size it is to have, and statistics."""
     alias = alias_of(definition)
     if alias is None:
@@ -82,7 +82,7 @@ async def prepare(domain: DomainCore, definition: DomainDef, *, incoming: bool) 
         await domain.monitor.execute("balloon", {"value": size * KiB})
 
 
-async def look_every(domain: DomainCore, alias: str, seconds: int) -> None:
+async def look_every(domain: Domain, alias: str, seconds: int) -> None:
     """Ask the guest for statistics every so many seconds; 0: no more."""
     path = f"/machine/peripheral/{alias}"
     arguments = {"path": path, "property": "guest-stats-polling-interval", "value": seconds}

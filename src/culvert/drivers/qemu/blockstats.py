@@ -10,7 +10,7 @@ from typing import Any
 
 from culvert.domain.disk import Disk
 from culvert.drivers.qemu import image
-from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.protocol.constants_state import DiskErrorCode
 
@@ -54,7 +54,7 @@ class Node:
     actual: int
 
 
-def find(domain: DomainCore, path: str) -> Disk:
+def find(domain: Domain, path: str) -> Disk:
     """The disk with this target name or source. Raises ``errors.InvalidArgument``."""
     for disk in domain.definition.devices.disks:
         if path in (disk.target.dev, disk.path):
@@ -62,7 +62,7 @@ def find(domain: DomainCore, path: str) -> Disk:
     raise errors.InvalidArgument(f"invalid argument: invalid path {path} not assigned to domain")
 
 
-async def work(domain: DomainCore) -> dict[str, Work]:
+async def work(domain: Domain) -> dict[str, Work]:
     """Alias of the disk → what it has done. Raises what ``Monitor.execute`` raises."""
     found: dict[str, Work] = {}
     for entry in await domain.monitor.execute("query-blockstats"):
@@ -89,7 +89,7 @@ def read_work(entry: Mapping[str, Any]) -> Work:
     )
 
 
-async def nodes(domain: DomainCore) -> dict[str, Node]:
+async def nodes(domain: Domain) -> dict[str, Node]:
     """Name of the block node → its sizes."""
     return {
         str(entry["node-name"]): Node(entry["image"]["virtual-size"], entry["image"].get("actual-size", 0))
@@ -102,7 +102,7 @@ def node_name(disk: Disk) -> str:
     return f"libvirt-{disk.source.index if disk.source else 0}-format"
 
 
-async def sizes(domain: DomainCore, disk: Disk) -> image.Sizes:
+async def sizes(domain: Domain, disk: Disk) -> image.Sizes:
     """The sizes of one disk's image, of a running domain or of one that does not run.
 
     Raises ``errors.InvalidArgument`` for a drive without a medium, ``errors.SystemCallError``.
@@ -121,7 +121,7 @@ async def sizes(domain: DomainCore, disk: Disk) -> image.Sizes:
     return found
 
 
-async def failed(domain: DomainCore) -> list[tuple[str, DiskErrorCode]]:
+async def failed(domain: Domain) -> list[tuple[str, DiskErrorCode]]:
     """(target name, what is wrong) of every disk whose last request failed. Raises as ``work``."""
     names = {disk.alias: disk.target.dev for disk in domain.require_active().definition.devices.disks}
     codes = {"failed": DiskErrorCode.UNSPEC, "nospace": DiskErrorCode.NO_SPACE}

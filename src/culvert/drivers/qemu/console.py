@@ -10,15 +10,12 @@ import errno
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from culvert.domain.chardev import Chardev
+from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.io import unix_sockets
 from culvert.protocol.constants_flag import ConsoleFlag
-
-if TYPE_CHECKING:
-    from culvert.domain.chardev import Chardev
-    from culvert.drivers.qemu.core import DomainCore
 
 KNOWN_FLAGS = int(ConsoleFlag.FORCE | ConsoleFlag.SAFE)
 
@@ -92,7 +89,7 @@ class Console:
                 (loop.remove_writer if writing else loop.remove_reader)(self._fd)
 
 
-async def open_console(domain: DomainCore, device: str | None, flags: int) -> Console:
+async def open_console(domain: Domain, device: str | None = None, flags: int = 0) -> Console:
     """Open ``device`` (an alias such as "serial0"), or the first console or serial port.
 
     ``flags`` are ``ConsoleFlag``: FORCE ends the session that is open; SAFE is always kept, sessions exclude each
@@ -126,7 +123,7 @@ async def open_console(domain: DomainCore, device: str | None, flags: int) -> Co
 class _Exclusive(Console):
     """A console that is the domain's one session until it is closed."""
 
-    def __init__(self, domain: DomainCore, fd: int) -> None:
+    def __init__(self, domain: Domain, fd: int) -> None:
         super().__init__(fd)
         self._domain = domain
         domain.close_console = self._closer = self.close
@@ -137,7 +134,7 @@ class _Exclusive(Console):
             self._domain.close_console = None
 
 
-def _find(domain: DomainCore, device: str | None) -> Chardev:
+def _find(domain: Domain, device: str | None) -> Chardev:
     devices = domain.definition.devices
     candidates: list[Chardev] = [*devices.consoles, *devices.serials]
     for candidate in candidates:

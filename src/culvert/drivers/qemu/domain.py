@@ -1,27 +1,37 @@
-"""What can be asked of a domain: the calls of libvirt's domain API that concern QEMU."""
+"""A domain: its definitions, its state, the life of a run. What is done with one is in modules of their own."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
+from uuid import UUID
 
 from culvert.domain import aliases
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import console, launch, screenshot, states
-from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu import states
+from culvert.drivers.qemu.events import DomainEvent, Happening
+from culvert.drivers.qemu.host import Host
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
-from culvert.drivers.qemu.run import Run
+from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.run import Ending, Run
+from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
-from culvert.protocol.constants_state import (
-    DefinedDetail,
-    DomainEvent,
-    DomainState,
-    PausedReason,
-    RunningReason,
-    ShutoffReason,
-    StoppedDetail,
-)
+from culvert.hypervisor.contract import Job
+from culvert.protocol.constants_flag import XMLFlag
+from culvert.protocol.constants_state import DefinedDetail, DomainState, EventID, ShutoffReason, StoppedDetail
+from culvert.protocol.constants_state import DomainEvent as LifecycleEvent
+
+log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT = 30.0  # seconds a call waits for the one before it; libvirt's QEMU_JOB_WAIT_TIME
+GONE_TIMEOUT = 60.0  # seconds for a run to end and be cleared away, SIGKILL included
+DRAIN_TIMEOUT = 5.0  # seconds for the last events of an ended process
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +45,90 @@ class Info:
     cpu_time: int
 
 
-class Domain(DomainCore):
-    """A domain of this host. Every call raises ``errors.OperationInvalid`` in a state in which it makes no sense."""
+class Domain:
+    """A domain. Made and listed by the driver; lives on when its guest ends, if it is persistent.
+
+    ``lock`` is held by every call that changes the domain. ``annotations`` are kept on the disk as long as the guest
+    runs; call ``changed`` or ``persist`` after a change. ``exited`` is set while nothing runs.
+    """
+
+    def __init__(self, host: Host, name: str, uuid: UUID, definition: DomainDef, *, persistent: bool) -> None:
+        self.host = host
+        self.name = name
+        self.uuid = uuid
+        self.persistent = definition if persistent else None
+        self.run: Run | None = None
+        self.state = DomainState.SHUTOFF
+        self.reason: int = ShutoffReason.UNKNOWN
+        self.job: Job | None = None
+        self.autostart = False
+        """It is started with the host."""
+        self.left = ""
+        """Where it has gone by a migration, until it runs here again: meanwhile it is not started with the host."""
+        self.has_managed_save = False
+        """Its next start goes on where it was saved."""
+        self.agent_lock = asyncio.Lock()
+        self._leaving: Run | None = None
+        """The run that has just ended, until its files are gone."""
+        self.lock = asyncio.Lock()
+        self.annotations: dict[str, str] = {}
+        self.exited = asyncio.Event()
+        self.exited.set()
+        self.close_console: Callable[[], None] | None = None
+        """Ends the console session that is open, if one is."""
+        self.starting = False
+        """A start is under way; whether the domain stays on the list is decided at its end."""
+        self._last = definition
+        self._last_output = ""
+
+    # what it is
+
+    @property
+    def id(self) -> int:
+        """A positive number while it runs, else -1."""
+        return self.run.id if self.run else -1
+
+    @property
+    def active(self) -> DomainDef | None:
+        """The definition of the running guest."""
+        return self.run.definition if self.run else None
+
+    @property
+    def definition(self) -> DomainDef:
+        """The running guest's definition, or else the persistent one, or else that of the run that has ended."""
+        return self.active or self.persistent or self._last
+
+    @property
+    def is_active(self) -> bool:
+        return self.run is not None
+
+    @property
+    def is_persistent(self) -> bool:
+        return self.persistent is not None
+
+    @property
+    def monitor(self) -> Monitor:
+        """Raises ``errors.OperationInvalid`` when the guest does not run or cannot be talked to."""
+        monitor = self.require_active().monitor
+        if monitor is None:
+            raise errors.OperationInvalid(f"domain '{self.name}': the monitor of QEMU is not connected")
+        return monitor
+
+    def require_active(self) -> Run:
+        """Raises ``errors.OperationInvalid`` when it does not run."""
+        if self.run is None:
+            raise errors.OperationInvalid(f"domain is not running: '{self.name}'")
+        return self.run
 
     @property
     def hypervisor(self) -> QemuHypervisor:
         """Its QEMU, as a migration knows it."""
         return QemuHypervisor(self)
+
+    @property
+    def runtime(self) -> Path:
+        """The folder of the run. Raises ``errors.OperationInvalid`` when it does not run."""
+        return self.require_active().runtime
 
     def info(self) -> Info:
         definition = self.definition
@@ -54,108 +141,25 @@ class Domain(DomainCore):
             cpu_time=process.cpu_time_ns() if process else 0,
         )
 
-    async def start(self, *, paused: bool = False) -> None:
-        """Start the persistent definition; the guest runs on return, or stands still with ``paused``.
+    def xml(self, flags: int = 0) -> str:
+        """The domain XML. ``flags`` are ``XMLFlag``; UPDATE_CPU changes nothing, the CPU is never expanded here.
 
-        A failed start raises with QEMU's output and leaves nothing behind. Events: RESUMED and STARTED, or STARTED
-        and SUSPENDED.
+        Raises ``errors.InvalidArgument`` for other flags.
         """
-        async with self.changing("start"):
-            if self.run is not None:
-                raise errors.OperationInvalid(f"domain is already running: '{self.name}'")
-            await launch.boot(self, self.definition, paused=paused)
+        known = XMLFlag.SECURE | XMLFlag.INACTIVE | XMLFlag.UPDATE_CPU | XMLFlag.MIGRATABLE
+        if flags & ~int(known):
+            raise errors.InvalidArgument(f"unsupported flags (0x{flags:x}) in function qemuDomainGetXMLDesc")
+        secure, migratable = bool(flags & XMLFlag.SECURE), bool(flags & XMLFlag.MIGRATABLE)
+        if self.active is not None and not flags & XMLFlag.INACTIVE:
+            return xml_format.format(self.active, domain_id=self.id, migratable=migratable, secure=secure)
+        shown = aliases.strip(self.persistent or self.definition)
+        return xml_format.format(shown, migratable=migratable, secure=secure)
 
-    async def destroy(self, *, graceful: bool = False) -> None:
-        """End the guest at once; also while a job runs. ``graceful``: never by force."""
-        self.require_active()
-        await self.kill(ShutoffReason.DESTROYED, StoppedDetail.DESTROYED, graceful=graceful)
+    def last_output(self) -> str:
+        """The tail of what QEMU has said in this run, or in the last one."""
+        return self.run.last_output() if self.run else self._last_output
 
-    async def shutdown(self) -> None:
-        """Press the power button (ACPI); what the guest makes of it is told by events."""
-        async with self.changing("shut down"):
-            run = self._running("shut down")
-            run.fake_reboot = False
-            self.changed()
-            await self.monitor.execute("system_powerdown")
-
-    async def reboot(self) -> None:
-        """Press the power button, and boot again when the guest has powered off."""
-        async with self.changing("reboot"):
-            run = self._running("reboot")
-            run.fake_reboot = True
-            self.changed()
-            try:
-                await self.monitor.execute("system_powerdown")
-            except errors.RequestError:
-                run.fake_reboot = False
-                raise
-
-    async def reset(self) -> None:
-        """Press the reset button."""
-        async with self.changing("reset"):
-            self.require_active()
-            await self.monitor.execute("system_reset")
-
-    async def suspend(self) -> None:
-        """Stop the virtual CPUs: PAUSED by user. Nothing happens when they are stopped already."""
-        async with self.changing("suspend", during_job=True):
-            run = self.require_active()
-            if self.state is DomainState.PMSUSPENDED:
-                raise errors.OperationInvalid(f"domain is pmsuspended: '{self.name}'")
-            if self.state is DomainState.PAUSED:
-                return
-            # A guest that stops while it migrates stays paused at the destination; libvirt says so in the reason too.
-            reason = PausedReason.USER if self.job is None else PausedReason.MIGRATION
-            before, run.stop_reason = run.stop_reason, reason
-            try:
-                await self.monitor.execute("stop")
-            finally:
-                run.stop_reason = before
-
-    async def resume(self) -> None:
-        """Let the virtual CPUs run: RUNNING, unpaused. Nothing happens when they run already."""
-        async with self.changing("resume"):
-            run = self.require_active()
-            if self.state is DomainState.PMSUSPENDED:
-                raise errors.OperationInvalid(f"domain is pmsuspended: '{self.name}'")
-            if self.state is DomainState.RUNNING:
-                return
-            if self.state is DomainState.SHUTDOWN:
-                raise errors.OperationInvalid(f"domain is being shut down: '{self.name}'")
-            run.resume_reason = RunningReason.UNPAUSED
-            await self.monitor.execute("cont")
-
-    async def refresh_state(self) -> str:
-        """Ask QEMU how the guest stands, correct what is known, without an event, and return QEMU's word for it."""
-        run = self.require_active()
-        while True:
-            before = run.heard
-            answer = await self.monitor.execute("query-status")
-            if run.heard == before:  # else an event is newer than the answer
-                break
-        self.set_state(*states.state_of(answer["status"], (self.state, self.reason)))
-        return str(answer["status"])
-
-    async def monitor_command(self, command: str, *, hmp: bool = False) -> str:
-        """qemu-monitor-command: one QMP command as JSON text, or one line of the human monitor; the whole answer."""
-        self.require_active()
-        return await (self.monitor.human(command) if hmp else self.monitor.raw(command))
-
-    async def set_autostart(self, wanted: bool) -> None:
-        """Start it with the host, or no more; on the disk on return. Raises ``errors.OperationInvalid``."""
-        if not self.is_persistent:
-            raise errors.OperationInvalid(f"cannot set autostart for transient domain '{self.name}'")
-        if wanted is not self.autostart:
-            await asyncio.to_thread(self.host.store.set_autostart, self.name, wanted)
-            self.autostart = wanted
-
-    async def console(self, device: str | None = None, flags: int = 0) -> console.Console:
-        """Open a serial or console device by its alias, or the first one. See ``console.open_console``."""
-        return await console.open_console(self, device, flags)
-
-    async def screenshot(self, screen: int = 0) -> screenshot.Screenshot:
-        """Take a picture of a screen. See ``screenshot.take``."""
-        return await screenshot.take(self, screen)
+    # the persistent definition
 
     async def save_definition(self, definition: DomainDef) -> None:
         """Write a persistent definition to the disk, and do no more. Raises ``errors.SystemCallError``."""
@@ -187,10 +191,178 @@ class Domain(DomainCore):
         """``definition`` is on the disk: it is the persistent one; event DEFINED."""
         detail = DefinedDetail.UPDATED if self.is_persistent else DefinedDetail.ADDED
         self.persistent = aliases.strip(definition)
-        self.emit(DomainEvent.DEFINED, detail)
+        self.emit(LifecycleEvent.DEFINED, detail)
 
-    def _running(self, operation: str) -> Run:
-        run = self.require_active()
-        if self.state not in (DomainState.RUNNING, DomainState.PAUSED, DomainState.PMSUSPENDED):
-            raise errors.OperationInvalid(f"cannot {operation} domain '{self.name}': it is being shut down")
-        return run
+    # state
+
+    def set_state(self, state: DomainState, reason: int, event: states.Occurrence | None = None) -> None:
+        """The one place where state changes: remembered on the disk soon, ``event`` sent at once."""
+        if (state, reason) != (self.state, self.reason):
+            log.info(
+                "domain=%s state=%s reason=%d was=%s was_reason=%d",
+                *(self.name, state.name, reason, self.state.name, self.reason),
+            )
+        self.state, self.reason = state, reason
+        if self.run is not None:
+            self.changed()
+        if event is not None:
+            self.emit(*event)
+
+    async def set_left(self, where: str) -> None:
+        """It has gone to ``where``; empty: it is here again. On the disk on return, or the log says why not."""
+        if where != self.left:
+            try:
+                await asyncio.to_thread(self.host.store.set_left, self.name, where)
+            except errors.SystemCallError as err:
+                log.error("domain=%s %s", self.name, err)
+            self.left = where
+
+    def emit(self, event: int, detail: int) -> None:
+        """Tell the subscribers of the driver."""
+        self.host.events.emit(DomainEvent(self.name, self.uuid, self.id, int(event), int(detail)))
+
+    def tell(self, kind: EventID, **members: object) -> None:
+        """Tell the listeners of the driver of something that is not the lifecycle; see ``events.Happening``."""
+        self.host.events.happened(Happening(kind, self.name, self.uuid, self.id, members))
+
+    def changed(self) -> None:
+        """Something that the status file holds is different: write it soon."""
+        self.host.recorder.changed(self)
+
+    async def persist(self) -> None:
+        """Write the status file now; it is on the disk on return. Raises ``errors.SystemCallError``."""
+        await self.host.recorder.persist(self)
+
+    async def annotate(self, key: str, value: str) -> None:
+        """Keep ``value`` with the running domain, on the disk on return; an empty one is forgotten."""
+        if value:
+            self.annotations[key] = value
+        else:
+            self.annotations.pop(key, None)
+        await self.persist()
+
+    def status(self) -> Status | None:
+        run = self.run
+        if run is None:
+            return None
+        return Status(
+            name=self.name,
+            uuid=str(self.uuid),
+            id=run.id,
+            xml=run.xml,
+            state=int(self.state),
+            reason=int(self.reason),
+            process=run.process.identity if run.process else None,
+            log_offset=run.log_offset,
+            runtime=str(run.runtime),
+            fake_reboot=run.fake_reboot,
+            annotations=dict(self.annotations),
+        )
+
+    @contextlib.asynccontextmanager
+    async def changing(self, operation: str, *, during_job: bool = False) -> AsyncIterator[None]:
+        """Hold the domain for a call that changes it.
+
+        Raises ``errors.OperationTimeout`` when another call holds it for too long, and ``errors.OperationInvalid``
+        while a job runs, unless the call is one that may come in between.
+        """
+        try:
+            async with asyncio.timeout(LOCK_TIMEOUT):
+                await self.lock.acquire()
+        except TimeoutError as err:
+            raise errors.OperationTimeout(
+                f"cannot {operation} domain '{self.name}': another call has held it for {LOCK_TIMEOUT:g} s"
+            ) from err
+        try:
+            if self.job is not None and not during_job:
+                raise errors.OperationInvalid(
+                    f"cannot {operation} domain '{self.name}' while job '{self.job.description}' runs: "
+                    "wait for it or abort it"
+                )
+            yield
+        finally:
+            self.lock.release()
+
+    # begin and end of a run
+
+    def begin(self, run: Run) -> None:
+        """A run begins: it has a number and a definition, the process comes next."""
+        assert self.run is None
+        self.run = run
+        self._last = run.definition
+        self.annotations = {}
+        self.exited.clear()
+
+    async def kill(self, reason: ShutoffReason, detail: StoppedDetail | None, *, graceful: bool = False) -> None:
+        """End QEMU; everything of the run is gone on return. Does nothing when nothing runs.
+
+        ``reason`` and ``detail`` are what will be said of it, unless another end was already under way; ``detail``
+        ``None`` sends no STOPPED event. ``graceful`` never uses force. Takes no lock: it must also end a guest on
+        which another call is stuck. The end goes on when the caller is cancelled. Raises ``errors.OperationTimeout``.
+        """
+        run = self.run or self._leaving
+        if run is None:
+            return
+        if run.ending is None:
+            run.ending = Ending(reason, detail)
+        if run.process is not None and run is self.run:
+            if graceful:
+                try:
+                    await run.process.terminate(force_after=None)
+                except errors.OperationTimeout:
+                    run.ending = None
+                    raise
+            elif not run.killing:
+                run.killing = True
+                self.host.spawn(self._kill(run), name=f"kill-{self.name}", essential=True)
+        try:
+            async with asyncio.timeout(GONE_TIMEOUT):
+                await run.gone.wait()
+        except TimeoutError as err:
+            raise errors.OperationTimeout(f"domain '{self.name}' does not end") from err
+
+    async def _kill(self, run: Run) -> None:
+        assert run.process is not None
+        try:
+            await run.process.terminate(force_after=self.host.stop_timeout)
+        except errors.OperationTimeout as err:
+            run.killing = False  # the next one may try again
+            log.error("domain=%s %s", self.name, err.message)
+
+    async def supervise(self, run: Run) -> None:
+        """Wait for the process to end, then clear the run away. The one task of every run."""
+        assert run.process is not None
+        await run.process.exited.wait()
+        if run.monitor is not None:
+            # What QEMU said last tells how it ended.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_TIMEOUT):
+                    await run.monitor.closed.wait()
+            await run.monitor.close()
+        await self.clear(run)
+
+    async def clear(self, run: Run) -> None:
+        """The run is over: files gone, state SHUTOFF, STOPPED sent; a transient domain leaves the list."""
+        ending = run.ending or run.natural_ending
+        if run.process is not None:
+            log.info("domain=%s pid=%d qemu=%s", self.name, run.process.pid, run.process.exit_text)
+        if self.close_console is not None:
+            self.close_console()
+        self._last_output = run.last_output()
+        await asyncio.to_thread(shutil.rmtree, run.runtime, ignore_errors=True)
+        # From here to the next await everybody sees the same: nothing runs.
+        self.host.vnc_ports.difference_update(run.vnc_ports)
+        self.run, self._leaving = None, run
+        self.annotations = {}
+        if self.persistent is None and not self.starting:
+            self.host.retire(self)
+        event = None if ending.detail is None else (LifecycleEvent.STOPPED, ending.detail)
+        self.set_state(DomainState.SHUTOFF, ending.reason, event)
+        self.exited.set()
+        try:
+            await self.persist()
+        except errors.SystemCallError as err:
+            log.error("domain=%s its status file is left behind reason=%r", self.name, err.message)
+        if self._leaving is run:
+            self._leaving = None
+        run.gone.set()

@@ -22,10 +22,9 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
 from culvert.drivers.qemu import adoption, launch, listing, strays
 from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo, nodestats
-from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
-from culvert.drivers.qemu.host import Host
+from culvert.drivers.qemu.host import Host, Retiring
 from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
 from culvert.drivers.qemu.process import TERM_TIMEOUT
 from culvert.drivers.qemu.state.layout import Layout, check_name
@@ -272,7 +271,7 @@ class Driver:
     def _new(self, definition: DomainDef, *, persistent: bool = False) -> Domain:
         return Domain(self.host, definition.name, UUID(definition.uuid), definition, persistent=persistent)
 
-    def _retire(self, domain: DomainCore) -> None:
+    def _retire(self, domain: Retiring) -> None:
         if self._by_uuid.get(domain.uuid) is domain:
             del self._by_uuid[domain.uuid]
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from culvert.drivers.qemu.abilities.machines import Machines
@@ -19,15 +19,18 @@ from culvert.drivers.qemu.state.recorder import Recorder
 from culvert.drivers.qemu.state.store import Store
 from culvert.ground import errors
 
-if TYPE_CHECKING:
-    from culvert.drivers.qemu.core import DomainCore
-
-
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 FINISH_TIMEOUT = 45.0  # seconds for a guest that is being ended when the daemon stops
+
+
+class Retiring(Protocol):
+    """What the list must know of a domain that leaves it."""
+
+    @property
+    def uuid(self) -> UUID: ...
 
 
 @dataclass
@@ -43,7 +46,7 @@ class Host:
     recorder: Recorder
     machines: Machines
     tasks: asyncio.TaskGroup
-    retire: Callable[[DomainCore], None]
+    retire: Callable[[Retiring], None]
     start_timeout: float = CONNECT_TIMEOUT
     """Seconds until a started QEMU answers on its monitor."""
     stop_timeout: float = TERM_TIMEOUT

@@ -10,13 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from culvert.domain import start
 from culvert.domain.chardev import Channel, ChardevSource, Console, Serial
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
+from culvert.domain.start import prepare
 from culvert.drivers.qemu import balloon, lifecycle, network, news, process, strays, vnc
 from culvert.drivers.qemu.command import command
-from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event, Monitor
 from culvert.drivers.qemu.run import START_FAILED, Run
 from culvert.drivers.qemu.state.layout import DIRECTORY_MODE
@@ -38,7 +38,19 @@ C = TypeVar("C", Serial, Console, Channel)
 VNC_ATTEMPTS = 5  # starts, when each time somebody else was faster at the port
 
 
-async def boot(domain: DomainCore, definition: DomainDef, *, paused: bool) -> None:
+async def start(domain: Domain, *, paused: bool = False) -> None:
+    """Start the persistent definition; the guest runs on return, or stands still with ``paused``.
+
+    A failed start raises with QEMU's output and leaves nothing behind. Events: RESUMED and STARTED, or STARTED
+    and SUSPENDED.
+    """
+    async with domain.changing("start"):
+        if domain.run is not None:
+            raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
+        await boot(domain, domain.definition, paused=paused)
+
+
+async def boot(domain: Domain, definition: DomainDef, *, paused: bool) -> None:
     """Start ``definition`` as ``domain`` and let the guest run, or leave it standing with ``paused``.
 
     The caller holds the domain. When this raises or is cancelled, QEMU is gone.
@@ -57,7 +69,7 @@ async def boot(domain: DomainCore, definition: DomainDef, *, paused: bool) -> No
         await domain.persist()
 
 
-async def incoming(domain: DomainCore, definition: DomainDef) -> None:
+async def incoming(domain: Domain, definition: DomainDef) -> None:
     """Start ``definition`` waiting for an incoming migration (``-incoming defer``): PAUSED, migration; event STARTED.
 
     The caller holds the domain. When this raises or is cancelled, QEMU is gone.
@@ -70,7 +82,7 @@ async def incoming(domain: DomainCore, definition: DomainDef) -> None:
 
 
 async def restored(
-    domain: DomainCore, definition: DomainDef, feed: Callable[[], Awaitable[None]], *, paused: bool
+    domain: Domain, definition: DomainDef, feed: Callable[[], Awaitable[None]], *, paused: bool
 ) -> None:
     """Start ``definition`` with the state that ``feed`` gives QEMU: events STARTED and RESUMED, or SUSPENDED.
 
@@ -92,7 +104,7 @@ async def restored(
 
 
 @contextlib.asynccontextmanager
-async def _all_or_nothing(domain: DomainCore) -> AsyncIterator[None]:
+async def _all_or_nothing(domain: Domain) -> AsyncIterator[None]:
     domain.starting = True
     try:
         yield
@@ -105,13 +117,13 @@ async def _all_or_nothing(domain: DomainCore) -> AsyncIterator[None]:
             domain.host.retire(domain)
 
 
-async def _launch(domain: DomainCore, definition: DomainDef, *, incoming: bool) -> Run:
+async def _launch(domain: Domain, definition: DomainDef, *, incoming: bool) -> Run:
     """A QEMU whose CPUs stand still, whose monitor answers, and whose devices are known."""
     strays.check(domain.host, domain.name, domain.uuid)
     domain.host.may_start(domain.uuid)
     first = vnc.FIRST_PORT
     for attempt in range(1, VNC_ATTEMPTS + 1):
-        resolved = vnc.resolve(start.prepare(definition), domain.host.vnc_ports, first)
+        resolved = vnc.resolve(prepare(definition), domain.host.vnc_ports, first)
         try:
             return await _try_launch(domain, resolved, incoming=incoming)
         except errors.OperationFailed as err:
@@ -124,12 +136,12 @@ async def _launch(domain: DomainCore, definition: DomainDef, *, incoming: bool) 
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _try_launch(domain: DomainCore, definition: DomainDef, *, incoming: bool) -> Run:
+async def _try_launch(domain: Domain, definition: DomainDef, *, incoming: bool) -> Run:
     host = domain.host
     domain_id = host.allocate_id()
     run = Run(domain_id, definition, host.layout.runtime(domain_id, domain.name))
     domain.begin(run)
-    host.vnc_ports |= vnc.ports(definition)
+    vnc.reserve(host, run)
     domain.set_state(DomainState.PAUSED, PausedReason.MIGRATION if incoming else PausedReason.STARTING_UP)
     try:
         # So the next daemon knows where to look for a QEMU that was started and not written down any more.
@@ -154,7 +166,7 @@ async def _try_launch(domain: DomainCore, definition: DomainDef, *, incoming: bo
     return run
 
 
-def _spawn(domain: DomainCore, run: Run, *, incoming: bool) -> None:
+def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
     """Start the process. Blocks for the few milliseconds of a vfork; all that was opened for it is closed again."""
     with contextlib.ExitStack() as opened:
         try:
@@ -201,7 +213,7 @@ def _open_taps(run: Run, opened: contextlib.ExitStack) -> dict[int, int]:
     return taps
 
 
-async def attach(domain: DomainCore, run: Run) -> None:
+async def attach(domain: Domain, run: Run) -> None:
     """Connect the monitor of ``run``; from here on its events are followed. Raises as ``Monitor.connect``."""
     run.monitor = await Monitor.connect(
         run.monitor_path,
@@ -214,7 +226,7 @@ async def attach(domain: DomainCore, run: Run) -> None:
     )
 
 
-def follow(domain: DomainCore, run: Run, event: Event) -> None:
+def follow(domain: Domain, run: Run, event: Event) -> None:
     """What one event of the monitor of ``run`` tells and does."""
     news.handle(domain, run, event)
     lifecycle.handle(domain, run, event)

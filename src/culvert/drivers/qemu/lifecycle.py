@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from culvert.drivers.qemu import states
-from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
@@ -48,7 +48,7 @@ def actions(on_reboot: str) -> dict[str, str]:
     }
 
 
-def handle(domain: DomainCore, run: Run, event: Event) -> None:
+def handle(domain: Domain, run: Run, event: Event) -> None:
     """Follow one event of the monitor of ``run``."""
     handler = HANDLERS.get(event["event"])
     if handler is not None and domain.run is run:
@@ -57,7 +57,7 @@ def handle(domain: DomainCore, run: Run, event: Event) -> None:
         handler(domain, run, event.get("data", {}))
 
 
-def _stop(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _stop(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     # A guest that shuts down or has crashed is also stopped; that it does is no news.
     if domain.state is DomainState.RUNNING:
         cause = run.stop_reason if run.stop_cause is None else run.stop_cause
@@ -66,14 +66,14 @@ def _stop(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
     run.stop_cause = None
 
 
-def _resume(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _resume(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     reason = RunningReason.UNPAUSED if run.resume_reason is None else run.resume_reason
     run.resume_reason = None
     if domain.state is not DomainState.RUNNING:
         domain.set_state(DomainState.RUNNING, reason, states.resumed(reason))
 
 
-def _shutdown(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _shutdown(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     if run.shutdown_announced:
         return
     run.shutdown_announced = True
@@ -89,7 +89,7 @@ def _shutdown(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
     end_shutdown(domain, run, DESTROY if cause == "guest-reset" else domain.definition.on_poweroff or DESTROY)
 
 
-def end_shutdown(domain: DomainCore, run: Run, action: str) -> None:
+def end_shutdown(domain: Domain, run: Run, action: str) -> None:
     """The guest has powered off and QEMU stands still: end it, or boot it again."""
     if run.fake_reboot or action in (RESTART, RENAME_RESTART):
         _follow(domain, "reboot", lambda: _reboot(domain, run, RunningReason.UNPAUSED))
@@ -97,7 +97,7 @@ def end_shutdown(domain: DomainCore, run: Run, action: str) -> None:
         _follow(domain, "end", lambda: domain.kill(ShutoffReason.SHUTDOWN, StoppedDetail.SHUTDOWN))
 
 
-def _panicked(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _panicked(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     action = domain.definition.on_crash or DESTROY
     crashed = (DomainEvent.CRASHED, CrashedDetail.PANICKED)
     domain.set_state(DomainState.CRASHED, CrashedReason.PANICKED, crashed if action == PRESERVE else None)
@@ -107,30 +107,30 @@ def _panicked(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
         _follow(domain, "end", lambda: domain.kill(ShutoffReason.CRASHED, StoppedDetail.CRASHED))
 
 
-def _watchdog(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _watchdog(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     if data.get("action") == "pause":
         run.stop_cause = PausedReason.WATCHDOG
 
 
-def _io_error(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _io_error(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     log.warning("domain=%s device=%s I/O error action=%s", domain.name, data.get("device"), data.get("action"))
     if data.get("action") == "stop":
         run.stop_cause = PausedReason.IOERROR
 
 
-def _suspend(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _suspend(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     if domain.state is DomainState.RUNNING:
         event = (DomainEvent.PMSUSPENDED, PMSuspendedDetail.MEMORY)
         domain.set_state(DomainState.PMSUSPENDED, PMSuspendedReason.UNKNOWN, event)
 
 
-def _wakeup(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _wakeup(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     if domain.state is DomainState.PMSUSPENDED:
         event = (DomainEvent.STARTED, StartedDetail.WAKEUP)
         domain.set_state(DomainState.RUNNING, RunningReason.WAKEUP, event)
 
 
-HANDLERS: dict[str, Callable[[DomainCore, Run, dict[str, Any]], None]] = {
+HANDLERS: dict[str, Callable[[Domain, Run, dict[str, Any]], None]] = {
     "SHUTDOWN": _shutdown,
     "STOP": _stop,
     "RESUME": _resume,
@@ -142,7 +142,7 @@ HANDLERS: dict[str, Callable[[DomainCore, Run, dict[str, Any]], None]] = {
 }
 
 
-async def _reboot(domain: DomainCore, run: Run, reason: RunningReason) -> None:
+async def _reboot(domain: Domain, run: Run, reason: RunningReason) -> None:
     """Boot a guest again that has powered off: what libvirt calls a fake reboot."""
     monitor = domain.monitor
     run.fake_reboot = False
@@ -152,7 +152,7 @@ async def _reboot(domain: DomainCore, run: Run, reason: RunningReason) -> None:
     await monitor.execute("cont")
 
 
-def _follow(domain: DomainCore, what: str, act: Callable[[], Awaitable[None]]) -> None:
+def _follow(domain: Domain, what: str, act: Callable[[], Awaitable[None]]) -> None:
     async def acting() -> None:
         try:
             await act()

@@ -14,7 +14,7 @@ from typing import Any
 from culvert.domain.chardev import Channel
 from culvert.domain.disk import Disk
 from culvert.drivers.qemu import agent, balloon, unplug
-from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Heard
 from culvert.drivers.qemu.monitor import Event
 from culvert.drivers.qemu.run import Run
@@ -47,7 +47,7 @@ _IO_ERROR = {"ignore": IOErrorAction.NONE, "stop": IOErrorAction.PAUSE, "report"
 _FAMILY = {"ipv4": GraphicsFamily.IPV4, "ipv6": GraphicsFamily.IPV6, "unix": GraphicsFamily.UNIX}
 
 
-def handle(domain: DomainCore, run: Run, event: Event) -> None:
+def handle(domain: Domain, run: Run, event: Event) -> None:
     """Tell what one event of the monitor of ``run`` means to those who listen."""
     stamp = event.get("timestamp", {})
     domain.host.events.heard(
@@ -66,19 +66,19 @@ def handle(domain: DomainCore, run: Run, event: Event) -> None:
         teller(domain, run, event.get("data", {}))
 
 
-def _reboot(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _reboot(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     domain.tell(EventID.REBOOT)
 
 
-def _rtc_change(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _rtc_change(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     domain.tell(EventID.RTC_CHANGE, offset=int(data["offset"]))
 
 
-def _watchdog(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _watchdog(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     domain.tell(EventID.WATCHDOG, action=int(_WATCHDOG.get(str(data.get("action")), WatchdogAction.NONE)))
 
 
-def _io_error(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _io_error(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     disk = _disk_of(run, data)
     path, alias = (disk.path or "", disk.alias or "") if disk else ("", str(data.get("device", "")))
     said = {"src_path": path, "dev_alias": alias, "action": int(_IO_ERROR.get(str(data.get("action")), 0))}
@@ -96,8 +96,8 @@ def _disk_of(run: Run, data: dict[str, Any]) -> Disk | None:
     return None
 
 
-def _graphics(phase: GraphicsPhase) -> Callable[[DomainCore, Run, dict[str, Any]], None]:
-    def tell(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _graphics(phase: GraphicsPhase) -> Callable[[Domain, Run, dict[str, Any]], None]:
+    def tell(domain: Domain, run: Run, data: dict[str, Any]) -> None:
         server, client = data.get("server", {}), data.get("client", {})
         names = {"x509dname": client.get("x509_dname"), "saslUsername": client.get("sasl_username")}
         domain.tell(
@@ -117,7 +117,7 @@ def _address(told: dict[str, Any]) -> GraphicsAddress:
     return GraphicsAddress(int(family), str(told.get("host", "")), str(told.get("service", "")))
 
 
-def _balloon_change(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _balloon_change(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     actual = int(data["actual"]) // KiB
     run.definition = replace(run.definition, current_memory=actual)
     domain.changed()
@@ -125,7 +125,7 @@ def _balloon_change(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
         domain.tell(EventID.BALLOON_CHANGE, actual=actual)
 
 
-def _tray(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _tray(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     is_open = bool(data.get("tray-open"))
     alias = str(data.get("id") or data.get("device", ""))
     match = _QDEV.match(alias)
@@ -139,11 +139,11 @@ def _tray(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
     domain.tell(EventID.TRAY_CHANGE, dev_alias=alias, reason=int(TrayReason.OPEN if is_open else TrayReason.CLOSE))
 
 
-def _channel(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _channel(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     note_channel(domain, run, str(data["id"]), connected=bool(data["open"]), reason=AgentReason.CHANNEL)
 
 
-def note_channel(domain: DomainCore, run: Run, alias: str, *, connected: bool, reason: AgentReason) -> None:
+def note_channel(domain: Domain, run: Run, alias: str, *, connected: bool, reason: AgentReason) -> None:
     """A program in the guest has opened a channel, or closed it; news if it is the agent's."""
     state = "connected" if connected else "disconnected"
 
@@ -164,13 +164,13 @@ def note_channel(domain: DomainCore, run: Run, alias: str, *, connected: bool, r
         domain.tell(EventID.AGENT_LIFECYCLE, state=int(told), reason=int(reason))
 
 
-def _deleted(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _deleted(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     alias = data.get("device")
     if alias:
         domain.host.spawn(unplug.clear_away(domain, run, str(alias)), name=f"unplugged-{domain.name}", essential=True)
 
 
-def _not_unplugged(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _not_unplugged(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     alias = str(data.get("device", ""))
     waiting = run.unplugging.pop(alias, None)
     if waiting is not None and not waiting.done():
@@ -178,18 +178,18 @@ def _not_unplugged(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
     domain.tell(EventID.DEVICE_REMOVAL_FAILED, dev_alias=alias)
 
 
-def _pm(kind: EventID) -> Callable[[DomainCore, Run, dict[str, Any]], None]:
-    def tell(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _pm(kind: EventID) -> Callable[[Domain, Run, dict[str, Any]], None]:
+    def tell(domain: Domain, run: Run, data: dict[str, Any]) -> None:
         domain.tell(kind, reason=0)
 
     return tell
 
 
-def _migration_pass(domain: DomainCore, run: Run, data: dict[str, Any]) -> None:
+def _migration_pass(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     domain.tell(EventID.MIGRATION_ITERATION, iteration=int(data["pass"]))
 
 
-TELLERS: dict[str, Callable[[DomainCore, Run, dict[str, Any]], None]] = {
+TELLERS: dict[str, Callable[[Domain, Run, dict[str, Any]], None]] = {
     "RESET": _reboot,
     "RTC_CHANGE": _rtc_change,
     "WATCHDOG": _watchdog,

@@ -190,7 +190,7 @@ async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_b
     if force_boot:
         await remove(domain)
     if not domain.has_managed_save:
-        await domain.start(paused=paused)
+        await launch.start(domain, paused=paused)
         return
     if domain.is_active:
         raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
@@ -200,7 +200,7 @@ async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_b
     except errors.OperationFailed as err:
         await asyncio.to_thread(files.set_aside, path, err)
         domain.has_managed_save = False
-        await domain.start(paused=paused)
+        await launch.start(domain, paused=paused)
         return
     try:
         async with domain.changing("start"):

@@ -6,12 +6,9 @@ import asyncio
 import contextlib
 import os
 import tempfile
-from typing import TYPE_CHECKING
 
+from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
-
-if TYPE_CHECKING:
-    from culvert.drivers.qemu.core import DomainCore
 
 MIME = "image/png"
 CHUNK = 256 * 1024  # bytes per read
@@ -45,7 +42,7 @@ class Screenshot:
         self.close()
 
 
-async def take(domain: DomainCore, screen: int) -> Screenshot:
+async def take(domain: Domain, screen: int = 0) -> Screenshot:
     """Take a picture of ``screen``: the number of a video device, 0 for the first.
 
     Raises ``errors.OperationUnsupported`` for a guest without a screen, ``errors.InvalidArgument`` for one that it

@@ -14,7 +14,7 @@ from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk
 from culvert.domain.interface import Interface
 from culvert.drivers.qemu.command import command_disk, command_network
-from culvert.drivers.qemu.core import DomainCore
+from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 from culvert.protocol.constants_state import EventID
@@ -31,7 +31,7 @@ def pluggable(run: Run) -> dict[str, Disk | Interface]:
     return {one.alias: one for one in both if one.alias}
 
 
-async def unplug(domain: DomainCore, run: Run, alias: str) -> None:
+async def unplug(domain: Domain, run: Run, alias: str) -> None:
     """Ask for the device to leave, and wait a while for the guest.
 
     A guest that takes longer is waited for no more: what is left is cleared away when it has let go. Raises
@@ -50,7 +50,7 @@ async def unplug(domain: DomainCore, run: Run, alias: str) -> None:
         log.info("domain=%s device=%s its guest has not let go of it yet", domain.name, alias)
 
 
-async def clear_away(domain: DomainCore, run: Run, alias: str) -> None:
+async def clear_away(domain: Domain, run: Run, alias: str) -> None:
     """QEMU has no such device any more: what was behind it goes too, and the definition; event DEVICE_REMOVED."""
     device = pluggable(run).get(alias)
     try:
@@ -68,7 +68,7 @@ async def clear_away(domain: DomainCore, run: Run, alias: str) -> None:
             waiting.set_result(None)
 
 
-async def find_gone(domain: DomainCore, run: Run) -> None:
+async def find_gone(domain: Domain, run: Run) -> None:
     """Clear away what the guest let go of while no daemon was there."""
     there = {
         str(entry["name"]) for entry in await domain.monitor.execute("qom-list", {"path": "/machine/peripheral"})
@@ -78,14 +78,14 @@ async def find_gone(domain: DomainCore, run: Run) -> None:
             await clear_away(domain, run, alias)
 
 
-async def _remove_backends(domain: DomainCore, device: Disk | Interface) -> None:
+async def _remove_backends(domain: Domain, device: Disk | Interface) -> None:
     if isinstance(device, Interface):
         await remove_netdev(domain, device)
     else:
         await remove_nodes(domain, device)
 
 
-async def remove_nodes(domain: DomainCore, disk: Disk) -> None:
+async def remove_nodes(domain: Domain, disk: Disk) -> None:
     """Close a disk's image; what is closed already is no harm."""
     if disk.path is not None:
         for name in command_disk.node_names(disk):
@@ -93,7 +93,7 @@ async def remove_nodes(domain: DomainCore, disk: Disk) -> None:
                 await domain.monitor.execute("blockdev-del", {"node-name": name})
 
 
-async def remove_netdev(domain: DomainCore, interface: Interface) -> None:
+async def remove_netdev(domain: Domain, interface: Interface) -> None:
     """Close what is behind a card; what is closed already is no harm."""
     with contextlib.suppress(errors.RequestError):
         await domain.monitor.execute("netdev_del", {"id": command_network.netdev_name(interface)})

@@ -11,7 +11,6 @@ from typing import Any
 from culvert.domain.cpu import Vcpu
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import impact, threads
-from culvert.drivers.qemu.core import DomainCore
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.impact import Impact
 from culvert.ground import errors
@@ -34,7 +33,7 @@ class Running:
     affinity: frozenset[int]
 
 
-async def running(domain: DomainCore) -> list[Running]:
+async def running(domain: Domain) -> list[Running]:
     """The processors that the running guest has now, by number."""
     run = domain.require_active()
     pid = run.process.pid if run.process else 0

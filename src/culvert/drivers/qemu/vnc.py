@@ -11,14 +11,13 @@ import socket
 from collections.abc import Collection
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import Graphics
+from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.host import Host
+from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
-
-if TYPE_CHECKING:
-    from culvert.drivers.qemu.core import DomainCore
 
 FIRST_PORT = 5900  # VNC display 0
 LAST_PORT = 65535
@@ -78,7 +77,13 @@ def ports(definition: DomainDef) -> set[int]:
     }
 
 
-async def connect(domain: DomainCore, number: int, *, skip_auth: bool) -> socket.socket:
+def reserve(host: Host, run: Run) -> None:
+    """The ports of ``run`` are not tried for another guest until it is over."""
+    run.vnc_ports = frozenset(ports(run.definition))
+    host.vnc_ports |= run.vnc_ports
+
+
+async def connect(domain: Domain, number: int, *, skip_auth: bool) -> socket.socket:
     """A connection to VNC server ``number`` of a running domain, for the caller; ``skip_auth``: without password.
 
     QEMU takes the other end by its monitor (QMP ``add_client``). Raises ``errors.OperationInvalid`` when it does not
