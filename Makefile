@@ -1,5 +1,5 @@
 # culvert's verbs. Each sets up what it needs first: on a fresh Debian 12 nothing has to be installed by hand
-# (`make` itself aside).
+# (`make` itself aside; and `make check`, which installs no Debian package, needs python3 with its module venv).
 
 PYTHON ?= python3
 VENV := .venv
@@ -9,21 +9,33 @@ PINS := requirements.txt requirements-dev.txt
 # Two at a time: tests run real QEMU processes. `make test ARGS='-k tunnel'` passes words on to pytest.
 JOBS ?= 2
 ARGS ?=
+# Where `make test` keeps what each test took and how it ended (JUnit), for whoever compares one run with another.
+LOGS ?= build/logs
 PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup debian-packages guests demo bench worst-case faults test model interop lint manual format pins clean
+.PHONY: help setup debian-packages guests demo bench worst-case faults check test model interop lint manual format pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-setup: debian-packages $(STAMP) ## Debian packages, virtual environment, pinned requirements
+define LINT
+$(BIN)/ruff format --check .
+$(BIN)/ruff check .
+$(BIN)/mypy
+$(BIN)/lint-imports
+endef
+
+setup: debian-packages ## Debian packages, virtual environment, pinned requirements
+	@$(MAKE) --no-print-directory $(STAMP)
 
 debian-packages:
 	@packaging/install-debian-packages packaging/debian-packages.txt
 
-$(STAMP): $(PINS) pyproject.toml | debian-packages
+$(STAMP): $(PINS) pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) makes no virtual environment: its modules venv and \
+	ensurepip are missing (in Debian: package python3-venv)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements-dev.txt
@@ -47,8 +59,20 @@ worst-case: setup ## guests that do not stop writing, over roads too narrow for 
 faults: setup ## migrations of culvert and of libvirt broken at every boundary, and the table of what came of it (root; ARGS='--filter …')
 	@$(BIN)/python -m faults $(ARGS)
 
+check: $(STAMP) ## lint and the pure tests: no root, no Debian packages, no QEMU; under a minute (ARGS='...' goes to pytest)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-lint check-tests
+
+# The two halves of `make check`, which run at the same time.
+.PHONY: check-lint check-tests
+
+check-lint:
+	$(LINT)
+
+check-tests:
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m pure $(ARGS)
+
 test: lint ## lint, then every test (ARGS='...' goes to pytest)
-	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=25 --junitxml=$(LOGS)/tests.xml $(ARGS)
 
 interop: setup ## the long tests against programs of others, which are installed first (ARGS='...' goes to pytest)
 	@packaging/install-debian-packages packaging/interop-packages.txt
@@ -59,10 +83,7 @@ model: setup ## the hand-over in every order of faults, deeper than `make test`:
 	$(BIN)/python -m tests.model.spin
 
 lint: setup ## ruff, mypy strict, the import rule
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(LINT)
 
 manual: setup ## write the tables of docs/ anew from the code
 	@$(BIN)/python -m tools.manual

@@ -23,8 +23,9 @@ from benchmarks.lab import Lab
 from culvert.io.listener import listen_tcp
 from culvert.protocol.procedure import Procedure, Program, StreamDirection
 from culvert.rpc import programs
+from culvert.rpc.answer import StreamBody
 from culvert.rpc.client import connect
-from culvert.rpc.dispatch import Handlers, StreamBody
+from culvert.rpc.dispatch import Handlers
 from culvert.rpc.server import Server
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream

@@ -12,9 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from tests import pure
 from tests.support.daemon import CHECKOUT, DaemonProcess, remove_folder, short_folder
 
 _DAEMONS = pytest.StashKey[list[DaemonProcess]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(pure.Plugin())
 
 
 @pytest.hookimpl(wrapper=True)

@@ -17,6 +17,8 @@ SOURCES = sorted(
     for folder in ("src", "tests", "guests", "demo", "benchmarks", "faults", "tools", "docs")
     for path in (ROOT / folder).rglob("*.py")
 )
+# The habit is 100 to 350. The limit is higher, because a class cut in two by inheritance to fit a number reads worse
+# than a long file.
 MOST_LINES = 600
 
 

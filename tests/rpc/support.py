@@ -14,8 +14,9 @@ from culvert.ground.uri import ConnectionURI
 from culvert.io.listener import Peer, listen_tcp, listen_unix
 from culvert.protocol.procedure import Message, Procedure, Program, StreamDirection, Wait
 from culvert.protocol.types import Str, UInt
+from culvert.rpc.answer import StreamBody
 from culvert.rpc.client import Client, connect
-from culvert.rpc.dispatch import Handlers, StreamBody
+from culvert.rpc.dispatch import Handlers
 from culvert.rpc.limits import Limits
 from culvert.rpc.server import Server
 from culvert.rpc.session import Session

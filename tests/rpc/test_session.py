@@ -7,7 +7,8 @@ import pytest
 
 from culvert.ground import errors
 from culvert.ground.units import KiB, MiB
-from culvert.rpc.dispatch import Handlers, StreamBody
+from culvert.rpc.answer import StreamBody
+from culvert.rpc.dispatch import Handlers
 from culvert.rpc.limits import Limits
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream

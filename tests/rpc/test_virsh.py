@@ -14,7 +14,7 @@ from culvert.ground import errors
 from culvert.protocol import remote, remote_connect, remote_domain, remote_event, remote_list, remote_register, shapes
 from culvert.protocol.shapes import ListAllArgs
 from culvert.protocol.types import Domain
-from culvert.rpc import dispatch
+from culvert.rpc.answer import StreamBody
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream
@@ -95,7 +95,7 @@ async def state(session: Session, args: shapes.DomainFlagsArgs) -> remote_domain
 @handlers.streams(remote_domain.DOMAIN_SCREENSHOT)
 async def screenshot(
     session: Session, args: remote_domain.DomainScreenshotArgs
-) -> tuple[remote_domain.ScreenshotRet, dispatch.StreamBody]:
+) -> tuple[remote_domain.ScreenshotRet, StreamBody]:
     async def body(stream: Stream) -> None:
         if args.screen == 1:
             raise errors.OperationFailed("the screen is dark")
@@ -107,7 +107,7 @@ async def screenshot(
 
 
 @handlers.streams(remote_domain.DOMAIN_OPEN_CONSOLE)
-async def console(session: Session, args: remote_domain.DomainOpenConsoleArgs) -> tuple[Void, dispatch.StreamBody]:
+async def console(session: Session, args: remote_domain.DomainOpenConsoleArgs) -> tuple[Void, StreamBody]:
     async def body(stream: Stream) -> None:
         await stream.send(b"welcome\r\n")
         while data := await stream.recv():

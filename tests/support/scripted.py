@@ -29,7 +29,8 @@ from culvert.protocol import (
 )
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason
 from culvert.protocol.typed_params import Value
-from culvert.rpc.dispatch import Handlers, StreamBody
+from culvert.rpc.answer import StreamBody
+from culvert.rpc.dispatch import Handlers
 from culvert.rpc.server import Server
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream

@@ -19,40 +19,30 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from culvert.ground import errors
 from culvert.protocol import errors as wire_errors
 from culvert.protocol.procedure import Procedure, Program, StreamDirection
+from culvert.rpc.answer import Answer, StreamBody, refusal
 from culvert.rpc.programs import Index
-from culvert.rpc.stream import Stream
+from culvert.rpc.session import Session
 from culvert.wire import events
 from culvert.wire.packet import PAYLOAD_MAX, Status
 from culvert.xdr.codec import XdrError
 from culvert.xdr.struct import decode, encode
-
-if TYPE_CHECKING:
-    from culvert.rpc.session import Session
 
 log = logging.getLogger(__name__)
 
 A = TypeVar("A")
 R = TypeVar("R")
 
-StreamBody = Callable[[Stream], Awaitable[None]]
-"""What a handler does with the stream it opened, in a task of its own once the reply is on its way.
-
-Returning ends the stream well: the client's finish is confirmed. ``RequestError`` ends it with that error. When the
-client aborts or the connection goes, ``send`` and ``recv`` raise, and a body that is elsewhere is cancelled after a
-grace."""
-
-Handler = Callable[["Session", A], Awaitable[R]]
-Permit = Callable[["Session", Procedure[Any, Any]], None]
+Handler = Callable[[Session, A], Awaitable[R]]
+Permit = Callable[[Session, Procedure[Any, Any]], None]
 """Says who may call what; raises ``RequestError`` for who may not."""
 
-StreamHandler = Callable[["Session", A], Awaitable[tuple[R, StreamBody]]]
-PassingHandler = Callable[["Session", A], Awaitable[tuple[R, socket.socket]]]
+StreamHandler = Callable[[Session, A], Awaitable[tuple[R, StreamBody]]]
+PassingHandler = Callable[[Session, A], Awaitable[tuple[R, socket.socket]]]
 """Its socket is passed to the client and closed here."""
 
 
@@ -115,22 +105,6 @@ class Handlers:
         if row.number in self._functions:
             raise ValueError(f"{row.name} is served already")
         self._functions[row.number] = function
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What goes back: a result, or an error with ``ok`` false; for a good one the stream it opens, what it passes."""
-
-    ok: bool
-    payload: bytes
-    row: Procedure[Any, Any] | None = None
-    body: StreamBody | None = None
-    passed: socket.socket | None = None
-
-
-def refusal(error: errors.RequestError) -> Answer:
-    """The answer that says no."""
-    return Answer(False, encode(wire_errors.to_wire(error)))
 
 
 class Dispatcher:

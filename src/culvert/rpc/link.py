@@ -17,7 +17,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from weakref import WeakValueDictionary
 
 from culvert.ground import errors
@@ -30,9 +30,6 @@ from culvert.wire import events
 from culvert.wire.connection import Connection
 from culvert.wire.keepalive import Action, Keepalive
 from culvert.wire.stream import Key, Role
-
-if TYPE_CHECKING:
-    from culvert.rpc.stream import Stream
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +44,19 @@ class Owner(Protocol):
 
     def on_lost(self, error: errors.ConnectionLost) -> None:
         """The connection is gone; called once, after the streams have been told."""
+
+
+class LinkedStream(Protocol):
+    """A stream as its link sees it: ``stream.Stream``."""
+
+    def data(self, payload: bytes) -> None:
+        """Bytes have come."""
+
+    def on_event(self, event: events.StreamEvent) -> None:
+        """Something other than bytes has come."""
+
+    def fail(self, error: errors.RequestError) -> None:
+        """The connection is gone."""
 
 
 class Link(asyncio.Protocol):
@@ -68,7 +78,7 @@ class Link(asyncio.Protocol):
         self.connection = Connection(role, maximum=maximum or limits.packet)
         self.limits = limits
         self.peer = peer
-        self.streams: WeakValueDictionary[Key, Stream] = WeakValueDictionary()
+        self.streams: WeakValueDictionary[Key, LinkedStream] = WeakValueDictionary()
         self.turns = Turns()
         self.closed = asyncio.Event()
         self.error: errors.ConnectionLost | None = None

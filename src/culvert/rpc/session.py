@@ -14,7 +14,7 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from culvert.ground import errors
 from culvert.io import tls
@@ -22,9 +22,10 @@ from culvert.io.detached import Detached
 from culvert.io.listener import Peer
 from culvert.io.tls_identity import Identity
 from culvert.protocol.procedure import Message, Procedure
-from culvert.rpc import dispatch
+from culvert.rpc.answer import Answer, StreamBody, refusal
 from culvert.rpc.limits import Limits
 from culvert.rpc.link import Link
+from culvert.rpc.programs import Index
 from culvert.rpc.stream import Stream
 from culvert.wire import events
 from culvert.wire.keepalive import DEFAULT_COUNT, DEFAULT_INTERVAL
@@ -34,6 +35,17 @@ from culvert.xdr.struct import encode
 log = logging.getLogger(__name__)
 
 M = TypeVar("M")
+
+
+class Answerer(Protocol):
+    """Who serves a session's calls: ``dispatch.Dispatcher``."""
+
+    @property
+    def index(self) -> Index:
+        """The programs served."""
+
+    async def answer(self, session: Session, call: events.CallReceived) -> Answer:
+        """Serve ``call``. Raises nothing but cancellation: whatever goes wrong is the answer."""
 
 
 class Session:
@@ -49,7 +61,7 @@ class Session:
         self,
         number: int,
         peer: Peer,
-        dispatcher: dispatch.Dispatcher,
+        dispatcher: Answerer,
         limits: Limits,
         *,
         authenticated: bool = True,
@@ -257,7 +269,7 @@ class Session:
                 self._idle.set()
             self.link.release("calls in flight")
 
-    async def _deliver(self, call: events.CallReceived, answer: dispatch.Answer) -> None:
+    async def _deliver(self, call: events.CallReceived, answer: Answer) -> None:
         """Write the answer in its turn. If it cannot be, what it would have opened or passed is let go of."""
         try:
             if answer.passed is not None:
@@ -269,14 +281,14 @@ class Session:
             with await self.link.turn():
                 if answer.body is not None and call.key in self.link.connection.streams:
                     doubled = errors.RpcError(f"serial {call.serial} already names an open stream")
-                self._reply(call, dispatch.refusal(doubled) if doubled else answer)
+                self._reply(call, refusal(doubled) if doubled else answer)
             if doubled is not None:
                 await self._let_go(call, answer, doubled)
         except errors.ConnectionLost as err:
             log.debug("answer not wanted any more session=%d serial=%d", self.id, call.serial)
             await self._let_go(call, answer, err)
 
-    async def _let_go(self, call: events.CallReceived, answer: dispatch.Answer, error: errors.RequestError) -> None:
+    async def _let_go(self, call: events.CallReceived, answer: Answer, error: errors.RequestError) -> None:
         """The body of a stream that never opened holds things all the same: it meets a stream that has failed."""
         if answer.body is None or answer.row is None:
             return
@@ -290,10 +302,10 @@ class Session:
         except Exception:
             log.exception("stream failed session=%d procedure=%s", self.id, answer.row.name)
 
-    async def _answer(self, call: events.CallReceived) -> dispatch.Answer:
+    async def _answer(self, call: events.CallReceived) -> Answer:
         self.calls += 1
         if call.descriptors:
-            return dispatch.refusal(errors.OperationUnsupported("passing file descriptors is not supported"))
+            return refusal(errors.OperationUnsupported("passing file descriptors is not supported"))
         answer = await self._dispatcher.answer(self, call)
         if self.authenticated and self.anonymous:
             self._greeted.set()
@@ -304,12 +316,12 @@ class Session:
             return await self._refuse(call, answer, f"this connection has {self._streams} streams open already")
         return answer
 
-    async def _refuse(self, call: events.CallReceived, answer: dispatch.Answer, why: str) -> dispatch.Answer:
+    async def _refuse(self, call: events.CallReceived, answer: Answer, why: str) -> Answer:
         error = errors.ResourceBusy(why)
         await self._let_go(call, answer, error)
-        return dispatch.refusal(error)
+        return refusal(error)
 
-    def _reply(self, call: events.CallReceived, answer: dispatch.Answer) -> None:
+    def _reply(self, call: events.CallReceived, answer: Answer) -> None:
         """Write the answer and start its stream, in one go."""
         connection = self.link.connection
         if answer.body is None:
@@ -324,7 +336,7 @@ class Session:
         if self._closing:
             self.link.close("the client has closed the connection")
 
-    async def _stream(self, stream: Stream, row: Procedure[Any, Any], body: dispatch.StreamBody) -> None:
+    async def _stream(self, stream: Stream, row: Procedure[Any, Any], body: StreamBody) -> None:
         """Run the body and end the stream as it ended."""
         loop = asyncio.get_running_loop()
         try:

@@ -5,8 +5,8 @@ The contract, at either end:
 - ``send`` waits while the other end does not take what was sent; ``recv`` gives bytes in order and ``b""`` at their
   end.
 - The client ends a stream with ``finish``, a round trip that brings the other end's late errors, or with ``abort``.
-  The server's end is the body of a handler (``dispatch``): its return ends the stream well, its exception with an
-  error.
+  The server's end is the body of a handler (``answer.StreamBody``): its return ends the stream well, its exception
+  with an error.
 - A client's stream that is dropped, or left as a context manager, without ``finish`` is aborted.
 - Whatever ends the stream otherwise is raised by every call that waits and by every later one:
   ``errors.ConnectionLost``, ``errors.StreamFailed`` when the other end aborted, ``errors.RemoteError`` with the
@@ -23,22 +23,20 @@ import contextlib
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from culvert.ground import errors
 from culvert.protocol import errors as wire_errors
 from culvert.protocol import types
 from culvert.protocol.procedure import StreamDirection, Wait
 from culvert.rpc.limits import PACKET_OVERHEAD
+from culvert.rpc.link import Link
 from culvert.rpc.turns import Waiters
 from culvert.wire import events
 from culvert.wire.packet import LEGACY_PAYLOAD_MAX
 from culvert.wire.stream import Key, Role, State, StreamState
 from culvert.xdr.codec import XdrError
 from culvert.xdr.struct import decode, encode
-
-if TYPE_CHECKING:
-    from culvert.rpc.link import Link
 
 CHUNK = LEGACY_PAYLOAD_MAX
 """The largest payload sent: what every libvirt peer, however old, can take."""

@@ -17,7 +17,8 @@ from culvert.migration.destination.intake import Intake
 from culvert.migration.journal.history import Entry
 from culvert.migration.options.combinations import OPTIONAL_ABILITY, PREEMPT_ABILITY
 from culvert.protocol import culvert, culvert_wire_1
-from culvert.rpc.dispatch import Handlers, StreamBody
+from culvert.rpc.answer import StreamBody
+from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 

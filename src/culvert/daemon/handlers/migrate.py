@@ -15,7 +15,8 @@ from culvert.migration.options import cookie, parameters
 from culvert.migration.options.parameters import Options
 from culvert.protocol import remote_migrate, shapes, types
 from culvert.protocol.constants_migrate import MigrateFlag
-from culvert.rpc.dispatch import Handlers, StreamBody
+from culvert.rpc.answer import StreamBody
+from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 

@@ -11,7 +11,8 @@ from culvert.drivers.qemu import screenshot, vnc
 from culvert.drivers.qemu.console import Console, open_console
 from culvert.ground import errors
 from culvert.protocol import remote_domain
-from culvert.rpc.dispatch import Handlers, StreamBody
+from culvert.rpc.answer import StreamBody
+from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream
 from culvert.xdr.struct import Void
