@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 from culvert.protocol import remote, remote_connect, remote_list
 from culvert.protocol.procedure import Procedure
 from culvert.protocol.types import Domain
-from culvert.wire.packet import HEADER_SIZE, LAYOUT, Header, PacketType, Status
+from culvert.wire.packet import HEADER_SIZE, LAYOUT, Header, PacketStatus, PacketType
 from culvert.xdr.struct import Void, decode, encode
 
 A = TypeVar("A")
@@ -51,7 +51,7 @@ class Caller:
         """The bytes of a call."""
         self._serial += 1
         payload = encode(args)
-        header = Header(PROGRAM.number, PROGRAM.version, row.number, PacketType.CALL, self._serial, Status.OK)
+        header = Header(PROGRAM.number, PROGRAM.version, row.number, PacketType.CALL, self._serial, PacketStatus.OK)
         return header.pack(len(payload)) + payload
 
     def exchange(self, packet: bytes) -> bytes:
@@ -68,7 +68,7 @@ class Caller:
         head = self._exactly(HEADER_SIZE)
         length, _, _, _, _, _, status = LAYOUT.unpack(head)
         payload = self._exactly(length - HEADER_SIZE)
-        if status != Status.OK:
+        if status != PacketStatus.OK:
             raise CallFailed(payload.decode("utf-8", "replace"))
         return payload
 

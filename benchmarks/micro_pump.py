@@ -33,14 +33,14 @@ from typing import TypeVarTuple
 
 from culvert.ground import errors
 from culvert.ground.units import GiB, KiB, MiB
-from culvert.io.detached import Detached, Session
+from culvert.io.detached import Detached, TlsSession
 from culvert.io.tls_context import client_context, server_context
 from culvert.tunnel import relay
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.pump import Pump
 from culvert.tunnel.qemu_end import QemuEnd
-from culvert.tunnel.statistics import Statistics
-from culvert.tunnel.window import Incoming, Outgoing
+from culvert.tunnel.statistics import PumpStatistics
+from culvert.tunnel.window import IncomingWindow, OutgoingWindow
 from culvert.tunnel.worker import Worker
 from tests.support.pki import Pki
 
@@ -122,13 +122,13 @@ def secured(sock: socket.socket, context: ssl.SSLContext, *, server: bool) -> De
             incoming.write(sock.recv(64 * KiB))
     sock.sendall(outgoing.read())
     sock.setblocking(False)
-    return Detached(sock, Session(tls, incoming, outgoing))
+    return Detached(sock, TlsSession(tls, incoming, outgoing))
 
 
 def process(qemu: socket.socket, connection: Detached) -> None:
     """One channel, by a worker that is the whole process."""
-    limits, figures = Limits(), Statistics()
-    windows = Outgoing(limits.window), Incoming(limits.inbound)
+    limits, figures = ChannelLimits(), PumpStatistics()
+    windows = OutgoingWindow(limits.window), IncomingWindow(limits.inbound)
     end = QemuEnd(qemu, *windows, figures)
     worker = Worker("channel", end, windows, limits=limits, compression="off", statistics=figures, tell=Quiet())
     worker.inbox.post(lambda: worker.attach(connection, 0))

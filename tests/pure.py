@@ -57,7 +57,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "rpc/test_server.py": ALL,
     "rpc/test_tls.py": ALL,
     "rpc/test_virsh.py": ALL,
-    "tunnel/test_carrier.py": ALL,
+    "tunnel/test_data_connection.py": ALL,
     "tunnel/test_pump.py": ALL,
     "tunnel/test_pump_cut.py": ALL,
     "tunnel/test_pump_ends.py": ALL,

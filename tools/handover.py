@@ -9,7 +9,7 @@ from typing import Any
 from culvert.migration.handover import machine_destination as destination
 from culvert.migration.handover import machine_recovery as recovery
 from culvert.migration.handover import machine_source as source
-from culvert.migration.handover.machine import Do, Next, Peer, Step
+from culvert.migration.handover.machine import Do, Next, PeerKind, Step
 
 Rows = Mapping[tuple[Any, Any], Next[Any]]
 
@@ -92,6 +92,6 @@ def words() -> list[list[str]]:
 
 def stock() -> list[list[str]]:
     """The rows in which a stock peer differs."""
-    usual, other = source.table(), source.table(Peer.STOCK)
+    usual, other = source.table(), source.table(PeerKind.STOCK)
     different = {key: other[key] for key in other if other[key] != usual[key]}
     return rows_of(different)

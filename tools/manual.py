@@ -29,7 +29,7 @@ from culvert.protocol import layout, types
 from culvert.protocol.procedure import Procedure, Program, StreamDirection
 from culvert.rpc import stream
 from culvert.rpc.dispatch import Handlers
-from culvert.rpc.limits import WRITE_HIGH, Limits
+from culvert.rpc.limits import WRITE_HIGH, RpcLimits
 from culvert.wire import packet
 from tools import handover
 
@@ -123,7 +123,7 @@ def _structs(program: Program) -> Iterator[str]:
         yield from table(["struct", "members"], [[f"`{name}`", text] for name, text in structs])
 
 
-_DEFAULTS = Limits()
+_DEFAULTS = RpcLimits()
 LIMITS = [
     ["a packet, without its length word", f"{size(packet.PACKET_MAX - packet.LENGTH.size)} (`max_packet`)"],
     ["a packet of a client that has not been answered yet", size(_DEFAULTS.anonymous_packet)],

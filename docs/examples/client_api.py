@@ -20,7 +20,7 @@ async def show_domains(host: client.Host) -> None:
 
 async def change_your_mind(host: client.Host, guest: str, destination: str) -> None:
     """Begin to move a guest, slowly, and abort that as soon as bytes flow. The guest stays where it is."""
-    slowly = client.Options(bandwidth=1)  # MiB/s
+    slowly = client.MigrateOptions(bandwidth=1)  # MiB/s
     try:
         async with host.migrate(guest, destination, slowly) as migration:
             async for progress in migration:

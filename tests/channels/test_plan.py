@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from culvert.channels.plan import MAIN, PREEMPT, Channel, Plan
+from culvert.channels.plan import MAIN, PREEMPT, Channel, ChannelPlan
 from culvert.ground import errors
 from culvert.hypervisor.setup import Setup
 from culvert.protocol.culvert import ChannelKind
@@ -21,7 +21,7 @@ PLANS = [
 
 @pytest.mark.parametrize(("setup", "names"), PLANS, ids=lambda value: value if isinstance(value, list) else "")
 def test_the_channels_of_a_setup(setup: Setup, names: list[str]) -> None:
-    plan = Plan.of(setup)
+    plan = ChannelPlan.of(setup)
     assert [str(channel) for channel in plan] == names
     assert plan.is_single == (len(names) == 1)
     assert plan.at_once == tuple(channel for channel in plan if channel != PREEMPT)
@@ -29,7 +29,7 @@ def test_the_channels_of_a_setup(setup: Setup, names: list[str]) -> None:
 
 @given(st.builds(Setup, connections=st.integers(0, 255), preempt=st.booleans()))
 def test_wire_1_counts_them_from_the_main_one_on(setup: Setup) -> None:
-    plan = Plan.of(setup)
+    plan = ChannelPlan.of(setup)
     assert [plan.numbered(number) for number in range(len(plan))] == list(plan)
     assert all(plan.numbered(plan.number(channel)) == channel for channel in plan)
     assert plan.number(MAIN) == 0

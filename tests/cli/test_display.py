@@ -10,11 +10,11 @@ from rich.console import Console
 
 from culvert.cli import display
 from culvert.cli.display import JsonDisplay, LiveDisplay, PlainDisplay
-from culvert.cli.ending import Ending
+from culvert.cli.ending import LastWords
 from culvert.cli.exits import Exit
 from culvert.client import Location, Progress, Result
 
-DONE = Ending(Exit.OK, Result.COMPLETED, Location.DESTINATION, "guest 'g' is running at B")
+DONE = LastWords(Exit.OK, Result.COMPLETED, Location.DESTINATION, "guest 'g' is running at B")
 HALF = Progress(phase="perform", percent=50.0, rate=1024)
 
 

@@ -10,10 +10,10 @@ from click.testing import CliRunner
 
 from culvert.cli import history
 from culvert.cli.main import cli
-from culvert.client import Record, Waiting
+from culvert.client import Record, WaitingGuest
 from tests.client.fake import RECORD
 
-GUEST = Waiting("g", UUID(int=1), "waiting for b")
+GUEST = WaitingGuest("g", UUID(int=1), "waiting for b")
 
 
 def test_a_record_tells_all_of_it() -> None:

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from culvert import client
-from culvert.client import Host, Place, Progress, Waiting, job
+from culvert.client import Host, Place, Progress, WaitingGuest, job
 from culvert.ground import errors
 from culvert.protocol.constants_state import DomainState
 from tests.client.fake import RECORD, FakeDaemon, Guest, serving
@@ -74,7 +74,7 @@ async def test_define_start_destroy(host: Host) -> None:
 
 
 async def test_job(daemon: FakeDaemon, host: Host) -> None:
-    assert await host.job("g") == client.Job("none", {}, None)
+    assert await host.job("g") == client.JobInfo("none", {}, None)
     daemon.performing.set()
     found = await host.job("g")
     assert (found.type, found.running, found.values["data_total"]) == ("unbounded", True, 1000)
@@ -129,7 +129,7 @@ async def test_a_guest_that_waits_is_resolved(daemon: FakeDaemon, host: Host) ->
     assert await host.waiting() == []
     uuid = uuid4()
     daemon.waiting = [(uuid.bytes, "g", "waiting for b")]
-    guest = Waiting("g", uuid, "waiting for b")
+    guest = WaitingGuest("g", uuid, "waiting for b")
     assert await host.waiting() == [guest]
     assert await host.find_waiting("g") == await host.find_waiting(str(uuid)) == guest
     with pytest.raises(errors.OperationInvalid, match="'x' waits"):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from culvert import client
-from culvert.client import Host, Location, Migration, Notice, Options, Result, Verdict
+from culvert.client import Host, Location, MigrateOptions, Migration, Notice, Result, Verdict
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
 from tests.client.fake import FakeDaemon, Guest, serving
@@ -130,9 +130,9 @@ async def test_nothing_is_begun_that_makes_no_sense(pair: Pair) -> None:
     here, there = pair
     async with client.connect(here.uri) as host:
         for domain, destination, options, kind in (
-            ("g", str(there.uri), Options(offline=True), errors.InvalidArgument),
-            ("g", "nonsense", Options(), errors.InvalidArgument),
-            ("x", str(there.uri), Options(), errors.RemoteError),
+            ("g", str(there.uri), MigrateOptions(offline=True), errors.InvalidArgument),
+            ("g", "nonsense", MigrateOptions(), errors.InvalidArgument),
+            ("x", str(there.uri), MigrateOptions(), errors.RemoteError),
         ):
             with pytest.raises(kind):
                 async with host.migrate(domain, destination, options):
@@ -264,7 +264,7 @@ async def test_a_deadline_of_the_options_suspends(pair: Pair) -> None:
     here, there = pair
     here.endless = True
     notices: list[Notice] = []
-    options = Options(timeout=0.05, timeout_suspend=True)
+    options = MigrateOptions(timeout=0.05, timeout_suspend=True)
     async with client.connect(here.uri) as host:
         async with host.migrate("g", there.uri, options, notice=notices.append) as migration:
             pass

@@ -20,8 +20,8 @@ def test_no_file_means_the_defaults(tmp_path: Path) -> None:
 def test_what_is_rendered_is_read_again(tmp_path: Path) -> None:
     changed = dataclasses.replace(
         config.Config(),
-        daemon=config.Daemon(listen=["tcp://127.0.0.1:1"], allow_clear_text=True, hostname='a"b\\'),
-        limits=config.Limits(max_clients=7),
+        daemon=config.DaemonSection(listen=["tcp://127.0.0.1:1"], allow_clear_text=True, hostname='a"b\\'),
+        limits=config.LimitsSection(max_clients=7),
     )
     path = tmp_path / "culvertd.toml"
     path.write_text(config.render(changed, commented=False))

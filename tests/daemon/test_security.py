@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from culvert.daemon import security
-from culvert.daemon.config import Tls
+from culvert.daemon.config import TlsSection
 from culvert.ground import errors, uri
 from culvert.io.tls_identity import Identity
 from culvert.protocol import culvert, remote_connect, remote_migrate
@@ -76,7 +76,7 @@ def test_without_a_list_everybody_may() -> None:
 
 def test_sides_from_the_configuration(tmp_path: Path) -> None:
     holder = Pki(tmp_path).holder("alpha")
-    config = Tls(
+    config = TlsSection(
         ca=str(holder.server.ca),
         cert=str(holder.server.cert),
         key=str(holder.server.key),
@@ -93,4 +93,4 @@ def test_sides_from_the_configuration(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidArgument, match=str(tmp_path / "ca.pem")):
-        security.server_side(Tls(ca=str(tmp_path / "ca.pem")))
+        security.server_side(TlsSection(ca=str(tmp_path / "ca.pem")))

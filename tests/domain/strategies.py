@@ -35,7 +35,7 @@ def values(scalar: scalars.Scalar) -> st.SearchStrategy[Any]:
             return st.text(CHARACTERS, min_size=0 if empty else 1, max_size=20)
         case scalars.Integer(low=low, high=high):
             return st.integers(low, high)
-        case scalars.Word(words=words):
+        case scalars.WordScalar(words=words):
             return st.sampled_from(words)
         case scalars.Switch():
             return st.booleans()

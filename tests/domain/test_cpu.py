@@ -16,17 +16,17 @@ from tests.domain import golden
 def test_under_tcg_host_model_is_all_that_is_emulated() -> None:
     topology = CpuTopology(sockets=1, dies=1, cores=2, threads=1)
     configured = Cpu(mode="host-model", check="partial", topology=topology)
-    assert cpu.settled(configured, "qemu") == Cpu(mode="maximum", check="none", topology=topology)
+    assert cpu.as_started(configured, "qemu") == Cpu(mode="maximum", check="none", topology=topology)
 
 
 def test_under_kvm_host_model_is_refused_with_a_way_out() -> None:
     with pytest.raises(errors.ConfigUnsupported, match="use 'host-passthrough'"):
-        cpu.settled(Cpu(mode="host-model"), "kvm")
+        cpu.as_started(Cpu(mode="host-model"), "kvm")
 
 
 @pytest.mark.parametrize("mode", ["custom", "maximum", "host-passthrough"])
 def test_other_modes_stay(mode: str) -> None:
-    assert cpu.settled(Cpu(mode=mode), "kvm") == Cpu(mode=mode)
+    assert cpu.as_started(Cpu(mode=mode), "kvm") == Cpu(mode=mode)
 
 
 def test_a_start_settles_the_cpu_and_names_the_devices() -> None:

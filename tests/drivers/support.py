@@ -15,7 +15,7 @@ from culvert.drivers.qemu import power
 from culvert.drivers.qemu.console import Console, open_console
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
-from culvert.drivers.qemu.events import DomainEvent
+from culvert.drivers.qemu.events import DomainLifecycle
 from culvert.drivers.qemu.state.layout import Layout
 from culvert.ground import errors
 from culvert.protocol import constants_flag, constants_state
@@ -89,7 +89,7 @@ class Heard:
     """The events of a driver, as (name of the event, detail), and how long it takes until one is there."""
 
     def __init__(self, driver: Driver) -> None:
-        self.events: list[DomainEvent] = []
+        self.events: list[DomainLifecycle] = []
         driver.events.subscribe(self.events.append)
 
     @property

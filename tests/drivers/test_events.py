@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from culvert.drivers.qemu.events import DomainEvent, Events
+from culvert.drivers.qemu.events import DomainLifecycle, Events
 
-EVENT = DomainEvent("g", UUID(int=1), 1, 4, 0)
+EVENT = DomainLifecycle("g", UUID(int=1), 1, 4, 0)
 
 
 def test_everybody_hears_even_when_one_fails() -> None:
     events = Events()
-    heard: list[DomainEvent] = []
+    heard: list[DomainLifecycle] = []
 
-    def broken(event: DomainEvent) -> None:
+    def broken(event: DomainLifecycle) -> None:
         raise RuntimeError("my own fault")
 
     events.subscribe(broken)
@@ -29,7 +29,7 @@ def test_leaving_from_inside_a_callback_disturbs_nobody() -> None:
     events = Events()
     heard: list[str] = []
 
-    def once(event: DomainEvent) -> None:
+    def once(event: DomainLifecycle) -> None:
         heard.append("once")
         unsubscribe()
 

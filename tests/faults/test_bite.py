@@ -15,7 +15,7 @@ RESUMES_ON_A_LOST_ANSWER = """
 from culvert.migration.handover import machine_source as side
 from culvert.migration.handover.machine import Do, Next, Step, Write
 
-def table(peer=side.Peer.CULVERT, whole=side.table):
+def table(peer=side.PeerKind.CULVERT, whole=side.table):
     goes_on = Next(side.State.CONFIRM3_CANCELLED, (Write(Step.CONFIRM3_CANCELLED), Do.RESUME))
     return {**whole(peer), **{(side.State.PERFORM3_DONE, side.Event[name]): goes_on for name in ("CUT", "NO")}}
 

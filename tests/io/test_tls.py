@@ -111,10 +111,10 @@ async def shaken(
             pair.server_error = err
 
     async def connect() -> None:
-        channel = tls.Channel(client, pair.client, host=host)
+        channel = tls.TlsTransport(client, pair.client, host=host)
         await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=ours)
         try:
-            pair.client_identity = await tls.settled(channel)
+            pair.client_identity = await tls.handshake_done(channel)
         except errors.AuthenticationFailed as err:
             pair.client_error = err
 
@@ -196,7 +196,7 @@ async def test_a_socket_closed_without_good_bye_is_an_end(alpha: Holder) -> None
 async def test_a_changed_byte_ends_the_connection(alpha: Holder) -> None:
     async with shaken(server_context(alpha.server), client_context(alpha.client)) as pair:
         channel = pair.server.wire
-        assert isinstance(channel, tls.Channel)
+        assert isinstance(channel, tls.TlsTransport)
         channel.data_received(b"\x17\x03\x03\x00\x20" + bytes(32))
         await pair.server.until_lost()
         assert "TLS" in str(pair.server.error)
@@ -351,8 +351,8 @@ async def test_a_server_that_does_not_confirm(alpha: Holder, told: bytes | None)
     server = await loop.create_server(Unfriendly, HOST, 0, ssl=server_context(alpha.server))
     async with server:
         client = End()
-        channel = tls.Channel(client_context(alpha.client), client, host=HOST)
+        channel = tls.TlsTransport(client_context(alpha.client), client, host=HOST)
         await loop.create_connection(lambda: channel, *server.sockets[0].getsockname())
         with pytest.raises(errors.AuthenticationFailed, match=r"let this side in|closed the connection"):
-            await tls.settled(channel)
+            await tls.handshake_done(channel)
         assert client.happened == []

@@ -15,7 +15,7 @@ from uuid import UUID
 
 from qemu.qmp import QMPClient
 
-from culvert.channels.ways import StreamWay
+from culvert.channels.simple_paths import StreamPath
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
 from culvert.drivers.qemu.monitor import Monitor
@@ -167,5 +167,5 @@ class FakeStream:
         self.ended.append("abort")
 
     @property
-    def as_way(self) -> StreamWay:
-        return StreamWay(cast(Stream, self), Setup())
+    def as_data_path(self) -> StreamPath:
+        return StreamPath(cast(Stream, self), Setup())

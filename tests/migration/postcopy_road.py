@@ -13,7 +13,7 @@ from uuid import UUID
 from culvert.channels.landing import Landing
 from culvert.channels.lifeline import Lifeline
 from culvert.channels.plan import Channel
-from culvert.channels.pump_way import PumpWay
+from culvert.channels.pump_path import PumpPath
 from culvert.channels.work import Background
 from culvert.domain import parse
 from culvert.drivers.qemu.domain import Domain
@@ -81,7 +81,7 @@ class Pair:
     broken: list[errors.RequestError] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
-    async def road(self, *, recovering: bool = False) -> AsyncIterator[tuple[Road, PumpWay]]:
+    async def road(self, *, recovering: bool = False) -> AsyncIterator[tuple[Road, PumpPath]]:
         """A new one, with QEMU's migration put on it, or taken up on it again. Broken for good at the end."""
 
         def note(error: errors.RequestError) -> None:
@@ -99,26 +99,26 @@ class Pair:
         )
         road = Road(landing, self.incoming, recovering)
         directory = self.outgoing.domain.require_active().runtime
-        way = PumpWay(
+        data_path = PumpPath(
             *("postcopy", road.dial, directory),
             setup=self.setup,
             compression="off",
             limits=SETTINGS.pump,
             patience=SETTINGS.reattach_seconds,
         )
-        await way.open()
-        with way.entrance() as entrance:
-            carrying = self.background.spawn("carry", way.carry())
+        await data_path.open()
+        with data_path.entrance() as entrance:
+            carrying = self.background.spawn("carry", data_path.carry())
             if recovering:
                 assert await self.outgoing.recover(entrance)
             else:
                 await self.outgoing.start(entrance, self.setup)
         try:
-            yield road, way
+            yield road, data_path
         finally:
             carrying.cancel()
-            way.abort("over")
-            way.close()
+            data_path.abort("over")
+            data_path.close()
             landing.abort("over")
             road.cut()
 

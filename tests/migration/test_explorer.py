@@ -41,7 +41,7 @@ def test_a_defect_is_found(name: str) -> None:
     defect.seed(rules)
     with pytest.raises(Found, match=defect.found) as caught:
         explore(Model(defect.setting, rules))
-    assert caught.value.way, "a way leads there"
+    assert caught.value.data_path, "a way leads there"
 
 
 def test_an_event_that_cannot_be_is_told_with_the_way_to_it() -> None:
@@ -50,4 +50,4 @@ def test_an_event_that_cannot_be_is_told_with_the_way_to_it() -> None:
     with pytest.raises(Found, match="MachineError: source: 'sent' in 'perform3'") as caught:
         explore(Model(settings.QUICK["two faults"], rules))
     assert isinstance(caught.value.__cause__, MachineError)
-    assert "source: QEMU: migrate" in caught.value.way
+    assert "source: QEMU: migrate" in caught.value.data_path

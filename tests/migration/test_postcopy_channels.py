@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from culvert.channels.plan import Plan
-from culvert.channels.pump_way import PumpWay
+from culvert.channels.plan import ChannelPlan
+from culvert.channels.pump_path import PumpPath
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu import migration_tuning as tuning
 from guests import domain_xml, watch
@@ -24,9 +24,9 @@ pytestmark = needs_qemu
 SWITCHED = frozenset({"postcopy-active"})
 
 
-async def interrupted(way: PumpWay, times: int) -> None:
+async def interrupted(data_path: PumpPath, times: int) -> None:
     async with asyncio.timeout(PATIENCE):
-        await eventually(lambda: way.interruptions >= times)
+        await eventually(lambda: data_path.interruptions >= times)
 
 
 @pytest.mark.parametrize("cuts", [0, 3])
@@ -38,7 +38,7 @@ async def test_a_guest_arrives_page_by_page(folder: Path, preempt: bool, cuts: i
         async with postcopy_road.pair(folder, guest, setup) as pair, asyncio.timeout(3 * PATIENCE):
             await asyncio.to_thread(follow.wait_running)
             await qemu.set_speed(pair.outgoing.monitor, SLOW)
-            async with pair.road() as (road, way):
+            async with pair.road() as (road, data_path):
                 assert await pair.outgoing.next_status(frozenset({"active"})) == "active"
                 await pair.outgoing.switch_to_postcopy()
                 await pair.outgoing.next_status(SWITCHED)
@@ -49,11 +49,11 @@ async def test_a_guest_arrives_page_by_page(folder: Path, preempt: bool, cuts: i
                     await asyncio.sleep(0.05)
                 for count in range(1, cuts + 1):
                     road.cut()
-                    await interrupted(way, count * len(Plan.of(setup)))
+                    await interrupted(data_path, count * len(ChannelPlan.of(setup)))
                 await tuning.set_postcopy_speed(pair.outgoing.monitor, 0)
                 assert await pair.outgoing.settled() == "completed"
                 assert not pair.broken
-                assert way.interruptions == cuts * len(Plan.of(setup))
+                assert data_path.interruptions == cuts * len(ChannelPlan.of(setup))
                 figures = await pair.outgoing.statistics()
                 assert figures.postcopy_bytes
                 assert figures.postcopy_requests

@@ -7,8 +7,8 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from culvert.io.listener import Peer
-from culvert.rpc.limits import Limits
+from culvert.io.listener import Accepted
+from culvert.rpc.limits import RpcLimits
 from culvert.rpc.server import Server
 from culvert.wire.packet import Header, Reader
 from tests.rpc.support import Service
@@ -56,7 +56,7 @@ class Raw:
 async def raw(
     service: Service | None = None,
     *,
-    limits: Limits | None = None,
+    limits: RpcLimits | None = None,
     authentication: bool = False,
     keepalive: tuple[float, int] = (5.0, 5),
 ) -> AsyncIterator[tuple[Raw, Server]]:
@@ -67,5 +67,5 @@ async def raw(
     service = service or Service()
     with ours:
         async with Server([service.handlers], limits, authentication=authentication, keepalive=keepalive) as server:
-            server.serve(theirs, Peer("unix", "raw"))
+            server.serve(theirs, Accepted("unix", "raw"))
             yield Raw(ours), server

@@ -11,13 +11,13 @@ from typing import Annotated
 
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
-from culvert.io.listener import Peer, listen_tcp, listen_unix
+from culvert.io.listener import Accepted, listen_tcp, listen_unix
 from culvert.protocol.procedure import Message, Procedure, Program, StreamDirection, Wait
 from culvert.protocol.types import Str, UInt
 from culvert.rpc.answer import StreamBody
 from culvert.rpc.client import Client, connect
 from culvert.rpc.dispatch import Handlers
-from culvert.rpc.limits import Limits
+from culvert.rpc.limits import RpcLimits
 from culvert.rpc.server import Server
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream
@@ -212,7 +212,7 @@ async def serving(
     service: Service | Handlers | None = None,
     *,
     path: Path | None = None,
-    limits: Limits | None = None,
+    limits: RpcLimits | None = None,
     authentication: bool = False,
     keepalive: tuple[float, int] = (5.0, 5),
 ) -> AsyncIterator[tuple[Server, ConnectionURI]]:
@@ -233,7 +233,7 @@ async def serving(
 
 @asynccontextmanager
 async def connected(
-    service: Service | None = None, limits: Limits | None = None, client_limits: Limits | None = None
+    service: Service | None = None, limits: RpcLimits | None = None, client_limits: RpcLimits | None = None
 ) -> AsyncIterator[tuple[Client, Server]]:
     """A client and a server joined by a socket pair."""
     service = service or Service()
@@ -241,9 +241,9 @@ async def connected(
     ours.setblocking(False)
     theirs.setblocking(False)
     async with Server([service.handlers], limits) as server:
-        server.serve(theirs, Peer("unix", "pair"))
+        server.serve(theirs, Accepted("unix", "pair"))
         client = Client(ConnectionURI("qemu", "unix"), programs=[PROGRAM], limits=client_limits)
-        await asyncio.get_running_loop().create_unix_connection(lambda: client.link, sock=ours)
+        await asyncio.get_running_loop().create_unix_connection(lambda: client.connection, sock=ours)
         try:
             yield client, server
         finally:

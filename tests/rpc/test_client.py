@@ -52,7 +52,7 @@ async def test_deadline_and_late_reply() -> None:
             await client.call(support.GATE, Void(), timeout=0.05)
         service.gate.set()
         assert await client.call(support.ECHO, Text("on")) == Text("on")
-        assert client.link.connection.pending == 0
+        assert client.connection.wire.pending == 0
 
 
 async def test_cancelled_call_and_late_reply() -> None:
@@ -78,7 +78,7 @@ async def test_lost_connection_fails_every_pending_call() -> None:
             for number in range(10):
                 tasks.create_task(pending(), name=f"pending {number}")
             await until(lambda: service.waiting == 10)
-            server.sessions[1].link.abort("test")
+            server.sessions[1].connection.abort("test")
         await pending()
         assert client.closed.is_set()
         service.gate.set()

@@ -9,7 +9,7 @@ from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream
 from culvert.wire.connection import Connection
-from culvert.wire.packet import Header, PacketType, Status
+from culvert.wire.packet import Header, PacketStatus, PacketType
 from culvert.wire.stream import Role
 from culvert.xdr.struct import Void, decode, encode
 from tests.rpc import support
@@ -24,7 +24,7 @@ def call(number: int, payload: bytes = b"", *, program: int = PROGRAM.number, ve
 async def refusal(peer: Raw, data: bytes) -> types.Error:
     peer.send(data)
     header, payload = await peer.packet()
-    assert (header.type, header.status) == (PacketType.REPLY, Status.ERROR)
+    assert (header.type, header.status) == (PacketType.REPLY, PacketStatus.ERROR)
     error = decode(types.Error, payload)
     assert (error.level, error.int2, error.dom, error.net) == (2, -1, None, None)
     return error
@@ -54,11 +54,11 @@ async def refusal(peer: Raw, data: bytes) -> types.Error:
             "Requested operation is not valid: no upload now",
         ),
         (
-            Header(PROGRAM.number, 1, 1, PacketType.CALL, 0, Status.ERROR).pack(0),
+            Header(PROGRAM.number, 1, 1, PacketType.CALL, 0, PacketStatus.ERROR).pack(0),
             *(39, 7, "unexpected message status 1 in a call"),
         ),
         (
-            Header(PROGRAM.number, 1, 1, PacketType.CALL_WITH_FDS, 0, Status.OK).pack(4) + b"\0\0\0\1" + b"\0",
+            Header(PROGRAM.number, 1, 1, PacketType.CALL_WITH_FDS, 0, PacketStatus.OK).pack(4) + b"\0\0\0\1" + b"\0",
             *(84, 10, "Operation not supported: passing file descriptors is not supported"),
         ),
     ],
@@ -83,10 +83,10 @@ async def test_nothing_before_authentication() -> None:
         assert (error.code, error.domain, error.message) == (39, 7, "authentication required")
         assert server.sessions[1].anonymous
         peer.send(call(support.LOGIN.number))
-        assert (await peer.packet())[0].status is Status.OK
+        assert (await peer.packet())[0].status is PacketStatus.OK
         assert not server.sessions[1].anonymous
         peer.send(call(support.ECHO.number, encode(Text("on"))))
-        assert (await peer.packet())[0].status is Status.OK
+        assert (await peer.packet())[0].status is PacketStatus.OK
 
 
 async def test_read_only() -> None:

@@ -61,7 +61,7 @@ async def test_open_and_close(daemon: Daemon, alive: bool, tmp_path: Path) -> No
     async with serving(daemon.handlers, path=tmp_path / "sock") as (server, uri):
         async with connect(uri.with_parameters(streams="4")) as client:
             await open_connection(client)
-            assert client.link.keepalive is alive
+            assert client.connection.keepalive is alive
             await close_connection(client)
             await client.closed.wait()
             await close_connection(client)

@@ -11,9 +11,9 @@ from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.io import connector
 from culvert.rpc.client import connect
-from culvert.rpc.limits import Limits
+from culvert.rpc.limits import RpcLimits
 from culvert.wire.connection import Connection
-from culvert.wire.packet import Header, PacketType, Status
+from culvert.wire.packet import Header, PacketStatus, PacketType
 from culvert.wire.stream import Role
 from culvert.xdr.struct import Void, encode
 from tests.rpc import support
@@ -34,7 +34,7 @@ def echo(text: str = "x") -> bytes:
 
 async def test_more_clients_than_allowed_wait_their_turn(tmp_path: Path) -> None:
     path = tmp_path / "sock"
-    async with serving(path=path, limits=Limits(clients=2)) as (server, _):
+    async with serving(path=path, limits=RpcLimits(clients=2)) as (server, _):
         peers = [await plug(path) for _ in range(3)]
         for peer in peers:
             peer.send(echo())
@@ -51,7 +51,7 @@ async def test_more_clients_than_allowed_wait_their_turn(tmp_path: Path) -> None
 
 async def test_anonymous_clients_are_few_and_must_speak_soon(tmp_path: Path) -> None:
     path = tmp_path / "sock"
-    async with serving(path=path, limits=Limits(anonymous=2, greeting=1)) as (server, _):
+    async with serving(path=path, limits=RpcLimits(anonymous=2, greeting=1)) as (server, _):
         silent = [await plug(path) for _ in range(2)]
         speaking = await plug(path)
         speaking.send(echo())
@@ -99,7 +99,7 @@ def rubbish(seed: int) -> bytes:
             chance.choice((*PROGRAM.procedures, -5, 77)),
             chance.choice(list(PacketType)),
             chance.randrange(4),
-            chance.choice(list(Status)),
+            chance.choice(list(PacketStatus)),
         )
         data = header.pack(len(payload)) + payload
         parts.append(data[: chance.choice((len(data), len(data), len(data), chance.randrange(len(data) + 1)))])
@@ -112,7 +112,7 @@ async def test_rubbish_harms_nobody_else(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     service = Service()
     service.gate.set()
-    async with serving(service, path=path, limits=Limits(stream_grace=0.01)) as (server, uri):
+    async with serving(service, path=path, limits=RpcLimits(stream_grace=0.01)) as (server, uri):
         async with connect(uri, programs=[PROGRAM]) as good:
             for seed in range(60):
                 peer = await plug(path)
@@ -132,10 +132,10 @@ async def test_truncated_packet_then_the_end() -> None:
 
 
 async def test_oversized_packet_of_a_stranger_is_refused_by_its_length_word() -> None:
-    async with raw(limits=Limits(anonymous_packet=1000, packet=2 * MiB)) as (peer, _):
+    async with raw(limits=RpcLimits(anonymous_packet=1000, packet=2 * MiB)) as (peer, _):
         peer.send((1001).to_bytes(4, "big"))
         await peer.closed()
-    async with raw(limits=Limits(anonymous_packet=1000, packet=2 * MiB)) as (peer, _):
+    async with raw(limits=RpcLimits(anonymous_packet=1000, packet=2 * MiB)) as (peer, _):
         peer.send(echo())
         await peer.packet()
         await peer.send_all(echo("x" * 1 * MiB))

@@ -9,12 +9,12 @@ from culvert.ground import errors
 from culvert.ground.units import KiB, MiB
 from culvert.rpc.answer import StreamBody
 from culvert.rpc.dispatch import Handlers
-from culvert.rpc.limits import Limits
+from culvert.rpc.limits import RpcLimits
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream
 from culvert.wire.connection import Connection
-from culvert.wire.packet import PacketType, Status
-from culvert.wire.stream import Key, Role
+from culvert.wire.packet import PacketStatus, PacketType
+from culvert.wire.stream import Role, StreamKey
 from culvert.xdr.struct import Void, decode, encode
 from tests.rpc import support
 from tests.rpc.raw import raw
@@ -72,14 +72,14 @@ async def test_events_after_the_end_are_dropped() -> None:
 
 async def test_client_that_does_not_read_events_is_disconnected() -> None:
     service = Service()
-    async with raw(service, limits=Limits(event_backlog=256 * KiB)) as (peer, server):
+    async with raw(service, limits=RpcLimits(event_backlog=256 * KiB)) as (peer, server):
         peer.send(Connection(Role.CLIENT).call(PROGRAM.number, 1, support.ECHO.number, encode(Text("")))[1])
         await until(lambda: service.sessions)
         session = service.sessions[0]
         for _ in range(2000):
             session.post(support.TICK, support.Bytes(bytes(1000)))
-        assert "does not read its events" in session.link.reason
-        assert session.link.backlog < 300 * KiB
+        assert "does not read its events" in session.connection.reason
+        assert session.connection.backlog < 300 * KiB
         await until(lambda: not server.sessions)
 
 
@@ -94,7 +94,7 @@ async def test_call_goes_on_when_its_connection_is_lost() -> None:
 
             tasks.create_task(calling(), name="calling")
             await until(lambda: service.waiting)
-            client.link.abort("test")
+            client.connection.abort("test")
         await asyncio.sleep(0.01)
         assert server.sessions  # counted until the call has ended
         service.gate.set()
@@ -103,13 +103,13 @@ async def test_call_goes_on_when_its_connection_is_lost() -> None:
 
 async def test_calls_in_flight_are_bounded_and_the_rest_wait() -> None:
     service = Service()
-    async with connected(service, Limits(calls_in_flight=4)) as (client, server):
+    async with connected(service, RpcLimits(calls_in_flight=4)) as (client, server):
         async with asyncio.TaskGroup() as tasks:
             calls = [tasks.create_task(client.call(support.GATE, Void()), name=str(n)) for n in range(20)]
             await until(lambda: service.waiting >= 4)
             await asyncio.sleep(0.02)
             assert service.waiting == 4
-            assert server.sessions[1].link.held
+            assert server.sessions[1].connection.held
             service.gate.set()
         assert all(call.done() for call in calls)
         assert service.waiting == 20
@@ -119,18 +119,18 @@ async def test_client_that_does_not_read_answers_stops_being_read() -> None:
     """Answers wait for the socket in their calls' slots, so a client that only asks cannot make us grow."""
     service = Service()
     client = Connection(Role.CLIENT)
-    async with raw(service, limits=Limits(calls_in_flight=4)) as (peer, server):
+    async with raw(service, limits=RpcLimits(calls_in_flight=4)) as (peer, server):
         calls = b"".join(
             client.call(PROGRAM.number, 1, support.BLOB.number, encode(Size(1 * MiB)))[1] for _ in range(50)
         )
         peer.send(calls)
-        await until(lambda: 1 in server.sessions and server.sessions[1].link.held)
+        await until(lambda: 1 in server.sessions and server.sessions[1].connection.held)
         await asyncio.sleep(0.05)
         assert server.sessions[1].calls < 10
-        assert server.sessions[1].link.backlog < 3 * MiB
+        assert server.sessions[1].connection.backlog < 3 * MiB
         for _ in range(50):
             header, payload = await peer.packet()
-            assert (header.status, len(payload)) == (Status.OK, 1 * MiB + 4)
+            assert (header.status, len(payload)) == (PacketStatus.OK, 1 * MiB + 4)
 
 
 async def test_late_packets_of_a_failed_stream_are_dropped() -> None:
@@ -141,10 +141,10 @@ async def test_late_packets_of_a_failed_stream_are_dropped() -> None:
         header, payload = await peer.packet()
         client.receive(header.pack(len(payload)) + payload)
         client.next_event()
-        key = Key(PROGRAM.number, 1, support.UPLOAD.number, serial)
+        key = StreamKey(PROGRAM.number, 1, support.UPLOAD.number, serial)
         peer.send(client.stream_data(key, 1) + b"x")
         header, _ = await peer.packet()
-        assert (header.type, header.status) == (PacketType.STREAM, Status.ERROR)
+        assert (header.type, header.status) == (PacketType.STREAM, PacketStatus.ERROR)
         peer.send(client.stream_data(key, 1) + b"x" + client.stream_finish(key))
         peer.send(client.call(PROGRAM.number, 1, support.ECHO.number, encode(Text("on")))[1])
         assert decode(Text, (await peer.packet())[1]) == Text("on")
@@ -155,7 +155,7 @@ async def test_repeated_serial_of_an_open_stream_is_refused() -> None:
         call = Connection(Role.CLIENT).call(PROGRAM.number, 1, support.TALK.number, b"")[1]
         peer.send(call * 2)
         statuses = [(await peer.packet())[0].status for _ in range(2)]
-        assert statuses == [Status.OK, Status.ERROR]
+        assert statuses == [PacketStatus.OK, PacketStatus.ERROR]
 
 
 async def test_life_events_are_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -189,12 +189,12 @@ async def test_what_a_stream_would_have_held_is_let_go_of(gone: bool) -> None:
     handlers = Handlers(PROGRAM)
     handlers.add_stream(support.TALK, opened)
     service.handlers = handlers
-    async with raw(service, limits=Limits(streams=1 if gone else 0)) as (peer, server):
+    async with raw(service, limits=RpcLimits(streams=1 if gone else 0)) as (peer, server):
         peer.send(Connection(Role.CLIENT).call(PROGRAM.number, 1, support.TALK.number, encode(Void()))[1])
         await until(lambda: any(session._in_flight for session in server.sessions.values()))
         if gone:
             peer.sock.close()
-            await until(lambda: all(session.link.closed.is_set() for session in server.sessions.values()))
+            await until(lambda: all(session.connection.closed.is_set() for session in server.sessions.values()))
         service.gate.set()
         await until(lambda: ended)
     assert ("lost" if gone else "streams open") in ended[0]

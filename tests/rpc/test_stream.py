@@ -10,17 +10,17 @@ import pytest
 from culvert.ground import errors
 from culvert.ground.units import KiB, MiB
 from culvert.rpc.client import Client
-from culvert.rpc.limits import Limits
+from culvert.rpc.limits import RpcLimits
 from culvert.rpc.stream import CHUNK, Stream
 from culvert.xdr.struct import Void
 from tests.rpc import support
 from tests.rpc.support import Service, Size, Text, connected, pattern, until
 
-SMALL = Limits(stream_queue=256 * KiB, connection_queue=1 * MiB, stream_grace=0.05)
+SMALL = RpcLimits(stream_queue=256 * KiB, connection_queue=1 * MiB, stream_grace=0.05)
 
 
 @asynccontextmanager
-async def upload(kind: str = "", limits: Limits | None = None) -> AsyncIterator[tuple[Client, Stream, Service]]:
+async def upload(kind: str = "", limits: RpcLimits | None = None) -> AsyncIterator[tuple[Client, Stream, Service]]:
     service = Service()
     async with connected(service, limits) as (client, _):
         _, stream = await client.open_stream(support.UPLOAD, Text(kind))
@@ -55,7 +55,7 @@ async def test_upload(size: int) -> None:
         assert stream.bytes_sent == size
         await stream.finish()
         await lives(client)
-        assert not client.link.connection.streams
+        assert not client.connection.wire.streams
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK + 1, 5 * MiB])
@@ -119,7 +119,7 @@ async def test_early_error_wakes_a_sender_that_waits() -> None:
                     await stream.send(bytes(64 * MiB))
 
             tasks.create_task(failing(), name="failing")
-            await until(lambda: not client.link.turns.open)
+            await until(lambda: not client.connection.turns.open)
             service.read_gate.set()
         await lives(client)
 
@@ -142,7 +142,7 @@ async def test_client_aborts() -> None:
         with pytest.raises(errors.StreamFailed, match="aborted"):
             await stream.finish()
         await lives(client)
-        assert not client.link.connection.streams
+        assert not client.connection.wire.streams
 
 
 async def test_server_aborts() -> None:
@@ -197,7 +197,7 @@ async def test_body_that_does_not_listen_is_cancelled_after_the_grace() -> None:
             await stream.finish(timeout=0.05)
         await until(lambda: service.outcome)
         assert service.outcome == ["CancelledError: "]
-        await until(lambda: not client.link.connection.streams)  # confirmed all the same
+        await until(lambda: not client.connection.wire.streams)  # confirmed all the same
         await lives(client)
 
 
@@ -218,11 +218,11 @@ async def test_late_reply_of_a_cancelled_open_is_aborted() -> None:
         async with asyncio.TaskGroup() as tasks:
             opening = tasks.create_task(client.open_stream(support.UPLOAD, Text("")), name="opening")
             await asyncio.sleep(0)
-            assert client.link.connection.pending
+            assert client.connection.wire.pending
             opening.cancel()
         await until(lambda: service.outcome)
         assert service.outcome == ["StreamFailed: UPLOAD: stream aborted by the other end"]
-        await until(lambda: not session.link.connection.streams)
+        await until(lambda: not session.connection.wire.streams)
         await lives(client)
 
 
@@ -246,7 +246,7 @@ async def test_send_after_finish_is_refused() -> None:
 
 
 async def test_one_stream_more_than_allowed_is_refused() -> None:
-    async with connected(limits=Limits(streams=2)) as (client, server):
+    async with connected(limits=RpcLimits(streams=2)) as (client, server):
         kept = [(await client.open_stream(support.TALK, Void()))[1] for _ in range(2)]
         with pytest.raises(errors.RemoteError, match="2 streams open"):
             await client.open_stream(support.TALK, Void())

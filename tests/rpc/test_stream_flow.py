@@ -39,9 +39,9 @@ async def test_lost_connection_wakes_every_waiter_at_both_ends() -> None:
             tasks.create_task(receiving(), name="receiving")
             await until(lambda: service.waiting)  # the finish has arrived
             tasks.create_task(sending(), name="sending")
-            await until(lambda: server.sessions[1].link.held)  # the body is at the gate, and its queue is full
-            await until(lambda: not client.link.turns.open)
-            client.link.abort("test")
+            await until(lambda: server.sessions[1].connection.held)  # the body is at the gate, and its queue is full
+            await until(lambda: not client.connection.turns.open)
+            client.connection.abort("test")
         for stream in (up, down, third):
             for act in (stream.send(b"x"), stream.recv(), stream.finish()):
                 with pytest.raises(errors.ConnectionLost, match="test"):
@@ -58,7 +58,7 @@ async def test_slow_reader_at_the_server_stops_the_sender() -> None:
         data = pattern(16 * MiB)
         async with asyncio.TaskGroup() as tasks:
             sending = tasks.create_task(stream.send(data), name="sending")
-            await until(lambda: not client.link.turns.open)
+            await until(lambda: not client.connection.turns.open)
             await asyncio.sleep(0.05)
             assert not sending.done()
             assert stream.bytes_sent < 4 * MiB  # queue there, kernel, high-water mark here
@@ -72,14 +72,14 @@ async def test_slow_reader_at_the_client_stops_the_sender() -> None:
     async with connected(service, client_limits=SMALL) as (client, server):
         size = 16 * MiB
         _, stream = await client.open_stream(support.DOWNLOAD, Size(size))
-        await until(lambda: not server.sessions[1].link.turns.open)
+        await until(lambda: not server.sessions[1].connection.turns.open)
         await asyncio.sleep(0.05)
-        assert client.link.held
+        assert client.connection.held
         assert stream._queued < 2 * SMALL.stream_queue
         assert not service.outcome
         assert await receive_all(stream) == pattern(size)
         await stream.finish()
-        assert not client.link.held
+        assert not client.connection.held
 
 
 async def test_abort_of_a_full_stream_lets_the_others_go_on() -> None:
@@ -87,7 +87,7 @@ async def test_abort_of_a_full_stream_lets_the_others_go_on() -> None:
     async with connected(service, client_limits=SMALL) as (client, _):
         _, other = await client.open_stream(support.TALK, Void())
         _, full = await client.open_stream(support.DOWNLOAD, Size(16 * MiB))
-        await until(lambda: client.link.held)
+        await until(lambda: client.connection.held)
         await full.abort()
         await other.send(b"hello")
         assert await other.recv() == b"hello"
@@ -99,7 +99,7 @@ async def test_finish_of_a_full_stream_is_answered() -> None:
     service = Service()
     async with connected(service, client_limits=SMALL) as (client, _):
         _, stream = await client.open_stream(support.DOWNLOAD, Size(16 * MiB))
-        await until(lambda: client.link.held)
+        await until(lambda: client.connection.held)
         await stream.finish()
         with pytest.raises(errors.StreamFailed, match="not received in time"):
             await receive_all(stream)
@@ -142,5 +142,5 @@ async def test_many_streams_and_calls_interleaved() -> None:
             for number in range(12):
                 tasks.create_task(talking(number), name=f"talking {number}")
                 tasks.create_task(calling(number), name=f"calling {number}")
-        assert not client.link.held
-        assert client.link._queued == 0
+        assert not client.connection.held
+        assert client.connection._queued == 0

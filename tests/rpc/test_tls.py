@@ -20,7 +20,7 @@ from culvert.io.tls_identity import Identity
 from culvert.io.tls_side import ClientSide, ServerSide
 from culvert.protocol.procedure import Procedure
 from culvert.rpc.client import Client, connect
-from culvert.rpc.limits import Limits
+from culvert.rpc.limits import RpcLimits
 from culvert.rpc.server import Server
 from culvert.rpc.session import Session
 from tests.rpc import support
@@ -35,7 +35,7 @@ def alpha(tmp_path: Path) -> Holder:
 
 @asynccontextmanager
 async def serving(
-    holder: Holder, service: Service | None = None, limits: Limits | None = None, allowed: tuple[str, ...] = ()
+    holder: Holder, service: Service | None = None, limits: RpcLimits | None = None, allowed: tuple[str, ...] = ()
 ) -> AsyncIterator[tuple[Server, ConnectionURI]]:
     """A server with a TLS listener, and the URI of who has the same certificates."""
     security = ServerSide(holder.server, allowed_clients=allowed)
@@ -73,7 +73,7 @@ async def test_configured_files_instead_of_pkipath(alpha: Holder) -> None:
 
 async def test_streams_up_and_down_with_back_pressure(alpha: Holder) -> None:
     service, size = Service(), 12 * MiB
-    limits = Limits(stream_queue=1 * MiB, connection_queue=2 * MiB)
+    limits = RpcLimits(stream_queue=1 * MiB, connection_queue=2 * MiB)
     async with serving(alpha, service, limits) as (_, where), connect(where, programs=[PROGRAM]) as client:
         service.read_gate.clear()
         _, upload = await client.open_stream(support.UPLOAD, Text(""))
@@ -108,7 +108,7 @@ async def test_a_client_that_is_not_on_the_list(alpha: Holder, caplog: pytest.Lo
 
 
 async def test_silent_clients_harm_nobody(alpha: Holder, caplog: pytest.LogCaptureFixture) -> None:
-    async with serving(alpha, limits=Limits(handshake=0.3, anonymous=5)) as (server, where):
+    async with serving(alpha, limits=RpcLimits(handshake=0.3, anonymous=5)) as (server, where):
         silent = [plug(where) for _ in range(4)]
         silent[0].sendall(b"\x16\x03\x01\x02\x00\x01")  # a record that never ends
         async with connect(where, programs=[PROGRAM]) as client:
@@ -121,7 +121,7 @@ async def test_silent_clients_harm_nobody(alpha: Holder, caplog: pytest.LogCaptu
 
 
 async def test_strangers_beyond_the_limit_wait_until_silent_ones_are_sent_away(alpha: Holder) -> None:
-    async with serving(alpha, limits=Limits(handshake=0.2, anonymous=2)) as (_, where):
+    async with serving(alpha, limits=RpcLimits(handshake=0.2, anonymous=2)) as (_, where):
         silent = [plug(where) for _ in range(2)]
         async with connect(where, programs=[PROGRAM]) as client:
             await echo(client)

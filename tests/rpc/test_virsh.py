@@ -244,5 +244,5 @@ async def test_keepalive_with_a_real_client(tmp_path: Path) -> None:
             [session] = server.sessions.values()
         _, out, err = running.result()
         assert "event loop timed out" in out + err
-        assert "keepalive" not in session.link.reason
-        assert session.link.reason == "the client has closed the connection"
+        assert "keepalive" not in session.connection.reason
+        assert session.connection.reason == "the client has closed the connection"

@@ -12,7 +12,7 @@ from culvert.protocol import errors as wire_errors
 from culvert.protocol import remote_connect, types
 from culvert.protocol.procedure import Procedure
 from culvert.rpc.programs import KNOWN
-from culvert.wire.packet import Header, PacketType, Reader, Status
+from culvert.wire.packet import Header, PacketStatus, PacketType, Reader
 from culvert.xdr.struct import Void, decode, encode
 from tests.support.daemon import DaemonProcess
 
@@ -80,13 +80,13 @@ class Raw:
         """A call of ``row`` with any payload; ``changed`` members of the header."""
         program = _PROGRAM_OF[id(row)]
         self._serial += 1
-        head = Header(program.number, program.version, row.number, PacketType.CALL, self._serial, Status.OK)
+        head = Header(program.number, program.version, row.number, PacketType.CALL, self._serial, PacketStatus.OK)
         return replace(head, **changed).pack(len(payload)) + payload  # type: ignore[arg-type]  # any number will do
 
     def answer(self) -> tuple[Header, types.Error | bytes]:
         """The next packet: its payload, or the error it holds."""
         header, payload = self.packet()
-        return header, decode(types.Error, payload) if header.status is Status.ERROR else payload
+        return header, decode(types.Error, payload) if header.status is PacketStatus.ERROR else payload
 
     def ask(self, row: Procedure[Any, Any], payload: bytes, **changed: int) -> types.Error | bytes:
         """Call ``row`` with any payload; the payload that comes back, or the error."""

@@ -113,7 +113,7 @@ class Scripted:
             for listener in server.listeners:
                 listener.close()
             for session in list(server.sessions.values()):
-                session.link.abort("died")
+                session.connection.abort("died")
 
     # ---- the steps -----------------------------------------------------------------------------------------------
 
@@ -138,7 +138,7 @@ class Scripted:
             case "dies":
                 assert self._stop is not None
                 self._stop.set()
-                session.link.abort("died")
+                session.connection.abort("died")
                 await asyncio.sleep(60)
 
     async def _auth_list(self, session: Session, args: Void) -> remote_connect.AuthListRet:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from culvert import client
-from culvert.client import Location, Migration, Options, Result
+from culvert.client import Location, MigrateOptions, Migration, Result
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import running_tiny
 
@@ -46,7 +46,7 @@ async def test_a_cancelled_task_leaves_the_guest_where_it_was(
     seen: list[Migration] = []
 
     async def move() -> None:
-        slowly = Options(bandwidth=1)
+        slowly = MigrateOptions(bandwidth=1)
         async with (
             client.connect(host_a.uri) as host,
             host.migrate("tiny", host_b.tcp_uri, slowly) as migration,

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from culvert.ground import errors
 from culvert.protocol import remote_connect, remote_domain, remote_list, remote_register, shapes, types
 from culvert.protocol.constants_state import EventID
-from culvert.wire.packet import HEADER_SIZE, PACKET_MAX, Header, PacketType, Status
+from culvert.wire.packet import HEADER_SIZE, PACKET_MAX, Header, PacketStatus, PacketType
 from culvert.xdr.struct import Void, encode
 from tests.support.daemon import DaemonProcess
 from tests.support.processes import resident
@@ -106,7 +106,7 @@ def test_packets_a_client_does_not_send(host: DaemonProcess, kind: PacketType) -
     """Replies, events, holes: dropped, or the connection ends; what a daemon never does is serve them."""
     with Raw(host) as raw:
         raw.open()
-        for status in Status:
+        for status in PacketStatus:
             if not raw.send(raw.packed(remote_connect.CONNECT_GET_HOSTNAME, b"\0\0\0\x01", type=kind, status=status)):
                 break
     answered(host)
@@ -117,7 +117,7 @@ def test_thousands_of_packets_for_streams_nobody_opened(host: DaemonProcess) -> 
         raw.open()
         before = resident(host.pid)
         for serial in range(4000):
-            status = (Status.CONTINUE, Status.OK, Status.ERROR)[serial % 3]
+            status = (PacketStatus.CONTINUE, PacketStatus.OK, PacketStatus.ERROR)[serial % 3]
             head = Header(0x20008086, 1, 304, PacketType.STREAM, serial, status)
             assert raw.send(head.pack(4096) + bytes(4096))
         assert raw.call(remote_connect.CONNECT_GET_TYPE, Void()).type == "QEMU"

@@ -18,7 +18,7 @@ from culvert.daemon.service import Service
 from culvert.ground import errors
 from culvert.protocol import culvert, qemu, remote_connect, remote_domain, remote_list, remote_migrate, shapes, types
 from culvert.protocol.procedure import Procedure
-from culvert.wire.packet import Status
+from culvert.wire.packet import PacketStatus
 from culvert.xdr.codec import XdrError
 from culvert.xdr.struct import Void, codec_of, decode, encode
 from tests.protocol import examples
@@ -43,7 +43,7 @@ def test_programs_versions_and_procedures_that_do_not_exist(host: DaemonProcess)
             ({"procedure": 0}, "unknown procedure: 0"),
             ({"procedure": -1}, "unknown procedure: -1"),
             ({"procedure": 2**31 - 1}, "unknown procedure"),
-            ({"status": Status.ERROR}, "unexpected message status"),
+            ({"status": PacketStatus.ERROR}, "unexpected message status"),
         ):
             found = raw.ask(remote_connect.CONNECT_GET_TYPE, b"", **changed)
             assert isinstance(found, types.Error)

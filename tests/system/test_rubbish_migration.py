@@ -303,7 +303,7 @@ async def test_a_connection_that_goes_after_prepare(host: DaemonProcess, attempt
     async with rpc.connect(host.tcp_uri) as client:
         await prologue.open_connection(client)
         await (attempt.prepare_tunnel(client) if tunnelled else attempt.prepare(client))
-        client.link.abort("gone")
+        client.connection.abort("gone")
     host.assert_no_leftovers()
 
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 
 from culvert.ground import errors
 from culvert.ground.units import KiB
-from culvert.io.detached import Detached, Session
+from culvert.io.detached import Detached, TlsSession
 from culvert.tunnel import relay
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.pump import Pump
 
 DEADLINE = 60.0
 HOST = "127.0.0.1"
-SMALL = Limits(window=64 * KiB, inbound=32 * KiB, chunk=16 * KiB)
+SMALL = ChannelLimits(window=64 * KiB, inbound=32 * KiB, chunk=16 * KiB)
 
 Network = tuple[Detached, Detached]
 
@@ -39,7 +39,7 @@ class Side:
 class Channel:
     """Sides ``a`` and ``b``, which ``connect`` joins as the two daemons do."""
 
-    def __init__(self, limits: Limits, compression: str) -> None:
+    def __init__(self, limits: ChannelLimits, compression: str) -> None:
         self.a = side("a", limits, compression)
         self.b = side("b", limits, compression)
 
@@ -54,7 +54,7 @@ class Channel:
         await self.b.pump.wait()
 
 
-def side(name: str, limits: Limits = SMALL, compression: str = "off") -> Side:
+def side(name: str, limits: ChannelLimits = SMALL, compression: str = "off") -> Side:
     """A side whose pump runs."""
     ours, guest = relay.channel()
     guest.setblocking(False)
@@ -65,7 +65,7 @@ def side(name: str, limits: Limits = SMALL, compression: str = "off") -> Side:
 
 
 @asynccontextmanager
-async def channel(limits: Limits = SMALL, compression: str = "off") -> AsyncIterator[Channel]:
+async def channel(limits: ChannelLimits = SMALL, compression: str = "off") -> AsyncIterator[Channel]:
     """A channel without a connection; at the end everything has to be gone that it opened."""
     with nothing_leaks():
         async with asyncio.timeout(DEADLINE):
@@ -124,7 +124,7 @@ def tls(contexts: tuple[ssl.SSLContext, ssl.SSLContext], name: str = "localhost"
     for context, server in zip(contexts, (False, True), strict=True):
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         made = context.wrap_bio(incoming, outgoing, server_side=server, server_hostname=None if server else name)
-        sessions.append(Session(made, incoming, outgoing))
+        sessions.append(TlsSession(made, incoming, outgoing))
     client, server_ = sessions
     for _ in range(3):
         for one, other in ((client, server_), (server_, client)):

@@ -8,7 +8,7 @@ import pytest
 
 from culvert.ground import errors
 from culvert.ground.units import MiB
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 
 
 @pytest.mark.parametrize(
@@ -17,4 +17,4 @@ from culvert.tunnel.limits import Limits
 )
 def test_limits_that_cannot_work(fields: dict[str, Any]) -> None:
     with pytest.raises(errors.InvalidArgument):
-        Limits(**fields)
+        ChannelLimits(**fields)

@@ -16,14 +16,14 @@ from culvert.ground.units import KiB, MiB
 from culvert.io.detached import Detached
 from culvert.io.tls_context import client_context, server_context
 from culvert.tunnel import frame
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.pump import Pump
-from culvert.tunnel.statistics import State
+from culvert.tunnel.statistics import PumpState
 from tests.support.pki import Pki
 from tests.tunnel import support
 from tests.tunnel.support import SMALL, Network, channel, drain, exchange, feed, take
 
-BIG = Limits()
+BIG = ChannelLimits()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def network(request: pytest.FixtureRequest, contexts: tuple[ssl.SSLContext, ssl.
 @pytest.mark.parametrize("limits", [SMALL, BIG])
 @pytest.mark.parametrize("sizes", [(0, 0), (1, 0), (0, 1), (3 * MiB + 17, 5), (MiB + 1, 2 * MiB + 3)])
 async def test_both_directions_arrive_whole(
-    network: Callable[[], Network], sizes: tuple[int, int], limits: Limits
+    network: Callable[[], Network], sizes: tuple[int, int], limits: ChannelLimits
 ) -> None:
     async with channel(limits) as joined:
         await joined.connect(network())
@@ -56,7 +56,7 @@ async def test_both_directions_arrive_whole(
             assert (figures.bytes_in, figures.bytes_out) == (into, out)
             assert figures.wire_out > into
             assert figures.wire_in > out
-            assert (figures.resent, figures.connections, figures.state) == (0, 1, State.OVER)
+            assert (figures.resent, figures.connections, figures.state) == (0, 1, PumpState.OVER)
             assert end.losses.empty()
 
 
@@ -96,11 +96,11 @@ async def test_a_question_and_its_answer_many_times() -> None:
             await take(joined.b.guest, 4096)
 
 
-@pytest.mark.parametrize("limits", [SMALL, Limits(window=2 * MiB, inbound=MiB)])
+@pytest.mark.parametrize("limits", [SMALL, ChannelLimits(window=2 * MiB, inbound=MiB)])
 async def test_a_slow_qemu_is_felt_by_the_other_and_is_nobodys_death(
-    network: Callable[[], Network], limits: Limits
+    network: Callable[[], Network], limits: ChannelLimits
 ) -> None:
-    limits = Limits(limits.window, limits.inbound, limits.chunk, heartbeat=0.02, dead=0.2)
+    limits = ChannelLimits(limits.window, limits.inbound, limits.chunk, heartbeat=0.02, dead=0.2)
     async with channel(limits) as joined:
         await joined.connect(network())
         sent = 0

@@ -17,14 +17,14 @@ from culvert.ground import errors
 from culvert.ground.units import KiB, MiB
 from culvert.io.tls_context import client_context, server_context
 from culvert.tunnel import frame
-from culvert.tunnel.limits import Limits
-from culvert.tunnel.statistics import State
+from culvert.tunnel.limits import ChannelLimits
+from culvert.tunnel.statistics import PumpState
 from tests.support.pki import Pki
 from tests.tunnel import support
 from tests.tunnel.support import SMALL, Channel, Cutter, Network, channel, drain, exchange, feed, take, until
 
 _END_OF_NOTHING = frame.fin(0) + frame.ack(0, end=True)
-WIDE = Limits(window=MiB, inbound=512 * KiB)
+WIDE = ChannelLimits(window=MiB, inbound=512 * KiB)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,9 @@ async def mend(joined: Channel, networks: list[Callable[[], Network]]) -> None:
 @pytest.mark.parametrize("compression", ["off", "on"])
 @pytest.mark.parametrize("limits", [SMALL, WIDE])
 @pytest.mark.parametrize("seed", range(6))
-async def test_cut_at_random_bytes_nothing_is_lost_or_doubled(seed: int, limits: Limits, compression: str) -> None:
+async def test_cut_at_random_bytes_nothing_is_lost_or_doubled(
+    seed: int, limits: ChannelLimits, compression: str
+) -> None:
     dice = random.Random(seed)
     cuts = [1, 10][seed % 2]
     out, back = dice.randbytes(1_500_000), dice.randbytes(400_000)
@@ -145,7 +147,7 @@ async def test_while_there_is_no_connection_qemu_writes_until_the_window_is_full
         payload = os.urandom(SMALL.window)
         await asyncio.get_running_loop().sock_sendall(joined.a.guest, payload)
         await until(lambda: joined.a.pump.statistics.bytes_in == SMALL.window)
-        assert joined.a.pump.statistics.state is State.WAITING
+        assert joined.a.pump.statistics.state is PumpState.WAITING
         joined.a.guest.send(b"more")
         await joined.connect(support.tcp())
         assert await take(joined.b.guest, SMALL.window + 4) == payload + b"more"
@@ -177,20 +179,20 @@ async def test_a_new_connection_takes_the_place_of_one_that_is_still_there() -> 
 
 
 async def test_a_peer_that_says_nothing_is_dead_after_the_stated_time() -> None:
-    quick = Limits(heartbeat=0.05, dead=0.2)
+    quick = ChannelLimits(heartbeat=0.05, dead=0.2)
     async with channel(quick) as joined:
         here, silent = support.tcp()
         await joined.a.pump.attach(here, 0)
         lost = await joined.a.losses.get()
         assert "nothing was heard of the other end for 0.2 s" in lost.message
-        assert joined.a.pump.statistics.state is State.LOST
+        assert joined.a.pump.statistics.state is PumpState.LOST
         silent.sock.close()
         await joined.connect(support.tcp())
         await exchange(joined, b"out", b"back")
 
 
 async def test_heartbeats_keep_a_connection_on_which_nothing_happens() -> None:
-    quick = Limits(heartbeat=0.02, dead=0.3)
+    quick = ChannelLimits(heartbeat=0.02, dead=0.3)
     async with channel(quick) as joined:
         await joined.connect(support.tcp())
         await until(lambda: joined.a.pump.statistics.wire_in >= 50 * frame.HEADER)  # long after it would be dead
@@ -221,5 +223,5 @@ async def test_detaching_is_no_loss() -> None:
         assert await joined.b.pump.detach() == 4
         assert await joined.b.pump.detach() == 4
         assert joined.b.losses.empty()
-        assert joined.b.pump.statistics.state is State.LOST
+        assert joined.b.pump.statistics.state is PumpState.LOST
         await joined.a.losses.get()

@@ -14,13 +14,13 @@ import pytest
 from culvert.ground import errors
 from culvert.ground.units import KiB, MiB
 from culvert.tunnel import relay
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.pump import Pump
-from culvert.tunnel.statistics import State
+from culvert.tunnel.statistics import PumpState
 from tests.tunnel import support
 from tests.tunnel.support import channel, drain, exchange, feed, take, until
 
-STUCK = Limits(window=64 * KiB, inbound=64 * KiB, chunk=16 * KiB)
+STUCK = ChannelLimits(window=64 * KiB, inbound=64 * KiB, chunk=16 * KiB)
 
 
 @pytest.mark.parametrize("which", ["a", "b"])
@@ -42,7 +42,7 @@ async def test_whoever_aborts_the_other_is_told_the_reason(which: str) -> None:
 
 
 async def test_an_abort_overtakes_data_that_is_not_on_its_way_yet() -> None:
-    async with channel(Limits(window=8 * MiB)) as joined:
+    async with channel(ChannelLimits(window=8 * MiB)) as joined:
         await joined.connect(support.tcp())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(until_broken(feed(joined.a.guest, bytes(64 * MiB))), name="feed")
@@ -82,7 +82,7 @@ async def test_what_qemu_has_written_still_goes_out_when_the_pump_is_closed() ->
         with pytest.raises(errors.OperationAborted, match="closed before both ends had ended"):
             await joined.a.pump.wait()
         await joined.a.pump.closed()
-        assert joined.a.pump.statistics.state is State.OVER
+        assert joined.a.pump.statistics.state is PumpState.OVER
         assert "closed the connection" in (await joined.b.losses.get()).message
 
 

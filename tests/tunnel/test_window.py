@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from culvert.ground import errors
-from culvert.tunnel.window import Incoming, Outgoing, Ring
+from culvert.tunnel.window import IncomingWindow, OutgoingWindow, Ring
 
 
-def put(window: Outgoing | Incoming, data: bytes) -> int:
+def put(window: OutgoingWindow | IncomingWindow, data: bytes) -> int:
     """Fill in as much of ``data`` as fits in one piece."""
     room = window.room(len(data))
     room[:] = data[: len(room)]
@@ -24,8 +24,8 @@ class Transfer(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.outgoing = Outgoing(13)
-        self.incoming = Incoming(7)
+        self.outgoing = OutgoingWindow(13)
+        self.incoming = IncomingWindow(7)
         self.written = bytearray()
         self.delivered = bytearray()
         self.network: list[tuple[int, bytes]] = []
@@ -118,7 +118,7 @@ def test_a_ring_holds_what_it_holds(steps: list[tuple[int, int]]) -> None:
 
 
 def test_no_more_is_taken_than_may_wait_to_be_sent() -> None:
-    window = Outgoing(100)
+    window = OutgoingWindow(100)
     window.ahead = 10
     assert len(window.room(50)) == 10
     window.filled(10)
@@ -134,7 +134,7 @@ def test_no_more_is_taken_than_may_wait_to_be_sent() -> None:
 
 
 def test_more_than_may_wait_is_there_to_be_sent_again() -> None:
-    window = Outgoing(100)
+    window = OutgoingWindow(100)
     window.filled(50)
     window.taken(50)
     window.ahead = 10
@@ -146,14 +146,14 @@ def test_more_than_may_wait_is_there_to_be_sent_again() -> None:
 
 
 def test_a_full_window_has_no_room() -> None:
-    window = Outgoing(4)
+    window = OutgoingWindow(4)
     assert put(window, b"abcdef") == 4
     assert window.full
     assert not window.room(1)
 
 
-def sent(count: int) -> Outgoing:
-    window = Outgoing(64)
+def sent(count: int) -> OutgoingWindow:
+    window = OutgoingWindow(64)
     put(window, bytes(range(20)))
     window.taken(count)
     return window
@@ -204,7 +204,7 @@ def test_the_end_is_acknowledged_once_everything_is() -> None:
 
 
 def test_gaps_overlaps_and_data_after_the_end_are_violations() -> None:
-    window = Incoming(16)
+    window = IncomingWindow(16)
     put(window, b"abcd")
     for offset in (3, 5):
         with pytest.raises(errors.ProtocolViolation, match="4 comes next"):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from culvert.ground import errors
 from culvert.wire import events, keepalive
 from culvert.wire.connection import Connection
-from culvert.wire.packet import Header, PacketType, Status
-from culvert.wire.stream import Key, Role
+from culvert.wire.packet import Header, PacketStatus, PacketType
+from culvert.wire.stream import Role, StreamKey
 
 PROG, VERS, PROC = 0x7E57, 1, 20
 
@@ -34,7 +34,7 @@ class Pair:
     def to_client(self, data: bytes) -> list[events.Event]:
         return drain(self.client, data)
 
-    def stream(self) -> Key:
+    def stream(self) -> StreamKey:
         _, data = self.client.call(PROG, VERS, PROC, b"args", stream=True)
         [call] = self.to_server(data)
         assert isinstance(call, events.CallReceived)
@@ -46,7 +46,12 @@ class Pair:
 
 
 def packet(
-    kind: PacketType, status: Status = Status.OK, payload: bytes = b"", *, serial: int = 0, program: int = PROG
+    kind: PacketType,
+    status: PacketStatus = PacketStatus.OK,
+    payload: bytes = b"",
+    *,
+    serial: int = 0,
+    program: int = PROG,
 ) -> bytes:
     return Header(program, VERS, PROC, kind, serial, status).pack(len(payload)) + payload
 
@@ -55,7 +60,7 @@ def test_call_and_reply() -> None:
     pair = Pair()
     serial, data = pair.client.call(PROG, VERS, PROC, b"args")
     [call] = pair.to_server(data)
-    assert call == events.CallReceived(PROG, VERS, PROC, serial, Status.OK, b"args")
+    assert call == events.CallReceived(PROG, VERS, PROC, serial, PacketStatus.OK, b"args")
     assert isinstance(call, events.CallReceived)
     assert pair.client.pending == 1
     assert pair.to_client(pair.server.reply(call, b"ret!")) == [events.ReplyReceived(serial, True, b"ret!")]
@@ -85,8 +90,8 @@ def test_keepalive_both_ways() -> None:
     assert pair.to_server(pair.client.ping()) == [events.PingReceived()]
     assert pair.to_client(pair.server.pong()) == [events.PongReceived()]
     assert pair.server.ping() == bytes.fromhex("0000001c 6b656570 00000001 00000001 00000002 00000000 00000000")
-    other = Header(keepalive.PROGRAM, 1, 9, PacketType.MESSAGE, 0, Status.OK).pack(0)
-    later = Header(keepalive.PROGRAM, 2, 1, PacketType.MESSAGE, 0, Status.OK).pack(0)
+    other = Header(keepalive.PROGRAM, 1, 9, PacketType.MESSAGE, 0, PacketStatus.OK).pack(0)
+    later = Header(keepalive.PROGRAM, 2, 1, PacketType.MESSAGE, 0, PacketStatus.OK).pack(0)
     assert pair.to_client(other + later) == []
 
 
@@ -122,13 +127,13 @@ def test_stream_abort() -> None:
 def test_client_empty_data_has_no_effect() -> None:
     pair = Pair()
     key = pair.stream()
-    assert pair.to_server(packet(PacketType.STREAM, Status.CONTINUE, serial=key.serial)) == []
+    assert pair.to_server(packet(PacketType.STREAM, PacketStatus.CONTINUE, serial=key.serial)) == []
 
 
 def test_data_before_the_reply_is_dropped_by_the_server() -> None:
     pair = Pair()
     serial, data = pair.client.call(PROG, VERS, PROC, b"", stream=True)
-    early = packet(PacketType.STREAM, Status.CONTINUE, b"x", serial=serial)
+    early = packet(PacketType.STREAM, PacketStatus.CONTINUE, b"x", serial=serial)
     assert len(pair.to_server(data + early)) == 1
 
 
@@ -159,7 +164,7 @@ def test_misuse_of_a_stream_is_refused_and_sends_nothing() -> None:
     with pytest.raises(errors.InvalidStream, match="send data"):
         pair.client.stream_data(key, 1)
     with pytest.raises(errors.InvalidStream, match="closed"):
-        pair.client.stream_data(Key(PROG, VERS, PROC, 99), 1)
+        pair.client.stream_data(StreamKey(PROG, VERS, PROC, 99), 1)
     with pytest.raises(errors.InvalidStream):
         pair.server.stream_confirm(key)  # the finish has not arrived
 
@@ -184,17 +189,17 @@ def test_serials_wrap_and_pass_over_calls_still_waiting() -> None:
 @pytest.mark.parametrize(
     ("kind", "status", "payload", "dropped"),
     [
-        (PacketType.CALL, Status.OK, b"", False),
-        (PacketType.CALL_WITH_FDS, Status.OK, b"\0\0\0\0", False),
-        (PacketType.REPLY, Status.OK, b"", False),  # nobody waits for it
-        (PacketType.REPLY_WITH_FDS, Status.OK, b"\0\0\0\0", False),
-        (PacketType.STREAM, Status.CONTINUE, b"x", True),  # a stream that is not, any more
-        (PacketType.STREAM, Status.OK, b"", True),
-        (PacketType.STREAM_HOLE, Status.CONTINUE, bytes(12), True),
+        (PacketType.CALL, PacketStatus.OK, b"", False),
+        (PacketType.CALL_WITH_FDS, PacketStatus.OK, b"\0\0\0\0", False),
+        (PacketType.REPLY, PacketStatus.OK, b"", False),  # nobody waits for it
+        (PacketType.REPLY_WITH_FDS, PacketStatus.OK, b"\0\0\0\0", False),
+        (PacketType.STREAM, PacketStatus.CONTINUE, b"x", True),  # a stream that is not, any more
+        (PacketType.STREAM, PacketStatus.OK, b"", True),
+        (PacketType.STREAM_HOLE, PacketStatus.CONTINUE, bytes(12), True),
     ],
 )
 def test_what_a_client_drops_and_what_ends_its_connection(
-    kind: PacketType, status: Status, payload: bytes, dropped: bool
+    kind: PacketType, status: PacketStatus, payload: bytes, dropped: bool
 ) -> None:
     client = Connection(Role.CLIENT)
     client.receive(packet(kind, status, payload))
@@ -210,8 +215,8 @@ def test_what_a_client_drops_and_what_ends_its_connection(
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (packet(PacketType.STREAM, Status.OK), "receive ok"),
-        (packet(PacketType.STREAM_HOLE, Status.CONTINUE, bytes(12)), "hole"),
+        (packet(PacketType.STREAM, PacketStatus.OK), "receive ok"),
+        (packet(PacketType.STREAM_HOLE, PacketStatus.CONTINUE, bytes(12)), "hole"),
     ],
 )
 def test_client_stream_violations(data: bytes, text: str) -> None:
@@ -224,12 +229,15 @@ def test_client_stream_violations(data: bytes, text: str) -> None:
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (packet(PacketType.STREAM, Status.OK) * 2, "receive ok"),
-        (packet(PacketType.STREAM, Status.OK) + packet(PacketType.STREAM, Status.CONTINUE, b"x"), "receive data"),
-        (packet(PacketType.STREAM_HOLE, Status.CONTINUE, bytes(12)), "hole"),
-        (packet(PacketType.REPLY_WITH_FDS, Status.OK, bytes(4)), "REPLY_WITH_FDS"),
-        (packet(PacketType.CALL_WITH_FDS, Status.OK, (33).to_bytes(4, "big")), "descriptors"),
-        (packet(PacketType.CALL_WITH_FDS, Status.OK, b"\0"), "descriptors"),
+        (packet(PacketType.STREAM, PacketStatus.OK) * 2, "receive ok"),
+        (
+            packet(PacketType.STREAM, PacketStatus.OK) + packet(PacketType.STREAM, PacketStatus.CONTINUE, b"x"),
+            "receive data",
+        ),
+        (packet(PacketType.STREAM_HOLE, PacketStatus.CONTINUE, bytes(12)), "hole"),
+        (packet(PacketType.REPLY_WITH_FDS, PacketStatus.OK, bytes(4)), "REPLY_WITH_FDS"),
+        (packet(PacketType.CALL_WITH_FDS, PacketStatus.OK, (33).to_bytes(4, "big")), "descriptors"),
+        (packet(PacketType.CALL_WITH_FDS, PacketStatus.OK, b"\0"), "descriptors"),
     ],
 )
 def test_server_violations(data: bytes, text: str) -> None:
@@ -243,8 +251,8 @@ def test_server_violations(data: bytes, text: str) -> None:
     "data",
     [
         packet(PacketType.REPLY),
-        packet(PacketType.STREAM, Status.CONTINUE, b"x", serial=77),
-        packet(PacketType.STREAM_HOLE, Status.CONTINUE, bytes(12), serial=77),
+        packet(PacketType.STREAM, PacketStatus.CONTINUE, b"x", serial=77),
+        packet(PacketType.STREAM_HOLE, PacketStatus.CONTINUE, bytes(12), serial=77),
         packet(PacketType.MESSAGE),
     ],
 )
@@ -255,11 +263,11 @@ def test_what_a_server_drops(data: bytes) -> None:
 
 def test_call_with_another_status_or_descriptors_is_for_the_dispatcher() -> None:
     pair = Pair()
-    [call] = pair.to_server(packet(PacketType.CALL, Status.ERROR, b"x"))
+    [call] = pair.to_server(packet(PacketType.CALL, PacketStatus.ERROR, b"x"))
     assert isinstance(call, events.CallReceived)
-    assert call.status is Status.ERROR
+    assert call.status is PacketStatus.ERROR
     # Two descriptors: their two zero bytes follow the packet and are not taken for the next one.
-    with_descriptors = packet(PacketType.CALL_WITH_FDS, Status.OK, (2).to_bytes(4, "big") + b"args") + bytes(2)
+    with_descriptors = packet(PacketType.CALL_WITH_FDS, PacketStatus.OK, (2).to_bytes(4, "big") + b"args") + bytes(2)
     found = pair.to_server(with_descriptors + packet(PacketType.CALL, serial=7))
     assert [(call.payload, call.descriptors) for call in found if isinstance(call, events.CallReceived)] == [
         (b"args", 2),
@@ -270,9 +278,9 @@ def test_call_with_another_status_or_descriptors_is_for_the_dispatcher() -> None
 @pytest.mark.parametrize(
     "data",
     [
-        Header(PROG, VERS, PROC + 1, PacketType.REPLY, 0, Status.OK).pack(0),
-        Header(PROG + 1, VERS, PROC, PacketType.REPLY, 0, Status.OK).pack(0),
-        Header(PROG, VERS, PROC, PacketType.REPLY, 0, Status.CONTINUE).pack(0),
+        Header(PROG, VERS, PROC + 1, PacketType.REPLY, 0, PacketStatus.OK).pack(0),
+        Header(PROG + 1, VERS, PROC, PacketType.REPLY, 0, PacketStatus.OK).pack(0),
+        Header(PROG, VERS, PROC, PacketType.REPLY, 0, PacketStatus.CONTINUE).pack(0),
     ],
 )
 def test_reply_that_does_not_fit_its_call(data: bytes) -> None:
@@ -303,7 +311,7 @@ SCRIPT = st.lists(
         st.builds(
             lambda kind, status, payload, serial: packet(kind, status, payload, serial=serial),
             st.sampled_from(PacketType),
-            st.sampled_from(Status),
+            st.sampled_from(PacketStatus),
             st.binary(max_size=40),
             st.integers(0, 3),
         ),

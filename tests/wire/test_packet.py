@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from culvert.ground import errors
-from culvert.wire.packet import HEADER_SIZE, PACKET_MAX, PAYLOAD_MAX, Header, Packet, PacketType, Reader, Status
+from culvert.wire.packet import HEADER_SIZE, PACKET_MAX, PAYLOAD_MAX, Header, Packet, PacketStatus, PacketType, Reader
 
 UINT = st.integers(0, 2**32 - 1)
 headers = st.builds(
@@ -15,7 +15,7 @@ headers = st.builds(
     procedure=st.integers(-(2**31), 2**31 - 1),
     type=st.sampled_from(PacketType),
     serial=UINT,
-    status=st.sampled_from(Status),
+    status=st.sampled_from(PacketStatus),
 )
 packets = st.builds(Packet, headers, st.binary(max_size=200))
 
@@ -42,7 +42,7 @@ def test_captured_packet() -> None:
         "00000000"  # serial 0
         "00000000"  # OK
     )
-    header = Header(0x20008086, 1, 66, PacketType.CALL, 0, Status.OK)
+    header = Header(0x20008086, 1, 66, PacketType.CALL, 0, PacketStatus.OK)
     assert header.pack(0) == data
     reader = Reader()
     reader.feed(data)
@@ -107,7 +107,7 @@ def test_unknown_type_or_status(kind: int, status: int) -> None:
 
 
 def test_payload_too_long_to_send() -> None:
-    header = Header(1, 1, 1, PacketType.REPLY, 0, Status.OK)
+    header = Header(1, 1, 1, PacketType.REPLY, 0, PacketStatus.OK)
     assert len(header.pack(PAYLOAD_MAX)) == HEADER_SIZE
     with pytest.raises(errors.RpcError, match="longer"):
         header.pack(PAYLOAD_MAX + 1)
@@ -130,7 +130,7 @@ def test_skipped_bytes(size: int, first: Packet, second: Packet) -> None:
 
 def test_never_aligned_chunks_do_not_accumulate() -> None:
     """A chunk that always ends inside the next packet must not keep what was read before it."""
-    unit = Header(1, 1, 1, PacketType.CALL, 0, Status.OK).pack(0)
+    unit = Header(1, 1, 1, PacketType.CALL, 0, PacketStatus.OK).pack(0)
     reader = Reader()
     reader.feed(unit[:10])
     for _ in range(10_000):

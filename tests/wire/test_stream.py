@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from culvert.wire.stream import STEPS, Act, IllegalStep, Role, State, StreamState
+from culvert.wire.stream import STEPS, Act, HalfState, IllegalStep, Role, StreamState
 
 A = Act
 
@@ -75,7 +75,7 @@ def test_illegal_last_act_changes_nothing(role: Role, acts: list[Act]) -> None:
 def test_closed_is_the_end(role: Role) -> None:
     for act in Act:
         state = StreamState(role)
-        state.send = state.receive = State.CLOSED
+        state.send = state.receive = HalfState.CLOSED
         with pytest.raises(IllegalStep):
             state.step(act)
 
@@ -89,7 +89,7 @@ def test_halves_close_together_and_illegal_acts_change_nothing(role: Role, acts:
             state.step(act)
         except IllegalStep:
             assert (state.send, state.receive) == before
-        assert (state.send is State.CLOSED) == (state.receive is State.CLOSED)
+        assert (state.send is HalfState.CLOSED) == (state.receive is HalfState.CLOSED)
 
 
 _MIRROR = {
@@ -99,7 +99,7 @@ _MIRROR = {
     A.SEND_ERROR: A.RECEIVE_ERROR,
 }
 
-World = tuple[State, State, State, State, tuple[Act, ...], tuple[Act, ...]]
+World = tuple[HalfState, HalfState, HalfState, HalfState, tuple[Act, ...], tuple[Act, ...]]
 
 
 def test_two_ends_never_surprise_each_other() -> None:
@@ -108,13 +108,13 @@ def test_two_ends_never_surprise_each_other() -> None:
     Explores all states of (client, server, packets under way each way); at most three packets under way each way.
     A packet for a stream that is closed at its receiver is dropped, as the connection does.
     """
-    start: World = (State.OPEN, State.OPEN, State.OPEN, State.OPEN, (), ())
+    start: World = (HalfState.OPEN, HalfState.OPEN, HalfState.OPEN, HalfState.OPEN, (), ())
     seen, todo = {start}, [start]
 
-    def states(client: StreamState, server: StreamState) -> tuple[State, State, State, State]:
+    def states(client: StreamState, server: StreamState) -> tuple[HalfState, HalfState, HalfState, HalfState]:
         return client.send, client.receive, server.send, server.receive
 
-    def ends(found: tuple[State, State, State, State]) -> tuple[StreamState, StreamState]:
+    def ends(found: tuple[HalfState, HalfState, HalfState, HalfState]) -> tuple[StreamState, StreamState]:
         client, server = StreamState(Role.CLIENT), StreamState(Role.SERVER)
         client.send, client.receive, server.send, server.receive = found
         return client, server
@@ -151,5 +151,5 @@ def test_two_ends_never_surprise_each_other() -> None:
 def test_tables_name_only_their_own_states() -> None:
     for send, receive in STEPS.values():
         for table in (send, receive):
-            reachable = {State.OPEN} | set(table.values())
+            reachable = {HalfState.OPEN} | set(table.values())
             assert {state for state, _ in table} <= reachable

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from culvert.channels.plan import MAIN, Channel, Plan
+from culvert.channels.plan import MAIN, Channel, ChannelPlan
 from culvert.channels.ticket import Ticket, opening, opening_number
 from culvert.io.detached import Detached
 from culvert.protocol import culvert, culvert_wire_1
@@ -18,7 +18,7 @@ NAMED = 2  # the wire since which a channel has a kind and a name
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class ChannelKey:
     """``ticket`` is the destination's, ``wire`` what it speaks (``protocol.culvert.wire``), ``plan`` the channels.
 
     Every call shows a token of its own, so that one whose answer was lost can be asked anew. Each raises what calling
@@ -27,7 +27,7 @@ class Key:
 
     ticket: Ticket
     wire: int
-    plan: Plan
+    plan: ChannelPlan
     _attempts: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def attach(self, client: Client) -> Stream:

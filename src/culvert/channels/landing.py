@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from culvert.channels.lifeline import Lifeline
-from culvert.channels.plan import MAIN, Channel, Plan
+from culvert.channels.plan import MAIN, Channel, ChannelPlan
 from culvert.channels.work import captured
 from culvert.ground import errors
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.io import unix_sockets
 from culvert.io.detached import Detached
 from culvert.tunnel import relay
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.pump import Pump
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Landing:
         lifeline: Lifeline,
         *,
         setup: Setup,
-        limits: Limits,
+        limits: ChannelLimits,
         directory: Path,
         spawn: Callable[[str, Coroutine[Any, Any, Any]], object],
         broken: Callable[[errors.RequestError], None],
@@ -66,7 +66,7 @@ class Landing:
     ) -> None:
         self._name = name
         self._setup = setup
-        self.plan = Plan.of(setup)
+        self.plan = ChannelPlan.of(setup)
         self._limits = limits
         self._path = directory / SOCKET
         self._lifeline = lifeline

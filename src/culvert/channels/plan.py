@@ -39,7 +39,7 @@ PREEMPT = Channel(ChannelKind.MEMORY_PREEMPT)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ChannelPlan:
     """The channels of one migration, ``MAIN`` first; a channel that is not in it is none of this migration."""
 
     channels: tuple[Channel, ...]

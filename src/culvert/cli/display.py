@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from culvert.cli.ending import Ending
+from culvert.cli.ending import LastWords
 from culvert.cli.progress import as_text, details, summary
 from culvert.client import Progress
 
@@ -37,7 +37,7 @@ class Display(Protocol):
     def notice(self, text: str) -> None:
         """Something that a person should know now."""
 
-    def end(self, ending: Ending, final: Progress | None) -> None:
+    def end(self, ending: LastWords, final: Progress | None) -> None:
         """The last words; ``final``: the finished job's figures, where they are known."""
 
 
@@ -70,7 +70,7 @@ class PlainDisplay:
     def notice(self, text: str) -> None:
         print(text, file=self._err, flush=True)
 
-    def end(self, ending: Ending, final: Progress | None) -> None:
+    def end(self, ending: LastWords, final: Progress | None) -> None:
         if final is not None and (words := summary(final)):
             self._say(words)
         self._say(ending.words)
@@ -102,7 +102,7 @@ class JsonDisplay:
     def notice(self, text: str) -> None:
         self._put("notice", text=text)
 
-    def end(self, ending: Ending, final: Progress | None) -> None:
+    def end(self, ending: LastWords, final: Progress | None) -> None:
         self._put(
             "result",
             result=ending.result,
@@ -142,7 +142,7 @@ class LiveDisplay:
     def notice(self, text: str) -> None:
         self._print(text)
 
-    def end(self, ending: Ending, final: Progress | None) -> None:
+    def end(self, ending: LastWords, final: Progress | None) -> None:
         self._live.stop()
         if final is not None and (words := summary(final)):
             self._print(words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from culvert import client
-from culvert.client import Domain, Job, Place, Whereabouts
+from culvert.client import Domain, JobInfo, Place, Whereabouts
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
 
@@ -33,7 +33,7 @@ async def destroy(uri: ConnectionURI, domain: str) -> str:
         return _now(await host.destroy(domain), uri)
 
 
-async def job(uri: ConnectionURI, domain: str, *, completed: bool) -> Job:
+async def job(uri: ConnectionURI, domain: str, *, completed: bool) -> JobInfo:
     """The job under way, or the last one that ended."""
     async with client.connect(uri) as host:
         return await host.job(domain, completed=completed)

@@ -9,7 +9,7 @@ from culvert.client import Location, Result, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class LastWords:
     """The last words, as they are shown, and the exit code."""
 
     exit: Exit
@@ -26,15 +26,15 @@ _CODES = {
 }
 
 
-def of(verdict: Verdict) -> Ending:
+def of(verdict: Verdict) -> LastWords:
     """The ending of a migration that was begun."""
     code = Exit.NOT_RUNNING if verdict.location is Location.NONE else _CODES[verdict.result]
     words = f"{verdict.words}: see 'culvert job'" if verdict.going_on else verdict.words
-    return Ending(code, verdict.result, verdict.location, words)
+    return LastWords(code, verdict.result, verdict.location, words)
 
 
-def not_begun(code: Exit, error: str) -> Ending:
+def not_begun(code: Exit, error: str) -> LastWords:
     """The ending when nothing has been asked of the daemon."""
     result = Result.CANCELLED if code is Exit.CANCELLED else Result.FAILED
     words = f"error: {error}; nothing was done: the guest is where and as it was"
-    return Ending(code, result, Location.UNKNOWN, words)
+    return LastWords(code, result, Location.UNKNOWN, words)

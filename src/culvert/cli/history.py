@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from culvert import client
-from culvert.client import Record, Waiting
+from culvert.client import Record, WaitingGuest
 from culvert.ground.uri import ConnectionURI
 
 ARROWS = {"out": "→", "in": "←"}
@@ -23,13 +23,13 @@ async def record(uri: ConnectionURI, number: int) -> Record:
         return await host.record(number)
 
 
-async def find_waiting(uri: ConnectionURI, domain: str) -> Waiting:
+async def find_waiting(uri: ConnectionURI, domain: str) -> WaitingGuest:
     """The guest called ``domain``, which waits. Raises ``errors.OperationInvalid`` if it does not."""
     async with client.connect(uri) as host:
         return await host.find_waiting(domain)
 
 
-async def resolve(uri: ConnectionURI, guest: Waiting, *, here: bool) -> str:
+async def resolve(uri: ConnectionURI, guest: WaitingGuest, *, here: bool) -> str:
     """Decide where ``guest`` runs; answers the last words. Raises ``errors.RemoteError`` when that is refused."""
     async with client.connect(uri) as host:
         await host.resolve(guest, here=here)
@@ -37,7 +37,7 @@ async def resolve(uri: ConnectionURI, guest: Waiting, *, here: bool) -> str:
     return f"guest '{guest.name}' {decided}"
 
 
-def warning(guest: Waiting, *, here: bool) -> str:
+def warning(guest: WaitingGuest, *, here: bool) -> str:
     """What there is to know before one decides."""
     if here:
         return (

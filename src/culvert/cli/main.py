@@ -19,7 +19,7 @@ from culvert import __version__, client
 from culvert.cli import display, domains, history, migrate, progress
 from culvert.cli.exits import Exit, table
 from culvert.cli.pki import pki
-from culvert.client import Options
+from culvert.client import MigrateOptions
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.ground.uri import ConnectionURI
@@ -192,7 +192,7 @@ def migrate_(
     for name in ("xml", "persistent_xml"):
         if options[name] is not None:
             options[name] = _text(options[name])
-    wanted = Options(**options)
+    wanted = MigrateOptions(**options)
     if problem := wanted.problem(lambda name: f"--{name.replace('_', '-')}"):
         raise click.UsageError(problem)
     shown = display.choose(_console(), as_json=as_json, out=sys.stdout, err=sys.stderr)

@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterator
 from culvert import client
 from culvert.cli import ending
 from culvert.cli.display import Display
-from culvert.cli.ending import Ending
+from culvert.cli.ending import LastWords
 from culvert.cli.exits import Exit
-from culvert.client import Notice, Options
+from culvert.client import MigrateOptions, Notice
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
 
 
 async def migrate(
-    uri: ConnectionURI, domain: str, destination: ConnectionURI, options: Options, display: Display
-) -> Ending:
+    uri: ConnectionURI, domain: str, destination: ConnectionURI, options: MigrateOptions, display: Display
+) -> LastWords:
     """Migrate ``domain`` from the daemon at ``uri``. Refusals do not come out of here but are told in the last words,
     which have been shown when this answers."""
     try:
@@ -29,7 +29,7 @@ async def migrate(
         return not_begun(display, Exit.UNREACHABLE, str(err))
 
 
-def not_begun(display: Display, code: Exit, error: str) -> Ending:
+def not_begun(display: Display, code: Exit, error: str) -> LastWords:
     """The last words when nothing has been asked of the daemon."""
     ended = ending.not_begun(code, error)
     display.end(ended, None)
@@ -37,8 +37,8 @@ def not_begun(display: Display, code: Exit, error: str) -> Ending:
 
 
 async def _migrate(
-    host: client.Host, domain: str, destination: ConnectionURI, options: Options, display: Display
-) -> Ending:
+    host: client.Host, domain: str, destination: ConnectionURI, options: MigrateOptions, display: Display
+) -> LastWords:
     def notice(told: Notice) -> None:
         display.notice(f"{told.words} (Ctrl-C now: do not wait)" if told.cancelling else told.words)
 

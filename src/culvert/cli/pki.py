@@ -40,7 +40,7 @@ def default_folder(environment: Mapping[str, str], uid: int, home: Path) -> Path
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CertificateLine:
     """One certificate as ``show`` tells it."""
 
     path: str
@@ -52,7 +52,7 @@ class Line:
     fingerprint: str
 
 
-def line(path: Path, revoked: Mapping[int, datetime], now: datetime | None = None) -> Line:
+def line(path: Path, revoked: Mapping[int, datetime], now: datetime | None = None) -> CertificateLine:
     """What there is to say of the certificate in ``path``. Raises ``InvalidArgument``."""
     now = now or datetime.now(UTC)
     found = read(path)
@@ -66,7 +66,7 @@ def line(path: Path, revoked: Mapping[int, datetime], now: datetime | None = Non
         state = "not valid yet"
     else:
         state = f"valid, {left} days left" + (", renew soon" if left < SOON else "")
-    return Line(
+    return CertificateLine(
         str(path),
         certificates.purpose_of(found),
         certificates.distinguished_name(found),

@@ -12,11 +12,11 @@ more to say: ``Unreachable``, ``NotArrived`` and ``JobGoesOn``.
 """
 
 from culvert.client.domains import Domain
-from culvert.client.history import Line, Record, Waiting
+from culvert.client.history import Line, Record, WaitingGuest
 from culvert.client.host import Host, connect
-from culvert.client.job import Job, JobGoesOn
+from culvert.client.job import JobGoesOn, JobInfo
 from culvert.client.migration import Migration, Notice
-from culvert.client.options import Options
+from culvert.client.options import MigrateOptions
 from culvert.client.progress import Progress
 from culvert.client.sighting import Place, Sighting
 from culvert.client.target import ENVIRONMENT_URI, Unreachable, default_uri
@@ -27,14 +27,14 @@ __all__ = [
     "ENVIRONMENT_URI",
     "Domain",
     "Host",
-    "Job",
     "JobGoesOn",
+    "JobInfo",
     "Line",
     "Location",
+    "MigrateOptions",
     "Migration",
     "NotArrived",
     "Notice",
-    "Options",
     "Place",
     "Progress",
     "Record",
@@ -42,7 +42,7 @@ __all__ = [
     "Sighting",
     "Unreachable",
     "Verdict",
-    "Waiting",
+    "WaitingGuest",
     "Whereabouts",
     "connect",
     "default_uri",

@@ -65,7 +65,7 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingGuest:
     """A guest that stands still until it is known where it runs; ``why``: what is waited for."""
 
     name: str
@@ -85,7 +85,7 @@ async def record(client: rpc.Client, number: int) -> Record:
     return Record.from_json(answer.record)
 
 
-async def waiting(client: rpc.Client) -> list[Waiting]:
+async def waiting(client: rpc.Client) -> list[WaitingGuest]:
     """The guests of a daemon that wait; none where the daemon is no culvert."""
     try:
         answer = await client.call(culvert.MIGRATION_WAITING, culvert.NOTHING)
@@ -93,10 +93,10 @@ async def waiting(client: rpc.Client) -> list[Waiting]:
         if is_unsupported(err):
             return []
         raise
-    return [Waiting(each.name, UUID(bytes=each.uuid), each.why) for each in answer.waiting]
+    return [WaitingGuest(each.name, UUID(bytes=each.uuid), each.why) for each in answer.waiting]
 
 
-async def find_waiting(client: rpc.Client, domain: str) -> Waiting:
+async def find_waiting(client: rpc.Client, domain: str) -> WaitingGuest:
     """The guest called ``domain`` (name or UUID), which waits. Raises ``errors.OperationInvalid`` if it does not."""
     for each in await waiting(client):
         if domain in (each.name, str(each.uuid)):
@@ -104,7 +104,7 @@ async def find_waiting(client: rpc.Client, domain: str) -> Waiting:
     raise errors.OperationInvalid(f"no migration of a domain '{domain}' waits for a decision at {client.uri}")
 
 
-async def resolve(client: rpc.Client, guest: Waiting, *, here: bool) -> None:
+async def resolve(client: rpc.Client, guest: WaitingGuest, *, here: bool) -> None:
     """Decide where ``guest`` runs. Raises ``errors.RemoteError`` when that is refused."""
     dom = types.Domain(guest.name, guest.uuid.bytes, -1)
     await client.call(culvert.MIGRATION_RESOLVE, culvert.MigrationResolveArgs(dom, int(here)))

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 from culvert.client import domains, history, job, target, whereabouts
 from culvert.client.domains import Domain
-from culvert.client.history import Record, Waiting
-from culvert.client.job import Job
+from culvert.client.history import Record, WaitingGuest
+from culvert.client.job import JobInfo
 from culvert.client.migration import Migration, Notice, migrating, unheard
-from culvert.client.options import Options
+from culvert.client.options import MigrateOptions
 from culvert.client.progress import Progress
 from culvert.client.sighting import Place, Sighting
 from culvert.client.whereabouts import Whereabouts
@@ -20,7 +20,7 @@ from culvert.ground import uri as uris
 from culvert.ground.uri import ConnectionURI
 from culvert.rpc import client as rpc
 
-USUAL = Options()
+USUAL = MigrateOptions()
 
 
 class Host:
@@ -70,7 +70,7 @@ class Host:
         self,
         domain: str,
         destination: ConnectionURI | str,
-        options: Options = USUAL,
+        options: MigrateOptions = USUAL,
         *,
         notice: Callable[[Notice], object] = unheard,
     ) -> AsyncIterator[Migration]:
@@ -94,7 +94,7 @@ class Host:
         async with migrating(Migration(self._client, dom, to, options, notice)) as migration:
             yield migration
 
-    async def job(self, domain: str, *, completed: bool = False) -> Job:
+    async def job(self, domain: str, *, completed: bool = False) -> JobInfo:
         """The job under way, or the last one that ended (which stays to be asked for again)."""
         dom = await target.find(self._client, domain)
         return await job.stats(self._client, dom, job.LAST if completed else 0)
@@ -121,18 +121,18 @@ class Host:
         """The migration whose ``Record.id`` is ``number``, with its lines."""
         return await history.record(self._client, number)
 
-    async def waiting(self) -> list[Waiting]:
+    async def waiting(self) -> list[WaitingGuest]:
         """The guests that stand still until it is known where they run."""
         return await history.waiting(self._client)
 
-    async def find_waiting(self, domain: str) -> Waiting:
+    async def find_waiting(self, domain: str) -> WaitingGuest:
         """The guest called ``domain`` (name or UUID), which waits.
 
         Raises ``errors.OperationInvalid`` if it does not.
         """
         return await history.find_waiting(self._client, domain)
 
-    async def resolve(self, guest: Waiting, *, here: bool) -> None:
+    async def resolve(self, guest: WaitingGuest, *, here: bool) -> None:
         """Decide where a guest that waits runs: it goes on ``here``, or its copy here is ended.
 
         Nobody checks that: a guest that is told to go on here and runs at the destination runs twice, on the same

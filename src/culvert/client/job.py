@@ -28,7 +28,7 @@ class JobGoesOn(errors.OperationTimeout):
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class JobInfo:
     """What the daemon tells of a job. ``type``: libvirt's word ("none", "unbounded", "completed"); ``values`` by
     libvirt's names; ``progress``: the same, read; None when there is no job. ``running``: whether it is under way."""
 
@@ -38,13 +38,13 @@ class Job:
     running: bool = False
 
 
-async def stats(client: rpc.Client, dom: types.Domain, flags: int = 0, timeout: float | None = None) -> Job:
+async def stats(client: rpc.Client, dom: types.Domain, flags: int = 0, timeout: float | None = None) -> JobInfo:
     """The job under way, or with ``LAST`` the last one that ended."""
     args = shapes.DomainFlagsArgs(dom, flags)
     told = await client.call(remote_job.DOMAIN_GET_JOB_STATS, args, timeout)
     kind = JobType(told.type).name.lower() if told.type in list(JobType) else f"type {told.type}"
     running = told.type in (JobType.BOUNDED, JobType.UNBOUNDED)
-    return Job(kind, typed_params.loose(told.params), Progress.from_stats(told), running)
+    return JobInfo(kind, typed_params.loose(told.params), Progress.from_stats(told), running)
 
 
 async def watch(client: rpc.Client, domain: str) -> AsyncIterator[Progress]:
@@ -74,7 +74,7 @@ async def abort(client: rpc.Client, domain: str) -> Whereabouts:
     return await whereabouts.now(client, dom)
 
 
-async def _of_one_that_may_go(client: rpc.Client, dom: types.Domain) -> Job | None:
+async def _of_one_that_may_go(client: rpc.Client, dom: types.Domain) -> JobInfo | None:
     """None: the domain is not there any more, it has moved."""
     try:
         return await stats(client, dom)

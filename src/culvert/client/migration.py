@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
 from culvert.client import job, target, whereabouts
-from culvert.client.options import Options
+from culvert.client.options import MigrateOptions
 from culvert.client.progress import Progress
 from culvert.client.verdict import Facts, NotArrived, Verdict, decide
 from culvert.ground import errors
@@ -63,7 +63,7 @@ class Migration:
         client: rpc.Client,
         dom: types.Domain,
         destination: ConnectionURI,
-        options: Options,
+        options: MigrateOptions,
         notice: Callable[[Notice], object] = unheard,
     ) -> None:
         self.name = dom.name
@@ -230,7 +230,7 @@ class Migration:
             return None if self._over.is_set() else found.progress
         return None
 
-    async def _job(self, flags: int = 0) -> job.Job:
+    async def _job(self, flags: int = 0) -> job.JobInfo:
         return await job.stats(self._client, self._dom, flags, CALL_SECONDS)
 
     async def _over_within(self, seconds: float) -> bool:

@@ -11,7 +11,7 @@ from culvert.protocol.constants_migrate import MIGRATE_PARAMS, MigrateFlag, Migr
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class MigrateOptions:
     """How a migration is to be; as it is here, a running guest moves and everything else is as the daemons have it.
 
     The names are those of ``culvert migrate`` (docs/cli.md), which are virsh's. ``bandwidth`` and

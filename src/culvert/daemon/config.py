@@ -23,7 +23,7 @@ def _key(default: Any, sentence: str) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class Daemon:
+class DaemonSection:
     """Who the daemon is and where it listens."""
 
     listen: list[str] = _key(
@@ -41,7 +41,7 @@ class Daemon:
 
 
 @dataclass(frozen=True, slots=True)
-class Tls:
+class TlsSection:
     """Certificates, and who may come in with theirs. SIGHUP makes the daemon read the files again."""
 
     ca: str = _key("", "CA certificate, for both sides; empty: /etc/pki/CA/cacert.pem.")
@@ -66,7 +66,7 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class LimitsSection:
     """What one peer may take."""
 
     max_clients: int = _key(5000, "Connections at one time.")
@@ -76,7 +76,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Keepalive:
+class KeepaliveSection:
     """How a silent peer is found out."""
 
     interval: int = _key(5, "Seconds of silence before a ping.")
@@ -84,7 +84,7 @@ class Keepalive:
 
 
 @dataclass(frozen=True, slots=True)
-class Migration:
+class MigrationSection:
     """How guests move."""
 
     connect_seconds: int = _key(20, "How long connecting to a destination may take.")
@@ -119,7 +119,7 @@ class Migration:
     dead_seconds: int = _key(10, "Silence after which a connection of the pump route counts as lost.")
     window: int = _key(
         2,
-        "What a channel of the pump route keeps in MiB until the other end has it. More keeps a long road full (the "
+        "What a channel of the pump route keeps in MiB until the other end has it. More keeps a long link full (the "
         "bandwidth times the round trip), less lets a guest stand still for a shorter time.",
     )
     bandwidth: int = _key(0, "What all migrations out of this host may send together, in MiB/s; 0: no limit.")
@@ -134,7 +134,7 @@ class Migration:
 
 
 @dataclass(frozen=True, slots=True)
-class Qemu:
+class QemuSection:
     """How QEMU is run."""
 
     emulator: str = _key("/usr/bin/qemu-system-x86_64", "The QEMU that runs guests whose XML names none.")
@@ -146,12 +146,12 @@ class Qemu:
 class Config:
     """The whole file: one table a section."""
 
-    daemon: Daemon = field(default_factory=Daemon)
-    tls: Tls = field(default_factory=Tls)
-    limits: Limits = field(default_factory=Limits)
-    keepalive: Keepalive = field(default_factory=Keepalive)
-    migration: Migration = field(default_factory=Migration)
-    qemu: Qemu = field(default_factory=Qemu)
+    daemon: DaemonSection = field(default_factory=DaemonSection)
+    tls: TlsSection = field(default_factory=TlsSection)
+    limits: LimitsSection = field(default_factory=LimitsSection)
+    keepalive: KeepaliveSection = field(default_factory=KeepaliveSection)
+    migration: MigrationSection = field(default_factory=MigrationSection)
+    qemu: QemuSection = field(default_factory=QemuSection)
 
 
 # (section, key) → the values that make sense; what is not named takes anything of its type.

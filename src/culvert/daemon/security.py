@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from culvert.daemon.config import Tls
+from culvert.daemon.config import TlsSection
 from culvert.ground import errors
 from culvert.io import tls_files
 from culvert.io.tls_identity import allowed
@@ -26,7 +26,7 @@ BRINGS_GUESTS: frozenset[int] = frozenset(
 )
 
 
-def server_side(config: Tls) -> ServerSide:
+def server_side(config: TlsSection) -> ServerSide:
     """For the listeners. Raises ``errors.InvalidArgument`` naming the file that cannot be used."""
     files = tls_files.default("server").over(ca=config.ca, cert=config.cert, key=config.key, crl=config.crl)
     return ServerSide(
@@ -37,7 +37,7 @@ def server_side(config: Tls) -> ServerSide:
     )
 
 
-def client_side(config: Tls) -> ClientSide:
+def client_side(config: TlsSection) -> ClientSide:
     """For connections to other daemons; the files are read when there is one to be made."""
     files = tls_files.default("client").over(
         ca=config.ca, cert=config.client_cert, key=config.client_key, crl=config.crl

@@ -9,24 +9,24 @@ from dataclasses import dataclass
 
 from culvert.channels.work import Background
 from culvert.daemon.config import Config
-from culvert.daemon.handlers.change import Change
-from culvert.daemon.handlers.connect import Connect
-from culvert.daemon.handlers.culvert import Culvert
-from culvert.daemon.handlers.device import Devices
-from culvert.daemon.handlers.events import Events, MonitorEvents
-from culvert.daemon.handlers.guest import Guest
-from culvert.daemon.handlers.job import Jobs
-from culvert.daemon.handlers.lifecycle import Lifecycle
-from culvert.daemon.handlers.listing import Listing
-from culvert.daemon.handlers.migrate import Migrate
-from culvert.daemon.handlers.monitor import Monitor
-from culvert.daemon.handlers.node import Node
-from culvert.daemon.handlers.objects import Objects
-from culvert.daemon.handlers.query import Query
-from culvert.daemon.handlers.save import Save
-from culvert.daemon.handlers.stats import Stats
-from culvert.daemon.handlers.storage import Storage
-from culvert.daemon.handlers.streams import Streams
+from culvert.daemon.handlers.change import ChangeHandlers
+from culvert.daemon.handlers.connect import ConnectHandlers
+from culvert.daemon.handlers.culvert import CulvertHandlers
+from culvert.daemon.handlers.device import DeviceHandlers
+from culvert.daemon.handlers.events import EventHandlers, MonitorEventHandlers
+from culvert.daemon.handlers.guest import GuestHandlers
+from culvert.daemon.handlers.job import JobHandlers
+from culvert.daemon.handlers.lifecycle import LifecycleHandlers
+from culvert.daemon.handlers.listing import ListingHandlers
+from culvert.daemon.handlers.migrate import MigrateHandlers
+from culvert.daemon.handlers.monitor import MonitorHandlers
+from culvert.daemon.handlers.node import NodeHandlers
+from culvert.daemon.handlers.objects import ObjectHandlers
+from culvert.daemon.handlers.query import QueryHandlers
+from culvert.daemon.handlers.save import SaveHandlers
+from culvert.daemon.handlers.stats import StatsHandlers
+from culvert.daemon.handlers.storage import StorageHandlers
+from culvert.daemon.handlers.streams import StreamHandlers
 from culvert.daemon.listen import Address
 from culvert.daemon.places import Places
 from culvert.daemon.security import MigrationPeers, client_side, server_side
@@ -46,7 +46,7 @@ from culvert.migration.recovery import recovery
 from culvert.migration.source.source import Source
 from culvert.protocol import culvert, qemu, remote
 from culvert.rpc.dispatch import Handlers
-from culvert.rpc.limits import Limits
+from culvert.rpc.limits import RpcLimits
 from culvert.rpc.server import Server
 from culvert.tunnel import limits as channel
 from culvert.wire.packet import LENGTH
@@ -54,8 +54,21 @@ from culvert.wire.packet import LENGTH
 log = logging.getLogger(__name__)
 
 REMOTE_GROUPS = (
-    *(Connect, Node, Listing, Objects, Lifecycle, Query, Stats, Change, Save, Devices, Storage, Guest),
-    *(Jobs, Migrate, Events, Streams),
+    *(
+        ConnectHandlers,
+        NodeHandlers,
+        ListingHandlers,
+        ObjectHandlers,
+        LifecycleHandlers,
+        QueryHandlers,
+        StatsHandlers,
+        ChangeHandlers,
+        SaveHandlers,
+        DeviceHandlers,
+        StorageHandlers,
+        GuestHandlers,
+    ),
+    *(JobHandlers, MigrateHandlers, EventHandlers, StreamHandlers),
 )
 _HEARTBEATS = 5  # in the time after which a silent connection counts as lost
 STOP_TIMEOUT = 20.0  # seconds for migrations to be cancelled when the daemon stops
@@ -66,14 +79,14 @@ def handlers(service: Service) -> list[Handlers]:
     served = [Handlers(remote.PROGRAM), Handlers(qemu.PROGRAM), Handlers(culvert.PROGRAM)]
     for group in REMOTE_GROUPS:
         group(service).register(served[0])
-    Monitor(service).register(served[1])
-    MonitorEvents(service).register(served[1])
-    Culvert(service).register(served[2])
+    MonitorHandlers(service).register(served[1])
+    MonitorEventHandlers(service).register(served[1])
+    CulvertHandlers(service).register(served[2])
     return served
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningDaemon:
     """A daemon that runs: the addresses it listens on; ``reload`` reads the listeners' certificates again."""
 
     addresses: list[str]
@@ -81,7 +94,9 @@ class Running:
 
 
 @asynccontextmanager
-async def serve(places: Places, config: Config, hostname: str, addresses: list[Address]) -> AsyncIterator[Running]:
+async def serve(
+    places: Places, config: Config, hostname: str, addresses: list[Address]
+) -> AsyncIterator[RunningDaemon]:
     """The whole daemon. Guests run on when the block ends.
 
     Raises ``errors.RequestError`` when it cannot start: a listener is taken, a directory, a certificate or the
@@ -117,7 +132,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
             reattach_seconds=config.migration.reattach_seconds,
             give_up_seconds=config.migration.give_up_seconds,
             host_speed=config.migration.bandwidth * MiB,
-            pump=channel.Limits(window=config.migration.window * MiB, heartbeat=dead / _HEARTBEATS, dead=dead),
+            pump=channel.ChannelLimits(window=config.migration.window * MiB, heartbeat=dead / _HEARTBEATS, dead=dead),
         )
         retention = Retention(config.migration.history_records, config.migration.history_days)
         journal = Journal(places.layout.lib / "migrations.sqlite", retention)
@@ -158,7 +173,7 @@ async def serve(places: Places, config: Config, hostname: str, addresses: list[A
         driver.host.spawn(autostart.run(driver), name="autostart")
         # Before the connections go, so that whoever waits for a migration hears what became of it.
         stack.push_async_callback(service.source.stop, STOP_TIMEOUT)
-        yield Running(
+        yield RunningDaemon(
             [f"{each.transport}:{'//' if each.address else ''}{each.name}" for each in listeners],
             security.reload if security is not None else _nothing_to_reload,
         )
@@ -173,8 +188,8 @@ def _close(listeners: list[Listener]) -> None:
         listener.close()
 
 
-def _limits(config: Config) -> Limits:
-    return Limits(
+def _limits(config: Config) -> RpcLimits:
+    return RpcLimits(
         clients=config.limits.max_clients,
         anonymous=config.limits.max_anonymous_clients,
         # As libvirt counts it, without the length word in front.

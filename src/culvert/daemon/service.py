@@ -15,7 +15,7 @@ from culvert.hypervisor.contract import Guest
 from culvert.io.tls_side import ServerSide
 from culvert.migration.destination.destination import Destination
 from culvert.migration.journal.journal import Journal
-from culvert.migration.progress.statistics import Record
+from culvert.migration.progress.statistics import JobRecord
 from culvert.migration.source.source import Source
 from culvert.protocol import types
 
@@ -42,7 +42,7 @@ class Service:
         """The domain a call is about, by its UUID: name and id in ``dom`` may be stale. Raises ``NoDomain``."""
         return self.driver.lookup_by_uuid(UUID(bytes=dom.uuid))
 
-    def completed(self, domain: Domain, *, keep: bool) -> Record | None:
+    def completed(self, domain: Domain, *, keep: bool) -> JobRecord | None:
         """The newest record of a migration that ``domain`` left or came by; taken away unless ``keep``."""
         records = [
             (side, record)

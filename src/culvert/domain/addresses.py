@@ -18,7 +18,7 @@ from culvert.domain.address import PciAddress
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
-from culvert.domain.pci import PLACE_OF_MODEL, Connect, Full, Slots
+from culvert.domain.pci import PLACE_OF_MODEL, Full, PciConnect, Slots
 from culvert.ground import errors
 
 # USB controllers of the ICH9 share a slot; the function tells which is which.
@@ -31,10 +31,10 @@ EXPRESS_USB = frozenset({"qemu-xhci", "nec-xhci"})
 EXPRESS_CARDS = frozenset({"virtio", "e1000e"})
 
 VIDEO_PLACES = {
-    "vga": Connect.CONVENTIONAL,
-    "cirrus": Connect.CONVENTIONAL,
-    "virtio": Connect.EXPRESS,
-    "bochs": Connect.EXPRESS,
+    "vga": PciConnect.CONVENTIONAL,
+    "cirrus": PciConnect.CONVENTIONAL,
+    "virtio": PciConnect.EXPRESS,
+    "bochs": PciConnect.EXPRESS,
 }
 
 MODEL_NAMES = {
@@ -50,7 +50,7 @@ class Seat:
 
     field: str
     position: int
-    connect: Connect
+    connect: PciConnect
     device: Any
 
     @property
@@ -77,7 +77,7 @@ def assign(definition: DomainDef) -> DomainDef:
         except Full as full:
             # A bridge added in the first run has pushed out the device that had its slot.
             extra = Slots(_models(grown), grow=True)
-            extra.add("pcie-root-port" if full.connect is Connect.EXPRESS and extra.is_express else "pci-bridge")
+            extra.add("pcie-root-port" if full.connect is PciConnect.EXPRESS and extra.is_express else "pci-bridge")
             grown = _with_controllers(grown, extra.added)
             continue
         return _with_targets(_with_multifunction(_apply(grown, placed)))
@@ -107,13 +107,13 @@ def _with_missing_buses(definition: DomainDef) -> DomainDef:
     if not slots.is_express:
         # One slot is kept for a bridge, should one be needed.
         taken = _fixed(definition, slots)
-        if slots.buses[0].next_free(Connect.PCI_BRIDGE):
-            slots.take_next(Connect.PCI_BRIDGE, "a future pci-bridge")
+        if slots.buses[0].next_free(PciConnect.PCI_BRIDGE):
+            slots.take_next(PciConnect.PCI_BRIDGE, "a future pci-bridge")
         _automatic(definition, slots, taken)
     else:
         _place(definition, slots)
         if set(models) == {0} and slots.added:
-            slots.take_next(Connect.EXPRESS, "a device plugged in later")
+            slots.take_next(PciConnect.EXPRESS, "a device plugged in later")
     return _with_controllers(definition, slots.added)
 
 
@@ -131,12 +131,12 @@ def _seats(definition: DomainDef) -> Iterator[Seat]:
     """Every PCI device, in the order in which libvirt gives out places (qemuDomainAssignDevicePCISlots)."""
     devices = definition.devices
     q35 = definition.is_q35
-    express = Connect.EXPRESS if q35 else Connect.CONVENTIONAL
+    express = PciConnect.EXPRESS if q35 else PciConnect.CONVENTIONAL
     for position, one in enumerate(devices.controllers):
         if one.type == "pci" and one.model in PLACE_OF_MODEL:
             yield Seat("controllers", position, PLACE_OF_MODEL[one.model], one)
     for position, card in enumerate(devices.interfaces):
-        kind = express if card.model in EXPRESS_CARDS else Connect.CONVENTIONAL
+        kind = express if card.model in EXPRESS_CARDS else PciConnect.CONVENTIONAL
         yield Seat("interfaces", position, kind, card)
     yield from _controller_seats(devices, express)
     for field, wanted in OTHER_SEATS:
@@ -144,26 +144,26 @@ def _seats(definition: DomainDef) -> Iterator[Seat]:
         for position, one in enumerate(held if isinstance(held, tuple) else (held,)):
             needs = wanted(one) if one is not None else None
             if needs is not None:
-                yield Seat(field, position, express if needs is Connect.EXPRESS else needs, one)
+                yield Seat(field, position, express if needs is PciConnect.EXPRESS else needs, one)
 
 
-def _controller_seats(devices: Devices, express: Connect) -> Iterator[Seat]:
+def _controller_seats(devices: Devices, express: PciConnect) -> Iterator[Seat]:
     for position, one in enumerate(devices.controllers):
         if one.type == "virtio-serial" or (one.type == "usb" and one.model in EXPRESS_USB):
             yield Seat("controllers", position, express, one)
         elif one.type in ("usb", "sata", "ide") and one.model != "none":
-            yield Seat("controllers", position, Connect.CONVENTIONAL, one)
+            yield Seat("controllers", position, PciConnect.CONVENTIONAL, one)
 
 
 # The fields of ``Devices`` after network cards and controllers, in libvirt's order, and what a device there needs; a
 # device that needs nothing is not on PCI. On a pc express is as good as conventional.
-OTHER_SEATS: tuple[tuple[str, Callable[[Any], Connect | None]], ...] = (
-    ("disks", lambda one: Connect.EXPRESS if one.bus == "virtio" else None),
-    ("memballoon", lambda one: Connect.EXPRESS if one.model != "none" else None),
-    ("rngs", lambda one: Connect.EXPRESS),
-    ("watchdogs", lambda one: Connect.CONVENTIONAL if one.model == "i6300esb" else None),
+OTHER_SEATS: tuple[tuple[str, Callable[[Any], PciConnect | None]], ...] = (
+    ("disks", lambda one: PciConnect.EXPRESS if one.bus == "virtio" else None),
+    ("memballoon", lambda one: PciConnect.EXPRESS if one.model != "none" else None),
+    ("rngs", lambda one: PciConnect.EXPRESS),
+    ("watchdogs", lambda one: PciConnect.CONVENTIONAL if one.model == "i6300esb" else None),
     ("videos", lambda one: VIDEO_PLACES.get(one.model.type)),
-    ("inputs", lambda one: Connect.EXPRESS if one.bus == "virtio" else None),
+    ("inputs", lambda one: PciConnect.EXPRESS if one.bus == "virtio" else None),
 )
 
 Placed = dict[tuple[str, int], PciAddress]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from culvert.domain.address import DriveAddress
-from culvert.domain.chardev import Channel, Console, Serial
+from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Serial
 from culvert.domain.controller import Controller
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
@@ -32,7 +32,7 @@ NUMBERED = {
 }
 ALIASED = (*NUMBERED, "disks", "controllers", "consoles")
 
-C = TypeVar("C", Serial, Console, Channel)
+C = TypeVar("C", Serial, ConsoleDevice, ChannelDevice)
 
 
 def assign(definition: DomainDef) -> DomainDef:
@@ -94,7 +94,7 @@ def _controller(controller: Controller, definition: DomainDef) -> str:
             return f"{other}{index}"
 
 
-def _console(console: Console, number: int, serials: Sequence[Serial]) -> Console:
+def _console(console: ConsoleDevice, number: int, serials: Sequence[Serial]) -> ConsoleDevice:
     if console.alias:
         return console
     if not console.is_virtio and serials:

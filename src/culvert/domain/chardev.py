@@ -74,7 +74,7 @@ class Serial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Console:
+class ConsoleDevice:
     """``<console>``; ``tty`` repeats the path of a pty, for clients of old."""
 
     type: Annotated[str, attribute("type", BACKENDS)]
@@ -92,7 +92,7 @@ class Console:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Channel:
+class ChannelDevice:
     """``<channel>``."""
 
     type: Annotated[str, attribute("type", BACKENDS)]
@@ -104,4 +104,4 @@ class Channel:
     address: Annotated[address.SerialPortAddress | None, variant("address", "type", address.SERIAL_PORT)] = None
 
 
-Chardev: TypeAlias = Serial | Console | Channel
+Chardev: TypeAlias = Serial | ConsoleDevice | ChannelDevice

@@ -71,7 +71,7 @@ class Cpu:
     features: Annotated[tuple[CpuFeature, ...], children("feature", CpuFeature)] = ()
 
 
-def settled(configured: Cpu, domain_type: str) -> Cpu:
+def as_started(configured: Cpu, domain_type: str) -> Cpu:
     """``configured`` as a domain is started with it, so that the same processor is started on every host.
 
     Under TCG ``host-model`` is all that QEMU emulates, whatever the host: QEMU's ``max``, libvirt's ``maximum``.

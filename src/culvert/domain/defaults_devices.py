@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from culvert.domain import defaults_controllers, ports
-from culvert.domain.chardev import Channel, Console, ConsoleTarget, Serial, SerialTarget
+from culvert.domain.chardev import ChannelDevice, ConsoleDevice, ConsoleTarget, Serial, SerialTarget
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk, DiskDriver
 from culvert.domain.display import Audio, Graphics, Input, Listen, Video, VideoModel
@@ -27,7 +27,7 @@ MAC_PREFIX = "52:54:00"  # QEMU's own
 VIDEO_MEMORY = {"vga": 16384, "cirrus": 16384, "bochs": 16384}
 
 
-C = TypeVar("C", Serial, Channel)
+C = TypeVar("C", Serial, ChannelDevice)
 
 
 def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devices:
@@ -149,7 +149,7 @@ def _with_consoles(devices: Devices) -> Devices:
     if serials:
         one = serials[0]
         assert one.target is not None
-        twin = Console(
+        twin = ConsoleDevice(
             type=one.type,
             source=one.source,
             protocol=one.protocol,
@@ -176,7 +176,7 @@ def _numbered_serials(serials: Sequence[Serial]) -> tuple[Serial, ...]:
     return tuple(numbered)
 
 
-def _numbered_consoles(consoles: Sequence[Console]) -> tuple[Console, ...]:
+def _numbered_consoles(consoles: Sequence[ConsoleDevice]) -> tuple[ConsoleDevice, ...]:
     highest = -1
     numbered = []
     for console in consoles:

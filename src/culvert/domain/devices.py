@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from culvert.domain.binding import child, children, leaf
-from culvert.domain.chardev import Channel, Console, Serial
+from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Serial
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.disk import Disk
 from culvert.domain.display import Audio, Graphics, Input, Video
@@ -24,8 +24,8 @@ class Devices:
     controllers: Annotated[tuple[Controller, ...], children("controller", Controller)] = ()
     interfaces: Annotated[tuple[Interface, ...], children("interface", Interface)] = ()
     serials: Annotated[tuple[Serial, ...], children("serial", Serial)] = ()
-    consoles: Annotated[tuple[Console, ...], children("console", Console)] = ()
-    channels: Annotated[tuple[Channel, ...], children("channel", Channel)] = ()
+    consoles: Annotated[tuple[ConsoleDevice, ...], children("console", ConsoleDevice)] = ()
+    channels: Annotated[tuple[ChannelDevice, ...], children("channel", ChannelDevice)] = ()
     inputs: Annotated[tuple[Input, ...], children("input", Input)] = ()
     graphics: Annotated[tuple[Graphics, ...], children("graphics", Graphics)] = ()
     audios: Annotated[tuple[Audio, ...], children("audio", Audio)] = ()

@@ -20,7 +20,7 @@ from culvert.domain.address import PciAddress
 from culvert.ground import errors
 
 
-class Connect(Enum):
+class PciConnect(Enum):
     """What kind of place a device needs."""
 
     CONVENTIONAL = "pci"
@@ -30,25 +30,25 @@ class Connect(Enum):
     PCI_BRIDGE = "pci-bridge"
 
 
-_ENDPOINTS = frozenset({Connect.CONVENTIONAL, Connect.PCI_BRIDGE})
+_ENDPOINTS = frozenset({PciConnect.CONVENTIONAL, PciConnect.PCI_BRIDGE})
 
 # controller model → (what is placed there automatically, first slot, last slot)
-BUSES: dict[str, tuple[frozenset[Connect], int, int]] = {
-    "pci-root": (_ENDPOINTS | {Connect.EXPRESS}, 1, 31),
-    "pcie-root": (frozenset({Connect.ROOT_PORT}), 1, 31),
-    "pcie-root-port": (frozenset({Connect.EXPRESS, Connect.PCIE_TO_PCI_BRIDGE}), 0, 0),
+BUSES: dict[str, tuple[frozenset[PciConnect], int, int]] = {
+    "pci-root": (_ENDPOINTS | {PciConnect.EXPRESS}, 1, 31),
+    "pcie-root": (frozenset({PciConnect.ROOT_PORT}), 1, 31),
+    "pcie-root-port": (frozenset({PciConnect.EXPRESS, PciConnect.PCIE_TO_PCI_BRIDGE}), 0, 0),
     "pcie-to-pci-bridge": (_ENDPOINTS, 1, 31),
     "pci-bridge": (_ENDPOINTS, 1, 31),
 }
 
 # Kinds that share one slot, a function each.
-SHARING = frozenset({Connect.ROOT_PORT})
+SHARING = frozenset({PciConnect.ROOT_PORT})
 
 # controller model → the place it needs itself
 PLACE_OF_MODEL = {
-    "pcie-root-port": Connect.ROOT_PORT,
-    "pcie-to-pci-bridge": Connect.PCIE_TO_PCI_BRIDGE,
-    "pci-bridge": Connect.PCI_BRIDGE,
+    "pcie-root-port": PciConnect.ROOT_PORT,
+    "pcie-to-pci-bridge": PciConnect.PCIE_TO_PCI_BRIDGE,
+    "pci-bridge": PciConnect.PCI_BRIDGE,
 }
 
 
@@ -60,7 +60,7 @@ class Bus:
     used: dict[int, set[int]] = field(default_factory=dict)
     shared: set[int] = field(default_factory=set)
 
-    def next_free(self, connect: Connect) -> tuple[int, int] | None:
+    def next_free(self, connect: PciConnect) -> tuple[int, int] | None:
         """The first (slot, function) a device of this kind is given here, if any."""
         accepted, first, last = BUSES[self.model]
         if connect not in accepted:
@@ -77,7 +77,7 @@ class Bus:
 class Full(Exception):
     """No bus has a free place of this kind, and none may be added."""
 
-    def __init__(self, connect: Connect) -> None:
+    def __init__(self, connect: PciConnect) -> None:
         super().__init__(connect.value)
         self.connect = connect
 
@@ -97,7 +97,7 @@ class Slots:
     def is_express(self) -> bool:
         return self.buses[0].model == "pcie-root"
 
-    def reserve(self, address: PciAddress, who: str, connect: Connect | None = None) -> None:
+    def reserve(self, address: PciAddress, who: str, connect: PciConnect | None = None) -> None:
         """Take the place ``address``. Raises ``errors.XMLError`` where it does not exist or is taken."""
         bus = self.buses.get(address.bus)
         if bus is None:
@@ -119,7 +119,7 @@ class Slots:
     def is_free(self, bus: int, slot: int) -> bool:
         return not self.buses[bus].used.get(slot)
 
-    def take_next(self, connect: Connect, who: str) -> PciAddress:
+    def take_next(self, connect: PciConnect, who: str) -> PciAddress:
         """Take the first free place of this kind. Raises ``Full``, see above."""
         for index, bus in self.buses.items():
             found = bus.next_free(connect)
@@ -132,13 +132,13 @@ class Slots:
         self._add_bus_for(connect)
         return self.take_next(connect, who)
 
-    def _add_bus_for(self, connect: Connect) -> None:
-        if connect is Connect.ROOT_PORT:
+    def _add_bus_for(self, connect: PciConnect) -> None:
+        if connect is PciConnect.ROOT_PORT:
             raise errors.XMLError("XML error: no more PCI slots are available for root ports")
-        if connect in (Connect.EXPRESS, Connect.PCIE_TO_PCI_BRIDGE) and self.is_express:
+        if connect in (PciConnect.EXPRESS, PciConnect.PCIE_TO_PCI_BRIDGE) and self.is_express:
             self.add("pcie-root-port")
             return
-        bridges = any(Connect.PCI_BRIDGE in BUSES[bus.model][0] for bus in self.buses.values())
+        bridges = any(PciConnect.PCI_BRIDGE in BUSES[bus.model][0] for bus in self.buses.values())
         if self.is_express and not bridges:
             # The bridge needs a port: libvirt always adds a new one with it.
             port = self.add("pcie-root-port")

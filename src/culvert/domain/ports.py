@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from culvert.domain.address import DriveAddress, SerialPortAddress, UsbAddress
-from culvert.domain.chardev import Channel, Console
+from culvert.domain.chardev import ChannelDevice, ConsoleDevice
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk
@@ -91,12 +91,12 @@ def _assign_serial(devices: Devices) -> Devices:
     wanting = bool(devices.channels) or any(console.is_virtio for console in devices.consoles)
     if not wanting:
         return devices
-    ported: tuple[Channel | Console, ...] = (*devices.channels, *devices.consoles)
+    ported: tuple[ChannelDevice | ConsoleDevice, ...] = (*devices.channels, *devices.consoles)
     places = [one.address for one in ported if one.address is not None]
     for index in sorted({0, *(place.controller for place in places)}):
         devices = with_controller(devices, "virtio-serial", index)
     taken = {(place.controller, place.port) for place in places if place.port}
-    channels: list[Channel] = []
+    channels: list[ChannelDevice] = []
     for channel in devices.channels:
         if channel.address is None or channel.address.port == 0:
             only = channel.address.controller if channel.address else None

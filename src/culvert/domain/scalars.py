@@ -73,7 +73,7 @@ class Integer:
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class WordScalar:
     """One word of a fixed set."""
 
     words: tuple[str, ...]
@@ -149,9 +149,9 @@ class Uuid:
         return "UUID"
 
 
-def one_of(*words: str) -> Word:
+def one_of(*words: str) -> WordScalar:
     """One word of ``words``."""
-    return Word(words)
+    return WordScalar(words)
 
 
 TEXT = Text()

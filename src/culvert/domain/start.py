@@ -14,5 +14,5 @@ def prepare(definition: DomainDef) -> DomainDef:
     Raises ``errors.ConfigUnsupported`` for a CPU that cannot be settled here.
     """
     if definition.cpu is not None:
-        definition = replace(definition, cpu=cpu.settled(definition.cpu, definition.type))
+        definition = replace(definition, cpu=cpu.as_started(definition.cpu, definition.type))
     return aliases.assign(definition)

@@ -107,11 +107,11 @@ async def _tls(uri: ConnectionURI, factory: Callable[[], P], security: ClientSid
         raise errors.InvalidArgument(f"unable to connect to server at '{peer_name(uri)}': {err}") from err
     upper = factory()
     try:
-        channel = await _tcp(uri, lambda: tls.Channel(context, upper, host=uri.host), security)
+        channel = await _tcp(uri, lambda: tls.TlsTransport(context, upper, host=uri.host), security)
     except ValueError as err:  # a host that no certificate can name
         raise errors.InvalidArgument(f"connection URI '{uri}': {err}") from err
     try:
-        await tls.settled(channel)
+        await tls.handshake_done(channel)
     except errors.AuthenticationFailed as err:
         hint = security.hint(uri) if channel.trusted else ""
         raise errors.AuthenticationFailed(f"unable to connect to server at '{peer_name(uri)}': {err}{hint}") from err

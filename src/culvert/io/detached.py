@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class TlsSession:
     """The TLS state of a connection: ``tls`` reads what the network sent from ``incoming``, and writes what is to be
     sent into ``outgoing``. Not safe for two threads at one time."""
 
@@ -25,5 +25,5 @@ class Detached:
     """
 
     sock: socket.socket
-    session: Session | None = None
+    session: TlsSession | None = None
     leftover: bytes = b""

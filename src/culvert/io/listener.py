@@ -34,7 +34,7 @@ _EXHAUSTED_PAUSE = 0.2  # seconds; long enough not to spin, short enough not to 
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class Accepted:
     """The other end of an accepted connection.
 
     ``transport`` is "unix", "tcp" or "tls"; ``name`` is for people and logs; ``local_address`` is where it came in
@@ -73,7 +73,7 @@ class Listener:
     def name(self) -> str:
         return self._path if self.address is None else _host_port(*self.address)
 
-    async def accept(self) -> tuple[socket.socket, Peer]:
+    async def accept(self) -> tuple[socket.socket, Accepted]:
         """Wait for the next client: its socket (non-blocking, the caller's to close) and who it is.
 
         Descriptors or memory running out is logged and waited for. Raises ``OSError`` when the listening socket
@@ -95,11 +95,11 @@ class Listener:
             except OSError:  # already gone again
                 sock.close()
 
-    def _peer(self, sock: socket.socket) -> Peer:
+    def _peer(self, sock: socket.socket) -> Accepted:
         if self.transport == "unix":
             raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             pid, uid, _ = _CREDENTIALS.unpack(raw)
-            return Peer("unix", f"pid {pid} uid {uid}", uid=uid, pid=pid)
+            return Accepted("unix", f"pid {pid} uid {uid}", uid=uid, pid=pid)
         # A client without keepalive of the protocol's own that vanishes must still be noticed some day.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         # asyncio sets it on connections that it makes, not on those whose listener was made without naming TCP; and a
@@ -108,7 +108,7 @@ class Listener:
         host, port = sock.getpeername()[:2]
         local = sock.getsockname()
         where = (str(local[0]), int(local[1]))
-        return Peer(self.transport, _host_port(host, port), local_address=where, security=self._security)
+        return Accepted(self.transport, _host_port(host, port), local_address=where, security=self._security)
 
     def close(self) -> None:
         """Stop listening and remove the socket file, if it is still ours. Idempotent.

@@ -1,9 +1,10 @@
 """TLS between a socket's transport and a protocol above, with libvirt's confirmation byte.
 
-Theory of operation. ``Channel`` is a protocol to the socket below and a transport to the protocol above. What comes
-in is decrypted whole and passed on at once, what goes out is encrypted at once, so the only queues are the socket's
-own: its buffer limits and its pausing are the ones that hold. The protocol above is connected when the handshake is
-done, the peer admitted and the byte sent (server) or read (client); until then the protocol sees nothing.
+Theory of operation. ``TlsTransport`` is a protocol to the socket below and a transport to the protocol above. What
+comes in is decrypted whole and passed on at once, what goes out is encrypted at once, so the only queues are the
+socket's own: its buffer limits and its pausing are the ones that hold. The protocol above is connected when the
+handshake is done, the peer admitted and the byte sent (server) or read (client); until then the protocol sees
+nothing.
 
 The byte (libvirt, rpc/virnettlscontext.c and virnetclient.c): with TLS 1.3 a client is through with its handshake
 before the server has looked at its certificate. So the server says 0x01 inside TLS when it lets the client in. Here a
@@ -25,7 +26,7 @@ from typing import Any
 
 from culvert.ground import errors
 from culvert.ground.units import KiB
-from culvert.io.detached import Session
+from culvert.io.detached import TlsSession
 from culvert.io.tls_context import explain
 from culvert.io.tls_identity import Identity
 
@@ -42,7 +43,7 @@ class _State(Enum):
     FAILED = "failed"
 
 
-class Channel(asyncio.Protocol, asyncio.Transport):
+class TlsTransport(asyncio.Protocol, asyncio.Transport):
     """One TLS connection under ``upper``. ``host`` is who the server has to be (client only); ``admit`` is asked who
     may come in once the client is verified (server only) and raises ``errors.RequestError`` for who may not.
 
@@ -249,10 +250,10 @@ class Channel(asyncio.Protocol, asyncio.Transport):
     def can_write_eof(self) -> bool:
         return False
 
-    def detach(self) -> Session:
+    def detach(self) -> TlsSession:
         """The TLS state for somebody who goes on with it; what is written still goes out, without a good-bye."""
         self._detached = True
-        return Session(self._tls, self._incoming, self._outgoing)
+        return TlsSession(self._tls, self._incoming, self._outgoing)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """As any transport; ``ssl_object`` is the connection's ``ssl.SSLObject``."""
@@ -261,7 +262,7 @@ class Channel(asyncio.Protocol, asyncio.Transport):
         return self._raw.get_extra_info(name, default) if self._raw is not None else default
 
 
-async def settled(channel: Channel) -> Identity | None:
+async def handshake_done(channel: TlsTransport) -> Identity | None:
     """Wait for ``channel.ready``; a channel that does not get there, or is not waited for, is closed afterwards."""
     try:
         return await channel.ready
@@ -287,5 +288,5 @@ async def serve(
     Raises ``errors.AuthenticationFailed`` with the reason. The caller sets the deadline.
     """
     loop = asyncio.get_running_loop()
-    _, channel = await loop.connect_accepted_socket(lambda: Channel(context, upper, admit=admit), sock)
-    return await settled(channel)
+    _, channel = await loop.connect_accepted_socket(lambda: TlsTransport(context, upper, admit=admit), sock)
+    return await handshake_done(channel)

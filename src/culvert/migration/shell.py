@@ -35,7 +35,7 @@ class _Item(Generic[E]):
     event: E
     done: asyncio.Future[None] | None = None
 
-    def settle(self, error: errors.RequestError | None = None) -> None:
+    def answer(self, error: errors.RequestError | None = None) -> None:
         if self.done is not None and not self.done.done():
             if error is None:
                 self.done.set_result(None)
@@ -105,7 +105,7 @@ class Shell(Generic[S, E]):
         finally:
             self.over.set()
             while not self._queue.empty():
-                self._queue.get_nowait().settle(errors.OperationAborted(f"{self.name}: the daemon is stopping"))
+                self._queue.get_nowait().answer(errors.OperationAborted(f"{self.name}: the daemon is stopping"))
 
     async def _take(self, item: _Item[E]) -> None:
         try:
@@ -113,7 +113,7 @@ class Shell(Generic[S, E]):
         except MachineError as err:
             # A mistake of ours: what has been decided stands.
             log.error("%s: %s", self.name, err)
-            item.settle(errors.InternalError(f"{self.name}: {err}"))
+            item.answer(errors.InternalError(f"{self.name}: {err}"))
             return
         log.debug("%s: '%s' in '%s'", self.name, item.event.value, self.state.value)
         await self._carry_out(following, item)
@@ -127,18 +127,18 @@ class Shell(Generic[S, E]):
         for place, command in enumerate(commands):
             if isinstance(command, Do):
                 if command is Do.REFUSE and item is not None:
-                    item.settle(errors.OperationInvalid(self._refusal(item.event)))
+                    item.answer(errors.OperationInvalid(self._refusal(item.event)))
                 await self._do(command)
             elif (error := await self._write(command)) is not None and command.must:
                 self.unwritten(error)
                 if item is not None:
-                    item.settle(error)
+                    item.answer(error)
                 await self._take(_Item(self.rules.unwritten))
                 return
             if place == enters_at:
                 self._enter(following.state)
         if item is not None:
-            item.settle()
+            item.answer()
 
     def _refusal(self, event: E) -> str:
         return f"{self.name} is in '{self.state.value}', where '{event.value}' is not possible"

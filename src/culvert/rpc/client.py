@@ -22,8 +22,8 @@ from culvert.protocol import errors as wire_errors
 from culvert.protocol import types
 from culvert.protocol.procedure import Message, Procedure, Program, StreamDirection
 from culvert.rpc import programs as known
-from culvert.rpc.limits import Limits
-from culvert.rpc.link import Link
+from culvert.rpc.connection import RpcConnection
+from culvert.rpc.limits import RpcLimits
 from culvert.rpc.stream import Stream
 from culvert.wire import events
 from culvert.wire.keepalive import DEFAULT_COUNT, DEFAULT_INTERVAL
@@ -51,14 +51,14 @@ class Client:
         uri: ConnectionURI,
         *,
         keepalive: tuple[float, int] = (DEFAULT_INTERVAL, DEFAULT_COUNT),
-        limits: Limits | None = None,
+        limits: RpcLimits | None = None,
         programs: Sequence[Program] = known.KNOWN,
     ) -> None:
         self.uri = uri
         self.peer = connector.peer_name(uri)
-        self.link = Link(Role.CLIENT, self, limits or Limits(), peer=self.peer)
+        self.connection = RpcConnection(Role.CLIENT, self, limits or RpcLimits(), peer=self.peer)
         if uri.transport == "tcp":
-            self.link.unheard = " before it said anything: does it expect TLS on this port (qemu+tls)?"
+            self.connection.unheard = " before it said anything: does it expect TLS on this port (qemu+tls)?"
         self._keepalive = keepalive
         self._index = known.Index(programs)
         self._waiting: dict[int, _Waiting] = {}
@@ -71,12 +71,12 @@ class Client:
     @property
     def closed(self) -> asyncio.Event:
         """Set when the connection is gone."""
-        return self.link.closed
+        return self.connection.closed
 
     @property
     def close_reason(self) -> str:
         """Why it is gone, or going; empty while it lives."""
-        return self.link.reason
+        return self.connection.reason
 
     async def call(self, row: Procedure[A, R], args: A, timeout: float | None = None) -> R:
         """Call a procedure and wait for its result, by default as long as the row says.
@@ -115,20 +115,20 @@ class Client:
 
     def start_keepalive(self) -> None:
         """Ping from now on, as ``connect`` was told. Only for a daemon that has said it answers (feature 10)."""
-        self.link.start_keepalive(*self._keepalive)
+        self.connection.start_keepalive(*self._keepalive)
 
     async def close(self, reason: str = "closed here") -> None:
         """Send what is written, close, and wait until it is closed. Whoever waits gets ``ConnectionLost``."""
-        await self.link.end(reason)
+        await self.connection.end(reason)
 
     async def turn_into(self, row: Procedure[A, R], args: A) -> tuple[R, Detached]:
-        """The last call of this connection: after a good answer it is somebody else's. See ``Link.detach``.
+        """The last call of this connection: after a good answer it is somebody else's. See ``RpcConnection.detach``.
 
         Raises as ``call`` does, and ``errors.InvalidStream`` when other calls wait on the connection.
         """
         self._last = row
         ret: R = await self.call(row, args)
-        detached = self.link.detach()
+        detached = self.connection.detach()
         try:
             await self.close("handed over")
         except BaseException:
@@ -146,12 +146,12 @@ class Client:
         serial = None
         try:
             async with asyncio.timeout(seconds) as deadline:
-                with await self.link.turn():
+                with await self.connection.turn():
                     opens = row.stream is not StreamDirection.NONE
-                    connection = self.link.connection
-                    serial, data = connection.call(program.number, program.version, row.number, payload, stream=opens)
+                    wire = self.connection.wire
+                    serial, data = wire.call(program.number, program.version, row.number, payload, stream=opens)
                     self._waiting[serial] = (row, future)
-                    self.link.write(data)
+                    self.connection.write(data)
                 return await future
         except TimeoutError:
             if not deadline.expired():
@@ -161,7 +161,7 @@ class Client:
             if serial is not None:
                 self._waiting.pop(serial, None)
 
-    # For the link.
+    # For the connection.
 
     def on_event(self, event: events.CallReceived | events.ReplyReceived | events.MessageReceived) -> None:
         """A reply or a message has come."""
@@ -182,13 +182,13 @@ class Client:
         if waiting is None or waiting[1].done():
             # The caller has gone. A stream that this reply opened is nobody's.
             if event.stream is not None:
-                self.link.write(self.link.connection.stream_abort(event.stream))
+                self.connection.write(self.connection.wire.stream_abort(event.stream))
             return
         row, future = waiting
         if row is self._last and event.ok:
-            self.link.hold("detached")  # what comes behind this answer is no packet any more
+            self.connection.hold("detached")  # what comes behind this answer is no packet any more
         # The stream is made first: when its result cannot be read it is dropped, and so aborted.
-        stream = None if event.stream is None else Stream(self.link, event.stream, row.name, row.stream)
+        stream = None if event.stream is None else Stream(self.connection, event.stream, row.name, row.stream)
         try:
             if event.ok:
                 future.set_result((decode(row.ret, event.payload), stream))
@@ -224,7 +224,7 @@ async def connect(
     *,
     timeout: float = connector.DEFAULT_TIMEOUT,
     keepalive: tuple[float, int] = (DEFAULT_INTERVAL, DEFAULT_COUNT),
-    limits: Limits | None = None,
+    limits: RpcLimits | None = None,
     programs: Sequence[Program] = known.KNOWN,
     security: ClientSide | None = None,
 ) -> AsyncIterator[Client]:
@@ -237,7 +237,7 @@ async def connect(
     client = Client(
         uris.parse(uri) if isinstance(uri, str) else uri, keepalive=keepalive, limits=limits, programs=programs
     )
-    await connector.connect(client.uri, lambda: client.link, timeout=timeout, security=security)
+    await connector.connect(client.uri, lambda: client.connection, timeout=timeout, security=security)
     try:
         yield client
     finally:

@@ -28,7 +28,7 @@ from culvert.rpc.answer import Answer, StreamBody, refusal
 from culvert.rpc.programs import Index
 from culvert.rpc.session import Session
 from culvert.wire import events
-from culvert.wire.packet import PAYLOAD_MAX, Status
+from culvert.wire.packet import PAYLOAD_MAX, PacketStatus
 from culvert.xdr.codec import XdrError
 from culvert.xdr.struct import decode, encode
 
@@ -148,7 +148,7 @@ class Dispatcher:
         handlers = self._handlers.get((call.program, call.version))
         if handlers is None:
             raise errors.RpcError(f"Cannot find program {call.program} version {call.version}")
-        if call.status is not Status.OK:
+        if call.status is not PacketStatus.OK:
             raise errors.RpcError(f"unexpected message status {call.status.value} in a call")
         row = handlers.program.procedures.get(call.procedure)
         function = handlers.get(call.procedure)

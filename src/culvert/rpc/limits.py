@@ -21,7 +21,7 @@ WRITE_LOW = 256 * KiB
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RpcLimits:
     """Limits of a server and of each of its connections; sizes in bytes, times in seconds.
 
     Beyond ``clients`` connections, or ``anonymous`` ones by one transport (nothing asked yet, or not authenticated),

@@ -12,9 +12,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from culvert.io.listener import Listener, Peer
+from culvert.io.listener import Accepted, Listener
 from culvert.rpc.dispatch import Dispatcher, Handlers, Permit
-from culvert.rpc.limits import Limits
+from culvert.rpc.limits import RpcLimits
 from culvert.rpc.session import Session
 from culvert.wire.keepalive import DEFAULT_COUNT, DEFAULT_INTERVAL
 
@@ -38,14 +38,16 @@ class Server:
     def __init__(
         self,
         handlers: Sequence[Handlers],
-        limits: Limits | None = None,
+        limits: RpcLimits | None = None,
         *,
         authentication: bool = False,
         keepalive: tuple[float, int] = (DEFAULT_INTERVAL, DEFAULT_COUNT),
         permit: Permit = lambda session, row: None,
-        divert: Callable[[socket.socket, Peer, Callable[[socket.socket, Peer], object]], bool] = lambda *_: False,
+        divert: Callable[[socket.socket, Accepted, Callable[[socket.socket, Accepted], object]], bool] = lambda *_: (
+            False
+        ),
     ) -> None:
-        self.limits = limits or Limits()
+        self.limits = limits or RpcLimits()
         self.sessions: dict[int, Session] = {}
         self.listeners: list[Listener] = []
         self._dispatcher = Dispatcher(handlers, permit)
@@ -83,7 +85,7 @@ class Server:
         self._start(self._accept(listener), f"accept {listener.name}")
         log.info("listen transport=%s address=%s", listener.transport, listener.name)
 
-    def serve(self, sock: socket.socket, peer: Peer) -> Session:
+    def serve(self, sock: socket.socket, peer: Accepted) -> Session:
         """Serve one connected socket, which is the server's to close from now on."""
         session = Session(
             next(self._numbers),

@@ -19,12 +19,12 @@ from typing import Any, Protocol, TypeVar
 from culvert.ground import errors
 from culvert.io import tls
 from culvert.io.detached import Detached
-from culvert.io.listener import Peer
+from culvert.io.listener import Accepted
 from culvert.io.tls_identity import Identity
 from culvert.protocol.procedure import Message, Procedure
 from culvert.rpc.answer import Answer, StreamBody, refusal
-from culvert.rpc.limits import Limits
-from culvert.rpc.link import Link
+from culvert.rpc.connection import RpcConnection
+from culvert.rpc.limits import RpcLimits
 from culvert.rpc.programs import Index
 from culvert.rpc.stream import Stream
 from culvert.wire import events
@@ -60,9 +60,9 @@ class Session:
     def __init__(
         self,
         number: int,
-        peer: Peer,
+        peer: Accepted,
         dispatcher: Answerer,
-        limits: Limits,
+        limits: RpcLimits,
         *,
         authenticated: bool = True,
         keepalive: tuple[float, int] = (DEFAULT_INTERVAL, DEFAULT_COUNT),
@@ -79,7 +79,7 @@ class Session:
         self.read_only = False
         self.data: dict[str, Any] = {}
         self.calls = 0
-        self.link = Link(
+        self.connection = RpcConnection(
             Role.SERVER, self, limits, peer=peer.name, maximum=min(limits.anonymous_packet, limits.packet)
         )
         self.on_known: Callable[[], object] | None = None
@@ -117,12 +117,12 @@ class Session:
     @property
     def keepalive_wanted(self) -> bool:
         """Whether the client has asked for keepalive (feature 10)."""
-        return self.link.keepalive
+        return self.connection.keepalive
 
     @keepalive_wanted.setter
     def keepalive_wanted(self, wanted: bool) -> None:
         if wanted:
-            self.link.start_keepalive(*self._keepalive)
+            self.connection.start_keepalive(*self._keepalive)
 
     def post(self, row: Message[M], body: M) -> None:
         """Send an event now. Nothing happens when the connection is gone.
@@ -130,18 +130,18 @@ class Session:
         A client that does not read its events is disconnected when ``limits.event_backlog`` bytes wait for it.
         """
         program = self._dispatcher.index.of(row)
-        if self.link.backlog > self._limits.event_backlog:
-            self.link.abort(f"the client does not read its events: {self.link.backlog} bytes are waiting")
+        if self.connection.backlog > self._limits.event_backlog:
+            self.connection.abort(f"the client does not read its events: {self.connection.backlog} bytes are waiting")
             return
-        connection = self.link.connection
-        self.link.write(connection.message(program.number, program.version, row.number, encode(body)))
+        wire = self.connection.wire
+        self.connection.write(wire.message(program.number, program.version, row.number, encode(body)))
 
     def on_close(self, callback: Callable[[], object]) -> Callable[[], None]:
         """Call ``callback`` once when the connection has ended; at once when it has ended already.
 
         Returns what takes that back; calling it later, or twice, does no harm.
         """
-        if self.link.closed.is_set():
+        if self.connection.closed.is_set():
             callback()
             return lambda: None
         number = next(self._callback_numbers)
@@ -157,12 +157,12 @@ class Session:
         self._closing = True
 
     def detach(self) -> Detached:
-        """This connection for somebody else, once the call being served is answered; see ``Link.detach``.
+        """This connection for somebody else, once the call being served is answered; see ``RpcConnection.detach``.
 
         The connection is closed here when the answer has been sent; ``on_close`` then says that the other one may
         write.
         """
-        detached = self.link.detach()
+        detached = self.connection.detach()
         self.close_after_reply()
         return detached
 
@@ -172,7 +172,7 @@ class Session:
 
     def disconnect(self, reason: str) -> None:
         """Send what is written and close."""
-        self.link.close(reason)
+        self.connection.close(reason)
 
     # For the server.
 
@@ -187,7 +187,7 @@ class Session:
                 self._tasks = tasks
                 if await self._connected(sock):
                     tasks.create_task(self._greeting(), name=f"session {self.id} greeting")
-                    await self.link.closed.wait()
+                    await self.connection.closed.wait()
         finally:
             self._tasks = None
             if self._cut_short:
@@ -195,31 +195,31 @@ class Session:
                 # and then waits for ever: it gets the time to close by itself.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._limits.farewell):
-                        await self.link.closed.wait()
-            await self.link.end("the server is stopping")
+                        await self.connection.closed.wait()
+            await self.connection.end("the server is stopping")
             sock.close()
             log.info(
                 'session close id=%d peer="%s" reason="%s" calls=%d received=%d sent=%d seconds=%.1f',
-                *(self.id, self.peer, self.link.reason, self.calls),
-                *(self.link.bytes_received, self.link.bytes_sent, time.monotonic() - started),
+                *(self.id, self.peer, self.connection.reason, self.calls),
+                *(self.connection.bytes_received, self.connection.bytes_sent, time.monotonic() - started),
             )
 
     async def _connected(self, sock: socket.socket) -> bool:
-        """Join the socket and the link, over TLS once the client is let in; false, and the reason kept, if not."""
+        """Join socket and connection, over TLS once the client is let in; false, and the reason kept, if not."""
         loop = asyncio.get_running_loop()
         if self._security is None:
-            await loop.connect_accepted_socket(lambda: self.link, sock)
+            await loop.connect_accepted_socket(lambda: self.connection, sock)
             return True
         try:
             async with asyncio.timeout(self._limits.handshake):
-                await tls.serve(sock, self.link, self._security.context, self._admit)
+                await tls.serve(sock, self.connection, self._security.context, self._admit)
         except TimeoutError:
-            self.link.abort(f"TLS handshake failed: not done in {self._limits.handshake:g} s")
+            self.connection.abort(f"TLS handshake failed: not done in {self._limits.handshake:g} s")
         except errors.AuthenticationFailed as err:
-            self.link.abort(str(err))
+            self.connection.abort(str(err))
         else:
             return True
-        log.warning('session refused id=%d peer="%s" reason="%s"', self.id, self.peer, self.link.reason)
+        log.warning('session refused id=%d peer="%s" reason="%s"', self.id, self.peer, self.connection.reason)
         return False
 
     def _admit(self, identity: Identity | None) -> None:
@@ -234,9 +234,9 @@ class Session:
             async with asyncio.timeout(self._limits.greeting):
                 await self._greeted.wait()
         except TimeoutError:
-            self.link.abort(f"nothing asked, or not authenticated, in {self._limits.greeting:g} s")
+            self.connection.abort(f"nothing asked, or not authenticated, in {self._limits.greeting:g} s")
 
-    # For the link.
+    # For the connection.
 
     def on_event(self, event: events.CallReceived | events.ReplyReceived | events.MessageReceived) -> None:
         """A call has come."""
@@ -246,7 +246,7 @@ class Session:
         self._in_flight += 1
         self._idle.clear()
         if self._in_flight >= self._limits.calls_in_flight:
-            self.link.hold("calls in flight")
+            self.connection.hold("calls in flight")
         name = f"session {self.id} call {event.program:#x}/{event.procedure} serial {event.serial}"
         self._tasks.create_task(self._serve(event), name=name)
 
@@ -267,19 +267,19 @@ class Session:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
-            self.link.release("calls in flight")
+            self.connection.release("calls in flight")
 
     async def _deliver(self, call: events.CallReceived, answer: Answer) -> None:
         """Write the answer in its turn. If it cannot be, what it would have opened or passed is let go of."""
         try:
             if answer.passed is not None:
                 with answer.passed:
-                    data = self.link.connection.reply_passing(call, answer.payload)
-                    await self.link.send_passing(data, answer.passed.fileno())
+                    data = self.connection.wire.reply_passing(call, answer.payload)
+                    await self.connection.send_passing(data, answer.passed.fileno())
                 return
             doubled = None
-            with await self.link.turn():
-                if answer.body is not None and call.key in self.link.connection.streams:
+            with await self.connection.turn():
+                if answer.body is not None and call.key in self.connection.wire.streams:
                     doubled = errors.RpcError(f"serial {call.serial} already names an open stream")
                 self._reply(call, refusal(doubled) if doubled else answer)
             if doubled is not None:
@@ -292,7 +292,7 @@ class Session:
         """The body of a stream that never opened holds things all the same: it meets a stream that has failed."""
         if answer.body is None or answer.row is None:
             return
-        stream = Stream(self.link, call.key, answer.row.name, answer.row.stream, state=StreamState(Role.SERVER))
+        stream = Stream(self.connection, call.key, answer.row.name, answer.row.stream, state=StreamState(Role.SERVER))
         stream.fail(error)
         try:
             async with asyncio.timeout(self._limits.stream_grace):
@@ -309,7 +309,7 @@ class Session:
         answer = await self._dispatcher.answer(self, call)
         if self.authenticated and self.anonymous:
             self._greeted.set()
-            self.link.connection.maximum = self._limits.packet
+            self.connection.wire.maximum = self._limits.packet
             if self.on_known is not None:
                 self.on_known()
         if answer.body is not None and self._streams >= self._limits.streams:
@@ -323,18 +323,18 @@ class Session:
 
     def _reply(self, call: events.CallReceived, answer: Answer) -> None:
         """Write the answer and start its stream, in one go."""
-        connection = self.link.connection
+        wire = self.connection.wire
         if answer.body is None:
-            self.link.write(connection.reply(call, answer.payload, ok=answer.ok))
+            self.connection.write(wire.reply(call, answer.payload, ok=answer.ok))
         elif self._tasks is not None:
             assert answer.row is not None
-            self.link.write(connection.reply(call, answer.payload, stream=True))
-            stream = Stream(self.link, call.key, answer.row.name, answer.row.stream)
+            self.connection.write(wire.reply(call, answer.payload, stream=True))
+            stream = Stream(self.connection, call.key, answer.row.name, answer.row.stream)
             self._streams += 1
             name = f"session {self.id} stream {answer.row.name} serial {call.serial}"
             self._tasks.create_task(self._stream(stream, answer.row, answer.body), name=name)
         if self._closing:
-            self.link.close("the client has closed the connection")
+            self.connection.close("the client has closed the connection")
 
     async def _stream(self, stream: Stream, row: Procedure[Any, Any], body: StreamBody) -> None:
         """Run the body and end the stream as it ended."""

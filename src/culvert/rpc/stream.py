@@ -29,12 +29,12 @@ from culvert.ground import errors
 from culvert.protocol import errors as wire_errors
 from culvert.protocol import types
 from culvert.protocol.procedure import StreamDirection, Wait
+from culvert.rpc.connection import RpcConnection
 from culvert.rpc.limits import PACKET_OVERHEAD
-from culvert.rpc.link import Link
 from culvert.rpc.turns import Waiters
 from culvert.wire import events
 from culvert.wire.packet import LEGACY_PAYLOAD_MAX
-from culvert.wire.stream import Key, Role, State, StreamState
+from culvert.wire.stream import HalfState, Role, StreamKey, StreamState
 from culvert.xdr.codec import XdrError
 from culvert.xdr.struct import decode, encode
 
@@ -53,9 +53,15 @@ class Stream:
     """
 
     def __init__(
-        self, link: Link, key: Key, name: str, direction: StreamDirection, *, state: StreamState | None = None
+        self,
+        connection: RpcConnection,
+        key: StreamKey,
+        name: str,
+        direction: StreamDirection,
+        *,
+        state: StreamState | None = None,
     ) -> None:
-        """The end of the stream ``key``, which is open on ``link``; ``name`` is its procedure's.
+        """The end of the stream ``key``, which is open on ``connection``; ``name`` is its procedure's.
 
         ``state``: of a stream that is not, and that is failed at once.
         """
@@ -64,9 +70,9 @@ class Stream:
         self.bytes_received = 0
         self.bytes_sent = 0
         self.on_failed: Callable[[], object] | None = None
-        self._link = link
+        self._connection = connection
         self._key = key
-        self._state = link.connection.streams[key] if state is None else state
+        self._state = connection.wire.streams[key] if state is None else state
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._ended = False  # nothing more will come into the queue, and that is well
@@ -78,7 +84,7 @@ class Stream:
         self._over = asyncio.Event()  # nothing more will pass
         self._asked = asyncio.Event()  # server: the client has said finish or abort
         if state is None:
-            link.streams[key] = self
+            connection.streams[key] = self
 
     def __repr__(self) -> str:
         return f"<Stream {self.name} serial={self._key.serial} send={self._state.send} receive={self._state.receive}>"
@@ -88,7 +94,7 @@ class Stream:
     @property
     def aborted(self) -> bool:
         """Server: the client has aborted."""
-        return self._state.role is Role.SERVER and self._state.receive is State.ABORTING
+        return self._state.role is Role.SERVER and self._state.receive is HalfState.ABORTING
 
     async def send(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of ``data``, waiting while the other end is slow. Sending nothing does nothing.
@@ -99,11 +105,11 @@ class Stream:
         view = memoryview(data).cast("B")
         for number, start in enumerate(range(0, len(view), CHUNK), 1):
             self._check()
-            with await self._link.turn(self._senders):
+            with await self._connection.turn(self._senders):
                 self._check()
                 chunk = view[start : start + CHUNK]
-                header = self._link.connection.stream_data(self._key, len(chunk))
-                self._link.write(header, chunk)
+                header = self._connection.wire.stream_data(self._key, len(chunk))
+                self._connection.write(header, chunk)
             self.bytes_sent += len(chunk)
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
@@ -144,7 +150,7 @@ class Stream:
             self.reject(error)
             return
         with contextlib.suppress(errors.InvalidStream):  # aborted before
-            self._link.write(self._link.connection.stream_abort(self._key))
+            self._connection.write(self._connection.wire.stream_abort(self._key))
         self._fail(error)
 
     async def __aenter__(self) -> Self:
@@ -158,7 +164,7 @@ class Stream:
 
     def __del__(self) -> None:
         # Only a client's stream can be forgotten: the server's is held by the task that runs its body.
-        if not self._over.is_set() and self._state.role is Role.CLIENT and not self._link.closed.is_set():
+        if not self._over.is_set() and self._state.role is Role.CLIENT and not self._connection.closed.is_set():
             self.abort_now()
 
     # For the client.
@@ -175,9 +181,9 @@ class Stream:
         self._check()
         try:
             async with asyncio.timeout(timeout):
-                with await self._link.turn(self._senders):
+                with await self._connection.turn(self._senders):
                     self._check()
-                    self._link.write(self._link.connection.stream_finish(self._key))
+                    self._connection.write(self._connection.wire.stream_finish(self._key))
                 self._discarding = True
                 self._settle()
                 await self._over.wait()
@@ -196,18 +202,18 @@ class Stream:
     async def send_eof(self) -> None:
         """Tell the client that there is no more data; it may still send. Doing it again does nothing."""
         self._check()
-        if self._state.send is State.ENDED:
+        if self._state.send is HalfState.ENDED:
             return
-        with await self._link.turn(self._senders):
+        with await self._connection.turn(self._senders):
             self._check()
-            self._link.write(self._link.connection.stream_end(self._key))
+            self._connection.write(self._connection.wire.stream_end(self._key))
 
     async def conclude(self) -> None:
         """The body has returned: say end of data where data was expected, wait for the client's finish, confirm
         it."""
         if self._error is not None:
             return
-        if self._state.send is State.OPEN and (self.direction is not StreamDirection.WRITE or self.bytes_sent):
+        if self._state.send is HalfState.OPEN and (self.direction is not StreamDirection.WRITE or self.bytes_sent):
             await self.send_eof()
         self._discarding = True
         self._discard()
@@ -218,7 +224,7 @@ class Stream:
         """Confirm the client's finish or abort, if it has said either and the connection lives."""
         if self._over.is_set() or not self._asked.is_set():
             return
-        self._link.write(self._link.connection.stream_confirm(self._key))
+        self._connection.write(self._connection.wire.stream_confirm(self._key))
         self._end()
 
     def reject(self, error: errors.RequestError) -> None:
@@ -229,11 +235,11 @@ class Stream:
         if self.aborted:
             self.confirm()
             return
-        self._link.write(self._link.connection.stream_error(self._key, encode(wire_errors.to_wire(error))))
+        self._connection.write(self._connection.wire.stream_error(self._key, encode(wire_errors.to_wire(error))))
         self._fail(error)
         self._end()
 
-    # For the link.
+    # For the connection.
 
     def data(self, payload: bytes) -> None:
         """Bytes have come."""
@@ -241,7 +247,7 @@ class Stream:
         if self._discarding:
             if self._state.role is Role.SERVER or self._error is not None:
                 return
-            if self._queued > self._link.limits.stream_queue:
+            if self._queued > self._connection.limits.stream_queue:
                 self._overrun = True
                 return
         self._queue.append(payload)
@@ -305,23 +311,23 @@ class Stream:
 
     def _charge(self, size: int) -> None:
         self._queued += size
-        self._link.charge(size)
+        self._connection.charge(size)
         self._settle()
 
     def _settle(self) -> None:
-        """Hold the link while the queue is full. A stream that is ending never does: its last answer must get
+        """Hold the connection while the queue is full. A stream that is ending never does: its last answer must get
         through."""
-        limit = self._link.limits.stream_queue
+        limit = self._connection.limits.stream_queue
         if self._queued > limit and not self._discarding:
-            self._link.hold(self._key)
+            self._connection.hold(self._key)
         elif self._queued <= limit // 2 or self._discarding:
-            self._link.release(self._key)
+            self._connection.release(self._key)
 
     def _discard(self) -> None:
         self._queue.clear()
         size, self._queued = self._queued, 0
-        self._link.charge(-size)
-        self._link.release(self._key)
+        self._connection.charge(-size)
+        self._connection.release(self._key)
 
 
 def _error_of(name: str, payload: bytes) -> errors.RequestError:

@@ -2,14 +2,14 @@
 
 What has been taken from QEMU and not yet been sent when the guest stops has to travel while it stands still, before
 its last pages and its devices; and a page that a guest waits for after the switch to post-copy comes behind it. On a
-fast road that is nothing. On a slow one a full window is long: 2 MiB take a sixth of a second at 100 Mbit/s.
+fast link that is nothing. On a slow one a full window is long: 2 MiB take a sixth of a second at 100 Mbit/s.
 """
 
 from __future__ import annotations
 
 from culvert.ground.units import KiB
 
-HELD = 0.005  # seconds of the road's rate that are held here; the kernel may hold as many unsent
+HELD = 0.005  # seconds of the link's rate that are held here; the kernel may hold as many unsent
 LEAST = 32 * KiB  # as much as QEMU writes at once (migration/qemu-file.c)
 LOOK = 0.05  # seconds that a rate is read from
 FULL = 0.5  # of the time: who waits for the network less than that does not know its rate

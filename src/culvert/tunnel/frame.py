@@ -50,7 +50,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class FrameRule:
     """What a kind may carry: its flags, the least and the most wire bytes, whether raw bytes and an offset."""
 
     flags: int = 0
@@ -60,12 +60,12 @@ class Rule:
     offset: bool = False
 
 
-RULES: dict[Kind, Rule] = {
-    Kind.DATA: Rule(flags=COMPRESSED, least=1, most=MAX_PAYLOAD, raw=True, offset=True),
-    Kind.ACK: Rule(flags=END | OVER, offset=True),
-    Kind.FIN: Rule(offset=True),
-    Kind.HEARTBEAT: Rule(),
-    Kind.ABORT: Rule(most=MAX_REASON),
+RULES: dict[Kind, FrameRule] = {
+    Kind.DATA: FrameRule(flags=COMPRESSED, least=1, most=MAX_PAYLOAD, raw=True, offset=True),
+    Kind.ACK: FrameRule(flags=END | OVER, offset=True),
+    Kind.FIN: FrameRule(offset=True),
+    Kind.HEARTBEAT: FrameRule(),
+    Kind.ABORT: FrameRule(most=MAX_REASON),
 }
 _KINDS = {int(kind): kind for kind in Kind}
 

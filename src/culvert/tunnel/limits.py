@@ -10,7 +10,7 @@ from culvert.tunnel import frame
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ChannelLimits:
     """Memory of a channel is ``window`` + ``inbound`` and a few chunks at most; only what is used is resident."""
 
     window: int = 2 * MiB

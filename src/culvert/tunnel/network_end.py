@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from culvert.tunnel import frame
 from culvert.tunnel.ahead import Ahead
-from culvert.tunnel.carrier import Carrier
+from culvert.tunnel.data_connection import DataConnection
 from culvert.tunnel.frame import Kind
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.pipe import Pipe
 from culvert.tunnel.receiver import Receiver
 from culvert.tunnel.sender import Sender
-from culvert.tunnel.statistics import Statistics
-from culvert.tunnel.window import Incoming, Outgoing
+from culvert.tunnel.statistics import PumpStatistics
+from culvert.tunnel.window import IncomingWindow, OutgoingWindow
 from culvert.tunnel.zstd import Compressor
 
 # In full flow each so-many-th part of the window is acknowledged, and what remains when this has passed.
@@ -20,24 +20,24 @@ _ACK_DELAY = 0.05
 
 
 class NetworkEnd:
-    """Owns ``carrier``. Times are seconds of one clock; what ends the connection is raised as ``OSError``."""
+    """Owns ``data_connection``. Times are seconds of one clock; what ends the connection is raised as ``OSError``."""
 
     def __init__(
         self,
-        carrier: Carrier,
-        outgoing: Outgoing,
-        incoming: Incoming,
+        data_connection: DataConnection,
+        outgoing: OutgoingWindow,
+        incoming: IncomingWindow,
         pipe: Pipe,
         *,
-        limits: Limits,
-        statistics: Statistics,
+        limits: ChannelLimits,
+        statistics: PumpStatistics,
         compressor: Compressor | None,
         now: float,
     ) -> None:
-        self.carrier = carrier
-        self.fd = carrier.sock.fileno()
-        self.sender = Sender(carrier, outgoing, limits.chunk, statistics, compressor)
-        self.receiver = Receiver(carrier, outgoing, incoming, pipe)
+        self.data_connection = data_connection
+        self.fd = data_connection.sock.fileno()
+        self.sender = Sender(data_connection, outgoing, limits.chunk, statistics, compressor)
+        self.receiver = Receiver(data_connection, outgoing, incoming, pipe)
         self._outgoing = outgoing
         self._ahead = Ahead(limits.window, now, outgoing.sent)
         outgoing.ahead = self._ahead.bound
@@ -63,8 +63,8 @@ class NetworkEnd:
         try:
             count = self.receiver.run()
         finally:
-            self._statistics.wire_in = self._wire[0] + self.carrier.received
-        self.carrier.expect(self.receiver.due if patient else 0)
+            self._statistics.wire_in = self._wire[0] + self.data_connection.received
+        self.data_connection.expect(self.receiver.due if patient else 0)
         if count:
             self._heard = now
         return count
@@ -93,13 +93,13 @@ class NetworkEnd:
             self._ahead.waited(seconds)
 
     def send(self, now: float) -> None:
-        """What ``Sender.run`` does, and no more is taken ahead of it than the road needs."""
+        """What ``Sender.run`` does, and no more is taken ahead of it than the link needs."""
         if self.sender.run():
             self._said = now
         if self._ahead.look(now, self._outgoing.sent):
             bound = self._outgoing.ahead = self._ahead.bound
-            self.carrier.hold(bound if bound < self._limits.window else 0)
-        self._statistics.wire_out = self._wire[1] + self.carrier.sent
+            self.data_connection.hold(bound if bound < self._limits.window else 0)
+        self._statistics.wire_out = self._wire[1] + self.data_connection.sent
 
     def keep_alive(self, now: float) -> None:
         """Say that this side lives, if nothing else has; raise ``TimeoutError`` when nothing is heard of the other.
@@ -125,4 +125,4 @@ class NetworkEnd:
         return min(times)
 
     def close(self) -> None:
-        self.carrier.close()
+        self.data_connection.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from culvert.tunnel.statistics import State
+from culvert.tunnel.statistics import PumpState
 
 
 class Phase(Enum):
@@ -27,8 +27,8 @@ class Phase(Enum):
 
 # What the statistics say; a LIVE channel's state is its connection's.
 STATES = {
-    Phase.CLOSING: State.ENDING,
-    Phase.FLUSHING: State.ENDING,
-    Phase.PARTING: State.ENDING,
-    Phase.OVER: State.OVER,
+    Phase.CLOSING: PumpState.ENDING,
+    Phase.FLUSHING: PumpState.ENDING,
+    Phase.PARTING: PumpState.ENDING,
+    Phase.OVER: PumpState.OVER,
 }

@@ -25,15 +25,15 @@ from typing import TypeVar, TypeVarTuple
 
 from culvert.ground import errors
 from culvert.io.detached import Detached
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.qemu_end import QemuEnd
-from culvert.tunnel.statistics import State, Statistics
-from culvert.tunnel.window import Incoming, Outgoing
+from culvert.tunnel.statistics import PumpState, PumpStatistics
+from culvert.tunnel.window import IncomingWindow, OutgoingWindow
 from culvert.tunnel.worker import Worker
 
-__all__ = ["Limits", "Pump", "State", "Statistics"]
+__all__ = ["ChannelLimits", "Pump", "PumpState", "PumpStatistics"]
 
-_DEFAULT = Limits()
+_DEFAULT = ChannelLimits()
 _LINGER = 2.0
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -53,13 +53,13 @@ class Pump:
         self,
         name: str,
         qemu: socket.socket,
-        limits: Limits = _DEFAULT,
+        limits: ChannelLimits = _DEFAULT,
         *,
         compression: str = "off",
         on_lost: Callable[[errors.ConnectionLost], None],
     ) -> None:
         self.name = name
-        self.statistics = Statistics()
+        self.statistics = PumpStatistics()
         self._on_lost = on_lost
         self._outcome: Exception | None = None
         self._over = asyncio.Event()
@@ -69,7 +69,7 @@ class Pump:
         self._loop = asyncio.get_running_loop()
         self._started = False
         qemu.setblocking(False)
-        windows = Outgoing(limits.window), Incoming(limits.inbound)
+        windows = OutgoingWindow(limits.window), IncomingWindow(limits.inbound)
         end = QemuEnd(qemu, *windows, self.statistics)
         self._worker = Worker(
             name, end, windows, limits=limits, compression=compression, statistics=self.statistics, tell=self

@@ -12,8 +12,8 @@ import socket
 
 from culvert.ground.units import MiB
 from culvert.tunnel.pipe import Pipe
-from culvert.tunnel.statistics import Statistics
-from culvert.tunnel.window import Incoming, Outgoing
+from culvert.tunnel.statistics import PumpStatistics
+from culvert.tunnel.window import IncomingWindow, OutgoingWindow
 
 _READ = 1 * MiB
 # Room in the kernel for what QEMU has not read, so that QEMU and the worker run in turns of some hundred KiB.
@@ -23,7 +23,9 @@ _SOCKET_BUFFER = 1 * MiB
 class QemuEnd:
     """Owns ``sock``, non-blocking. ``blocked``: QEMU takes nothing now."""
 
-    def __init__(self, sock: socket.socket, outgoing: Outgoing, incoming: Incoming, statistics: Statistics) -> None:
+    def __init__(
+        self, sock: socket.socket, outgoing: OutgoingWindow, incoming: IncomingWindow, statistics: PumpStatistics
+    ) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.blocked = False

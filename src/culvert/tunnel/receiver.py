@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from culvert.ground import errors
 from culvert.tunnel import frame
-from culvert.tunnel.carrier import Carrier
+from culvert.tunnel.data_connection import DataConnection
 from culvert.tunnel.frame import Frame, Kind
 from culvert.tunnel.pipe import WORTH, Pipe
-from culvert.tunnel.window import Incoming, Outgoing
+from culvert.tunnel.window import IncomingWindow, OutgoingWindow
 from culvert.tunnel.zstd import Decompressor
 
 # Reads of one run: so much is received before the other direction has its turn.
@@ -25,11 +25,13 @@ class Receiver:
     end has been announced on this connection. ``over``: it has closed the channel, for everything is acknowledged.
     """
 
-    def __init__(self, carrier: Carrier, outgoing: Outgoing, incoming: Incoming, pipe: Pipe) -> None:
+    def __init__(
+        self, data_connection: DataConnection, outgoing: OutgoingWindow, incoming: IncomingWindow, pipe: Pipe
+    ) -> None:
         self.ended = False
         self.over = False
         self._pipe = pipe
-        self._carrier = carrier
+        self._data_connection = data_connection
         self._outgoing = outgoing
         self._incoming = incoming
         self._header = memoryview(bytearray(frame.HEADER))
@@ -66,7 +68,7 @@ class Receiver:
         """The payload under way goes through the pipe: a long one, or the last one's bytes are still in there."""
         incoming = self._incoming
         return (
-            self._carrier.diverts
+            self._data_connection.diverts
             and (incoming.aside > 0 or (self._missing >= WORTH and not incoming.held))
             and self._pipe.open()
         )
@@ -84,7 +86,7 @@ class Receiver:
             if not self.wants_read:
                 break
             if self._direct and self._diverted:
-                count = self._carrier.divert(self._pipe, self._missing)
+                count = self._data_connection.divert(self._pipe, self._missing)
                 if not count:
                     break
                 total += count
@@ -92,7 +94,7 @@ class Receiver:
                 self._incoming.put_aside(count)
                 continue
             buffers = self._buffers()
-            count = self._carrier.receive(buffers)
+            count = self._data_connection.receive(buffers)
             total += count
             self._received(count)
             if count < sum(map(len, buffers)):

@@ -31,7 +31,7 @@ class Sink(Protocol):
     async def send(self, data: bytes) -> None: ...
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Where inward bytes come from. ``recv`` answers ``b""`` at a well-announced end and raises at any other."""
 
     async def recv(self) -> bytes: ...
@@ -79,7 +79,7 @@ async def outward(ours: socket.socket, sink: Sink, meter: Meter) -> None:
         meter.bytes += len(data)
 
 
-async def inward(source: Source, ours: socket.socket, meter: Meter) -> None:
+async def inward(source: ByteSource, ours: socket.socket, meter: Meter) -> None:
     """Pass everything from ``source`` to QEMU; at its end QEMU reads end of file.
 
     Raises what ``source.recv`` raises, and ``OSError`` when QEMU no longer reads.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from culvert.tunnel import frame
-from culvert.tunnel.carrier import Carrier
 from culvert.tunnel.compression import Choice
+from culvert.tunnel.data_connection import DataConnection
 from culvert.tunnel.frame import Kind
-from culvert.tunnel.statistics import Statistics
-from culvert.tunnel.window import Outgoing
+from culvert.tunnel.statistics import PumpStatistics
+from culvert.tunnel.window import OutgoingWindow
 from culvert.tunnel.zstd import Compressor
 
 # Frames of one run: so much is sent before the other direction has its turn.
@@ -24,13 +24,18 @@ class Sender:
     """
 
     def __init__(
-        self, carrier: Carrier, window: Outgoing, chunk: int, statistics: Statistics, compressor: Compressor | None
+        self,
+        data_connection: DataConnection,
+        window: OutgoingWindow,
+        chunk: int,
+        statistics: PumpStatistics,
+        compressor: Compressor | None,
     ) -> None:
         self.blocked = False
         self.choice = Choice.OFF
         self.raw = 0
         self.payload = 0
-        self._carrier = carrier
+        self._data_connection = data_connection
         self._window = window
         self._chunk = chunk
         self._statistics = statistics
@@ -50,7 +55,7 @@ class Sender:
             or self._due
             or self._header
             or self._rest
-            or self._carrier.unsent
+            or self._data_connection.unsent
             or (not self._last and (self._window.unsent or self._fin_due))
         )
 
@@ -75,12 +80,12 @@ class Sender:
             if not self._header and not self._rest and not self._next():
                 break
             total = len(self._header) + len(self._rest)
-            count = self._carrier.send(self._header, self._rest)
+            count = self._data_connection.send(self._header, self._rest)
             moved = moved or count > 0
             self._sent(count)
-            if count < total or self._carrier.unsent:
+            if count < total or self._data_connection.unsent:
                 break
-        self.blocked = bool(self._header or self._rest) or not self._carrier.flush()
+        self.blocked = bool(self._header or self._rest) or not self._data_connection.flush()
         return moved
 
     def _sent(self, count: int) -> None:

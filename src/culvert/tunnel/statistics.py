@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class State(Enum):
+class PumpState(Enum):
     WAITING = "waiting"  # no connection has been attached yet
     RUNNING = "running"  # bytes move
     LOST = "lost"  # the connection is gone; another one may be attached
@@ -15,7 +15,7 @@ class State(Enum):
 
 
 @dataclass(slots=True)
-class Statistics:
+class PumpStatistics:
     """Written by the worker, read by anybody at any time: each figure is right, together they may be a moment apart.
 
     Bytes, and seconds where the name says so. ``bytes_in`` came from QEMU, ``bytes_out`` went to it; ``wire_in`` and
@@ -31,4 +31,4 @@ class Statistics:
     connections: int = 0
     compressed_seconds: int = 0
     cpu_seconds: float = 0.0
-    state: State = State.WAITING
+    state: PumpState = PumpState.WAITING

@@ -61,7 +61,7 @@ class Ring:
         self.head = self.tail = self._base = self.head + count
 
 
-class Outgoing:
+class OutgoingWindow:
     """What QEMU has written, until the peer has it."""
 
     def __init__(self, capacity: int) -> None:
@@ -140,7 +140,7 @@ class Outgoing:
         self.sent = offset
 
 
-class Incoming:
+class IncomingWindow:
     """What the peer has sent, until QEMU takes it. The peer replays exactly from ``received``: a gap or an overlap is
     never legal."""
 

@@ -21,16 +21,16 @@ from typing import Protocol
 
 from culvert.ground import errors
 from culvert.io.detached import Detached
-from culvert.tunnel import carrier, frame, watch
+from culvert.tunnel import data_connection, frame, watch
 from culvert.tunnel.compression import Chooser, Second
 from culvert.tunnel.inbox import Inbox
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.network_end import NetworkEnd
 from culvert.tunnel.pace import Pace
 from culvert.tunnel.phase import STATES, Phase
 from culvert.tunnel.qemu_end import QemuEnd
-from culvert.tunnel.statistics import State, Statistics
-from culvert.tunnel.window import Incoming, Outgoing
+from culvert.tunnel.statistics import PumpState, PumpStatistics
+from culvert.tunnel.window import IncomingWindow, OutgoingWindow
 from culvert.tunnel.zstd import Compressor
 
 _LOG = logging.getLogger(__name__)
@@ -60,11 +60,11 @@ class Worker:
         self,
         name: str,
         qemu: QemuEnd,
-        windows: tuple[Outgoing, Incoming],
+        windows: tuple[OutgoingWindow, IncomingWindow],
         *,
-        limits: Limits,
+        limits: ChannelLimits,
         compression: str,
-        statistics: Statistics,
+        statistics: PumpStatistics,
         tell: Tell,
     ) -> None:
         self.name = name
@@ -105,7 +105,7 @@ class Worker:
         self._drop()
         connection.sock.setblocking(False)
         self._network = NetworkEnd(
-            carrier.over(connection),
+            data_connection.over(connection),
             self._outgoing,
             self._incoming,
             self._qemu.pipe,
@@ -115,13 +115,13 @@ class Worker:
             now=time.monotonic(),
         )
         self._network.sender.choice = self._chooser.choice
-        self._statistics.state = State.RUNNING
+        self._statistics.state = PumpState.RUNNING
 
     def _too_late(self, connection: Detached) -> None:
         """The peer may not know yet that the channel has ended well: its last acknowledgement was lost."""
         if not self._well:
             raise errors.OperationInvalid(f"channel {self.name} is over")
-        late = carrier.over(connection)
+        late = data_connection.over(connection)
         late.send(memoryview(frame.ack(self._incoming.received, over=True)), memoryview(b""))
         late.shutdown()
         late.close()
@@ -130,7 +130,7 @@ class Worker:
         """See ``Pump.detach``."""
         self._drop()
         if self._phase is Phase.LIVE and self._statistics.connections:
-            self._statistics.state = State.LOST
+            self._statistics.state = PumpState.LOST
         return self._incoming.received
 
     def abort(self, reason: str) -> None:
@@ -164,7 +164,7 @@ class Worker:
     def _dispose(self) -> None:
         self._over(errors.InternalError(f"channel {self.name}: the worker ended"))  # if it is not told yet
         self._phase = Phase.OVER
-        self._statistics.state = State.OVER
+        self._statistics.state = PumpState.OVER
         self._drop()
         self._qemu.close()
         self.inbox.close()
@@ -221,7 +221,7 @@ class Worker:
                 until = min(until, network.wake())
                 if self._chooser.mode == "auto":
                     until = min(until, self._second + _SECOND)
-            if wants_read and network.carrier.buffered:
+            if wants_read and network.data_connection.buffered:
                 until = now
         if self._phase is Phase.CLOSING and (qemu.wants_read or (network is None and not qemu.blocked)):
             until = now  # what is there is read; what is not is not waited for
@@ -275,7 +275,7 @@ class Worker:
         """Receive."""
         if events & watch.BROKEN and not network.receiver.wants_read:
             raise ConnectionResetError("the connection broke")
-        if not (events & ~watch.WRITE or network.carrier.buffered):
+        if not (events & ~watch.WRITE or network.data_connection.buffered):
             return
         before = self._incoming.received
         network.receive(now, patient=now - self._moved_out > _QUIET)
@@ -349,10 +349,10 @@ class Worker:
         elif self._phase is Phase.FLUSHING:
             network.send(now)
             if not network.sender.wants_write:
-                network.carrier.shutdown()
+                network.data_connection.shutdown()
                 self._enter(Phase.PARTING, _PARTING)
         elif self._phase is Phase.PARTING:
-            network.carrier.discard()
+            network.data_connection.discard()
 
     def _lost(self, error: OSError) -> None:
         """The network connection is gone."""
@@ -367,7 +367,7 @@ class Worker:
             return
         self._drop()
         if self._phase is Phase.LIVE:
-            self._statistics.state = State.LOST
+            self._statistics.state = PumpState.LOST
             text = error.strerror or str(error)
             self._tell.lost(errors.ConnectionLost(f"channel {self.name}: the connection was lost: {text}"))
 

@@ -3,7 +3,7 @@
 Theory of operation. ``receive`` takes whatever the socket gave; ``next_event`` is then called until it answers None.
 A caller that cannot take more simply stops asking: what is not asked for stays in the reader. Every method that sends
 answers the bytes to put on the wire, in the order in which the methods were called. For stream data that is the
-header alone: the payload follows it untouched, by whatever road the caller has.
+header alone: the payload follows it untouched, by whatever means the caller has.
 
 What the other end may do is decided here: a packet that a libvirt peer would drop is dropped, one that breaks
 the protocol raises ``errors.ProtocolViolation``, and then again on every later call of ``next_event``
@@ -16,8 +16,8 @@ from collections.abc import Callable
 
 from culvert.ground import errors
 from culvert.wire import events, keepalive
-from culvert.wire.packet import DESCRIPTORS_MAX, LENGTH, PACKET_MAX, Header, Packet, PacketType, Reader, Status
-from culvert.wire.stream import Act, IllegalStep, Key, Role, StreamState
+from culvert.wire.packet import DESCRIPTORS_MAX, LENGTH, PACKET_MAX, Header, Packet, PacketStatus, PacketType, Reader
+from culvert.wire.stream import Act, IllegalStep, Role, StreamKey, StreamState
 
 SERIAL_LIMIT = 2**32
 EVENT_SERIAL = 1  # libvirtd puts 1 into events; receivers ignore it
@@ -31,10 +31,10 @@ class Connection:
 
     def __init__(self, role: Role, *, maximum: int = PACKET_MAX) -> None:
         self.role = role
-        self.streams: dict[Key, StreamState] = {}
+        self.streams: dict[StreamKey, StreamState] = {}
         self._reader = Reader(maximum)
         self._serial = 0
-        self._calls: dict[int, tuple[Key, bool]] = {}  # client: calls without a reply; True: opens a stream
+        self._calls: dict[int, tuple[StreamKey, bool]] = {}  # client: calls without a reply; True: opens a stream
         self._violation: errors.ProtocolViolation | None = None
         by_type = self._client_packets() if role is Role.CLIENT else self._server_packets()
         self._handlers: dict[PacketType, Callable[[Packet], events.Event | None]] = by_type
@@ -144,9 +144,9 @@ class Connection:
                 f"the reply for serial {head.serial} is of program {head.program:#x} procedure {head.procedure}, "
                 f"the call was of program {key.program:#x} procedure {key.procedure}"
             )
-        if head.status is Status.CONTINUE:
+        if head.status is PacketStatus.CONTINUE:
             raise errors.ProtocolViolation(f"the reply for serial {head.serial} has status CONTINUE")
-        ok = head.status is Status.OK
+        ok = head.status is PacketStatus.OK
         stream = key if ok and opens else None
         if stream is not None:
             self.streams[stream] = StreamState(self.role)
@@ -193,8 +193,8 @@ class Connection:
         return simple(key) if simple else None
 
     @staticmethod
-    def _key(head: Header) -> Key:
-        return Key(head.program, head.version, head.procedure, head.serial)
+    def _key(head: Header) -> StreamKey:
+        return StreamKey(head.program, head.version, head.procedure, head.serial)
 
     # Sending: calls, replies, messages.
 
@@ -205,9 +205,9 @@ class Connection:
         serial = self._serial
         while serial in self._calls:  # only after 2^32 calls, when one of the first still waits
             serial = (serial + 1) % SERIAL_LIMIT
-        header = Header(program, version, procedure, PacketType.CALL, serial, Status.OK).pack(len(payload))
+        header = Header(program, version, procedure, PacketType.CALL, serial, PacketStatus.OK).pack(len(payload))
         self._serial = (serial + 1) % SERIAL_LIMIT
-        self._calls[serial] = (Key(program, version, procedure, serial), stream)
+        self._calls[serial] = (StreamKey(program, version, procedure, serial), stream)
         return serial, header + payload
 
     def reply(self, call: events.CallReceived, payload: bytes, *, ok: bool = True, stream: bool = False) -> bytes:
@@ -221,7 +221,7 @@ class Connection:
             call.procedure,
             PacketType.REPLY,
             call.serial,
-            Status.OK if ok else Status.ERROR,
+            PacketStatus.OK if ok else PacketStatus.ERROR,
         )
         data = head.pack(len(payload)) + payload
         if stream:
@@ -232,13 +232,15 @@ class Connection:
 
     def reply_passing(self, call: events.CallReceived, payload: bytes) -> bytes:
         """Server: the bytes of a good answer to ``call``; a descriptor follows at once, in a byte of its own."""
-        head = Header(call.program, call.version, call.procedure, PacketType.REPLY_WITH_FDS, call.serial, Status.OK)
+        head = Header(
+            call.program, call.version, call.procedure, PacketType.REPLY_WITH_FDS, call.serial, PacketStatus.OK
+        )
         counted = LENGTH.pack(1) + payload
         return head.pack(len(counted)) + counted
 
     def message(self, program: int, version: int, procedure: int, payload: bytes) -> bytes:
         """Server: the bytes of an event."""
-        head = Header(program, version, procedure, PacketType.MESSAGE, EVENT_SERIAL, Status.OK)
+        head = Header(program, version, procedure, PacketType.MESSAGE, EVENT_SERIAL, PacketStatus.OK)
         return head.pack(len(payload)) + payload
 
     def ping(self) -> bytes:
@@ -251,35 +253,35 @@ class Connection:
 
     # Sending: streams.
 
-    def stream_data(self, key: Key, size: int) -> bytes:
+    def stream_data(self, key: StreamKey, size: int) -> bytes:
         """The header of ``size`` > 0 bytes of stream data, which must follow it on the wire.
 
         Like all stream methods: raises ``errors.InvalidStream`` when the stream's state forbids it, and then nothing
         has changed.
         """
-        return self._send(key, Act.SEND_DATA, Status.CONTINUE, size)
+        return self._send(key, Act.SEND_DATA, PacketStatus.CONTINUE, size)
 
-    def stream_end(self, key: Key) -> bytes:
+    def stream_end(self, key: StreamKey) -> bytes:
         """Server: there is no more data from here."""
-        return self._send(key, Act.SEND_END, Status.CONTINUE)
+        return self._send(key, Act.SEND_END, PacketStatus.CONTINUE)
 
-    def stream_finish(self, key: Key) -> bytes:
+    def stream_finish(self, key: StreamKey) -> bytes:
         """Client: all is sent; ``StreamConfirmed`` or ``StreamError`` will follow."""
-        return self._send(key, Act.SEND_OK, Status.OK)
+        return self._send(key, Act.SEND_OK, PacketStatus.OK)
 
-    def stream_abort(self, key: Key) -> bytes:
+    def stream_abort(self, key: StreamKey) -> bytes:
         """Client: give up; ``StreamConfirmed`` will follow."""
-        return self._send(key, Act.SEND_ERROR, Status.ERROR)
+        return self._send(key, Act.SEND_ERROR, PacketStatus.ERROR)
 
-    def stream_confirm(self, key: Key) -> bytes:
+    def stream_confirm(self, key: StreamKey) -> bytes:
         """Server: confirm the client's finish or abort; the stream is gone."""
-        return self._send(key, Act.SEND_OK, Status.OK)
+        return self._send(key, Act.SEND_OK, PacketStatus.OK)
 
-    def stream_error(self, key: Key, payload: bytes) -> bytes:
+    def stream_error(self, key: StreamKey, payload: bytes) -> bytes:
         """Server: the stream has failed and is gone; ``payload`` is the error's encoding."""
-        return self._send(key, Act.SEND_ERROR, Status.ERROR, len(payload)) + payload
+        return self._send(key, Act.SEND_ERROR, PacketStatus.ERROR, len(payload)) + payload
 
-    def _send(self, key: Key, act: Act, status: Status, size: int = 0) -> bytes:
+    def _send(self, key: StreamKey, act: Act, status: PacketStatus, size: int = 0) -> bytes:
         header = Header(key.program, key.version, key.procedure, PacketType.STREAM, key.serial, status).pack(size)
         state = self.streams.get(key)
         if state is None:
@@ -294,12 +296,12 @@ class Connection:
 
 
 _RECEIVED = {
-    Status.OK: Act.RECEIVE_OK,
-    Status.ERROR: Act.RECEIVE_ERROR,
-    Status.CONTINUE: Act.RECEIVE_DATA,
+    PacketStatus.OK: Act.RECEIVE_OK,
+    PacketStatus.ERROR: Act.RECEIVE_ERROR,
+    PacketStatus.CONTINUE: Act.RECEIVE_DATA,
 }
 
-_SIMPLE_EVENTS: dict[tuple[Role, Act], Callable[[Key], events.Event]] = {
+_SIMPLE_EVENTS: dict[tuple[Role, Act], Callable[[StreamKey], events.Event]] = {
     (Role.CLIENT, Act.RECEIVE_END): events.StreamEnded,
     (Role.CLIENT, Act.RECEIVE_OK): events.StreamConfirmed,
     (Role.SERVER, Act.RECEIVE_OK): events.StreamFinished,
@@ -307,6 +309,6 @@ _SIMPLE_EVENTS: dict[tuple[Role, Act], Callable[[Key], events.Event]] = {
 }
 
 _PING, _PONG = (
-    Header(keepalive.PROGRAM, keepalive.VERSION, procedure, PacketType.MESSAGE, 0, Status.OK).pack(0)
+    Header(keepalive.PROGRAM, keepalive.VERSION, procedure, PacketType.MESSAGE, 0, PacketStatus.OK).pack(0)
     for procedure in (keepalive.PING, keepalive.PONG)
 )

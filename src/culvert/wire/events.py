@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from culvert.wire.packet import Status
-from culvert.wire.stream import Key
+from culvert.wire.packet import PacketStatus
+from culvert.wire.stream import StreamKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +17,14 @@ class CallReceived:
     version: int
     procedure: int
     serial: int
-    status: Status
+    status: PacketStatus
     payload: bytes
     descriptors: int = 0
 
     @property
-    def key(self) -> Key:
+    def key(self) -> StreamKey:
         """The identity of the stream this call may open."""
-        return Key(self.program, self.version, self.procedure, self.serial)
+        return StreamKey(self.program, self.version, self.procedure, self.serial)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class ReplyReceived:
     serial: int
     ok: bool
     payload: bytes
-    stream: Key | None = None
+    stream: StreamKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class PongReceived:
 class StreamData:
     """Bytes of a stream; never empty."""
 
-    key: Key
+    key: StreamKey
     payload: bytes
 
 
@@ -70,35 +70,35 @@ class StreamData:
 class StreamEnded:
     """Client: the server has sent all its data."""
 
-    key: Key
+    key: StreamKey
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFinished:
     """Server: the client has sent all it wants and waits for a confirmation or an error."""
 
-    key: Key
+    key: StreamKey
 
 
 @dataclass(frozen=True, slots=True)
 class StreamAborted:
     """Server: the client gives the stream up and waits for a confirmation."""
 
-    key: Key
+    key: StreamKey
 
 
 @dataclass(frozen=True, slots=True)
 class StreamConfirmed:
     """Client: the server has confirmed our finish or abort; the stream is gone."""
 
-    key: Key
+    key: StreamKey
 
 
 @dataclass(frozen=True, slots=True)
 class StreamError:
     """Client: the server's end has failed; the stream is gone. ``payload`` is the error's encoding."""
 
-    key: Key
+    key: StreamKey
     payload: bytes
 
 

@@ -21,7 +21,7 @@ DEFAULT_INTERVAL = 5.0  # keepalive_interval of libvirtd.conf and qemu.conf, sec
 DEFAULT_COUNT = 5  # keepalive_count
 
 
-class Action(Enum):
+class KeepaliveAction(Enum):
     """What the caller has to do now."""
 
     NOTHING = "nothing"
@@ -68,14 +68,14 @@ class Keepalive:
         self._held = False
         self.received(now)
 
-    def tick(self, now: float) -> Action:
+    def tick(self, now: float) -> KeepaliveAction:
         """What is due at ``now``."""
         if now < self.wake_at:
-            return Action.NOTHING
+            return KeepaliveAction.NOTHING
         self._since = now
         if self._held:
-            return Action.PONG
+            return KeepaliveAction.PONG
         if self._pings >= self.count:
-            return Action.DEAD
+            return KeepaliveAction.DEAD
         self._pings += 1
-        return Action.PING
+        return KeepaliveAction.PING

@@ -13,7 +13,7 @@
     28      …     payload
 
 Everything is big-endian. ``Reader`` cuts a byte stream into packets; ``Header.pack`` writes the 28 bytes that
-announce a payload of a given size, so that a pump may send the payload itself by another road.
+announce a payload of a given size, so that a pump may send the payload itself by other means.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ class PacketType(IntEnum):
     STREAM_HOLE = 6  # VIR_NET_STREAM_HOLE
 
 
-class Status(IntEnum):
+class PacketStatus(IntEnum):
     OK = 0  # VIR_NET_OK
     ERROR = 1  # VIR_NET_ERROR
     CONTINUE = 2  # VIR_NET_CONTINUE
 
 
 _TYPES = {int(kind): kind for kind in PacketType}
-_STATUSES = {int(status): status for status in Status}
+_STATUSES = {int(status): status for status in PacketStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Header:
     procedure: int
     type: PacketType
     serial: int
-    status: Status
+    status: PacketStatus
 
     def pack(self, size: int) -> bytes:
         """The 28 bytes in front of a payload of ``size`` bytes.

@@ -43,7 +43,7 @@ class Act(Enum):
     RECEIVE_ERROR = "receive error"
 
 
-class State(Enum):
+class HalfState(Enum):
     """Where a half is."""
 
     OPEN = "open"  # bytes may pass
@@ -53,9 +53,9 @@ class State(Enum):
     CLOSED = "closed"  # nothing more will pass
 
 
-Table = dict[tuple[State, Act], State]
+Table = dict[tuple[HalfState, Act], HalfState]
 
-_OPEN, _ENDED, _FINISHING, _ABORTING, _CLOSED = State
+_OPEN, _ENDED, _FINISHING, _ABORTING, _CLOSED = HalfState
 
 CLIENT_SEND: Table = {
     (_OPEN, Act.SEND_DATA): _OPEN,
@@ -119,13 +119,13 @@ _CONCERNS: dict[Role, tuple[frozenset[Act], frozenset[Act]]] = {
 class IllegalStep(Exception):
     """``act`` is not possible in the states given; nothing has changed."""
 
-    def __init__(self, act: Act, send: State, receive: State) -> None:
+    def __init__(self, act: Act, send: HalfState, receive: HalfState) -> None:
         super().__init__(f"cannot {act.value}: sending half {send.value}, receiving half {receive.value}")
         self.act = act
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class StreamKey:
     """The identity of a stream: that of the call which opened it."""
 
     program: int
@@ -141,13 +141,13 @@ class StreamState:
 
     def __init__(self, role: Role) -> None:
         self.role = role
-        self.send = State.OPEN
-        self.receive = State.OPEN
+        self.send = HalfState.OPEN
+        self.receive = HalfState.OPEN
 
     @property
     def closed(self) -> bool:
         """Nothing more will pass in either direction."""
-        return self.send is State.CLOSED and self.receive is State.CLOSED
+        return self.send is HalfState.CLOSED and self.receive is HalfState.CLOSED
 
     def step(self, act: Act) -> None:
         """Take ``act`` into account. Raises ``IllegalStep`` and changes nothing when it has no step."""

@@ -58,7 +58,7 @@ async def test_an_emulator_that_is_none(impostor: str, tmp_path: Path) -> None:
 
 def test_capabilities() -> None:
     node = nodeinfo.NodeInfo("x86_64", 4096, 4, 2000, 2, 1, 2, 1)
-    cpus = [nodeinfo.Cpu(number, number % 2, number % 2, number // 2, str(number)) for number in range(4)]
+    cpus = [nodeinfo.HostCpu(number, number % 2, number % 2, number // 2, str(number)) for number in range(4)]
     found = machines.Machines(
         emulator="/usr/bin/qemu",
         version=7_002_022,

@@ -25,7 +25,7 @@ def test_cpus_that_are_switched_off_do_not_count(tmp_path: Path) -> None:
         if online is not None:
             (tmp_path / f"cpu{number}" / "online").write_text(online)
     (tmp_path / "cpufreq").mkdir()
-    assert nodeinfo.cpus(tmp_path) == [nodeinfo.Cpu(0, 0, 0, 0, "0"), nodeinfo.Cpu(1, 1, 0, 1, "1")]
+    assert nodeinfo.cpus(tmp_path) == [nodeinfo.HostCpu(0, 0, 0, 0, "0"), nodeinfo.HostCpu(1, 1, 0, 1, "1")]
 
 
 def test_a_host_that_tells_nothing(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from culvert.drivers.qemu.process import Identity
+from culvert.drivers.qemu.process import ProcessIdentity
 from culvert.drivers.qemu.state import store
 from culvert.drivers.qemu.state.layout import Layout
 from culvert.drivers.qemu.state.status import Status
@@ -22,7 +22,7 @@ STATUS = Status(
     xml="<domain type='qemu'/>",
     state=1,
     reason=1,
-    process=Identity(4711, 99, "boot"),
+    process=ProcessIdentity(4711, 99, "boot"),
     log_offset=12,
     runtime="/run/x",
     annotations={"migration": "out"},

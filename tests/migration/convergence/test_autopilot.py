@@ -18,7 +18,7 @@ from culvert.migration.convergence import autopilot, policy
 from culvert.migration.convergence.autopilot import Autopilot
 from culvert.migration.convergence.policy import Action
 from culvert.migration.progress.progress import Forecast
-from culvert.migration.progress.statistics import Record
+from culvert.migration.progress.statistics import JobRecord
 from culvert.protocol.constants_migrate import JobOperation, JobType
 from culvert.tunnel import relay
 from guests import domain_xml, tiny, watch
@@ -30,8 +30,8 @@ WHY = "the guest changes 300 MiB/s, the way carries 110 MiB/s"
 STUCK = Forecast(round=4, stuck=WHY, why_not=WHY)
 
 
-def record(forecast: Forecast = STUCK) -> Record:
-    made = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
+def record(forecast: Forecast = STUCK) -> JobRecord:
+    made = JobRecord(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
     made.course.forecast = forecast
     return made
 
@@ -48,7 +48,7 @@ class Flight:
         switch = self.switch if postcopy else None
         self.pilot = Autopilot(self.domain.hypervisor, self.look, switch=switch, note=self.notes.append)
 
-    async def look(self) -> Record:
+    async def look(self) -> JobRecord:
         return record()
 
     async def switch(self) -> None:
@@ -99,7 +99,7 @@ async def test_the_standstill_is_raised_before_the_guest_is_slowed_down() -> Non
 async def test_armed_post_copy_gets_what_the_person_allows_when_nobody_switches() -> None:
     domain, made, notes = FakeDomain(), record(Forecast(round=2)), list[str]()
 
-    async def look() -> Record:
+    async def look() -> JobRecord:
         return made
 
     pilot = Autopilot(domain.hypervisor, look, switch=None, note=notes.append, rows=policy.ARMED)
@@ -117,7 +117,7 @@ async def test_armed_post_copy_gets_what_the_person_allows_when_nobody_switches(
 async def test_it_looks_as_soon_as_a_round_begins() -> None:
     flight, looked = Flight(postcopy=False), asyncio.Event()
 
-    async def look() -> Record:
+    async def look() -> JobRecord:
         looked.set()
         return record(Forecast())
 
@@ -161,7 +161,7 @@ async def test_a_real_guest_is_slowed_down_until_it_arrives(folder: Path) -> Non
                 await pair.incoming.start(there, setup, continued=True)
                 await pair.outgoing.start(here, setup)
 
-            async def look() -> Record:
+            async def look() -> JobRecord:
                 made.update(await pair.outgoing.statistics())
                 throttles.append(made.qemu.throttle)
                 return made

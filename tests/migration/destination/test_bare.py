@@ -12,13 +12,13 @@ import pytest
 
 from culvert.channels.work import Background
 from culvert.ground import errors
-from culvert.io.listener import Peer
+from culvert.io.listener import Accepted
 from culvert.migration.destination import bare as module
 from culvert.migration.destination.bare import BareStreams
 from culvert.migration.destination.intake import Intake
 from culvert.migration.peers import native
 
-PEER = Peer("tcp", "somebody")
+PEER = Accepted("tcp", "somebody")
 
 
 class Waiting:
@@ -52,7 +52,7 @@ class Ends:
         self.theirs.setblocking(False)
         self.served = asyncio.Event()
 
-    def serve(self, sock: socket.socket, peer: Peer) -> None:
+    def serve(self, sock: socket.socket, peer: Accepted) -> None:
         assert (sock, peer) == (self.theirs, PEER)
         self.served.set()
 
@@ -93,7 +93,7 @@ async def test_other_transports_are_left_alone(bare: BareStreams) -> None:
     await bare.expect(Waiting().as_intake)
     ends = Ends()
     for transport in ("unix", "tls"):
-        assert not bare.divert(ends.theirs, Peer(transport, "somebody"), ends.serve)
+        assert not bare.divert(ends.theirs, Accepted(transport, "somebody"), ends.serve)
 
 
 async def test_one_that_shows_nothing_is_served_after_a_while(

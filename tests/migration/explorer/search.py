@@ -87,10 +87,10 @@ class Model:
 class Found(AssertionError):
     """A violation, with the way that leads to it."""
 
-    def __init__(self, what: str, way: list[str]) -> None:
+    def __init__(self, what: str, data_path: list[str]) -> None:
         self.what = what
-        self.way = way
-        super().__init__("\n".join([what, *(f"{number:3} {step}" for number, step in enumerate(way, 1))]))
+        self.data_path = data_path
+        super().__init__("\n".join([what, *(f"{number:3} {step}" for number, step in enumerate(data_path, 1))]))
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def explore(model: Model, limit: int = 5_000_000) -> Coverage:
     queue: deque[World] = deque([first])
     count = 0
 
-    def way(number: int) -> list[str]:
+    def data_path(number: int) -> list[str]:
         steps: list[str] = []
         while number > 0:
             number, step = parents[number]
@@ -146,15 +146,15 @@ def explore(model: Model, limit: int = 5_000_000) -> Coverage:
                 if not fault:
                     quiet[there].append(here)
         except (Violation, MachineError) as err:
-            raise Found(f"{type(err).__name__}: {err}", [*way(here), f"… after {label}"]) from err
+            raise Found(f"{type(err).__name__}: {err}", [*data_path(here), f"… after {label}"]) from err
         if len(parents) > limit:
             raise Found(f"more than {limit} worlds", [])
-    _all_settle(quiet, settled, way, list(numbers))
+    _all_settle(quiet, settled, data_path, list(numbers))
     return Coverage(len(parents), count, max(depths), len(settled))
 
 
 def _all_settle(
-    quiet: list[list[int]], settled: list[int], way: Callable[[int], list[str]], worlds: list[World]
+    quiet: list[list[int]], settled: list[int], data_path: Callable[[int], list[str]], worlds: list[World]
 ) -> None:
     reached = bytearray(len(quiet))
     todo = list(settled)
@@ -166,13 +166,13 @@ def _all_settle(
                 reached[before] = 1
                 todo.append(before)
     if (number := reached.find(0)) >= 0:
-        raise Found("never settles, though nothing breaks any more", [*way(number), str(worlds[number])])
+        raise Found("never settles, though nothing breaks any more", [*data_path(number), str(worlds[number])])
 
 
 def walk(model: Model, seed: int, steps: int, quiet: int = 4000) -> int:
     """One random walk, then a fault-free one to a settled world. How many steps it took. Raises ``Found``."""
     dice = random.Random(seed)
-    world, way = model.first(), []
+    world, data_path = model.first(), []
     try:
         for number in range(steps + quiet):
             check(world)
@@ -185,9 +185,9 @@ def walk(model: Model, seed: int, steps: int, quiet: int = 4000) -> int:
             if not choices:
                 break
             label, _, world = dice.choice(choices)
-            way.append(label)
+            data_path.append(label)
     except (Violation, MachineError) as err:
-        raise Found(f"seed {seed}: {type(err).__name__}: {err}", way) from err
+        raise Found(f"seed {seed}: {type(err).__name__}: {err}", data_path) from err
     if not is_settled(world, told=model.setting.stock):
-        raise Found(f"seed {seed}: never settles, though nothing breaks any more", [*way, str(world)])
-    return len(way)
+        raise Found(f"seed {seed}: never settles, though nothing breaks any more", [*data_path, str(world)])
+    return len(data_path)

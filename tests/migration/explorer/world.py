@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from culvert.migration.handover import machine_destination as there
 from culvert.migration.handover import machine_recovery as recovery
 from culvert.migration.handover import machine_source as here
-from culvert.migration.handover.machine import Command, Do, Next, Peer, Step, Write
+from culvert.migration.handover.machine import Command, Do, Next, PeerKind, Step, Write
 
 STEPS = list(Step)
 S_STATES, S_EVENTS = list(here.State), list(here.Event)
@@ -167,7 +167,7 @@ class Rules:
 
 def stock_rules() -> Rules:
     """A culvert source and a libvirtd destination: it keeps no promise in a journal and cannot be asked for one."""
-    rules = Rules(source=dict(here.table(Peer.STOCK)))
+    rules = Rules(source=dict(here.table(PeerKind.STOCK)))
     state, event, word = there.State, there.Event, there.Word
     # GET_STATE settles nothing, and a domain that is not there says nothing about why.
     rules.destination[state.PREPARE, event.ASKED] = Next(state.PREPARE, (Do.TELL,))

@@ -18,7 +18,7 @@ from culvert.migration.handover.machine import (
     Do,
     MachineError,
     Next,
-    Peer,
+    PeerKind,
     Step,
     Write,
     ignored,
@@ -29,7 +29,7 @@ from culvert.migration.handover.machine import (
 
 TABLES: dict[str, Mapping[tuple[Any, Any], Next[Any]]] = {
     "source": source.table(),
-    "source, stock peer": source.table(Peer.STOCK),
+    "source, stock peer": source.table(PeerKind.STOCK),
     "destination": destination.table(),
 }
 ALL_ROWS = [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from culvert.migration.handover.machine import Step
 from culvert.migration.journal import history
-from culvert.migration.journal.history import DAY, Begun, Direction, Entry, Key, Line, Retention
+from culvert.migration.journal.history import DAY, Begun, Direction, Entry, EntryLine, Key, Retention
 
 NOW = 1_000 * DAY
 
@@ -45,7 +45,7 @@ def test_what_is_not_over_always_stays(entries: list[tuple[int, float | None]], 
 
 def test_the_secret_is_not_shown() -> None:
     begun = Begun(Key("a" * 32, Direction.OUT), "g", "u", "qemu+tcp://b/system", secret="hidden")
-    entry = Entry(7, begun, 1.0, Step.LEFT, 2.0, "stream", "", {"memory_total": 3}, (Line(1.0, Step.BEGIN3),))
+    entry = Entry(7, begun, 1.0, Step.LEFT, 2.0, "stream", "", {"memory_total": 3}, (EntryLine(1.0, Step.BEGIN3),))
     text = json.dumps(entry.as_json())
     assert "hidden" not in text
     assert entry.is_over

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from culvert.channels.plan import PREEMPT as PREEMPT_CHANNEL
-from culvert.channels.plan import Plan
+from culvert.channels.plan import ChannelPlan
 from culvert.channels.route import Route
 from culvert.ground import errors
 from culvert.migration.options import combinations
@@ -84,9 +84,9 @@ def test_urgent_pages_have_their_own_channel_where_both_can(
     options: Options, route: Route, abilities: set[str], versions: tuple[int, int], preempt: bool
 ) -> None:
     source, destination = versions
-    settled = combinations.settle(options, route, abilities, source=source, destination=destination)
+    settled = combinations.agree(options, route, abilities, source=source, destination=destination)
     assert settled == replace(options, preempt=preempt)
-    assert (PREEMPT_CHANNEL in Plan.of(settled.setup(return_path=True))) == preempt
+    assert (PREEMPT_CHANNEL in ChannelPlan.of(settled.setup(return_path=True))) == preempt
 
 
 @given(

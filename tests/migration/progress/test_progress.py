@@ -216,25 +216,25 @@ def test_on_recorded_migrations(path: Path) -> None:
 
 def test_the_downtime_that_is_raised_is_foreseen() -> None:
     """A guest whose rounds do not end with what QEMU has been told, and do with what a person allows."""
-    guest = progress.Guest(dirty=200 * MiB, working_set=10 * MiB, limit=0.02)
+    guest = progress.Dirtying(dirty=200 * MiB, working_set=10 * MiB, limit=0.02)
     assert progress.play(100 * MiB, 100 * MiB, guest) is None
-    rest = progress.foresee(100 * MiB, 100 * MiB, guest, progress.Ahead(most=0.3))
+    rest = progress.foresee(100 * MiB, 100 * MiB, guest, progress.Foreseen(most=0.3))
     assert rest is not None
     assert rest.downtime == pytest.approx(0.1)
     assert rest.seconds == pytest.approx(1.1)
 
 
 def test_the_switch_to_post_copy_is_foreseen() -> None:
-    guest = progress.Guest(dirty=300 * MiB, working_set=200 * MiB, limit=0.02)
-    rest = progress.foresee(100 * MiB, 100 * MiB, guest, progress.Ahead(rounds=1))
+    guest = progress.Dirtying(dirty=300 * MiB, working_set=200 * MiB, limit=0.02)
+    rest = progress.foresee(100 * MiB, 100 * MiB, guest, progress.Foreseen(rounds=1))
     assert rest is not None
     assert rest.seconds == pytest.approx(3.0), "the rest of this round, and a whole working set"
     assert rest.downtime < 0.1
-    now = progress.foresee(100 * MiB, 100 * MiB, guest, progress.Ahead(rounds=0), running=0.5)
+    now = progress.foresee(100 * MiB, 100 * MiB, guest, progress.Foreseen(rounds=0), running=0.5)
     assert now is not None
     assert now.seconds == pytest.approx(2.5), "what is left, and what has changed in this round"
     calm = replace(guest, dirty=20 * MiB)
-    soon = progress.foresee(100 * MiB, 100 * MiB, calm, progress.Ahead(short=1.0, rounds=1))
+    soon = progress.foresee(100 * MiB, 100 * MiB, calm, progress.Foreseen(short=1.0, rounds=1))
     assert soon is not None
     assert soon.seconds == pytest.approx(1.2), "what one more round has left is short enough"
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from culvert.drivers.qemu import migration_statistics as qemu
 from culvert.migration.progress import statistics
 from culvert.migration.progress.downtime import Parts
-from culvert.migration.progress.statistics import Record
+from culvert.migration.progress.statistics import JobRecord
 from culvert.protocol.constants_migrate import JOB_STATS, JobOperation, JobStat, JobType
 
 QUERY_MIGRATE = {
@@ -31,8 +31,8 @@ QUERY_MIGRATE = {
 }
 
 
-def record() -> Record:
-    made = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
+def record() -> JobRecord:
+    made = JobRecord(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
     made.update(qemu.read_statistics(QUERY_MIGRATE))
     return made
 
@@ -65,7 +65,7 @@ def test_the_forecast_and_the_parts_of_the_downtime_are_named() -> None:
 
 
 def test_what_qemu_leaves_out_is_left_out_or_zero() -> None:
-    empty = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
+    empty = JobRecord(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
     numbers = statistics.numbers(empty)
     assert "downtime" not in numbers
     assert numbers["memory_total"] == 0
@@ -81,7 +81,7 @@ def test_the_first_end_counts() -> None:
 
 
 def test_records_are_bounded_and_the_newest_stays() -> None:
-    records = statistics.Records(limit=2)
+    records = statistics.JobRecords(limit=2)
     ids = [UUID(int=number) for number in range(3)]
     kept = [record() for _ in ids]
     for uuid, one in zip(ids, kept, strict=True):

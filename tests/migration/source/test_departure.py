@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from culvert.channels.way import Way
+from culvert.channels.data_path import DataPath
 from culvert.ground import errors
 from culvert.migration.convergence.budget import Budget
 from culvert.migration.handover.machine import Step
@@ -47,11 +47,11 @@ class Driven:
         )
         self.departure.driving = self
 
-    async def prepare(self) -> Way:
+    async def prepare(self) -> DataPath:
         self.steps.append("prepare")
         if self.refusal is not None:
             raise self.refusal
-        return self.stream.as_way
+        return self.stream.as_data_path
 
     async def grant(self) -> Event:
         self.steps.append("grant")

@@ -13,7 +13,7 @@ from culvert.ground import errors
 from culvert.migration.convergence.budget import Budget
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
-from culvert.migration.progress.statistics import Record
+from culvert.migration.progress.statistics import JobRecord
 from culvert.migration.source import sending
 from culvert.migration.source.cause import Cause
 from culvert.migration.source.sending import Sending
@@ -30,7 +30,7 @@ class Sender:
         self, domain: FakeDomain, flags: MigrateFlag = MigrateFlag.LIVE, settings: Settings = SETTINGS
     ) -> None:
         self.cause = Cause("test")
-        self.record = Record(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
+        self.record = JobRecord(operation=JobOperation.MIGRATION_OUT, type=JobType.UNBOUNDED, clock=time.monotonic)
         self.sending = Sending(
             *("test", domain.as_domain, Options(flags=flags), settings),
             cause=self.cause,
@@ -44,7 +44,7 @@ class Sender:
 
     async def run(self, stream: FakeStream) -> None:
         """Send."""
-        await self.sending.run(stream.as_way)
+        await self.sending.run(stream.as_data_path)
 
     async def fails(self, domain: FakeDomain, stream: FakeStream, words: str) -> None:
         """Send, which comes to nothing because of what ``words`` say; nothing of it is left."""
@@ -217,7 +217,7 @@ async def test_a_post_copy_that_is_paused_for_a_new_way_is_not_taken_for_broken_
             monitor.status(word)
 
     monitor.on["migrate"] = resume
-    assert await Sender(domain).sending.run(stream.as_way, again=True) == "completed"
+    assert await Sender(domain).sending.run(stream.as_data_path, again=True) == "completed"
     assert monitor.commands.count("migrate-pause") == 1
     assert stream.ended == ["finish"]
 
@@ -231,5 +231,5 @@ async def test_a_post_copy_that_loses_its_new_way_too_is_broken(domain: FakeDoma
             monitor.status(word)
 
     monitor.on["migrate"] = resume
-    assert await Sender(domain).sending.run(stream.as_way, again=True) == "postcopy-paused"
+    assert await Sender(domain).sending.run(stream.as_data_path, again=True) == "postcopy-paused"
     assert stream.ended[-1] == "abort"

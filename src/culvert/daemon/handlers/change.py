@@ -14,7 +14,7 @@ from culvert.xdr.struct import Void
 IMPACT = AffectFlag.LIVE | AffectFlag.CONFIG
 
 
-class Change:
+class ChangeHandlers:
     """Handlers of the changing group."""
 
     def __init__(self, service: Service) -> None:

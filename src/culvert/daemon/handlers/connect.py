@@ -41,7 +41,7 @@ FEATURES = frozenset(
 )
 
 
-class Connect:
+class ConnectHandlers:
     """Handlers of the connection group."""
 
     def __init__(self, service: Service) -> None:

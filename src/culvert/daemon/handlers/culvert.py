@@ -50,7 +50,7 @@ class _Opened:
         return self.intake
 
 
-class Culvert:
+class CulvertHandlers:
     """Handlers of culvert's own program."""
 
     def __init__(self, service: Service) -> None:

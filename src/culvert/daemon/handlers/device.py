@@ -15,7 +15,7 @@ IMPACT = AffectFlag.LIVE | AffectFlag.CONFIG
 FORCE = 4  # VIR_DOMAIN_DEVICE_MODIFY_FORCE
 
 
-class Devices:
+class DeviceHandlers:
     """Handlers of the device group."""
 
     def __init__(self, service: Service) -> None:

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from culvert.daemon.handlers.job import typed
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu.events import DomainEvent, Happening, Heard
+from culvert.drivers.qemu.events import DomainLifecycle, Happening, Heard
 from culvert.ground import errors
 from culvert.protocol import qemu, remote_event, remote_object, remote_register, shapes, types
 from culvert.protocol.constants_state import EventID
@@ -51,7 +51,7 @@ CONVERTED: dict[EventID, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
 _numbers = itertools.count()  # callback ids, over all programs
 
 
-class Events:
+class EventHandlers:
     """Handlers of the event group. A kind that nothing in culvert causes is registered for like any other."""
 
     def __init__(self, service: Service) -> None:
@@ -85,7 +85,7 @@ class Events:
         return keep(session, type(args).__name__.removesuffix("RegisterArgs"), lambda number: _nothing)
 
 
-class MonitorEvents:
+class MonitorEventHandlers:
     """Handlers of the QEMU program's events: what QEMU's monitors say, word for word."""
 
     def __init__(self, service: Service) -> None:
@@ -141,8 +141,8 @@ def _nothing() -> None:
     """There is nothing to end."""
 
 
-def _lifecycle(session: Session, number: int, wanted: UUID | None) -> Callable[[DomainEvent], None]:
-    def post(event: DomainEvent) -> None:
+def _lifecycle(session: Session, number: int, wanted: UUID | None) -> Callable[[DomainLifecycle], None]:
+    def post(event: DomainLifecycle) -> None:
         if wanted is None or event.uuid == wanted:
             dom = types.Domain(event.name, event.uuid.bytes, event.id)
             session.post(

@@ -22,7 +22,7 @@ FROM_CLOCK = 1  # VIR_DOMAIN_TIME_SYNC: from the guest's own clock
 FAMILIES = {"ipv4": 0, "ipv6": 1}  # VIR_IP_ADDR_TYPE_*
 
 
-class Guest:
+class GuestHandlers:
     """Handlers of the guest group."""
 
     def __init__(self, service: Service) -> None:

@@ -11,7 +11,7 @@ from culvert.hypervisor.status import POSTCOPY
 from culvert.migration.convergence import allowance
 from culvert.migration.destination.arrival import Arrival
 from culvert.migration.progress import statistics
-from culvert.migration.progress.statistics import Record
+from culvert.migration.progress.statistics import JobRecord
 from culvert.migration.source.departure import Departure
 from culvert.protocol import remote_job, shapes, typed_params, types
 from culvert.protocol.constants_flag import AbortFlag, JobStatsFlag, MaxSpeedFlag
@@ -21,7 +21,7 @@ from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
 
-class Jobs:
+class JobHandlers:
     """Handlers of the job group."""
 
     def __init__(self, service: Service) -> None:
@@ -41,7 +41,7 @@ class Jobs:
         handlers.add(remote_job.DOMAIN_MIGRATE_SET_COMPRESSION_CACHE, self.set_compression_cache)
         handlers.add(remote_job.DOMAIN_MIGRATE_START_POST_COPY, self.start_post_copy)
 
-    async def _running(self, domain: Domain) -> Record | None:
+    async def _running(self, domain: Domain) -> JobRecord | None:
         """The record of the job that ``domain`` is in."""
         match domain.job:
             case Departure() as departure:
@@ -162,12 +162,12 @@ class Jobs:
         return Void()
 
 
-def _expected_downtime(record: Record) -> int | None:
+def _expected_downtime(record: JobRecord) -> int | None:
     """QEMU's own word; in post-copy the standstill is over, and what QEMU goes on saying is about none."""
     return None if record.qemu.status in POSTCOPY else record.qemu.expected_downtime_ms
 
 
-def typed(record: Record) -> list[types.TypedParam]:
+def typed(record: JobRecord) -> list[types.TypedParam]:
     """A record as GET_JOB_STATS carries it."""
     values: list[tuple[str, typed_params.Value | None]] = [
         (JobStat.OPERATION, int(record.operation)),

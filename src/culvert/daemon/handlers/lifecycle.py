@@ -23,7 +23,7 @@ UNDEFINE_FLAGS = (
 )
 
 
-class Lifecycle:
+class LifecycleHandlers:
     """Handlers of the lifecycle group."""
 
     def __init__(self, service: Service) -> None:

@@ -11,7 +11,7 @@ from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
 
-class Listing:
+class ListingHandlers:
     """Handlers of the listing group."""
 
     def __init__(self, service: Service) -> None:

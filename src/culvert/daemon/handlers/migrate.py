@@ -21,7 +21,7 @@ from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
 
-class Migrate:
+class MigrateHandlers:
     """Handlers of the migration group."""
 
     def __init__(self, service: Service) -> None:

@@ -13,7 +13,7 @@ from culvert.rpc.session import Session
 AGENT_TIMEOUTS = {-2: agent.BLOCK, -1: agent.SYNC_TIMEOUT}
 
 
-class Monitor:
+class MonitorHandlers:
     """Handlers of the QEMU program."""
 
     def __init__(self, service: Service) -> None:

@@ -22,7 +22,7 @@ EXPAND_FEATURES, MIGRATABLE = 1, 2  # VIR_CONNECT_BASELINE_CPU_*
 CELLS_MAX = 1024  # REMOTE_NODE_MAX_CELLS
 
 
-class Node:
+class NodeHandlers:
     """Handlers of the host group."""
 
     def __init__(self, service: Service) -> None:

@@ -67,7 +67,7 @@ LOOKUPS: dict[Procedure[Any, Any], tuple[type[errors.RequestError], str]] = {
 }
 
 
-class Objects:
+class ObjectHandlers:
     """Handlers of what is never there."""
 
     def __init__(self, service: Service) -> None:

@@ -11,7 +11,7 @@ from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 
 
-class Query:
+class QueryHandlers:
     """Handlers of the query group."""
 
     def __init__(self, service: Service) -> None:

@@ -18,7 +18,7 @@ from culvert.xdr.struct import Void
 STATES = SaveFlag.RUNNING | SaveFlag.PAUSED
 
 
-class Save:
+class SaveHandlers:
     """Handlers of the saving group."""
 
     def __init__(self, service: Service) -> None:

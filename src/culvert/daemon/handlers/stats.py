@@ -24,7 +24,7 @@ STATS_FILTERS = (
 )
 
 
-class Stats:
+class StatsHandlers:
     """Handlers of the measuring group."""
 
     def __init__(self, service: Service) -> None:

@@ -20,7 +20,7 @@ FILE = 0  # VIR_STORAGE_VOL_FILE
 PHYSICAL = 1  # VIR_STORAGE_VOL_GET_PHYSICAL
 
 
-class Storage:
+class StorageHandlers:
     """Handlers of the storage group."""
 
     def __init__(self, service: Service) -> None:

@@ -20,7 +20,7 @@ from culvert.xdr.struct import Void
 SKIP_AUTH = 1  # VIR_DOMAIN_OPEN_GRAPHICS_SKIPAUTH
 
 
-class Streams:
+class StreamHandlers:
     """Handlers of the stream group."""
 
     def __init__(self, service: Service) -> None:

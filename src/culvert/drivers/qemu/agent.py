@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from culvert.domain.chardev import Channel
+from culvert.domain.chardev import ChannelDevice
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.run import Run
@@ -29,7 +29,7 @@ ANSWER_MAX = 16 * MiB  # bytes of an answer
 SENTINEL = b"\xff"  # what the answer to guest-sync-delimited begins with
 
 
-def channel(definition: DomainDef) -> Channel | None:
+def channel(definition: DomainDef) -> ChannelDevice | None:
     """The agent's channel, if the guest has one."""
     for one in definition.devices.channels:
         if one.target.name == NAME and one.type == "unix":

@@ -47,7 +47,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class BlockSizes:
     """Bytes: what the guest sees of an open image, and what it takes on the host's storage."""
 
     capacity: int
@@ -89,10 +89,10 @@ def read_work(entry: Mapping[str, Any]) -> Work:
     )
 
 
-async def nodes(domain: Domain) -> dict[str, Node]:
+async def nodes(domain: Domain) -> dict[str, BlockSizes]:
     """Name of the block node → its sizes."""
     return {
-        str(entry["node-name"]): Node(entry["image"]["virtual-size"], entry["image"].get("actual-size", 0))
+        str(entry["node-name"]): BlockSizes(entry["image"]["virtual-size"], entry["image"].get("actual-size", 0))
         for entry in await domain.monitor.execute("query-named-block-nodes", {"flat": True})
     }
 

@@ -15,8 +15,8 @@ from culvert.domain import aliases
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import states
-from culvert.drivers.qemu.events import DomainEvent, Happening
-from culvert.drivers.qemu.host import Host
+from culvert.drivers.qemu.events import DomainLifecycle, Happening
+from culvert.drivers.qemu.host import QemuHost
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import Ending, Run
@@ -52,7 +52,7 @@ class Domain:
     runs; call ``changed`` or ``persist`` after a change. ``exited`` is set while nothing runs.
     """
 
-    def __init__(self, host: Host, name: str, uuid: UUID, definition: DomainDef, *, persistent: bool) -> None:
+    def __init__(self, host: QemuHost, name: str, uuid: UUID, definition: DomainDef, *, persistent: bool) -> None:
         self.host = host
         self.name = name
         self.uuid = uuid
@@ -219,7 +219,7 @@ class Domain:
 
     def emit(self, event: int, detail: int) -> None:
         """Tell the subscribers of the driver."""
-        self.host.events.emit(DomainEvent(self.name, self.uuid, self.id, int(event), int(detail)))
+        self.host.events.emit(DomainLifecycle(self.name, self.uuid, self.id, int(event), int(detail)))
 
     def tell(self, kind: EventID, **members: object) -> None:
         """Tell the listeners of the driver of something that is not the lifecycle; see ``events.Happening``."""

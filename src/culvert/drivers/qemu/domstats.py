@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from culvert.domain.disk import Disk
 from culvert.drivers.qemu import balloon, blockstats, image, network, threads, vcpus
-from culvert.drivers.qemu.blockstats import Node, Work
+from culvert.drivers.qemu.blockstats import BlockSizes, Work
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import CommandRefused
 from culvert.ground import errors
@@ -140,7 +140,7 @@ async def _block(domain: Domain) -> Params:
     disks = domain.definition.devices.disks
     found = [_uint("block.count", len(disks))]
     done: dict[str, Work] = {}
-    nodes: dict[str, Node] = {}
+    nodes: dict[str, BlockSizes] = {}
     if domain.is_active:
         done, nodes = await blockstats.work(domain), await blockstats.nodes(domain)
     for number, disk in enumerate(disks):
@@ -148,7 +148,9 @@ async def _block(domain: Domain) -> Params:
     return found
 
 
-async def _disk(name: str, disk: Disk, done: dict[str, Work], nodes: dict[str, Node], *, running: bool) -> Params:
+async def _disk(
+    name: str, disk: Disk, done: dict[str, Work], nodes: dict[str, BlockSizes], *, running: bool
+) -> Params:
     found = [_string(f"{name}.name", disk.target.dev)]
     if disk.path is not None:
         found.append(_string(f"{name}.path", disk.path))
@@ -176,7 +178,7 @@ async def _disk(name: str, disk: Disk, done: dict[str, Work], nodes: dict[str, N
     return found
 
 
-async def _sizes(disk: Disk, work: Work | None, node: Node | None, *, running: bool) -> image.Sizes | None:
+async def _sizes(disk: Disk, work: Work | None, node: BlockSizes | None, *, running: bool) -> image.Sizes | None:
     if node is not None and work is not None:
         return image.Sizes(node.capacity, work.highest, node.actual)
     if running or disk.path is None:

@@ -24,7 +24,7 @@ from culvert.drivers.qemu import adoption, launch, listing, strays
 from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo, nodestats
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
-from culvert.drivers.qemu.host import Host, Retiring
+from culvert.drivers.qemu.host import QemuHost, Retiring
 from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
 from culvert.drivers.qemu.process import TERM_TIMEOUT
 from culvert.drivers.qemu.state.layout import Layout, check_name
@@ -52,7 +52,7 @@ class Driver:
         start_timeout: float = CONNECT_TIMEOUT,
         stop_timeout: float = TERM_TIMEOUT,
     ) -> None:
-        """``start_timeout``, ``stop_timeout``: see ``Host``."""
+        """``start_timeout``, ``stop_timeout``: see ``QemuHost``."""
         self.layout = layout
         self.host_uuid = host_uuid
         self.events = Events()
@@ -60,7 +60,7 @@ class Driver:
         self._timeouts = (start_timeout, stop_timeout)
         self._by_uuid: dict[UUID, Domain] = {}
         self._changing = asyncio.Lock()
-        self._host: Host | None = None
+        self._host: QemuHost | None = None
 
     async def __aenter__(self) -> Driver:
         """Raises ``errors.SystemCallError``, ``errors.OperationFailed``: directories or emulator are unusable."""
@@ -70,7 +70,7 @@ class Driver:
         tasks = asyncio.TaskGroup()
         await tasks.__aenter__()
         try:
-            self._host = Host(
+            self._host = QemuHost(
                 self.layout, files, self.events, Recorder(files), found, tasks, self._retire, *self._timeouts
             )
             self._host.spawn(self._host.recorder.run(), name="status-recorder")
@@ -103,7 +103,7 @@ class Driver:
         await host.tasks.__aexit__(None, None, None)
 
     @property
-    def host(self) -> Host:
+    def host(self) -> QemuHost:
         """What the domains share; only inside ``async with``."""
         assert self._host is not None, "the driver is used in 'async with'"
         return self._host

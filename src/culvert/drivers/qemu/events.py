@@ -19,7 +19,7 @@ E = TypeVar("E")
 
 
 @dataclass(frozen=True, slots=True)
-class DomainEvent:
+class DomainLifecycle:
     """A lifecycle event (``VIR_DOMAIN_EVENT_ID_LIFECYCLE``): ``event`` and ``detail`` are libvirt's numbers.
 
     ``id`` is the domain's at the time of the event, -1 when it is not running.
@@ -60,11 +60,11 @@ class Events:
     """The subscribers of a driver: to lifecycle events, to all others, and to what QEMU's monitors say."""
 
     def __init__(self) -> None:
-        self._subscribers: list[Callable[[DomainEvent], None]] = []
+        self._subscribers: list[Callable[[DomainLifecycle], None]] = []
         self._listeners: list[Callable[[Happening], None]] = []
         self._eavesdroppers: list[Callable[[Heard], None]] = []
 
-    def subscribe(self, callback: Callable[[DomainEvent], None]) -> Callable[[], None]:
+    def subscribe(self, callback: Callable[[DomainLifecycle], None]) -> Callable[[], None]:
         """Call ``callback`` with every event from now on. Returns what ends that; calling it twice does no harm."""
         return _join(self._subscribers, callback)
 
@@ -76,7 +76,7 @@ class Events:
         """The same for every event of every QEMU's monitor."""
         return _join(self._eavesdroppers, callback)
 
-    def emit(self, event: DomainEvent) -> None:
+    def emit(self, event: DomainLifecycle) -> None:
         """Tell everybody; a subscriber that fails is logged and disturbs nobody else."""
         log.info(
             "domain=%s uuid=%s id=%d event=%d detail=%d", event.name, event.uuid, event.id, event.event, event.detail

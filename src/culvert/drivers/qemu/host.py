@@ -34,7 +34,7 @@ class Retiring(Protocol):
 
 
 @dataclass
-class Host:
+class QemuHost:
     """Made by the driver, given to every domain.
 
     ``tasks`` owns every task that outlives a call; ``retire`` takes a transient domain that has ended off the list.

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from culvert.domain.chardev import Channel, ChardevSource, Console, Serial
+from culvert.domain.chardev import ChannelDevice, ChardevSource, ConsoleDevice, Serial
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
 from culvert.domain.start import prepare
@@ -33,7 +33,7 @@ from culvert.protocol.constants_state import (
 
 log = logging.getLogger(__name__)
 
-C = TypeVar("C", Serial, Console, Channel)
+C = TypeVar("C", Serial, ConsoleDevice, ChannelDevice)
 
 VNC_ATTEMPTS = 5  # starts, when each time somebody else was faster at the port
 
@@ -253,7 +253,7 @@ async def _learn(definition: DomainDef, monitor: Monitor) -> DomainDef:
     )
 
 
-def _with_state(channel: Channel, opened: Collection[str]) -> Channel:
+def _with_state(channel: ChannelDevice, opened: Collection[str]) -> ChannelDevice:
     state = "connected" if channel.alias in opened else "disconnected"
     return replace(channel, target=replace(channel.target, state=state))
 
@@ -263,6 +263,6 @@ def _on_pty(device: C, ptys: dict[str, str]) -> C:
     if device.type != "pty" or path is None:
         return device
     source = replace(device.source or ChardevSource(), path=path)
-    if isinstance(device, Console):
+    if isinstance(device, ConsoleDevice):
         return replace(device, source=source, tty=path)
     return replace(device, source=source)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from culvert.domain.chardev import Channel
+from culvert.domain.chardev import ChannelDevice
 from culvert.domain.disk import Disk
 from culvert.drivers.qemu import agent, balloon, unplug
 from culvert.drivers.qemu.domain import Domain
@@ -147,7 +147,7 @@ def note_channel(domain: Domain, run: Run, alias: str, *, connected: bool, reaso
     """A program in the guest has opened a channel, or closed it; news if it is the agent's."""
     state = "connected" if connected else "disconnected"
 
-    def changed(channel: Channel) -> Channel:
+    def changed(channel: ChannelDevice) -> ChannelDevice:
         if channel.alias != alias:
             return channel
         return replace(channel, target=replace(channel.target, state=state))

@@ -34,7 +34,7 @@ UNRESET_SIGNALS = (signal.SIGKILL, signal.SIGSTOP)
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class ProcessIdentity:
     """Which process: ``started`` is field 22 of /proc/PID/stat (clock ticks), ``boot`` the kernel's boot id."""
 
     pid: int
@@ -51,9 +51,9 @@ def _stat_fields(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def identify(pid: int) -> Identity:
+def identify(pid: int) -> ProcessIdentity:
     """Raises ``OSError`` when there is no such process."""
-    return Identity(pid, int(_stat_fields(pid)[19]), boot_id())
+    return ProcessIdentity(pid, int(_stat_fields(pid)[19]), boot_id())
 
 
 class Output:
@@ -77,7 +77,7 @@ class Output:
 class Process:
     """A running or ended process. ``exited`` is set once it has ended; ``status`` is its wait status where known."""
 
-    def __init__(self, name: str, identity: Identity, pidfd: int, output: Output) -> None:
+    def __init__(self, name: str, identity: ProcessIdentity, pidfd: int, output: Output) -> None:
         self.name = name
         self.identity = identity
         self.output = output
@@ -213,7 +213,7 @@ def _strays(pass_fds: Collection[int]) -> list[int]:
     return strays
 
 
-def adopt(name: str, identity: Identity, output: Output) -> Process | None:
+def adopt(name: str, identity: ProcessIdentity, output: Output) -> Process | None:
     """Watch a process that an earlier daemon has started; ``None`` when it has ended meanwhile."""
     try:
         pidfd = os.pidfd_open(identity.pid)

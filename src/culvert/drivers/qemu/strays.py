@@ -20,7 +20,7 @@ from culvert.ground import errors
 from culvert.io import unix_sockets
 
 if TYPE_CHECKING:
-    from culvert.drivers.qemu.host import Host
+    from culvert.drivers.qemu.host import QemuHost
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ ANSWER_TIMEOUT = 10.0  # seconds the start of the daemon waits for one of them; 
 _DIRECTORY = re.compile(r"domain-(\d+)-")  # Layout.runtime
 
 
-async def find(host: Host, known: Collection[Path]) -> None:
+async def find(host: QemuHost, known: Collection[Path]) -> None:
     """Note in ``host`` every run whose directory is there and is none of ``known``, saying so in the log."""
     found = await asyncio.to_thread(lambda: [path for path in host.layout.statuses.glob("domain-*") if path.is_dir()])
     async with asyncio.TaskGroup() as asking:
@@ -39,7 +39,7 @@ async def find(host: Host, known: Collection[Path]) -> None:
                 asking.create_task(_ask(host, runtime), name=f"stray-{runtime.name}")
 
 
-async def _ask(host: Host, runtime: Path) -> None:
+async def _ask(host: QemuHost, runtime: Path) -> None:
     path = runtime / MONITOR_SOCKET
     if not _lives(path):
         log.warning("directory=%s is left of a run of which nothing else is known", runtime)
@@ -61,7 +61,7 @@ async def _ask(host: Host, runtime: Path) -> None:
     )
 
 
-def check(host: Host, name: str, uuid: UUID) -> None:
+def check(host: QemuHost, name: str, uuid: UUID) -> None:
     """Refuse to start a domain whose guest still runs unsupervised. Raises ``errors.OperationInvalid``."""
     path = host.strays.get(uuid)
     if path is None:

@@ -23,7 +23,7 @@ BITS = 8  # CPUs in a byte of a map
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningVcpu:
     """One processor of a running guest; ``affinity``: host CPUs it may run on."""
 
     number: int
@@ -33,7 +33,7 @@ class Running:
     affinity: frozenset[int]
 
 
-async def running(domain: Domain) -> list[Running]:
+async def running(domain: Domain) -> list[RunningVcpu]:
     """The processors that the running guest has now, by number."""
     run = domain.require_active()
     pid = run.process.pid if run.process else 0
@@ -42,7 +42,9 @@ async def running(domain: Domain) -> list[Running]:
         thread = int(entry["thread-id"])
         state = VcpuState.RUNNING
         found.append(
-            Running(int(entry["cpu-index"]), thread, state, threads.of_thread(pid, thread), threads.affinity(thread))
+            RunningVcpu(
+                int(entry["cpu-index"]), thread, state, threads.of_thread(pid, thread), threads.affinity(thread)
+            )
         )
     return sorted(found, key=lambda one: one.number)
 

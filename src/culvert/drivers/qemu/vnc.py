@@ -15,7 +15,7 @@ from dataclasses import replace
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import Graphics
 from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.host import Host
+from culvert.drivers.qemu.host import QemuHost
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 
@@ -77,7 +77,7 @@ def ports(definition: DomainDef) -> set[int]:
     }
 
 
-def reserve(host: Host, run: Run) -> None:
+def reserve(host: QemuHost, run: Run) -> None:
     """The ports of ``run`` are not tried for another guest until it is over."""
     run.vnc_ports = frozenset(ports(run.definition))
     host.vnc_ports |= run.vnc_ports

@@ -16,7 +16,7 @@ from culvert.migration.convergence import policy, sampling
 from culvert.migration.convergence.link import Link
 from culvert.migration.convergence.policy import Action, Decision, Situation
 from culvert.migration.options.parameters import NO_FLAGS, Options
-from culvert.migration.progress.statistics import Record
+from culvert.migration.progress.statistics import JobRecord
 from culvert.protocol.constants_migrate import MigrateFlag
 
 log = logging.getLogger(__name__)
@@ -82,12 +82,12 @@ class Autopilot:
     def __init__(
         self,
         hypervisor: Hypervisor,
-        look: Callable[[], Awaitable[Record]],
+        look: Callable[[], Awaitable[JobRecord]],
         *,
         switch: Callable[[], Awaitable[object]] | None,
         note: Callable[[str], object],
         floor: int = policy.FLOOR,
-        rows: Sequence[policy.Row] = policy.AUTO,
+        rows: Sequence[policy.PolicyRow] = policy.AUTO,
     ) -> None:
         self._hypervisor = hypervisor
         self._look = look
@@ -109,7 +109,7 @@ class Autopilot:
                 await self.step(await self._look(), time.monotonic())
                 await rounds.next(INTERVAL)
 
-    async def step(self, record: Record, now: float) -> Decision:
+    async def step(self, record: JobRecord, now: float) -> Decision:
         """Decide once, and do it."""
         if record.interruptions != self._interruptions:
             self._interruptions, self._broke_at = record.interruptions, now
@@ -144,7 +144,7 @@ class Autopilot:
         self._tell(record, decision)
         return decision
 
-    def _tell(self, record: Record, decision: Decision) -> None:
+    def _tell(self, record: JobRecord, decision: Decision) -> None:
         words = f"{decision.action.value}: {decision.because}"
         # The same decision with other figures in its reason is no news.
         kind = f"{decision.action} {decision.throttle} {decision.limit} {bool(record.course.forecast.stuck)}"

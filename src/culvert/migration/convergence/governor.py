@@ -44,7 +44,7 @@ class Governor:
         deficit = self.limit * (now - self._since) - (sent - self._base)
         most = _KNOWN * self.limit
         if abs(deficit) > most:
-            # The guest had nothing to send, or the road was closed: that is not to be made up for.
+            # The guest had nothing to send, or the link was closed: that is not to be made up for.
             self._since, self._base = now, sent
             deficit = 0.0
         before, had = self._last

@@ -1,4 +1,4 @@
-"""What the road to a destination carries, found out before anything is sent by it.
+"""What the link to a destination carries, found out before anything is sent by it.
 
 Some bytes are sent that the other end throws away, more each time, until they take long enough to tell: the time of a
 call with nothing in it is the way there and back, and what the others take longer is their bytes'.
@@ -36,7 +36,7 @@ class Link:
 async def measure(
     probe: Callable[[bytes], Coroutine[Any, Any, None]], clock: Callable[[], float] = time.monotonic
 ) -> Link:
-    """What the road carries that ``probe`` sends its bytes by. Raises what that raises."""
+    """What the link carries that ``probe`` sends its bytes by. Raises what that raises."""
 
     async def took(data: bytes) -> float:
         began = clock()

@@ -99,7 +99,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PolicyRow:
     """When it ``applies``, its ``action`` is taken, ``because``."""
 
     applies: Callable[[Situation], bool]
@@ -132,15 +132,15 @@ def _nearly_there(now: Situation) -> bool:
     return forecast.round_left is not None and forecast.round_left <= SHORT and forecast.round_age <= BEGINS
 
 
-_SWITCHED = Row(lambda now: now.switched, Action.GO_ON, lambda now: "post-copy ends by itself")
-_EARLY = Row(
+_SWITCHED = PolicyRow(lambda now: now.switched, Action.GO_ON, lambda now: "post-copy ends by itself")
+_EARLY = PolicyRow(
     lambda now: now.forecast.round < ROUNDS,
     Action.GO_ON,
     lambda now: "the first rounds show how fast the guest changes its memory and how much the link carries",
 )
 AUTO = (
     _SWITCHED,
-    Row(
+    PolicyRow(
         lambda now: now.postcopy and not _just_broke(now) and _nearly_there(now),
         Action.POSTCOPY,
         lambda now: (
@@ -149,25 +149,25 @@ AUTO = (
         ),
     ),
     _EARLY,
-    Row(lambda now: not now.forecast.stuck, Action.GO_ON, lambda now: "the guest's rounds are getting shorter"),
-    Row(
+    PolicyRow(lambda now: not now.forecast.stuck, Action.GO_ON, lambda now: "the guest's rounds are getting shorter"),
+    PolicyRow(
         lambda now: now.postcopy and not _just_broke(now),
         Action.POSTCOPY,
         lambda now: f"{now.forecast.stuck}: post-copy ends all the same",
     ),
-    Row(
+    PolicyRow(
         lambda now: now.limit < now.most,
         Action.ALLOW,
         lambda now: (
             f"{now.forecast.stuck}; {_no_postcopy(now)}: the guest may stand still for {1000 * _longer(now):.0f} ms"
         ),
     ),
-    Row(
+    PolicyRow(
         lambda now: not now.at_floor,
         Action.THROTTLE,
         lambda now: f"{now.forecast.stuck}; {_no_postcopy(now)}: the guest is slowed down",
     ),
-    Row(
+    PolicyRow(
         lambda now: True,
         Action.GO_ON,
         lambda now: (
@@ -180,17 +180,17 @@ AUTO = (
 ARMED = (
     _SWITCHED,
     _EARLY,
-    Row(
+    PolicyRow(
         lambda now: now.limit < now.most,
         Action.ALLOW,
         lambda now: f"nobody has switched to post-copy: the guest may stand still for {1000 * now.most:.0f} ms",
     ),
-    Row(lambda now: True, Action.GO_ON, lambda now: "who has armed post-copy may switch"),
+    PolicyRow(lambda now: True, Action.GO_ON, lambda now: "who has armed post-copy may switch"),
 )
 """For post-copy that a person has armed without ``--auto``."""
 
 
-def decide(now: Situation, rows: Sequence[Row] = AUTO) -> Decision:
+def decide(now: Situation, rows: Sequence[PolicyRow] = AUTO) -> Decision:
     """The first of ``rows`` that applies."""
     row = next(row for row in rows if row.applies(now))
     throttle = min(100 - now.floor, now.throttle + STEP) if row.action is Action.THROTTLE else 0

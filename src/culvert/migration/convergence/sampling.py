@@ -10,7 +10,7 @@ from typing import NoReturn, Self
 
 from culvert.hypervisor.contract import Hypervisor, Outgoing
 from culvert.migration.progress import downtime
-from culvert.migration.progress.statistics import Record
+from culvert.migration.progress.statistics import JobRecord
 
 INTERVAL = 0.25  # seconds: rounds of a fast migration are not much longer
 
@@ -47,7 +47,7 @@ async def keep_looking(hypervisor: Hypervisor, look: Callable[[], Awaitable[obje
             await rounds.next(INTERVAL)
 
 
-def standstill(outgoing: Outgoing | None, record: Record, *, postcopy: bool) -> downtime.Parts | None:
+def standstill(outgoing: Outgoing | None, record: JobRecord, *, postcopy: bool) -> downtime.Parts | None:
     """The standstill in its parts; called when the destination has just said that the guest runs there, or after
     ``postcopy`` has run there. ``None`` where it is not known."""
     if outgoing is None:

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 RULES = Rules("destination", table(), FINAL, Event.UNWRITTEN)
 
-_WAY_LOST = (Lifecycle.RESUMED, ResumedDetail.POSTCOPY_FAILED)
+_PATH_LOST = (Lifecycle.RESUMED, ResumedDetail.POSTCOPY_FAILED)
 """The event for a guest that has arrived in part, and waits for pages that have no way any more."""
 
 _WATCH_PAUSE = 1.0  # seconds between two looks at whether anything is heard of the source
@@ -83,7 +83,7 @@ class Arrival:
         self.cause: errors.RequestError | None = None
         self.disown: Callable[[], None] = lambda: None
         """Ends the care for the connection that prepared this migration."""
-        self.record = statistics.Record(
+        self.record = statistics.JobRecord(
             operation=JobOperation.MIGRATION_IN, type=JobType.UNBOUNDED, clock=time.monotonic
         )
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -156,7 +156,7 @@ class Arrival:
             return None
         return self.domain.xml(XMLFlag.MIGRATABLE)
 
-    def refreshed(self) -> statistics.Record:
+    def refreshed(self) -> statistics.JobRecord:
         """The job's record as it is now."""
         if self.intake is not None:
             self.record.route, self.record.channels = self.intake.route, len(self.intake.plan)
@@ -258,7 +258,7 @@ class Arrival:
                     self.shell.feed(Event.SWITCHED)
                     self._runs(RunningReason.POSTCOPY, after=(RunningReason.POSTCOPY_FAILED,))
                 elif status in (PAUSED, "failed"):
-                    self._runs(RunningReason.POSTCOPY_FAILED, after=(RunningReason.POSTCOPY,), event=_WAY_LOST)
+                    self._runs(RunningReason.POSTCOPY_FAILED, after=(RunningReason.POSTCOPY,), event=_PATH_LOST)
                     self.fail(Event.BROKEN, errors.OperationFailed(f"QEMU's migration is in status '{status}'"))
                     self.intake.paused()
             await self.intake.drained()

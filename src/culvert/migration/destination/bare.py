@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from culvert.channels.work import Background
 from culvert.ground import errors
-from culvert.io.listener import Peer
+from culvert.io.listener import Accepted
 from culvert.migration.destination.intake import Intake
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class BareStreams:
                 " waited for, and one at a time can be; --p2p --tunnelled needs no waiting"
             ) from None
 
-    def divert(self, sock: socket.socket, peer: Peer, serve: Callable[[socket.socket, Peer], object]) -> bool:
+    def divert(self, sock: socket.socket, peer: Accepted, serve: Callable[[socket.socket, Accepted], object]) -> bool:
         """Whether the new connection ``sock`` is looked into here first; ``serve`` gets it when it is a client's."""
         if peer.transport != "tcp" or not self.expecting or self._unknown >= UNKNOWN_MAX:
             return False
@@ -70,7 +70,9 @@ class BareStreams:
         self._background.spawn(f"first bytes of {peer.name}", self._look(sock, peer, serve))
         return True
 
-    async def _look(self, sock: socket.socket, peer: Peer, serve: Callable[[socket.socket, Peer], object]) -> None:
+    async def _look(
+        self, sock: socket.socket, peer: Accepted, serve: Callable[[socket.socket, Accepted], object]
+    ) -> None:
         try:
             bare = await _is_bare(sock)
         except BaseException:

@@ -30,7 +30,7 @@ from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
 from culvert.migration.progress import statistics
-from culvert.migration.progress.statistics import Records
+from culvert.migration.progress.statistics import JobRecords
 from culvert.migration.recovery import recovery
 from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.protocol.culvert import Outcome
@@ -69,7 +69,7 @@ class Destination:
         self._offline: dict[str, _Offline] = {}
         self.bare = BareStreams(background)
         """For sources that are no culvert and send without a tunnel."""
-        self.completed = Records()
+        self.completed = JobRecords()
         """The record of each domain's last migration to here."""
 
     # -- the steps ------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from typing import Any
 
 from culvert.channels.landing import Landing
 from culvert.channels.lifeline import Lifeline
-from culvert.channels.plan import Channel, Plan
+from culvert.channels.plan import Channel, ChannelPlan
 from culvert.channels.route import Route
 from culvert.channels.ticket import Gate
 from culvert.channels.work import either
@@ -82,9 +82,9 @@ class Intake:
         self._arrived = False
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> ChannelPlan:
         """The channels that the way has."""
-        return Plan.of(self._options.setup(return_path=self.route != Route.STREAM.value))
+        return ChannelPlan.of(self._options.setup(return_path=self.route != Route.STREAM.value))
 
     @property
     def meter(self) -> relay.Meter:

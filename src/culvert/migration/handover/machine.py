@@ -24,7 +24,7 @@ S = TypeVar("S", bound=Enum)
 E = TypeVar("E", bound=Enum)
 
 
-class Peer(Enum):
+class PeerKind(Enum):
     """What is at the other end."""
 
     CULVERT = "culvert"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from culvert.migration.handover.machine import Do, Next, Peer, Step, Table, Write, ignored, join, row
+from culvert.migration.handover.machine import Do, Next, PeerKind, Step, Table, Write, ignored, join, row
 
 
 class State(Enum):
@@ -141,13 +141,13 @@ def _waiting(state: State) -> Table[State, Event]:
     )
 
 
-def table(peer: Peer = Peer.CULVERT) -> Table[State, Event]:
+def table(peer: PeerKind = PeerKind.CULVERT) -> Table[State, Event]:
     """The source's table towards ``peer``. They differ in one row: what an error in the place of a yes is worth."""
     # A libvirtd that answers finish with an error has killed its QEMU (qemuMigrationDstFinish). From a culvert an
     # error may come from anywhere on the way, and asking costs nothing.
     no = {
-        Peer.CULVERT: row(_S.PERFORM3_DONE, _E.NO, _S.ASKING, Do.REPORT, Do.ASK),
-        Peer.STOCK: row(_S.PERFORM3_DONE, _E.NO, _S.CONFIRM3_CANCELLED, *_STAYS),
+        PeerKind.CULVERT: row(_S.PERFORM3_DONE, _E.NO, _S.ASKING, Do.REPORT, Do.ASK),
+        PeerKind.STOCK: row(_S.PERFORM3_DONE, _E.NO, _S.CONFIRM3_CANCELLED, *_STAYS),
     }[peer]
     return join(_before_the_grant(), no, _after_the_grant(), _postcopy(), _ending())
 

@@ -54,7 +54,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EntryLine:
     """One step, or one note where ``step`` is ``None``. ``at``: seconds since 1970."""
 
     at: float
@@ -74,7 +74,7 @@ class Entry:
     route: str = ""
     cause: str = ""
     figures: Mapping[str, int] = field(default_factory=dict)
-    lines: tuple[Line, ...] = ()
+    lines: tuple[EntryLine, ...] = ()
 
     @property
     def is_over(self) -> bool:

@@ -25,7 +25,7 @@ from culvert.ground import errors
 from culvert.io import files
 from culvert.migration.handover.machine import OVER, Step
 from culvert.migration.journal import history
-from culvert.migration.journal.history import Begun, Direction, Entry, Key, Line, Retention, Summary
+from culvert.migration.journal.history import Begun, Direction, Entry, EntryLine, Key, Retention, Summary
 
 log = logging.getLogger(__name__)
 
@@ -318,7 +318,7 @@ def _entry(database: sqlite3.Connection, row: tuple[Any, ...], *, lines: bool) -
         route=route,
         cause=cause,
         figures=history.figures_from_text(figures),
-        lines=tuple(Line(at, Step(word) if word else None, text) for at, word, text in found),
+        lines=tuple(EntryLine(at, Step(word) if word else None, text) for at, word, text in found),
     )
 
 

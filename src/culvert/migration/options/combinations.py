@@ -117,7 +117,7 @@ def check(options: Options, *, source: Version, destination: Version = 0, route:
         raise errors.ArgumentUnsupported(f"{'; '.join(found)}; nothing was changed")
 
 
-def settle(
+def agree(
     options: Options, route: Route, abilities: Collection[str], *, source: Version, destination: Version = 0
 ) -> Options:
     """``options`` for this route to this peer, ``preempt`` added where both sides have it; raises as ``check``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +32,4 @@ class Settings:
     reattach_seconds: float = 60.0
     give_up_seconds: float = 300.0
     host_speed: int = 0
-    pump: Limits = field(default_factory=Limits)
+    pump: ChannelLimits = field(default_factory=ChannelLimits)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
-from culvert.channels.key import Key
+from culvert.channels.key import ChannelKey
 from culvert.channels.plan import Channel
 from culvert.ground import errors, uri
 from culvert.ground.uri import ConnectionURI
@@ -109,12 +109,12 @@ class Peer:
         """Notice when the daemon is silent, from now on."""
         await prologue.agree_on_keepalive(self._client)
 
-    async def direct(self, key: Key) -> socket.socket:
+    async def direct(self, key: ChannelKey) -> socket.socket:
         """This connection itself as the data path that ``key`` opens; it carries no call afterwards."""
         return await key.direct(self._client)
 
-    async def channel(self, key: Key, channel: Channel, received: int) -> tuple[int, Detached]:
-        """This connection itself as one channel: (bytes the destination has, the connection); see ``Key.channel``."""
+    async def channel(self, key: ChannelKey, channel: Channel, received: int) -> tuple[int, Detached]:
+        """This connection itself as one channel: (bytes the destination has, itself); see ``ChannelKey``."""
         return await key.channel(self._client, channel, received)
 
     async def recover(self, attempt: str, grant: str, *, preempt: bool) -> tuple[str, str]:
@@ -130,7 +130,7 @@ class Peer:
         """Have the daemon take ``data`` and throw it away; it has all of it on return."""
         await self._client.call(culvert.MIGRATION_PROBE, culvert.MigrationProbeArgs(data))
 
-    async def attach(self, key: Key) -> Stream:
+    async def attach(self, key: ChannelKey) -> Stream:
         """The data stream of the migration that ``key`` opens."""
         return await key.attach(self._client)
 

@@ -6,9 +6,9 @@ changed pages (qapi/migration.json, MigrationStats). From that the rounds still 
 
     the next round's size = what the guest changes in this one = min(its working set, its rate × this one's time)
 
-until what is left fits into the downtime that is allowed. Where the sizes do not shrink they never will: then what is
-known to be done about that is played too (``Ahead``), and where nothing is, it is said, with both rates, as soon as
-two rounds have shown it.
+until what is left fits into the downtime that is allowed. Where the sizes do not shrink they never will: then what
+is known to be done about that is played too (``Foreseen``), and where nothing is, it is said, with both rates, as
+soon as two rounds have shown it.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Rest:
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class Dirtying:
     """``dirty`` bytes per second change, of a ``working_set``; it may stand still for ``limit`` seconds."""
 
     dirty: float
@@ -79,7 +79,7 @@ class Guest:
     limit: float
 
 
-def play(remaining: float, speed: float, guest: Guest, running: float = 0.0) -> Rest | None:
+def play(remaining: float, speed: float, guest: Dirtying, running: float = 0.0) -> Rest | None:
     """The rounds still to come: ``remaining`` bytes of this one, which has been ``running`` for so many seconds, sent
     at ``speed``. ``None``: it never ends."""
     if speed <= 0:
@@ -100,7 +100,7 @@ def play(remaining: float, speed: float, guest: Guest, running: float = 0.0) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class Ahead:
+class Foreseen:
     """What is done about a guest's rounds. The standstill is raised to ``most`` seconds where they do not end. Or the
     guest goes over to post-copy: when what a round leaves takes ``short`` seconds at most, and else when ``rounds``
     more have begun (``None``: it is not known to)."""
@@ -110,7 +110,7 @@ class Ahead:
     rounds: int | None = None
 
 
-def foresee(remaining: float, speed: float, guest: Guest, ahead: Ahead, running: float = 0.0) -> Rest | None:
+def foresee(remaining: float, speed: float, guest: Dirtying, ahead: Foreseen, running: float = 0.0) -> Rest | None:
     """``play``, with what is going to be done. ``None``: it never ends all the same."""
     if speed <= 0:
         return play(remaining, speed, guest, running)
@@ -125,7 +125,7 @@ def foresee(remaining: float, speed: float, guest: Guest, ahead: Ahead, running:
     return replace(soon, downtime=min(soon.downtime, _SWITCH))
 
 
-def _switched(remaining: float, speed: float, guest: Guest, running: float, rounds: int) -> Rest:
+def _switched(remaining: float, speed: float, guest: Dirtying, running: float, rounds: int) -> Rest:
     """So many more rounds begin, then all that is left goes over in post-copy."""
     seconds = sent = 0.0
     for _ in range(rounds):
@@ -245,7 +245,7 @@ class Course:
         switched = qemu.status in POSTCOPY
         dirty = 0.0 if switched else self._dirty
         measured = switched or bool(self._rounds)
-        guest, running = Guest(dirty, self._working_set(qemu), self.limit), at - self._round_began
+        guest, running = Dirtying(dirty, self._working_set(qemu), self.limit), at - self._round_began
         still = at - self._moved_at > _STILL
         goes_nowhere = not switched and (
             play(remaining, speed, guest, running) is None or self._flat(speed, self.limit)
@@ -276,14 +276,16 @@ class Course:
             round_age=running,
         )
 
-    def _foresee(self, remaining: float, speed: float, guest: Guest, running: float, qemu: Statistics) -> Rest | None:
+    def _foresee(
+        self, remaining: float, speed: float, guest: Dirtying, running: float, qemu: Statistics
+    ) -> Rest | None:
         """What is still to come; rounds that have shown that they get no smaller are not believed to."""
         if qemu.status in POSTCOPY:
             return play(remaining, speed, guest, running)
         begun, switches = qemu.dirty_sync_count, None
         if self.switches_from is not None:
             switches = max(0, self.switches_from - begun)
-        ahead = Ahead(self.most, self.switches_short, switches)
+        ahead = Foreseen(self.most, self.switches_short, switches)
         if self.armed and begun <= _ARMED and speed > 0:
             return _switched(remaining, speed, guest, running, _ARMED - begun)
         if self._flat(speed, self.limit):
@@ -314,11 +316,14 @@ class Course:
         fast, slow = max(speeds) * _AGREE, min(speeds) / _AGREE
         rates = [dirty] if qemu.status in POSTCOPY else [rate for _, rate in self._rounds[-3:]] or [dirty]
         whole, running, remaining = self._working_set(qemu), at - self._round_began, float(qemu.ram_remaining)
-        slower, faster = Guest(max(rates) * _AGREE, whole, self.limit), Guest(min(rates) / _AGREE, whole, self.limit)
+        slower, faster = (
+            Dirtying(max(rates) * _AGREE, whole, self.limit),
+            Dirtying(min(rates) / _AGREE, whole, self.limit),
+        )
         lows = [self._foresee(remaining, fast, faster, running, qemu)]
         highs = [self._foresee(remaining, slow, slower, running, qemu)]
         if self.armed and qemu.status not in POSTCOPY:  # nobody knows whether it will be used
-            ahead = Ahead(self.most)
+            ahead = Foreseen(self.most)
             lows.append(foresee(remaining, fast, faster, ahead, running))
             highs.append(foresee(remaining, slow, slower, ahead, running))
         low = min((rest.seconds for rest in lows if rest is not None), default=None)

@@ -14,7 +14,7 @@ from culvert.protocol.constants_migrate import CULVERT_DOWNTIMES, JobOperation, 
 
 
 @dataclass(slots=True)
-class Record:
+class JobRecord:
     """One job, running or over. Times are seconds of ``clock``, which is monotonic; ``downtime`` is the guest's
     standstill, ``step`` one of begin, prepare, perform, finish, confirm."""
 
@@ -64,21 +64,21 @@ class Record:
         return int(1000 * ((self.ended or self.clock()) - self.started))
 
 
-class Records:
+class JobRecords:
     """The last record of each domain's migrations; the oldest are forgotten first."""
 
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit
-        self._records: OrderedDict[UUID, Record] = OrderedDict()
+        self._records: OrderedDict[UUID, JobRecord] = OrderedDict()
 
-    def put(self, domain: UUID, record: Record) -> None:
+    def put(self, domain: UUID, record: JobRecord) -> None:
         """Keep ``record`` in the place of an earlier one."""
         self._records.pop(domain, None)
         self._records[domain] = record
         while len(self._records) > self._limit:
             self._records.popitem(last=False)
 
-    def get(self, domain: UUID) -> Record | None:
+    def get(self, domain: UUID) -> JobRecord | None:
         """The record, if one is kept."""
         return self._records.get(domain)
 
@@ -87,7 +87,7 @@ class Records:
         self._records.pop(domain, None)
 
 
-def numbers(record: Record) -> dict[str, int]:
+def numbers(record: JobRecord) -> dict[str, int]:
     """The ullong members of GET_JOB_STATS, in libvirt's order (qemu_domainjob.c, qemuDomainMigrationJobDataToParams).
 
     Milliseconds, bytes, bytes per second, pages per second, pages.
@@ -130,12 +130,12 @@ def numbers(record: Record) -> dict[str, int]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def remaining_ms(record: Record) -> int:
+def remaining_ms(record: JobRecord) -> int:
     """The likeliest time left; 0 where nothing can be said."""
     return _ms(record.course.forecast.left) or 0
 
 
-def forecast(record: Record) -> dict[str, int | float | str]:
+def forecast(record: JobRecord) -> dict[str, int | float | str]:
     """What culvert says of a running migration beside libvirt's figures, by the names of ``JobStat``; what is not
     known is left out."""
     said = record.course.forecast
@@ -151,7 +151,7 @@ def forecast(record: Record) -> dict[str, int | float | str]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def downtimes(record: Record) -> dict[str, int]:
+def downtimes(record: JobRecord) -> dict[str, int]:
     """The standstill in its parts, by the names of ``JobStat``; nothing where they are not known."""
     found = record.parts.milliseconds() if record.parts is not None else {}
     return {CULVERT_DOWNTIMES[name]: value for name, value in found.items()}

@@ -24,7 +24,7 @@ class Account:
 
     def __init__(self, begun: Begun, journal: Journal, cause: Cause, state: State) -> None:
         self.ledger = Ledger(journal, begun, known=state is not State.BEGIN3)
-        self.record = statistics.Record(
+        self.record = statistics.JobRecord(
             operation=JobOperation.MIGRATION_OUT,
             type=JobType.UNBOUNDED,
             clock=time.monotonic,
@@ -60,7 +60,7 @@ class Account:
         stopped_at = self.sending.stopped_at if self.sending is not None else None
         return None if stopped_at is None else time.monotonic() - stopped_at
 
-    async def refreshed(self, *, sends: bool) -> statistics.Record:
+    async def refreshed(self, *, sends: bool) -> statistics.JobRecord:
         """The record with the latest figures; ``sends``: QEMU has newer ones."""
         if self.sending is not None:
             if sends:

@@ -7,15 +7,15 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from culvert.channels.data_path import DataPath
+from culvert.channels.simple_paths import DirectPath
 from culvert.channels.ticket import TICKET_PARAMETER
-from culvert.channels.way import Way
-from culvert.channels.ways import DirectWay
 from culvert.channels.work import Done
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.migration.handover.machine_source import Event
 from culvert.migration.peers import native, peer
-from culvert.migration.peers.road import Road
+from culvert.migration.peers.connection import PeerConnection
 from culvert.migration.source import opening
 from culvert.migration.source.departure import Departure
 
@@ -36,7 +36,7 @@ class ByClient:
         self._spawn = spawn
         self._performing = asyncio.Event()
         self._confirmed: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self._road: Road | None = None
+        self._connection: PeerConnection | None = None
         self._watching: asyncio.Task[Done[Any]] | None = None
 
     def perform(self, migrate_uri: str) -> None:
@@ -72,7 +72,7 @@ class ByClient:
             self._departure.doubt = error
             self._confirmed.set_result(Event.CUT)
 
-    async def prepare(self) -> Way:
+    async def prepare(self) -> DataPath:
         departure = self._departure
         self.waiting.set()
         await departure.until_failed(self._performing.wait())
@@ -80,23 +80,25 @@ class ByClient:
         if native.is_address(where):
             await departure.is_stock(where)
             connecting = native.connect(where, departure.dialler.seconds)
-            return DirectWay(await departure.until_failed(connecting), departure.options.setup(return_path=True))
+            return DirectPath(await departure.until_failed(connecting), departure.options.setup(return_path=True))
         public = uris.parse(where).without_parameters(TICKET_PARAMETER)
         await departure.account.ledger.learn(peer=str(public))
-        self._road = Road(departure.shell.name, where, departure.dialler, self._spawn, hypervisor=False)
-        return await departure.until_failed(self._open(self._road))
+        self._connection = PeerConnection(
+            departure.shell.name, where, departure.dialler, self._spawn, hypervisor=False
+        )
+        return await departure.until_failed(self._open(self._connection))
 
-    async def _open(self, road: Road) -> Way:
-        destination = await road.open()
+    async def _open(self, connection: PeerConnection) -> DataPath:
+        destination = await connection.open()
         await destination.keep_alive()
-        way = await opening.open_prepared(destination, self._departure, opening.ticket(road.uri))
+        data_path = await opening.open_prepared(destination, self._departure, opening.ticket(connection.uri))
         name = f"{self._departure.shell.name}: connection lost?"
-        self._watching = self._spawn(name, self._watch(destination, way))
-        return way
+        self._watching = self._spawn(name, self._watch(destination, data_path))
+        return data_path
 
-    async def _watch(self, destination: peer.Peer, way: Way) -> None:
+    async def _watch(self, destination: peer.Peer, data_path: DataPath) -> None:
         await destination.closed.wait()
-        if not way.outlives_connection:
+        if not data_path.outlives_connection:
             lost = f"connection to {destination.uri.host} lost: {destination.close_reason}"
             self._departure.fail(errors.ConnectionLost(lost))
 
@@ -112,8 +114,8 @@ class ByClient:
     def _leave(self) -> None:
         if self._watching is not None:
             self._watching.cancel()
-        if self._road is not None:
-            self._road.close()
+        if self._connection is not None:
+            self._connection.close()
 
     async def close(self) -> None:
         self._leave()

@@ -19,14 +19,14 @@ from types import MappingProxyType
 from typing import Any, NoReturn, Self, TypeVar
 from uuid import UUID
 
-from culvert.channels.way import Way
+from culvert.channels.data_path import DataPath
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.status import PAUSED
 from culvert.migration.convergence import policy
 from culvert.migration.convergence.autopilot import Autopilot
 from culvert.migration.convergence.budget import Budget
-from culvert.migration.handover.machine import Do, Next, Peer
+from culvert.migration.handover.machine import Do, Next, PeerKind
 from culvert.migration.handover.machine_source import FINAL, START, Event, State, table
 from culvert.migration.journal.history import Begun, Direction, Entry, Key
 from culvert.migration.journal.journal import Journal
@@ -53,7 +53,7 @@ T = TypeVar("T")
 LAST_WORDS = 2.0  # seconds for QEMU to say how a post-copy went that has arrived
 ASK_AGAIN = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two tries; the last one repeats
 
-RULES = {peer: Rules("source", table(peer), FINAL, Event.UNWRITTEN) for peer in Peer}
+RULES = {peer: Rules("source", table(peer), FINAL, Event.UNWRITTEN) for peer in PeerKind}
 
 _STANDS = {
     State.POSTCOPY: (DomainState.PAUSED, PausedReason.POSTCOPY, (Lifecycle.SUSPENDED, SuspendedDetail.POSTCOPY)),
@@ -92,7 +92,7 @@ class Departure:
         self.destination_uri = begun.peer
         self.cause = Cause(f"migration {begun.key.attempt}")
         self.account = Account(begun, journal, self.cause, state)
-        self.rescue = rescue.Rescue(way_lost=state is State.POSTCOPY_FAILED)
+        self.rescue = rescue.Rescue(path_lost=state is State.POSTCOPY_FAILED)
         self.doubt: errors.RequestError | None = None
         """What came in the place of a good answer to finish."""
         self.obstacle = ""
@@ -108,7 +108,7 @@ class Departure:
         self.compression = ""
         """The word for it that ``autopilot`` has chosen, if any."""
         self._budget = budget or Budget()
-        self._way: Way | None = None
+        self._data_path: DataPath | None = None
         self._before: Mapping[str, int] = MappingProxyType({})
         self._sent = False
         self._tries = 0
@@ -117,7 +117,7 @@ class Departure:
         self._beside: list[asyncio.Task[object]] = []
         self.shell: Shell[State, Event] = Shell(
             name=f"migration {self.attempt} of domain '{begun.name}'",
-            rules=RULES[Peer.STOCK if begun.stock else Peer.CULVERT],
+            rules=RULES[PeerKind.STOCK if begun.stock else PeerKind.CULVERT],
             state=state,
             write=self.account.ledger.write,
             acts={
@@ -190,7 +190,7 @@ class Departure:
         return self.shell.state
 
     @property
-    def record(self) -> statistics.Record:
+    def record(self) -> statistics.JobRecord:
         """The job, for those who ask."""
         return self.account.record
 
@@ -262,14 +262,14 @@ class Departure:
         if self.account.sending is not None:
             await self.account.sending.limit(mib_per_second)
 
-    async def refreshed(self) -> statistics.Record:
+    async def refreshed(self) -> statistics.JobRecord:
         """The job's record with the latest figures."""
         return await self.account.refreshed(sends=self.sends)
 
     async def is_stock(self, where: str) -> None:
         """The destination at ``where`` is no culvert. Raises ``SystemCallError``; nothing has changed then."""
         await self.account.ledger.learn(peer=where, stock=True)
-        self.shell.rules = RULES[Peer.STOCK]
+        self.shell.rules = RULES[PeerKind.STOCK]
 
     def note(self, text: str) -> None:
         """Tell people of something that was decided: in the log and in the history."""
@@ -294,7 +294,7 @@ class Departure:
             finally:
                 for task in self._beside:
                     task.cancel()
-                self._drop_way()
+                self._drop_data_path()
                 if self.driving is not None:
                     await self.driving.close()
 
@@ -323,22 +323,22 @@ class Departure:
     async def _prepare(self) -> Event:
         assert self.driving is not None, "a new migration is driven by somebody"
         try:
-            self._way = way = await self.driving.prepare()
-            self._before = await self.domain.hypervisor.personal(way.setup)
+            self._data_path = data_path = await self.driving.prepare()
+            self._before = await self.domain.hypervisor.personal(data_path.setup)
         except errors.RequestError as err:
             self.cause.set(err)
             return Event.NOT_PREPARED
         return Event.PREPARED
 
     async def _send(self) -> Event:
-        assert self._way is not None, "prepared before it is sent"
-        way, self._way = self._way, None
+        assert self._data_path is not None, "prepared before it is sent"
+        data_path, self._data_path = self._data_path, None
         flying = self._fly()
         try:
-            event = await self._sent_by(self._new_sending().run(way))
+            event = await self._sent_by(self._new_sending().run(data_path))
             if event is Event.NOT_SENT:
                 with contextlib.suppress(errors.RequestError):  # then QEMU is no more
-                    await self.domain.hypervisor.put_back(self._before, way.setup)
+                    await self.domain.hypervisor.put_back(self._before, data_path.setup)
             return event
         finally:
             if flying is not None:
@@ -393,7 +393,7 @@ class Departure:
                 return Event.NOT_SENT
             self.obstacle, status = str(err), PAUSED
         if status != "completed":
-            self.rescue.way_lost = True
+            self.rescue.path_lost = True
             return Event.BROKEN if status == PAUSED else Event.NOT_SENT
         self._sent = True
         return Event.SENT
@@ -414,32 +414,32 @@ class Departure:
                 log.warning("%s: QEMU does not go over to post-copy: %s", self.shell.name, err)
 
     async def _recover(self) -> None:
-        way, self._way = self._way, None
-        if way is not None and self._tasks is not None:
-            self.rescue.way_lost = False
-            self._tasks.create_task(self._resend(way), name=f"{self.shell.name}: sending again")
+        data_path, self._data_path = self._data_path, None
+        if data_path is not None and self._tasks is not None:
+            self.rescue.path_lost = False
+            self._tasks.create_task(self._resend(data_path), name=f"{self.shell.name}: sending again")
 
-    async def _resend(self, way: Way) -> None:
-        self.shell.feed(await self._sent_by(self._new_sending(again=True).run(way, again=True)))
+    async def _resend(self, data_path: DataPath) -> None:
+        self.shell.feed(await self._sent_by(self._new_sending(again=True).run(data_path, again=True)))
 
     async def _stop_sending(self) -> None:
         """What this daemon began is over when it says so; an earlier one may have left more."""
-        self._drop_way()
+        self._drop_data_path()
         if self.guest is not None:
             await guest_here.stop_sending(self.guest)
 
-    def _drop_way(self) -> None:
-        if self._way is not None:
-            self._way.abort(str(self.cause.error))
-            self._way.close()
-            self._way = None
+    def _drop_data_path(self) -> None:
+        if self._data_path is not None:
+            self._data_path.abort(str(self.cause.error))
+            self._data_path.close()
+            self._data_path = None
 
     async def _grant(self) -> Event:
         assert self.driving is not None, "granted only while it is driven"
         return await self.driving.grant()
 
     async def _call_off(self) -> None:
-        self._drop_way()
+        self._drop_data_path()
         if self.driving is not None:
             self.driving.call_off()
 
@@ -459,8 +459,8 @@ class Departure:
     async def _take_up_again(self, driving: Rescuing) -> Event:
         self.driving = driving
         found = await self.rescue.attempt(driving, again=self._tries > 0)
-        if found.way is not None:
-            self._way = found.way
+        if found.data_path is not None:
+            self._data_path = found.data_path
             self.record.interruptions += 1
         self.obstacle = found.obstacle or self.obstacle
         return found.event
@@ -480,7 +480,7 @@ class Departure:
     async def _last_words(self) -> None:
         """The destination of a post-copy says that it has the last page before QEMU here has done its sums, which are
         the figures of the job."""
-        if self.account.sending is not None and self.account.reached is State.POSTCOPY and not self.rescue.way_lost:
+        if self.account.sending is not None and self.account.reached is State.POSTCOPY and not self.rescue.path_lost:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS):
                     await self.account.sending.over.wait()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from culvert.channels.way import Way
+from culvert.channels.data_path import DataPath
 from culvert.migration.handover.machine_source import Event
 
 
 class Driving(Protocol):
     """Who takes a migration through its steps: this daemon, or a client."""
 
-    async def prepare(self) -> Way:
+    async def prepare(self) -> DataPath:
         """The destination is ready: the way to its QEMU. Raises why not."""
 
     async def grant(self) -> Event:
@@ -27,5 +27,5 @@ class Driving(Protocol):
 class Rescuing(Driving, Protocol):
     """Who can take up a post-copy that has lost its way."""
 
-    async def reopen(self) -> Way:
+    async def reopen(self) -> DataPath:
         """A new way. Raises why there is none."""

@@ -7,13 +7,13 @@ import logging
 from dataclasses import replace
 from functools import partial
 
-from culvert.channels.key import Key
-from culvert.channels.plan import Channel, Plan
-from culvert.channels.pump_way import PumpWay
+from culvert.channels.data_path import DataPath
+from culvert.channels.key import ChannelKey
+from culvert.channels.plan import Channel, ChannelPlan
+from culvert.channels.pump_path import PumpPath
 from culvert.channels.route import AUTO, COMPRESSION_PARAMETER, PARAMETER, Route, choose
+from culvert.channels.simple_paths import DirectPath, StreamPath
 from culvert.channels.ticket import TICKET_PARAMETER, WITHOUT_POSTCOPY, Ticket
-from culvert.channels.way import Way
-from culvert.channels.ways import DirectWay, StreamWay
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.io.detached import Detached
@@ -94,7 +94,7 @@ async def _measure_guest(departure: Departure, plan: policy.Plan) -> None:
 
 
 async def _probe(destination: peer.Peer, abilities: frozenset[str]) -> link.Link | None:
-    """What the road carries; ``None``, and a line in the log, where that cannot be found out."""
+    """What the link carries; ``None``, and a line in the log, where that cannot be found out."""
     if link.PROBE_ABILITY not in abilities:
         return None
     try:
@@ -114,35 +114,35 @@ def heed(where: str, departure: Departure) -> None:
         departure.note(f"auto: {departure.record.auto}")
 
 
-async def settle(destination: peer.Peer, departure: Departure, route: Route) -> None:
+async def agree_on_postcopy(destination: peer.Peer, departure: Departure, route: Route) -> None:
     """Have ``departure.options`` say what post-copy to this peer is like; refuse what the two QEMUs cannot do."""
     source, there = await departure.domain.hypervisor.version(), await destination.version()
     abilities = await destination.abilities()
-    departure.options = combinations.settle(departure.options, route, abilities, source=source, destination=there)
+    departure.options = combinations.agree(departure.options, route, abilities, source=source, destination=there)
 
 
-async def open_prepared(destination: peer.Peer, departure: Departure, opened_by: Ticket) -> Way:
+async def open_prepared(destination: peer.Peer, departure: Departure, opened_by: Ticket) -> DataPath:
     """The way into a migration that a client has prepared at ``destination``."""
     await arm(destination, departure, prepared=True)
     route, compression = await choose_route(destination, departure)
     if route is Route.STREAM:
         setup = departure.options.setup()
-        key = Key(opened_by, await destination.wire(), Plan.of(setup))
-        return StreamWay(await destination.attach(key), setup)
-    return await open_way(destination, departure, opened_by, route, compression)
+        key = ChannelKey(opened_by, await destination.wire(), ChannelPlan.of(setup))
+        return StreamPath(await destination.attach(key), setup)
+    return await open_data_path(destination, departure, opened_by, route, compression)
 
 
-async def open_way(
+async def open_data_path(
     destination: peer.Peer, departure: Departure, opened_by: Ticket, route: Route, compression: str
-) -> Way:
-    """Open the connections for the data: to where the calls go too, for that road is known to be open, whatever the
+) -> DataPath:
+    """Open the connections for the data: to where the calls go too, for that link is known to be open, whatever the
     destination calls itself."""
     uri, settings = departure.destination_uri, departure.settings
     setup = departure.options.setup(return_path=True)
-    key = Key(opened_by, await destination.wire(), Plan.of(setup))
+    key = ChannelKey(opened_by, await destination.wire(), ChannelPlan.of(setup))
     if route is Route.DIRECT:
         async with departure.dialler.connect(uri, hypervisor=False) as data:
-            return DirectWay(await data.direct(key), setup)
+            return DirectPath(await data.direct(key), setup)
 
     async def dial(channel: Channel, received: int) -> tuple[int, Detached]:
         opened: Detached | None = None
@@ -156,7 +156,7 @@ async def open_way(
                 opened.sock.close()
             raise
 
-    way = PumpWay(
+    data_path = PumpPath(
         f"migration {departure.attempt}",
         dial,
         departure.domain.runtime,
@@ -165,5 +165,5 @@ async def open_way(
         limits=settings.pump,
         patience=settings.reattach_seconds,
     )
-    await way.open()
-    return way
+    await data_path.open()
+    return data_path

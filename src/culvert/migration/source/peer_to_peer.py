@@ -9,17 +9,17 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from culvert.channels.data_path import DataPath
 from culvert.channels.route import Route
+from culvert.channels.simple_paths import StreamPath
 from culvert.channels.ticket import Ticket
-from culvert.channels.way import Way
-from culvert.channels.ways import StreamWay
 from culvert.channels.work import Done
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.migration.handover.machine_source import Event
 from culvert.migration.options import cookie
 from culvert.migration.peers import peer, stock
-from culvert.migration.peers.road import Road
+from culvert.migration.peers.connection import PeerConnection
 from culvert.migration.progress.downtime import FIGURES
 from culvert.migration.source import opening, source_cookie, stability
 from culvert.migration.source.departure import Departure
@@ -44,29 +44,29 @@ class PeerToPeer:
         self._complete = complete
         self._spawn = spawn
         self._name = departure.shell.name
-        self._road = Road(self._name, departure.destination_uri, departure.dialler, spawn)
-        self._way: Way | None = None
+        self._connection = PeerConnection(self._name, departure.destination_uri, departure.dialler, spawn)
+        self._data_path: DataPath | None = None
         self._prepared = False
         self._by_pump = False
         self._watching: asyncio.Task[Done[Any]] | None = None
         self._calling_off: asyncio.Task[Done[Any]] | None = None
 
-    async def prepare(self) -> Way:
+    async def prepare(self) -> DataPath:
         departure = self._departure
-        self._way = way = await departure.until_failed(self._prepare())
+        self._data_path = data_path = await departure.until_failed(self._prepare())
         try:
-            reached = await departure.until_failed(self._road.reach(again=way.outlives_connection))
+            reached = await departure.until_failed(self._connection.reach(again=data_path.outlives_connection))
             await departure.until_failed(stability.check(reached, departure, departure.options, self._complete))
         except errors.RequestError as err:
-            way.abort(str(err))
-            way.close()
+            data_path.abort(str(err))
+            data_path.close()
             raise
-        self._watching = self._spawn(f"{self._name}: connection lost?", self._watch(reached, way))
-        return way
+        self._watching = self._spawn(f"{self._name}: connection lost?", self._watch(reached, data_path))
+        return data_path
 
-    async def _prepare(self) -> Way:
+    async def _prepare(self) -> DataPath:
         departure = self._departure
-        destination = await self._road.open()
+        destination = await self._connection.open()
         await destination.check()
         if is_stock := not await destination.abilities():
             stock.check(departure.domain.definition, destination.uri)
@@ -77,14 +77,14 @@ class PeerToPeer:
         route, compression = await opening.choose_route(destination, departure)
         self._by_pump = route is Route.PUMP
         if departure.options.postcopy:
-            await opening.settle(destination, departure, route)
+            await opening.agree_on_postcopy(destination, departure, route)
         options = departure.options
         try:
             if route is Route.STREAM:
                 cookie_out, stream = await destination.prepare_tunnel(options, source_cookie.plain(departure))
                 self._prepared = True
                 source_cookie.check_destination(departure, cookie_out)
-                return StreamWay(stream, options.setup())
+                return StreamPath(stream, options.setup())
             untunnelled = options.without_flags(MigrateFlag.TUNNELLED)
             cookie_out, where = await destination.prepare(untunnelled, source_cookie.plain(departure))
         except errors.RequestError as err:
@@ -94,21 +94,24 @@ class PeerToPeer:
         self._prepared = True
         source_cookie.check_destination(departure, cookie_out)
         opening.heed(where, departure)
-        return await opening.open_way(destination, departure, opening.ticket(where), route, compression)
+        return await opening.open_data_path(destination, departure, opening.ticket(where), route, compression)
 
-    async def _watch(self, destination: peer.Peer, way: Way) -> None:
+    async def _watch(self, destination: peer.Peer, data_path: DataPath) -> None:
         await destination.closed.wait()
-        lost = f"connection to {self._road.uri} lost: {destination.close_reason}"
-        if way.outlives_connection:
+        lost = f"connection to {self._connection.uri} lost: {destination.close_reason}"
+        if data_path.outlives_connection:
             log.warning("%s: %s; the migration goes on", self._name, lost)
         else:
             self._departure.fail(errors.ConnectionLost(lost))
 
     async def grant(self) -> Event:
-        departure, way = self._departure, self._way
+        departure, data_path = self._departure, self._data_path
         try:
-            again, stale = way is None or way.outlives_connection, way is not None and way.interruptions > 0
-            destination = await self._road.reach(again=again, stale=stale)
+            again, stale = (
+                data_path is None or data_path.outlives_connection,
+                data_path is not None and data_path.interruptions > 0,
+            )
+            destination = await self._connection.reach(again=again, stale=stale)
             cookie_in, patient = source_cookie.granting(departure), departure.options.postcopy
             answer = await destination.finish(departure.options, cookie_in, cancelled=False, patient=patient)
         except errors.RemoteError as err:
@@ -122,15 +125,17 @@ class PeerToPeer:
             departure.record.reported = {name: said[name] for name in FIGURES.values() if name in said}
         return Event.YES
 
-    async def reopen(self) -> Way:
+    async def reopen(self) -> DataPath:
         departure = self._departure
-        destination = await self._road.open()
+        destination = await self._connection.open()
         preempt = await departure.domain.hypervisor.has_preempt()
         name, ticket = await destination.recover(departure.attempt, departure.begun.secret, preempt=preempt)
         departure.options = replace(departure.options, destination_name=name, preempt=preempt)
         # By the pump whatever it began with: a QEMU that hangs in a missing page can be given a path only.
-        self._way = await opening.open_way(destination, departure, Ticket.parse(ticket), Route.PUMP, "off")
-        return self._way
+        self._data_path = await opening.open_data_path(
+            destination, departure, Ticket.parse(ticket), Route.PUMP, "off"
+        )
+        return self._data_path
 
     def call_off(self) -> None:
         # Not waited for: the way was aborted, so the guest can never run there, and may go on here meanwhile.
@@ -144,12 +149,12 @@ class PeerToPeer:
         try:
             async with asyncio.timeout(CLEAN_UP_TIMEOUT):
                 try:
-                    await self._cancel(await self._road.reach(again=again))
+                    await self._cancel(await self._connection.reach(again=again))
                 except errors.ConnectionLost:
                     if not again:
                         raise
                     # It was lost before, and this call was what noticed it.
-                    await self._cancel(await self._road.reach(again=True))
+                    await self._cancel(await self._connection.reach(again=True))
         except errors.RemoteError as err:
             if err.remote_code != errors.ErrorCode.MIGRATE_FINISH_OK:
                 self._departure.better(err, than=_SEEN_FROM_AFAR)
@@ -164,7 +169,7 @@ class PeerToPeer:
             await asyncio.wait([self._calling_off])
         if self._watching is not None:
             self._watching.cancel()
-        self._road.close()
+        self._connection.close()
 
 
 async def move_definition(departure: Departure) -> None:

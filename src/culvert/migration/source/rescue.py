@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from culvert.channels.way import Way
+from culvert.channels.data_path import DataPath
 from culvert.ground import errors
 from culvert.migration.handover.machine_source import Event, State
 from culvert.migration.source.driving import Rescuing
@@ -26,15 +26,15 @@ class Rescued:
     """One try: the machine's next event, the new way where there is one, or what stood in its way."""
 
     event: Event
-    way: Way | None = None
+    data_path: DataPath | None = None
     obstacle: str = ""
 
 
 @dataclass(slots=True)
 class Rescue:
-    """Of one migration. ``way_lost``: nothing carries the guest's pages any more."""
+    """Of one migration. ``path_lost``: nothing carries the guest's pages any more."""
 
-    way_lost: bool
+    path_lost: bool
     by: Callable[[], Rescuing] | None = None
     """Who takes it up, whoever drove it before."""
 
@@ -44,7 +44,7 @@ class Rescue:
         ``again``: this has been tried in the state that it is in. Only where the way is lost is another one opened;
         else only the answer to the grant is, which is granted once more, but not over and over.
         """
-        if not self.way_lost:
+        if not self.path_lost:
             return Rescued(Event.WORD_POSTCOPY if not again else Event.RECOVER)
         try:
             return Rescued(Event.RECOVER, await driving.reopen())

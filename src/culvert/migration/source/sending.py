@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from culvert.channels.way import Way
+from culvert.channels.data_path import DataPath
 from culvert.channels.work import Done, captured
 from culvert.ground import errors
 from culvert.ground.units import MiB
@@ -28,7 +28,7 @@ from culvert.migration.convergence.budget import Budget
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
 from culvert.migration.progress import downtime
-from culvert.migration.progress.statistics import Record
+from culvert.migration.progress.statistics import JobRecord
 from culvert.migration.source.cause import Cause
 from culvert.migration.source.guest_here import CANCEL_TIMEOUT
 from culvert.protocol.constants_migrate import MigrateFlag
@@ -54,7 +54,7 @@ class Sending:
         settings: Settings,
         *,
         cause: Cause,
-        record: Record,
+        record: JobRecord,
         budget: Budget,
         switched: Callable[[], None] = lambda: None,
         brief: bool = False,
@@ -73,7 +73,7 @@ class Sending:
         self._committed = False
         self._governor = governor.Governor()
         self._outgoing: Outgoing | None = None
-        self._way: Way | None = None
+        self._data_path: DataPath | None = None
 
     @property
     def stopped_at(self) -> float | None:
@@ -93,8 +93,8 @@ class Sending:
     def count(self) -> None:
         """Put what the way has counted into the record."""
         meter = None
-        if self._way is not None:
-            meter, self._record.interruptions = self._way.meter, self._way.interruptions
+        if self._data_path is not None:
+            meter, self._record.interruptions = self._data_path.meter, self._data_path.interruptions
         self._record.tunnel_bytes = self._record.qemu.ram_transferred if meter is None else meter.bytes
 
     def _commit(self) -> bool:
@@ -104,15 +104,15 @@ class Sending:
 
     async def switch(self) -> None:
         """Let QEMU go over to post-copy as soon as it can; ``switched`` is called when it has."""
-        if self._outgoing is not None and self._way is not None:
+        if self._outgoing is not None and self._data_path is not None:
             # What is under way at the switch is nowhere else: QEMU is told only while the way is there, and then the
             # way is kept for as long as the other end knows it.
-            await self._cause.guard(self._way.hold_on())
+            await self._cause.guard(self._data_path.hold_on())
             if self._commit():
                 await self._outgoing.switch_to_postcopy()
 
-    async def run(self, way: Way, *, again: bool = False) -> str:
-        """Send the guest along ``way``: on return the destination's QEMU has loaded every byte. Closes ``way``.
+    async def run(self, data_path: DataPath, *, again: bool = False) -> str:
+        """Send the guest along ``data_path``: on return the destination's QEMU has loaded every byte. Closes it.
 
         ``again``: take up a post-copy that has lost its way. Answers how it ended: ``completed``, or
         ``postcopy-paused`` for a post-copy that has lost its way (again). The guest then stands still here. Raises
@@ -121,9 +121,9 @@ class Sending:
         """
         status = ""
         try:
-            self._way = way
-            self._record.route = way.route.value
-            self._record.channels = len(way.plan)
+            self._data_path = data_path
+            self._record.route = data_path.route.value
+            self._record.channels = len(data_path.plan)
             outgoing = self._outgoing = self._domain.hypervisor.outgoing()
             if self._options.has(MigrateFlag.ABORT_ON_ERROR):
                 outgoing.on_io_error = self._io_error
@@ -133,24 +133,24 @@ class Sending:
                 if again:
                     self._committed = True
                     # QEMU before 8.2 hangs when its way ends while it recovers: it is not to see that.
-                    await way.hold_on()
-                    status = await self._carry(outgoing, way, again=True)
+                    await data_path.hold_on()
+                    status = await self._carry(outgoing, data_path, again=True)
                 else:
-                    with way.entrance() as entrance:
-                        await self._cause.guard(outgoing.start(entrance, way.setup))
-                    status = await self._carry(outgoing, way)
+                    with data_path.entrance() as entrance:
+                        await self._cause.guard(outgoing.start(entrance, data_path.setup))
+                    status = await self._carry(outgoing, data_path)
             except errors.RequestError as err:
                 self._cause.set(err)
             finally:
                 outgoing.close()
                 await self._budget.leave(self)
             if status != "completed":
-                way.abort(str(self._cause.error or status))
+                data_path.abort(str(self._cause.error or status))
             if self._cause.error is not None:
                 raise self._cause.error
             return status
         finally:
-            way.close()
+            data_path.close()
             self.over.set()
 
     async def limit(self, mib_per_second: int) -> None:
@@ -161,12 +161,12 @@ class Sending:
     async def _slow_down(self, limit: int) -> None:
         await self._domain.hypervisor.set_speed(self._governor.change(limit))
 
-    async def _carry(self, outgoing: Outgoing, way: Way, *, again: bool = False) -> str:
+    async def _carry(self, outgoing: Outgoing, data_path: DataPath, *, again: bool = False) -> str:
         """Go on until QEMU is done and the other end has everything: QEMU's last word; the cause tells why."""
         name = self._name
         status = "failed"
         async with asyncio.TaskGroup() as tasks:
-            moving = tasks.create_task(self._move(way), name=f"{name}: {way.route.value}")
+            moving = tasks.create_task(self._move(data_path), name=f"{name}: {data_path.route.value}")
             watching = [
                 tasks.create_task(self._watch_deadline(), name=f"{name}: deadline"),
                 tasks.create_task(self._watch_progress(), name=f"{name}: progress"),
@@ -177,7 +177,7 @@ class Sending:
             ]
             try:
                 if again:
-                    with way.entrance() as entrance:
+                    with data_path.entrance() as entrance:
                         if not await outgoing.recover(entrance):
                             return "completed"
                 status = await self._cause.guard(self._last_status(outgoing))
@@ -190,12 +190,12 @@ class Sending:
                 figures: asyncio.Task[Done[Any]] = tasks.create_task(
                     captured(self.refresh()), name=f"{name}: last figures"
                 )
-                await self._cause.guard(way.finish())
+                await self._cause.guard(data_path.finish())
                 (await figures).unwrap()
             except errors.RequestError as err:
                 self._cause.set(err)
                 if not self._committed:
-                    await self._stop(outgoing, way)
+                    await self._stop(outgoing, data_path)
             finally:
                 for ending in (moving, *watching):
                     ending.cancel()
@@ -230,13 +230,13 @@ class Sending:
         else:
             self._cause.set(cause)
 
-    async def _move(self, way: Way) -> None:
+    async def _move(self, data_path: DataPath) -> None:
         try:
-            await way.carry()
+            await data_path.carry()
         except errors.RequestError as err:
             self._fail(err)
             if self._committed:
-                way.abort(str(err))  # so that QEMU sees it too
+                data_path.abort(str(err))  # so that QEMU sees it too
         except OSError as err:
             # QEMU's end of the socket pair broke: the reason is QEMU's to tell, through its monitor.
             log.debug("%s: the way ended: %s", self._name, err)
@@ -244,19 +244,19 @@ class Sending:
     def _io_error(self, device: str) -> None:
         self._fail(errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)"))
 
-    async def _stop(self, outgoing: Outgoing, way: Way) -> None:
+    async def _stop(self, outgoing: Outgoing, data_path: DataPath) -> None:
         """Make QEMU give up and wait until it has; what it says then changes nothing any more."""
         reason = str(self._cause.error)
         # A QEMU that has stopped the guest and waits for a way that takes nothing any more answers nobody: it holds
         # its big lock. Then the way must break first.
-        breaks = asyncio.get_running_loop().call_later(HEARS_WITHIN, way.abort, reason)
+        breaks = asyncio.get_running_loop().call_later(HEARS_WITHIN, data_path.abort, reason)
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
                 try:
                     await outgoing.cancel()
                 finally:
                     breaks.cancel()
-                    way.abort(reason)
+                    data_path.abort(reason)
                 await outgoing.settled()
         except (errors.RequestError, TimeoutError) as err:
             log.warning("%s: QEMU did not confirm the cancel: %s", self._name, err)
@@ -295,7 +295,7 @@ class Sending:
 
     async def _moved(self) -> int:
         """Bytes on their way so far."""
-        if self._way is not None and self._way.meter is not None:
-            return self._way.meter.bytes
+        if self._data_path is not None and self._data_path.meter is not None:
+            return self._data_path.meter.bytes
         await self.refresh()
         return self._record.qemu.ram_transferred

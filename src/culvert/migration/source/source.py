@@ -32,7 +32,7 @@ from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
 from culvert.migration.peers.peer import Dialler
-from culvert.migration.progress.statistics import Records
+from culvert.migration.progress.statistics import JobRecords
 from culvert.migration.source import peer_to_peer, source_cookie, stability
 from culvert.migration.source.by_client import ByClient
 from culvert.migration.source.departure import Departure
@@ -56,7 +56,7 @@ class Source:
         self._journal = journal
         self._budget = Budget(settings.host_speed)
         self._departures: dict[UUID, Departure] = {}
-        self.completed = Records()
+        self.completed = JobRecords()
         """The record of each domain's last migration out of here."""
 
     async def stop(self, timeout: float) -> None:

@@ -11,13 +11,13 @@ from itertools import groupby
 from lxml import etree
 
 from culvert.drivers.qemu.abilities.machines import Machines
-from culvert.drivers.qemu.abilities.nodeinfo import Cpu, NodeInfo
+from culvert.drivers.qemu.abilities.nodeinfo import HostCpu, NodeInfo
 
 ARCH = "x86_64"
 
 
 def build(
-    host_uuid: str, node: NodeInfo, cpus: Sequence[Cpu], emulators: Sequence[Machines], pages: Sequence[int] = ()
+    host_uuid: str, node: NodeInfo, cpus: Sequence[HostCpu], emulators: Sequence[Machines], pages: Sequence[int] = ()
 ) -> str:
     """The XML text; ``emulators`` are those probed, the first one is listed first; ``pages``: sizes in KiB."""
     root = etree.Element("capabilities")
@@ -42,7 +42,7 @@ def build(
     return str(etree.tostring(root, encoding="unicode")) + "\n"
 
 
-def _topology(host: etree._Element, node: NodeInfo, cpus: Sequence[Cpu]) -> None:
+def _topology(host: etree._Element, node: NodeInfo, cpus: Sequence[HostCpu]) -> None:
     cells = [
         (number, list(members)) for number, members in groupby(sorted(cpus, key=_cell), key=lambda cpu: cpu.node)
     ]
@@ -63,7 +63,7 @@ def _topology(host: etree._Element, node: NodeInfo, cpus: Sequence[Cpu]) -> None
             )
 
 
-def _cell(cpu: Cpu) -> tuple[int, int]:
+def _cell(cpu: HostCpu) -> tuple[int, int]:
     return cpu.node, cpu.id
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from lxml import etree
 
 from culvert.domain import binding, chardev, disk, display, features, peripheral, platform
-from culvert.domain.scalars import Word
+from culvert.domain.scalars import WordScalar
 from culvert.drivers.qemu.abilities.machines import VERSIONED, Machine, Machines
 from culvert.ground import errors
 
@@ -83,7 +83,7 @@ def build(known: Machines, about: Question) -> str:
 def words(cls: type[Any], field: str) -> tuple[str, ...]:
     """The words that a field of a bound class takes."""
     scalar = next(row.binding.scalar for row in binding.table(cls) if row.field == field)
-    return scalar.words if isinstance(scalar, Word) else ()
+    return scalar.words if isinstance(scalar, WordScalar) else ()
 
 
 def _cpu(root: etree._Element, known: Machines, about: Question) -> None:
@@ -116,7 +116,7 @@ def _devices(root: etree._Element) -> None:
         "filesystem": None,
         "tpm": None,
         "redirdev": None,
-        "channel": {"type": words(chardev.Channel, "type")},
+        "channel": {"type": words(chardev.ChannelDevice, "type")},
     }.items():
         element = etree.SubElement(devices, name, supported=_yes_no(enums is not None))
         for enum, values in (enums or {}).items():

@@ -15,7 +15,7 @@ _NODE_DIRECTORY = re.compile(r"node([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Cpu:
+class HostCpu:
     """A CPU that is switched on, and where it sits."""
 
     id: int
@@ -53,7 +53,7 @@ def _text(path: Path, default: str) -> str:
         return default
 
 
-def cpus(root: Path = Path("/sys/devices/system/cpu")) -> list[Cpu]:
+def cpus(root: Path = Path("/sys/devices/system/cpu")) -> list[HostCpu]:
     """The CPUs that are switched on, by number; never empty."""
     found = []
     try:
@@ -68,7 +68,7 @@ def cpus(root: Path = Path("/sys/devices/system/cpu")) -> list[Cpu]:
         node = next((int(m.group(1)) for m in map(_NODE_DIRECTORY.fullmatch, os.listdir(entry)) if m), 0)
         topology = entry / "topology"
         found.append(
-            Cpu(
+            HostCpu(
                 id=number,
                 node=node,
                 socket=max(_number(topology / "physical_package_id"), 0),
@@ -77,7 +77,7 @@ def cpus(root: Path = Path("/sys/devices/system/cpu")) -> list[Cpu]:
             )
         )
     return sorted(found, key=lambda cpu: cpu.id) or [
-        Cpu(number, 0, 0, number, str(number)) for number in range(os.cpu_count() or 1)
+        HostCpu(number, 0, 0, number, str(number)) for number in range(os.cpu_count() or 1)
     ]
 
 

@@ -5,7 +5,7 @@ Source: qemu/qemu_command.c and qemu/qemu_chardev.c of libvirt 9.0.
 
 from __future__ import annotations
 
-from culvert.domain.chardev import Channel, Chardev, ChardevSource, Console
+from culvert.domain.chardev import ChannelDevice, Chardev, ChardevSource, ConsoleDevice
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.command.command_syntax import comma, controller_alias, device, on_off
 from culvert.ground import errors
@@ -55,21 +55,21 @@ def chardevs(definition: DomainDef, *, incoming: bool, channel_directory: str | 
     return argv
 
 
-def channel_file(channel: Channel) -> str:
+def channel_file(channel: ChannelDevice) -> str:
     """The file name of the socket of a channel whose XML names none."""
     return channel.target.name or channel.alias or "channel"
 
 
-def _with_path(channel: Channel, directory: str | None) -> Channel:
+def _with_path(channel: ChannelDevice, directory: str | None) -> ChannelDevice:
     if channel.type != "unix" or (channel.source is not None and channel.source.path):
         return channel
     if directory is None:
         raise errors.InternalError(f"internal error: channel '{channel_file(channel)}' has no socket path")
     source = ChardevSource(mode="bind", path=f"{directory}/{channel_file(channel)}")
-    return Channel(type="unix", source=source, target=channel.target, log=channel.log, alias=channel.alias)
+    return ChannelDevice(type="unix", source=source, target=channel.target, log=channel.log, alias=channel.alias)
 
 
-def _port(definition: DomainDef, port: Channel | Console) -> dict[str, object]:
+def _port(definition: DomainDef, port: ChannelDevice | ConsoleDevice) -> dict[str, object]:
     if port.address is None:
         return {}  # QEMU takes the next free port, for libvirt's consoles as for ours
     alias = controller_alias(definition, "virtio-serial", port.address.controller, f"port '{port.alias}'")

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from culvert.drivers.qemu.process import Identity
+from culvert.drivers.qemu.process import ProcessIdentity
 
 FORMAT = 1  # of the file; a reader refuses another one
 
@@ -27,7 +27,7 @@ class Status:
     xml: str
     state: int
     reason: int
-    process: Identity | None
+    process: ProcessIdentity | None
     log_offset: int
     runtime: str
     fake_reboot: bool = False
@@ -44,7 +44,7 @@ class Status:
             raise ValueError(f"not a domain status of format {FORMAT}")
         try:
             status = cls(**raw)
-            process = Identity(**raw["process"]) if raw["process"] else None
+            process = ProcessIdentity(**raw["process"]) if raw["process"] else None
         except (TypeError, KeyError) as err:
             raise ValueError(f"domain status has wrong members: {err}") from err
         kinds = {"name": str, "uuid": str, "id": int, "xml": str, "state": int, "reason": int, "runtime": str}

@@ -10,8 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from culvert.ground import errors
-from culvert.rpc.limits import Limits
-from culvert.rpc.link import Link
+from culvert.rpc.connection import RpcConnection
+from culvert.rpc.limits import RpcLimits
 from culvert.wire import events
 from culvert.wire.connection import Connection
 from culvert.wire.packet import PacketType
@@ -48,19 +48,19 @@ class Clock:
 
 
 @asynccontextmanager
-async def linked(limits: Limits | None = None) -> AsyncIterator[tuple[Link, Raw, Owner, Clock]]:
-    """A server's link and a raw peer."""
+async def linked(limits: RpcLimits | None = None) -> AsyncIterator[tuple[RpcConnection, Raw, Owner, Clock]]:
+    """A server's connection and a raw peer."""
     owner, clock = Owner(), Clock()
-    link = Link(Role.SERVER, owner, limits or Limits(), peer="peer", clock=clock)
+    connection = RpcConnection(Role.SERVER, owner, limits or RpcLimits(), peer="peer", clock=clock)
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     with ours:
-        await asyncio.get_running_loop().create_unix_connection(lambda: link, sock=theirs)
+        await asyncio.get_running_loop().create_unix_connection(lambda: connection, sock=theirs)
         try:
-            yield link, Raw(ours), owner, clock
+            yield connection, Raw(ours), owner, clock
         finally:
-            link.abort("test over")
-            await link.closed.wait()
+            connection.abort("test over")
+            await connection.closed.wait()
 
 
 async def procedures(peer: Raw, count: int) -> list[int]:
@@ -74,31 +74,31 @@ async def procedures(peer: Raw, count: int) -> list[int]:
 
 
 async def test_silent_peer_is_pinged_and_then_given_up() -> None:
-    async with linked() as (link, peer, owner, clock):
-        link.start_keepalive(5, 5)
-        link.start_keepalive(1, 1)  # once is enough
+    async with linked() as (connection, peer, owner, clock):
+        connection.start_keepalive(5, 5)
+        connection.start_keepalive(1, 1)  # once is enough
         for _ in range(5):
             clock.now += 5
-            link.tick()
+            connection.tick()
         assert await procedures(peer, 5) == [1] * 5
         clock.now += 5
-        link.tick()
-        await link.closed.wait()
+        connection.tick()
+        await connection.closed.wait()
         assert "keepalive timeout: nothing heard for 30 s" in str(owner.lost[0])
-        link.tick()
+        connection.tick()
 
 
 async def test_anything_heard_counts() -> None:
-    async with linked() as (link, peer, owner, clock):
-        link.start_keepalive(5, 1)
+    async with linked() as (connection, peer, owner, clock):
+        connection.start_keepalive(5, 1)
         for _ in range(10):
             clock.now += 5
-            link.tick()
+            connection.tick()
             owner.events.clear()
             peer.send(CALL)
             await until(lambda: owner.events)
             clock.now += 1
-        assert not link.reason
+        assert not connection.reason
 
 
 async def test_ping_is_answered() -> None:
@@ -108,120 +108,120 @@ async def test_ping_is_answered() -> None:
 
 
 async def test_held_link_says_pong_unasked_and_counts_nothing() -> None:
-    async with linked() as (link, peer, owner, clock):
-        link.start_keepalive(5, 2)
-        link.hold("test")
+    async with linked() as (connection, peer, owner, clock):
+        connection.start_keepalive(5, 2)
+        connection.hold("test")
         peer.send(PING + CALL)
         for _ in range(100):
             clock.now += 5
-            link.tick()
+            connection.tick()
         assert await procedures(peer, 100) == [2] * 100
         assert not owner.events
-        link.release("test")
+        connection.release("test")
         assert await procedures(peer, 1) == [2]  # the PING that had to wait
         await until(lambda: owner.events)
         for _ in range(2):
             clock.now += 5
-            link.tick()
+            connection.tick()
         assert await procedures(peer, 2) == [1, 1]
-        assert not link.reason
+        assert not connection.reason
 
 
 async def test_held_link_without_keepalive_sends_nothing() -> None:
     """A client that did not ask for keepalive takes such a packet for an error."""
-    async with linked() as (link, peer, _, clock):
-        link.hold("test")
+    async with linked() as (connection, peer, _, clock):
+        connection.hold("test")
         clock.now += 500
-        link.tick()
+        connection.tick()
         with pytest.raises(TimeoutError):
             await peer.packet(0.02)
 
 
 async def test_keepalive_may_be_off() -> None:
-    async with linked() as (link, _, _, _):
-        link.start_keepalive(0, 5)
-        assert not link.keepalive
+    async with linked() as (connection, _, _, _):
+        connection.start_keepalive(0, 5)
+        assert not connection.keepalive
 
 
 async def test_timer_runs_by_itself() -> None:
-    async with linked() as (link, peer, _, clock):
-        link.start_keepalive(0.01, 5)
+    async with linked() as (connection, peer, _, clock):
+        connection.start_keepalive(0.01, 5)
         clock.now += 0.01
         assert await procedures(peer, 1) == [1]
 
 
 async def test_hold_stops_reports_in_the_middle_of_what_was_received() -> None:
-    async with linked() as (link, peer, owner, _):
+    async with linked() as (connection, peer, owner, _):
 
         class Holding(Owner):
             def on_event(self, event: events.Event) -> None:
                 super().on_event(event)
-                link.hold("one at a time")
+                connection.hold("one at a time")
 
-        link._owner = holding = Holding()
+        connection._owner = holding = Holding()
         peer.send(CALL * 5)
         await until(lambda: holding.events)
         for count in range(1, 5):
             assert len(holding.events) == count
-            assert link.connection.buffered == (5 - count) * len(CALL)
-            link.release("one at a time")
+            assert connection.wire.buffered == (5 - count) * len(CALL)
+            connection.release("one at a time")
         assert len(holding.events) == 5
         assert owner.events == []
 
 
 async def test_several_holds_need_as_many_releases() -> None:
-    async with linked() as (link, peer, owner, _):
-        link.hold("a")
-        link.hold("b")
-        link.hold("a")
+    async with linked() as (connection, peer, owner, _):
+        connection.hold("a")
+        connection.hold("b")
+        connection.hold("a")
         peer.send(CALL)
-        link.release("a")
-        link.release("c")
+        connection.release("a")
+        connection.release("c")
         await asyncio.sleep(0.01)
-        assert link.held
+        assert connection.held
         assert not owner.events
-        link.release("b")
+        connection.release("b")
         await until(lambda: owner.events)
 
 
 async def test_violation_ends_the_connection_with_the_reason() -> None:
-    async with linked() as (link, peer, owner, _):
+    async with linked() as (connection, peer, owner, _):
         peer.send(CALL + b"\xff" * 100)
         await peer.closed()
-        await link.closed.wait()
+        await connection.closed.wait()
         assert len(owner.events) == 1
         [error] = owner.lost
         assert "peer lost: protocol violation: packet length 4294967295 is longer than the limit" in str(error)
 
 
 async def test_pings_of_a_peer_that_does_not_read_pile_nothing_up() -> None:
-    async with linked() as (link, peer, _, _):
+    async with linked() as (connection, peer, _, _):
         for _ in range(300):
             peer.send(PING * 1000)
             await asyncio.sleep(0)
-        await until(lambda: not link.turns.open or link.bytes_received == 300 * 1000 * len(PING))
-        assert link.backlog <= 2 * 1024 * 1024
+        await until(lambda: not connection.turns.open or connection.bytes_received == 300 * 1000 * len(PING))
+        assert connection.backlog <= 2 * 1024 * 1024
 
 
 async def test_close_sends_what_was_written() -> None:
-    async with linked(Limits(farewell=60)) as (link, peer, owner, _):
-        link.write(CALL * 100_000)
-        link.close("done")
-        link.close("again")
-        link.write(CALL)
+    async with linked(RpcLimits(farewell=60)) as (connection, peer, owner, _):
+        connection.write(CALL * 100_000)
+        connection.close("done")
+        connection.close("again")
+        connection.write(CALL)
         for _ in range(100_000):
             await peer.packet()
         with pytest.raises(EOFError):
             await peer.packet()
-        await link.closed.wait()
-        assert link.reason == "done"
+        await connection.closed.wait()
+        assert connection.reason == "done"
         assert len(owner.lost) == 1
 
 
 async def test_close_does_not_wait_for_ever() -> None:
-    async with linked(Limits(farewell=0.05)) as (link, _, _, _):
-        link.write(CALL * 100_000)
+    async with linked(RpcLimits(farewell=0.05)) as (connection, _, _, _):
+        connection.write(CALL * 100_000)
         async with asyncio.timeout(5):
-            await link.end("done")
+            await connection.end("done")
         with pytest.raises(errors.ConnectionLost, match="done"):
-            await link.turn()
+            await connection.turn()

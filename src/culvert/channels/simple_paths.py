@@ -1,4 +1,4 @@
-"""The ways of one channel: packets of an RPC stream, and a connection that QEMU itself has."""
+"""The data paths of one channel: packets of an RPC stream, and a connection that QEMU itself has."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import contextlib
 import socket
 from contextlib import AbstractContextManager
 
-from culvert.channels.plan import Plan
+from culvert.channels.plan import ChannelPlan
 from culvert.channels.route import Route
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.rpc.stream import Stream
 from culvert.tunnel import relay
 
 
-class StreamWay:
+class StreamPath:
     """QEMU writes into a socket pair; the relay makes stream packets of it."""
 
     route = Route.STREAM
@@ -23,7 +23,7 @@ class StreamWay:
 
     def __init__(self, stream: Stream, setup: Setup) -> None:
         self.setup = setup
-        self.plan = Plan.of(setup)
+        self.plan = ChannelPlan.of(setup)
         self.meter = relay.Meter()
         self._stream = stream
         self._ours, self._theirs = relay.channel()
@@ -53,7 +53,7 @@ class StreamWay:
         self._theirs.close()
 
 
-class DirectWay:
+class DirectPath:
     """QEMU writes into the connection itself; with its return path it knows by itself that all has been loaded."""
 
     route = Route.DIRECT
@@ -63,7 +63,7 @@ class DirectWay:
 
     def __init__(self, connection: socket.socket, setup: Setup) -> None:
         self.setup = setup
-        self.plan = Plan.of(setup)
+        self.plan = ChannelPlan.of(setup)
         self._ours = connection
         self._theirs = connection.dup()
 

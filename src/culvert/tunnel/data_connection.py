@@ -13,7 +13,7 @@ import ssl
 from typing import Protocol
 
 from culvert.ground.units import KiB
-from culvert.io.detached import Detached, Session
+from culvert.io.detached import Detached, TlsSession
 from culvert.tunnel.pipe import Pipe
 
 _RECORD = 16 * KiB  # RFC 8446 section 5.1: the longest plaintext of a record
@@ -32,7 +32,7 @@ class Closed(ConnectionError):
         super().__init__("the other end closed the connection")
 
 
-class Carrier(Protocol):
+class DataConnection(Protocol):
     """``sent`` and ``received`` count the bytes on the wire. ``diverts``: ``divert`` is possible now. ``buffered``:
     ``receive`` may have something although the socket has not; ``unsent``: something accepted has not gone to the
     socket yet."""
@@ -58,8 +58,8 @@ class Carrier(Protocol):
     def close(self) -> None: ...
 
 
-def over(connection: Detached) -> Carrier:
-    """The carrier for ``connection``, which is its own from now on."""
+def over(connection: Detached) -> DataConnection:
+    """``connection``, which is its own from now on, clear text or TLS."""
     return Plain(connection) if connection.session is None else Secure(connection, connection.session)
 
 
@@ -182,7 +182,7 @@ class Plain:
 class Secure:
     """TLS. Only as much is encrypted as the socket is about to take, so that little has to be kept as ciphertext."""
 
-    def __init__(self, connection: Detached, session: Session) -> None:
+    def __init__(self, connection: Detached, session: TlsSession) -> None:
         self.sock = connection.sock
         self.sent = 0
         self.received = 0

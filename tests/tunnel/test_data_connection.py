@@ -14,11 +14,11 @@ from typing import Any, cast
 import pytest
 
 from culvert.ground.units import KiB, MiB
-from culvert.io.detached import Detached, Session
+from culvert.io.detached import Detached, TlsSession
 from culvert.io.tls_context import client_context, server_context
-from culvert.tunnel import carrier
+from culvert.tunnel import data_connection
 from culvert.tunnel.ahead import LEAST
-from culvert.tunnel.carrier import TCP_NOTSENT_LOWAT, Carrier, Closed
+from culvert.tunnel.data_connection import TCP_NOTSENT_LOWAT, Closed, DataConnection
 from tests.support.pki import Holder, Pki
 from tests.tunnel import support
 from tests.tunnel.support import Network
@@ -37,7 +37,7 @@ def network(request: pytest.FixtureRequest, holder: Holder) -> Callable[[], Netw
     return support.tcp if request.param == "plain" else lambda: support.tls(contexts)
 
 
-def receive(end: Carrier, count: int, size: int = 64 * KiB) -> bytes:
+def receive(end: DataConnection, count: int, size: int = 64 * KiB) -> bytes:
     """``count`` bytes, waiting for them."""
     received = bytearray()
     while len(received) < count:
@@ -50,14 +50,14 @@ def receive(end: Carrier, count: int, size: int = 64 * KiB) -> bytes:
 
 
 def test_the_kernel_takes_no_more_than_it_is_told(network: Callable[[], Network]) -> None:
-    here, _ = (carrier.over(end) for end in network())
+    here, _ = (data_connection.over(end) for end in network())
     for count in (LEAST, 0):
         here.hold(count)
         assert here.sock.getsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT) == count
 
 
 def test_more_than_the_network_takes_is_accepted_in_parts(network: Callable[[], Network]) -> None:
-    here, there = (carrier.over(end) for end in network())
+    here, there = (data_connection.over(end) for end in network())
     header, payload = b"20 bytes of a header", os.urandom(16 * MiB)
     left, received, refused = memoryview(payload), bytearray(), 0
     count = here.send(memoryview(header), left)
@@ -78,7 +78,7 @@ def test_more_than_the_network_takes_is_accepted_in_parts(network: Callable[[], 
 
 
 def test_buffers_are_filled_one_after_the_other(network: Callable[[], Network]) -> None:
-    here, there = (carrier.over(end) for end in network())
+    here, there = (data_connection.over(end) for end in network())
     here.send(memoryview(b"head"), memoryview(b"payload" * 10_000))
     assert select.select([there.sock], [], [], 10)[0]
     first, second = bytearray(3), bytearray(5)
@@ -91,8 +91,8 @@ def test_buffers_are_filled_one_after_the_other(network: Callable[[], Network]) 
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_what_was_received_before_comes_first(network: Callable[[], Network], size: int) -> None:
     near, far = network()
-    here = carrier.over(near)
-    there = carrier.over(Detached(far.sock, far.session, b"leftover"))
+    here = data_connection.over(near)
+    there = data_connection.over(Detached(far.sock, far.session, b"leftover"))
     assert there.buffered
     here.send(memoryview(b" and more"), NOTHING)
     assert receive(there, 17, size) == b"leftover and more"
@@ -102,7 +102,7 @@ def test_what_was_received_before_comes_first(network: Callable[[], Network], si
 
 
 def test_the_end_comes_after_everything_and_nothing_is_not_the_end(network: Callable[[], Network]) -> None:
-    here, there = (carrier.over(end) for end in network())
+    here, there = (data_connection.over(end) for end in network())
     buffer = memoryview(bytearray(10))
     assert there.receive([buffer]) == 0
     here.send(memoryview(b"last"), NOTHING)
@@ -117,7 +117,7 @@ def test_the_end_comes_after_everything_and_nothing_is_not_the_end(network: Call
 
 
 def test_a_reset_is_an_error(network: Callable[[], Network]) -> None:
-    here, there = (carrier.over(end) for end in network())
+    here, there = (data_connection.over(end) for end in network())
     here.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     here.close()
     assert select.select([there.sock], [], [], 10)[0]
@@ -128,7 +128,7 @@ def test_a_reset_is_an_error(network: Callable[[], Network]) -> None:
 
 def test_ciphertext_that_was_tampered_with_is_an_error(holder: Holder) -> None:
     near, far = support.tls((client_context(holder.client), server_context(holder.server)))
-    there = carrier.over(far)
+    there = data_connection.over(far)
     near.sock.send(bytes.fromhex("1703030020") + os.urandom(32))
     assert select.select([there.sock], [], [], 10)[0]
     with pytest.raises(ssl.SSLError):
@@ -162,7 +162,7 @@ def test_a_key_update_in_the_middle_is_answered_and_harms_nothing(holder: Holder
             sock.sendall(outgoing.read())
             incoming.write(sock.recv(64 * KiB))
     sock.setblocking(False)
-    end = carrier.over(Detached(sock, Session(tls, incoming, outgoing)))
+    end = data_connection.over(Detached(sock, TlsSession(tls, incoming, outgoing)))
     for line in (b"before\n", b"K\n", b"after\n", b"K\n", b"at last\n"):
         client.stdin.write(line)
         client.stdin.flush()
@@ -201,7 +201,10 @@ class Breaking:
 def test_what_has_gone_out_before_the_break_counts(holder: Holder) -> None:
     """The peer will say that it has it; a sender that does not know of it could not go on from there."""
     near, far = support.tls((client_context(holder.client), server_context(holder.server)))
-    here, there = carrier.over(Detached(cast(socket.socket, Breaking(near.sock)), near.session)), carrier.over(far)
+    here, there = (
+        data_connection.over(Detached(cast(socket.socket, Breaking(near.sock)), near.session)),
+        data_connection.over(far),
+    )
     header, payload = b"20 bytes of a header", os.urandom(MiB)
     count = here.send(memoryview(header), memoryview(payload))
     assert receive(there, len(header) + KiB)[len(header) :] == payload[:KiB]

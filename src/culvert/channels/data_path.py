@@ -1,18 +1,18 @@
-"""What a way of a migration's data is, whatever its route."""
+"""What a data path is, whatever its route."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from culvert.channels.plan import Plan
+from culvert.channels.plan import ChannelPlan
 from culvert.channels.route import Route
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.tunnel.relay import Meter
 
 
-class Way(Protocol):
-    """One migration's road, opened by the source: QEMU's end of it, and what the daemon does at its own."""
+class DataPath(Protocol):
+    """How one migration's data goes: QEMU's end of it, and what the source's daemon does at its own."""
 
     @property
     def route(self) -> Route:
@@ -23,7 +23,7 @@ class Way(Protocol):
         """What QEMU has to be told for it."""
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> ChannelPlan:
         """Its channels."""
 
     @property
@@ -42,7 +42,7 @@ class Way(Protocol):
         """QEMU's end; our copy of a socket is closed when the block ends."""
 
     async def carry(self) -> None:
-        """Work until QEMU has closed its end, or until it is cancelled. Raises what the road raises."""
+        """Work until QEMU has closed its end, or until it is cancelled. Raises what breaks it."""
 
     async def hold_on(self) -> None:
         """From now on QEMU may not see its end while there is hope: wait until all of it is connected, as far as is

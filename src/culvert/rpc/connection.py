@@ -1,9 +1,10 @@
 """One connection alive: a socket's transport below, the sans-IO connection within, its streams and its keepalive.
 
 Theory of operation. asyncio hands in received bytes; they go into ``wire.Connection``, and its events go to the
-streams they are of, the rest to the ``Owner`` (a client or a session), synchronously and in order. Whoever cannot
-take more *holds* the link: then nothing is read and nothing more is reported until the last hold is released. Writers
-take a turn (``turns``), write, and pass it on, so neither direction ever holds more than its stated limits.
+streams they are of, the rest to the ``ConnectionOwner`` (a client or a session), synchronously and in order. Whoever
+cannot take more *holds* the connection: then nothing is read and nothing more is reported until the last hold is
+released. Writers take a turn (``turns``), write, and pass it on, so neither direction ever holds more than its
+stated limits.
 
 There is one end: ``connection_lost``. It is called once, however the connection ends, and wakes everybody with
 ``errors.ConnectionLost``, whose text is the first reason given.
@@ -23,21 +24,21 @@ from weakref import WeakValueDictionary
 from culvert.ground import errors
 from culvert.io.detached import Detached
 from culvert.io.hangup import HangupWatch
-from culvert.io.tls import Channel
-from culvert.rpc.limits import WRITE_HIGH, WRITE_LOW, Limits
+from culvert.io.tls import TlsTransport
+from culvert.rpc.limits import WRITE_HIGH, WRITE_LOW, RpcLimits
 from culvert.rpc.turns import Turns, Waiters
 from culvert.wire import events
 from culvert.wire.connection import Connection
-from culvert.wire.keepalive import Action, Keepalive
-from culvert.wire.stream import Key, Role
+from culvert.wire.keepalive import Keepalive, KeepaliveAction
+from culvert.wire.stream import Role, StreamKey
 
 log = logging.getLogger(__name__)
 
 _DRAIN = 0.01  # seconds between two looks whether the socket has taken everything
 
 
-class Owner(Protocol):
-    """Who a link belongs to."""
+class ConnectionOwner(Protocol):
+    """Who a connection belongs to."""
 
     def on_event(self, event: events.CallReceived | events.ReplyReceived | events.MessageReceived) -> None:
         """Something came that is not of a stream."""
@@ -46,8 +47,8 @@ class Owner(Protocol):
         """The connection is gone; called once, after the streams have been told."""
 
 
-class LinkedStream(Protocol):
-    """A stream as its link sees it: ``stream.Stream``."""
+class ConnectionStream(Protocol):
+    """A stream as its connection sees it: ``stream.Stream``."""
 
     def data(self, payload: bytes) -> None:
         """Bytes have come."""
@@ -59,7 +60,7 @@ class LinkedStream(Protocol):
         """The connection is gone."""
 
 
-class Link(asyncio.Protocol):
+class RpcConnection(asyncio.Protocol):
     """The shell around one ``wire.Connection``. ``peer`` names the other end in errors and logs.
 
     ``clock`` answers monotonic seconds; only keepalive reads it.
@@ -68,17 +69,17 @@ class Link(asyncio.Protocol):
     def __init__(
         self,
         role: Role,
-        owner: Owner,
-        limits: Limits,
+        owner: ConnectionOwner,
+        limits: RpcLimits,
         *,
         peer: str,
         maximum: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.connection = Connection(role, maximum=maximum or limits.packet)
+        self.wire = Connection(role, maximum=maximum or limits.packet)
         self.limits = limits
         self.peer = peer
-        self.streams: WeakValueDictionary[Key, LinkedStream] = WeakValueDictionary()
+        self.streams: WeakValueDictionary[StreamKey, ConnectionStream] = WeakValueDictionary()
         self.turns = Turns()
         self.closed = asyncio.Event()
         self.error: errors.ConnectionLost | None = None
@@ -111,7 +112,7 @@ class Link(asyncio.Protocol):
             return
         if self._keepalive is not None:
             self._keepalive.received(self._clock())
-        self.connection.receive(data)
+        self.wire.receive(data)
         self._report()
 
     def eof_received(self) -> None:
@@ -196,7 +197,7 @@ class Link(asyncio.Protocol):
         self._reporting = True
         try:
             while not self._holds and not self._reason:
-                event = self.connection.next_event()
+                event = self.wire.next_event()
                 if event is None:
                     return
                 self._pass_on(event)
@@ -216,7 +217,7 @@ class Link(asyncio.Protocol):
             case events.PingReceived():
                 # With the outgoing side full, what is queued there is sign of life enough.
                 if self.turns.open:
-                    self.write(self.connection.pong())
+                    self.write(self.wire.pong())
             case events.PongReceived():
                 pass
             case _:
@@ -297,14 +298,14 @@ class Link(asyncio.Protocol):
     def detach(self) -> Detached:
         """The connection for somebody who goes on where RPC ends: another descriptor of its socket, its TLS state.
 
-        Nothing is read here from now on; what is written still goes out, and the caller then closes the link, which
+        Nothing is read here from now on; what is written still goes out, and the caller then closes it, which
         leaves the socket to the other one: until ``closed`` is set the other one must not write. Raises
         ``errors.InvalidStream`` when a call is waiting, or when keepalive could still write into the other's bytes,
         ``errors.SystemCallError`` when there is no descriptor to be had.
         """
         if self._transport is None or self._reason:
             raise errors.InvalidStream(f"connection to {self.peer} is closed")
-        if self.connection.pending or self._keepalive is not None:
+        if self.wire.pending or self._keepalive is not None:
             raise errors.InvalidStream(f"connection to {self.peer} is in use and cannot become a data path")
         try:
             sock = socket.socket(fileno=os.dup(self._transport.get_extra_info("socket").fileno()))
@@ -313,9 +314,9 @@ class Link(asyncio.Protocol):
                 f"connection to {self.peer} cannot become a data path: {err.strerror}", errno=err.errno
             ) from err
         self.hold("detached")
-        session = self._transport.detach() if isinstance(self._transport, Channel) else None
+        session = self._transport.detach() if isinstance(self._transport, TlsTransport) else None
         sock.setblocking(False)
-        return Detached(sock, session, self.connection.rest())
+        return Detached(sock, session, self.wire.rest())
 
     # Keepalive.
 
@@ -340,11 +341,11 @@ class Link(asyncio.Protocol):
             return
         now = self._clock()
         match self._keepalive.tick(now):
-            case Action.PING:
-                self.write(self.connection.ping())
-            case Action.PONG if self.turns.open:
-                self.write(self.connection.pong())
-            case Action.DEAD:
+            case KeepaliveAction.PING:
+                self.write(self.wire.ping())
+            case KeepaliveAction.PONG if self.turns.open:
+                self.write(self.wire.pong())
+            case KeepaliveAction.DEAD:
                 self.abort(f"keepalive timeout: nothing heard for {self._keepalive.limit:g} s")
                 return
             case _:
@@ -385,7 +386,7 @@ class Link(asyncio.Protocol):
             self._transport.abort()
 
     async def end(self, reason: str) -> None:
-        """Close and wait until it is closed; everything that waits on this link has been woken then."""
+        """Close and wait until it is closed; everything that waits on it has been woken then."""
         self.close(reason)
         if self._transport is not None:
             await self.closed.wait()

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 Spawn = Callable[[str, Coroutine[Any, Any, Any]], object]
 
 
-class Road:
+class PeerConnection:
     """To the daemon at ``uri``. ``spawn`` runs what holds the connection; ``hypervisor`` as ``Dialler`` has."""
 
     def __init__(self, name: str, uri: str, dialler: peer.Dialler, spawn: Spawn, *, hypervisor: bool = True) -> None:
@@ -43,7 +43,7 @@ class Road:
     async def reach(self, *, again: bool, stale: bool = False) -> peer.Peer:
         """The connection; where it was lost and the migration is not (``again``), another one.
 
-        ``stale``: the road was closed for a while. Then TCP may wait for seconds before it tries an old connection
+        ``stale``: the link was closed for a while. Then TCP may wait for seconds before it tries an old connection
         once more (RFC 6298 section 5.5), and a guest that stands still must not wait for that.
         """
         if self._peer is not None and not (again and (stale or self._peer.closed.is_set())):

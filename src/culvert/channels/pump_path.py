@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from culvert.channels.plan import Channel, Plan
+from culvert.channels.plan import Channel, ChannelPlan
 from culvert.channels.route import Route
 from culvert.channels.work import Done, captured
 from culvert.ground import errors
@@ -32,7 +32,7 @@ from culvert.hypervisor.setup import Entrance, Setup
 from culvert.io import unix_sockets
 from culvert.io.detached import Detached
 from culvert.tunnel import relay
-from culvert.tunnel.limits import Limits
+from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.pump import Pump
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class _Tended:
     connected: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class PumpWay:
+class PumpPath:
     """``name`` is for logs and threads; ``directory`` is where QEMU meets the channels, when there are many;
     ``limits`` are each channel's; ``patience`` is how many seconds a channel may go without a connection."""
 
@@ -72,11 +72,11 @@ class PumpWay:
         *,
         setup: Setup,
         compression: str,
-        limits: Limits,
+        limits: ChannelLimits,
         patience: float,
     ) -> None:
         self.setup = setup
-        self.plan = Plan.of(setup)
+        self.plan = ChannelPlan.of(setup)
         self._name = name
         self._dial = dial
         self._limits = limits
