@@ -95,13 +95,17 @@ async def test_terminate_forces_after_its_deadline(tmp_path: Path) -> None:
 
 
 async def test_adopted_process_is_watched_like_a_started_one(tmp_path: Path) -> None:
-    started = process.launch("g", SLEEP, log_file=tmp_path / "log")
+    busy = "until [ $((i = i + 1)) = 300000 ]; do :; done; echo done; exec sleep 600"
+    started = process.launch("g", shell(busy), log_file=tmp_path / "log")
     started.forget()
     started.forget()
     adopted = process.adopt("g", started.identity, started.output)
     assert adopted is not None
     assert not adopted.exited.is_set()
-    assert adopted.cpu_time_ns() >= 0
+    async with asyncio.timeout(60):
+        await eventually(lambda: "done" in started.output.tail())
+    # Its clock counts in ticks of a hundredth of a second, of which that many rounds take more than one.
+    assert 10_000_000 <= adopted.cpu_time_ns() < 60_000_000_000
     await adopted.terminate()
     assert adopted.exited.is_set()
     assert process.adopt("g", started.identity, started.output) is None

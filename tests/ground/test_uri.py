@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,7 +83,42 @@ def test_round_trip(found: uri.ConnectionURI) -> None:
     assert uri.parse(str(found)) == found
 
 
-@given(st.text(max_size=60))
+@pytest.mark.parametrize(
+    ("text", "host", "user"),
+    [
+        ("qemu+tls://h%2Fx/system", "h/x", ""),
+        ("qemu+tls://%41/system", "a", ""),
+        ("qemu+tls://u%2F%40@h/system", "h", "u/@"),
+        ("qemu+tls://[fe80::1%25bad0]/system", "fe80::1%bad0", ""),
+    ],
+)
+def test_what_is_encoded_in_it_stays_what_it_is(text: str, host: str, user: str) -> None:
+    found = uri.parse(text)
+    assert (found.host, found.user) == (host, user)
+    assert uri.parse(str(found)) == found
+
+
+def test_a_colon_is_in_no_host_but_an_address_in_brackets() -> None:
+    with pytest.raises(errors.InvalidArgument, match="'a:b' is no host"):
+        uri.parse("qemu+tls://a%3Ab/system")
+
+
+PIECES = [*"+:/?&=#%@[].", "://", "host", "fe80::1", "16509", "/system", "socket", "%2F", "%", "é", " ", "\n", "\0"]
+nearly = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(
+            ["qemu+tcp://h/system", "qemu+tls://u@[fe80::1]:1/", "qemu+unix:///system?socket=/a", "qemu://"]
+        ),
+        st.lists(st.sampled_from(PIECES), max_size=6).map("".join),
+    ),
+)
+
+
+@given(st.text(max_size=60) | nearly)
 def test_any_text_is_read_or_refused(text: str) -> None:
-    with contextlib.suppress(errors.InvalidArgument):
-        uri.parse(text)
+    try:
+        found = uri.parse(text)
+    except errors.InvalidArgument:
+        return
+    assert uri.parse(str(found)) == found

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import select
 import socket
 from collections.abc import Iterator
 
@@ -43,11 +45,48 @@ async def test_stopped_watch_says_nothing_and_keeps_nothing(pair: tuple[socket.s
     assert len(os.listdir("/proc/self/fd")) == before - 1
 
 
-async def test_no_descriptors_no_watch(
-    pair: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse() -> None:
-        raise OSError(24, "Too many open files")
+class NoRoom:
+    """An epoll set that is made and takes nothing in."""
 
-    monkeypatch.setattr("select.epoll", refuse)
-    HangupWatch(pair[0].fileno(), lambda: None).stop()
+    def __init__(self) -> None:
+        self._real = real_epoll()
+
+    def register(self, fd: int, events: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def close(self) -> None:
+        self._real.close()
+
+
+real_epoll = select.epoll
+
+
+def no_descriptors() -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+@pytest.mark.parametrize(
+    ("made", "words"), [(no_descriptors, "Too many open files"), (NoRoom, "No space left")], ids=["none", "full"]
+)
+async def test_where_nothing_can_be_watched_the_end_is_seen_by_reading(
+    pair: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    made: object,
+    words: str,
+) -> None:
+    ours, theirs = pair
+    before = len(os.listdir("/proc/self/fd"))
+    told: list[bool] = []
+    monkeypatch.setattr("select.epoll", made)
+    watch = HangupWatch(ours.fileno(), lambda: told.append(True))
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert "hangup not watched error=" in caplog.text
+    assert words in caplog.text
+    theirs.close()
+    await asyncio.sleep(0.01)
+    assert not told
+    assert ours.recv(10) == b""
+    watch.stop()
+    watch.stop()
+    assert not told

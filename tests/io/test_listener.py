@@ -176,10 +176,14 @@ class Flaky:
 
 async def test_accept_survives_a_full_descriptor_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listener = await listen_unix(tmp_path / "sock")
-    Flaky(monkeypatch, [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED])
-    with await dial(tmp_path / "sock"):
+    failures = [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.ECONNABORTED]
+    Flaky(monkeypatch, failures)
+    with await dial(tmp_path / "sock") as client:
         sock, _ = await listener.accept()
+        assert failures == []
+        sock.send(b"x")
         sock.close()
+        assert await asyncio.get_running_loop().sock_recv(client, 10) == b"x"
     listener.close()
 
 

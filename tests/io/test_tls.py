@@ -191,6 +191,8 @@ async def test_a_socket_closed_without_good_bye_is_an_end(alpha: Holder) -> None
     async with shaken(server_context(alpha.server), client_context(alpha.client)) as pair:
         pair.client.wire.abort()
         await pair.server.until_lost()
+        assert pair.server.happened == ["made", "eof", "lost"]
+        assert pair.server.error is None
 
 
 async def test_a_changed_byte_ends_the_connection(alpha: Holder) -> None:

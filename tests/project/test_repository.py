@@ -33,7 +33,10 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_every_file_at_the_root_is_explained(name: str) -> None:
     text = (ROOT / name).read_text("utf-8")
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout
-    files = {line for line in listed.splitlines() if "/" not in line} - {name, ".gitignore"}
+    # Without git there is no list of it; a copy of the sources has nothing at its root that git has not.
+    found = {line for line in listed.splitlines() if "/" not in line}
+    files = (found or {path.name for path in ROOT.iterdir() if path.is_file()}) - {name, ".gitignore"}
+    assert "pyproject.toml" in files
     assert not [file for file in sorted(files) if file not in text]
 
 
@@ -43,6 +46,7 @@ def test_pins_have_hashes_and_name_no_registry(pins: Path) -> None:
     assert "://" not in text
     assert "--index" not in text
     blocks = re.split(r"\n(?=[a-z])", text)
+    assert len(blocks) > 5
     assert all(re.match(r"[a-z0-9._-]+==\S+ \\\n +--hash=sha256:[0-9a-f]{64}", block) for block in blocks)
 
 
@@ -62,13 +66,8 @@ def test_every_dependency_is_pinned() -> None:
 
 def test_files_stay_short_enough_to_read() -> None:
     lengths = {str(path.relative_to(ROOT)): len(path.read_text("utf-8").splitlines()) for path in SOURCES}
+    assert len(lengths) > 500
     assert not {path: count for path, count in lengths.items() if count > MOST_LINES}
-
-
-def test_the_unit_is_one_systemd_understands_as_we_mean_it() -> None:
-    unit = (ROOT / "packaging" / "culvertd.service").read_text("utf-8")
-    for line in ("Type=notify", "KillMode=process", "ExecStart=/usr/bin/culvertd"):
-        assert line in unit.splitlines()
 
 
 def test_make_help_names_every_verb() -> None:

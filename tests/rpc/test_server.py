@@ -55,6 +55,9 @@ async def test_anonymous_clients_are_few_and_must_speak_soon(tmp_path: Path) -> 
         silent = [await plug(path) for _ in range(2)]
         speaking = await plug(path)
         speaking.send(echo())
+        with pytest.raises(TimeoutError):
+            await speaking.packet(0.2)
+        assert len(server.sessions) == 2
         await speaking.packet()  # after the silent ones were sent away
         await until(lambda: len(server.sessions) == 1)
         for peer in silent:

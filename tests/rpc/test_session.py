@@ -61,13 +61,17 @@ async def test_close_callbacks_run_once_each_whatever_they_do() -> None:
     assert done == ["broken", "second", "late"]
 
 
-async def test_events_after_the_end_are_dropped() -> None:
+async def test_events_after_the_end_are_dropped(caplog: pytest.LogCaptureFixture) -> None:
     service = Service()
     async with connected(service) as (client, server):
         await client.call(support.ECHO, Text(""))
         await client.close()
         await until(lambda: not server.sessions)
-        service.sessions[0].post(support.TICK, support.Bytes(b""))
+        [session] = service.sessions
+        for _ in range(10):  # asyncio complains from the fifth write to a socket that is gone
+            session.post(support.TICK, support.Bytes(bytes(1000)))
+        assert session.connection.backlog == 0
+        assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_client_that_does_not_read_events_is_disconnected() -> None:

@@ -205,9 +205,12 @@ async def test_cancelled_finish_aborts() -> None:
     async with upload("hang", SMALL) as (client, stream, service):
         async with asyncio.TaskGroup() as tasks:
             finish = tasks.create_task(stream.finish(), name="finish")
-            await asyncio.sleep(0.01)
+            await until(lambda: service.waiting)  # it has come there, and is not answered
             finish.cancel()
+        assert finish.cancelled()
         await until(lambda: service.outcome)
+        assert service.outcome == ["CancelledError: "]
+        await until(lambda: not client.connection.wire.streams)
         await lives(client)
 
 

@@ -23,6 +23,7 @@ from culvert.rpc.client import Client, connect
 from culvert.rpc.limits import RpcLimits
 from culvert.rpc.server import Server
 from culvert.rpc.session import Session
+from culvert.wire.keepalive import Keepalive, KeepaliveAction
 from tests.rpc import support
 from tests.rpc.support import PROGRAM, Service, Size, Text, pattern, until
 from tests.support.pki import Holder, Pki
@@ -91,10 +92,21 @@ async def test_streams_up_and_down_with_back_pressure(alpha: Holder) -> None:
         assert bytes(received) == pattern(size)
 
 
-async def test_keepalive_over_tls(alpha: Holder) -> None:
+async def test_keepalive_over_tls(alpha: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(alpha) as (_, where), connect(where, programs=[PROGRAM], keepalive=(0.02, 5)) as client:
         client.start_keepalive()
-        await asyncio.sleep(0.3)
+        assert client.connection.keepalive
+        ticks: list[KeepaliveAction] = []
+        real = Keepalive.tick
+
+        def tick(keepalive: Keepalive, now: float) -> KeepaliveAction:
+            ticks.append(real(keepalive, now))
+            return ticks[-1]
+
+        monkeypatch.setattr(Keepalive, "tick", tick)
+        # More pings than may stay unanswered: each has had its answer.
+        await until(lambda: ticks.count(KeepaliveAction.PING) > 10)
+        assert KeepaliveAction.DEAD not in ticks
         await echo(client)
 
 
@@ -120,10 +132,13 @@ async def test_silent_clients_harm_nobody(alpha: Holder, caplog: pytest.LogCaptu
     assert caplog.text.count("TLS handshake failed: not done in 0.3 s") == 4
 
 
-async def test_strangers_beyond_the_limit_wait_until_silent_ones_are_sent_away(alpha: Holder) -> None:
+async def test_strangers_beyond_the_limit_wait_until_silent_ones_are_sent_away(
+    alpha: Holder, caplog: pytest.LogCaptureFixture
+) -> None:
     async with serving(alpha, limits=RpcLimits(handshake=0.2, anonymous=2)) as (_, where):
         silent = [plug(where) for _ in range(2)]
         async with connect(where, programs=[PROGRAM]) as client:
+            assert "TLS handshake failed: not done in 0.2 s" in caplog.text
             await echo(client)
         for sock in silent:
             sock.close()

@@ -70,11 +70,23 @@ class Raw:
             self._packets.feed(data)
         return packet.header, packet.payload
 
+    def rest(self) -> list[Header]:
+        """The heads of all packets that come until the daemon hangs up."""
+        found = []
+        with contextlib.suppress(EOFError):
+            while True:
+                found.append(self.packet()[0])
+        return found
+
     def wait_closed(self) -> None:
-        """Read whatever comes until the daemon hangs up; raises ``TimeoutError`` when it does not."""
-        with contextlib.suppress(ConnectionResetError):
+        """Read whatever comes until the daemon hangs up. Raises ``AssertionError`` when it does not."""
+        try:
             while self.sock.recv(1 << 16):
                 pass
+        except ConnectionResetError:
+            return
+        except TimeoutError:
+            raise AssertionError(f"the daemon has not hung up within {SECONDS:g} s") from None
 
     def packed(self, row: Procedure[Any, Any], payload: bytes, **changed: int) -> bytes:
         """A call of ``row`` with any payload; ``changed`` members of the header."""

@@ -34,6 +34,8 @@ for feature, call in {"interface": connection.changeBegin, "storage": connection
         call()
     except libvirt.libvirtError as error:
         assert error.get_error_code() in (libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_CONFIG_UNSUPPORTED), error
+    else:
+        raise AssertionError(feature)
 """
 
 DOMAIN = """

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from guests import console, domain_xml
-from tests.support import processes
+from tests.support import held, processes
 from tests.support.daemon import DaemonFailed, DaemonProcess
 from tests.support.guest import SMALL, RunningGuest, running_tiny, state_of
 from tests.support.terminal import CTRL_RIGHT_BRACKET, Terminal
@@ -220,24 +219,70 @@ def test_an_interactive_virsh_goes_on_with_the_next_daemon(host_a: DaemonProcess
         guest.watch.assert_stopped()
 
 
+# A start, moment by moment: QEMU has not greeted yet; each command before it reaches QEMU; the last one's answer.
+MOMENTS = (held.GREETING, "qmp_capabilities", "set-action", "query-chardev", "cont", "cont" + held.ANSWER)
+
+
+def held_guest(folder: Path, qemu: held.Held) -> str:
+    """The file with the XML of a guest "g" that starts as ``qemu`` lets it."""
+    emulator = f"<emulator>{qemu.program}</emulator>"
+    return str(domain_xml.tiny_guest(folder, "g", SMALL, devices=emulator).write_xml())
+
+
 @ENDS
 def test_it_ends_at_any_moment_of_a_start(host_a: DaemonProcess, folder: Path, kill: bool) -> None:
-    """Afterwards the guest runs and is known, or there is nothing of it."""
-    path = str(domain_xml.tiny_guest(folder, "g", SMALL).write_xml())
-    for delay in (0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15):
+    """Whoever asked hears that it failed. Afterwards the guest runs and is known, or there is nothing of it."""
+    qemu = held.Held(folder)
+    path = held_guest(folder, qemu)
+    for moment in MOMENTS:
         with Running(host_a.uri, "create", path) as create:
-            time.sleep(delay)
-            if kill:
-                host_a.kill()
-            else:
-                assert host_a.stop() == 0
-            create.finish()
+            with qemu.at(moment):
+                (pid,) = host_a.qemu_pids()
+                assert create.process.poll() is None, moment
+                if kill:
+                    host_a.kill()
+                    assert host_a.qemu_pids() == [pid], moment
+                else:
+                    assert host_a.stop() == 0, moment
+                    assert host_a.qemu_pids() == [], moment
+            assert not create.finish().ok, moment
         host_a.start()
-        if virsh("list", "--all", "--name", uri=host_a.uri).expect().split():
+        listed = virsh("list", "--all", "--name", uri=host_a.uri).expect().split()
+        # Only QEMU knows that it has let the guest run: the next daemon asks it.
+        assert listed == (["g"] if kill and moment == MOMENTS[-1] else []), moment
+        if listed:
             assert virsh("domstate", "g", uri=host_a.uri).expect().strip() == "running"
-            assert len(host_a.qemu_pids()) == 1
+            assert host_a.qemu_pids() == [pid]
             virsh("destroy", "g", uri=host_a.uri).expect()
         host_a.assert_no_leftovers()
+    virsh("create", path, uri=host_a.uri).expect()
+    assert virsh("domstate", "g", uri=host_a.uri).expect().strip() == "running"
+
+
+@pytest.mark.parametrize("persistent", [False, True], ids=["transient", "persistent"])
+def test_destroyed_at_any_moment_of_a_start(host_a: DaemonProcess, folder: Path, persistent: bool) -> None:
+    """Who destroys it is obeyed, whoever started it hears that it failed, and it can be started again."""
+    qemu = held.Held(folder)
+    path = held_guest(folder, qemu)
+    if persistent:
+        virsh("define", path, uri=host_a.uri).expect()
+    words = ("start", "g") if persistent else ("create", path)
+    for moment in MOMENTS:
+        with Running(host_a.uri, *words) as start, qemu.at(moment):
+            assert len(host_a.qemu_pids()) == 1, moment
+            assert start.process.poll() is None, moment
+            virsh("destroy", "g", uri=host_a.uri).expect()
+            assert host_a.qemu_pids() == [], moment
+            result = start.finish()
+            assert not result.ok, moment
+            assert "monitor of domain 'g'" in result.err, (moment, result)
+        listed = virsh("list", "--all", "--name", uri=host_a.uri).expect().split()
+        assert listed == (["g"] if persistent else []), moment
+        if persistent:
+            assert virsh("domstate", "--reason", "g", uri=host_a.uri).expect().strip() == "shut off (destroyed)"
+        host_a.assert_no_leftovers()
+    virsh(*words, uri=host_a.uri).expect()
+    assert virsh("domstate", "g", uri=host_a.uri).expect().strip() == "running"
 
 
 @ENDS

@@ -118,7 +118,9 @@ def test_what_cannot_be_plugged_in(host_a: DaemonProcess, folder: Path) -> None:
         assert "No such file" in refused(gone, "--live")
         virsh("attach-disk", guest.name, str(disk), "vda", uri=uri).expect()
         assert "target vda already exists" in refused(f"<disk type='file'>{source}<target dev='vda'/></disk>")
-        assert "disk vdz not found" in virsh("detach-disk", guest.name, "vdz", "--live", uri=uri).err or True
+        (folder / "device.xml").write_text("<disk type='file'><target dev='vdz'/></disk>")
+        result = virsh("detach-device", guest.name, str(folder / "device.xml"), "--live", uri=uri)
+        assert "disk vdz not found" in result.err, result
         for number in range(40):
             xml = f"<interface type='user'><mac address='52:54:00:00:01:{number:02x}'/></interface>"
             path = folder / "nic.xml"

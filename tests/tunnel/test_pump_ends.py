@@ -215,6 +215,7 @@ async def test_a_cancelled_attach_is_made_all_the_same() -> None:
             attaching = tasks.create_task(joined.a.pump.attach(here, 0), name="attach")
             await asyncio.sleep(0)
             attaching.cancel()
+        assert attaching.cancelled()
         await joined.b.pump.attach(there, 0)
         await exchange(joined, b"out", b"back")
 

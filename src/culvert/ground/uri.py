@@ -57,8 +57,9 @@ class ConnectionURI:
         return replace(self, parameters={k: v for k, v in self.parameters.items() if k not in names})
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        user = f"{quote(self.user)}@" if self.user else ""
+        host = quote(self.host, safe=":")
+        host = f"[{host}]" if ":" in host else host
+        user = f"{quote(self.user, safe='')}@" if self.user else ""
         port = f":{self.port}" if self.port else ""
         query = f"?{urlencode(self.parameters, safe='/:')}" if self.parameters else ""
         return f"{self.driver}+{self.transport}://{user}{host}{port}{self.path}{query}"
@@ -78,6 +79,10 @@ def parse(text: str) -> ConnectionURI:
     if not driver or "://" not in text:
         raise errors.InvalidArgument(f"connection URI '{text}' has no 'driver://' part")
     host = unquote(parts.hostname or "")
+    if ":" not in host:
+        host = host.lower()  # urlsplit has left alone what follows a "%", which in an IPv6 address names an interface
+    elif "[" not in parts.netloc:
+        raise errors.InvalidArgument(f"connection URI '{text}' cannot be read: '{host}' is no host")
     transport = transport or ("tls" if host else "unix")
     if transport not in TRANSPORTS:
         raise errors.InvalidArgument(

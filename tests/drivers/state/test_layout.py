@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
 
-from culvert.drivers.qemu.state.layout import NAME_LIMIT, Layout, check_name
+from culvert.drivers.qemu.state.layout import DIRECTORY_MODE, NAME_LIMIT, Layout, check_name
 from culvert.ground import errors
 
 
@@ -42,6 +43,15 @@ def test_make_says_what_it_cannot_make(tmp_path: Path) -> None:
         Layout.below(tmp_path).make()
 
 
-def test_make_twice(tmp_path: Path) -> None:
-    Layout.below(tmp_path).make()
-    Layout.below(tmp_path).make()
+def test_make_again_makes_what_is_missing_and_touches_nothing_else(tmp_path: Path) -> None:
+    layout = Layout.below(tmp_path)
+    layout.make()
+    made = (layout.definitions, layout.statuses, layout.logs, layout.state)
+    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [DIRECTORY_MODE] * 4
+    layout.definition("g").write_text("kept")
+    layout.definitions.chmod(0o750)
+    layout.logs.rmdir()
+    layout.make()
+    assert all(path.is_dir() for path in made)
+    assert layout.definition("g").read_text() == "kept"
+    assert stat.S_IMODE(layout.definitions.stat().st_mode) == 0o750

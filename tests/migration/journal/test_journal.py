@@ -190,8 +190,8 @@ async def test_a_writer_that_is_killed_leaves_what_it_has_said(tmp_path: Path) -
     )
     assert writer.stdout is not None
     async with asyncio.timeout(60.0):
-        while (await writer.stdout.readline()).strip() != b"30":
-            pass
+        for number in range(31):
+            assert (await writer.stdout.readline()).strip() == b"%d" % number
         writer.kill()
         said = 30 + len((await writer.stdout.read()).splitlines())
         await writer.wait()
@@ -210,6 +210,7 @@ async def test_who_is_cancelled_leaves_it_usable(journal: Journal) -> None:
         writing.cancel()
     assert len(await journal.unfinished()) <= 1
     await journal.begin(begun(IN), Step.PREPARE)
+    assert [entry.step for entry in await journal.unfinished()][-1] is Step.PREPARE
 
 
 def test_the_schema_says_its_version() -> None:

@@ -82,7 +82,9 @@ def test_a_cookie_of_libvirt_is_read() -> None:
 
 @pytest.mark.parametrize("lock", [b"", b"<lockstate/>", b"<lockstate driver='nop'/>"])
 def test_a_lock_manager_that_holds_nothing_is_no_obstacle(lock: bytes) -> None:
-    cookie.parse(LIBVIRT_9.replace(b"<capabilities>", lock + b"<capabilities>"))
+    with_lock = LIBVIRT_9.replace(b"<capabilities>", lock + b"<capabilities>")
+    assert lock in with_lock
+    assert cookie.parse(with_lock) == cookie.parse(LIBVIRT_9)
 
 
 def test_the_cpu_that_runs_travels() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from uuid import UUID
 
+import pytest
+
 from culvert.drivers.qemu import migration_statistics as qemu
 from culvert.migration.progress import statistics
 from culvert.migration.progress.downtime import Parts
@@ -72,12 +74,15 @@ def test_what_qemu_leaves_out_is_left_out_or_zero() -> None:
     assert statistics.remaining_ms(empty) == 0
 
 
-def test_the_first_end_counts() -> None:
+def test_the_first_end_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     made = record()
     made.finish(JobType.CANCELLED, error="asked for")
     made.finish(JobType.COMPLETED, downtime=1.0)
     assert (made.type, made.error, made.downtime) == (JobType.CANCELLED, "asked for", None)
-    assert made.elapsed_ms == made.elapsed_ms
+    # And time stands still.
+    elapsed, now = made.elapsed_ms, time.monotonic()
+    monkeypatch.setattr("time.monotonic", lambda: now + 1000)
+    assert made.elapsed_ms == elapsed
 
 
 def test_records_are_bounded_and_the_newest_stays() -> None:
