@@ -37,6 +37,7 @@ OTHERS = ("interop", "model", "released", "support", "system")
 """Folders of tests that are not; ``support`` has helpers, and tests of those."""
 
 REAL: dict[str, tuple[str, ...]] = {
+    "channels/test_pump_path.py": ALL,
     "io/test_connector.py": (
         "test_deadline_and_a_queue_that_gets_room",
         "test_refused",

@@ -230,8 +230,9 @@ class PumpPath:
 
     async def hold_on(self) -> None:
         self._patience = None
-        for tended in self._tended.values():
-            await tended.connected.wait()
+        # A late channel may join meanwhile.
+        while waiting := [tended for tended in self._tended.values() if not tended.connected.is_set()]:
+            await waiting[0].connected.wait()
 
     async def finish(self) -> None:
         """QEMU has: see above."""
