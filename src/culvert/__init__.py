@@ -4,4 +4,4 @@ A running guest moves to another host inside the management daemon's own RPC con
 The floors are described in ARCHITECTURE.md.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
