@@ -52,7 +52,7 @@ bench: setup ## every way of moving a guest, measured side by side (root; ARGS='
 	@packaging/install-debian-packages packaging/debian-packages-bench.txt
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-worst-case: setup ## guests that do not stop writing, over roads too narrow for them (root; ARGS='--brief')
+worst-case: setup ## guests that do not stop writing, over links too narrow for them (root; ARGS='--brief')
 	@packaging/install-debian-packages packaging/debian-packages-bench.txt
 	@$(BIN)/python -m benchmarks --plan worst-case $(ARGS)
 

@@ -37,7 +37,6 @@ OTHERS = ("interop", "model", "released", "support", "system")
 """Folders of tests that are not; ``support`` has helpers, and tests of those."""
 
 REAL: dict[str, tuple[str, ...]] = {
-    "channels/test_pump_path.py": ALL,
     "io/test_connector.py": (
         "test_deadline_and_a_queue_that_gets_room",
         "test_refused",
@@ -63,6 +62,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "tunnel/test_pump_cut.py": ALL,
     "tunnel/test_pump_ends.py": ALL,
     "tunnel/test_pump_rules.py": ALL,
+    "channels/test_pump_path.py": ALL,
     "drivers/abilities/test_machines.py": (
         "test_a_damaged_memory_is_made_anew",
         "test_an_emulator_that_is_none",

@@ -30,13 +30,15 @@ def test_the_channels_of_a_setup(setup: Setup, names: list[str]) -> None:
 @given(st.builds(Setup, connections=st.integers(0, 255), preempt=st.booleans()))
 def test_wire_1_counts_them_from_the_main_one_on(setup: Setup) -> None:
     plan = ChannelPlan.of(setup)
-    assert [plan.numbered(number) for number in range(len(plan))] == list(plan)
-    assert all(plan.numbered(plan.number(channel)) == channel for channel in plan)
+    assert [plan.numbered(number, of="g") for number in range(len(plan))] == list(plan)
+    assert all(plan.numbered(plan.number(channel), of="g") == channel for channel in plan)
     assert plan.number(MAIN) == 0
     assert all(channel in plan for channel in plan)
     for number in (-1, len(plan)):
-        with pytest.raises(errors.InvalidStream, match=f"not one of the {len(plan)} that were prepared"):
-            plan.numbered(number)
+        with pytest.raises(
+            errors.InvalidStream, match=f"^g: channel .* not one of the {len(plan)} that were prepared"
+        ):
+            plan.numbered(number, of="g")
 
 
 @given(st.sampled_from(ChannelKind), st.from_regex(r"\A[A-Za-z0-9_-]{0,64}\Z"))

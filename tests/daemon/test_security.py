@@ -11,7 +11,7 @@ from culvert.daemon import security
 from culvert.daemon.config import TlsSection
 from culvert.ground import errors, uri
 from culvert.io.tls_identity import Identity
-from culvert.protocol import culvert, remote_connect, remote_migrate
+from culvert.protocol import culvert, culvert_wire_1, remote_connect, remote_migrate
 from culvert.protocol.procedure import Procedure
 from culvert.rpc.session import Session
 from tests.support.pki import Pki
@@ -24,6 +24,11 @@ BRINGING: list[Procedure[Any, Any]] = [
     remote_migrate.DOMAIN_MIGRATE_FINISH3,
     remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,
     culvert.MIGRATION_ATTACH,
+    culvert.MIGRATION_DIRECT,
+    culvert.MIGRATION_CHANNEL,
+    culvert_wire_1.MIGRATION_ATTACH_1,
+    culvert_wire_1.MIGRATION_DIRECT_1,
+    culvert_wire_1.MIGRATION_CHANNEL_1,
     culvert.MIGRATION_OUTCOME,
 ]
 OTHERS: list[Procedure[Any, Any]] = [

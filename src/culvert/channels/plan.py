@@ -25,9 +25,9 @@ class Channel:
     def parse(cls, kind: str, name: str) -> Self:
         """The channel that a peer calls so. Raises ``errors.InvalidArgument`` for what is no kind or no name."""
         if kind not in list(ChannelKind):
-            raise errors.InvalidArgument(f"channel kind '{kind[:64]}' is not one of {', '.join(ChannelKind)}")
+            raise errors.InvalidArgument(f"channel kind {kind[:64]!r} is not one of {', '.join(ChannelKind)}")
         if not _NAME.fullmatch(name):
-            raise errors.InvalidArgument(f"a channel of kind '{kind}' cannot be named '{name[:64]}'")
+            raise errors.InvalidArgument(f"a channel of kind '{kind}' cannot be named {name[:64]!r}")
         return cls(ChannelKind(kind), name)
 
     def __str__(self) -> str:
@@ -77,8 +77,8 @@ class ChannelPlan:
         """What wire 1 calls ``channel``."""
         return self.channels.index(channel)
 
-    def numbered(self, number: int) -> Channel:
-        """The channel that wire 1 calls ``number``. Raises ``errors.InvalidStream`` where there is none."""
+    def numbered(self, number: int, *, of: str) -> Channel:
+        """The channel that wire 1 calls ``number``. Raises ``errors.InvalidStream``, naming whose (``of``)."""
         if not 0 <= number < len(self.channels):
-            raise errors.InvalidStream(f"channel {number} is not one of the {len(self)} that were prepared")
+            raise errors.InvalidStream(f"{of}: channel {number} is not one of the {len(self)} that were prepared")
         return self.channels[number]

@@ -245,9 +245,13 @@ PROGRAM = Program.of_modules(
 
 def wire(abilities: Collection[str]) -> int:
     """The newest form that a daemon with these abilities speaks and this one too; 1 for one that says none."""
-    return max((number for number in range(1, WIRE + 1) if wire_ability(number) in abilities), default=1)
+    return max((number for number, word in enumerate(WIRES, 1) if word in abilities), default=1)
 
 
 def wire_ability(number: int) -> str:
     """The ability of a daemon that speaks wire ``number``."""
     return f"wire-{number}"
+
+
+WIRES = tuple(wire_ability(number) for number in range(1, WIRE + 1))
+"""What each side says of it in HELLO, oldest first."""

@@ -30,7 +30,7 @@ ABILITIES = [
     PREEMPT_ABILITY,
     PROBE_ABILITY,
     "pump",
-    *(culvert.wire_ability(number) for number in range(1, culvert.WIRE + 1)),
+    *culvert.WIRES,
 ]  # names for HELLO: what of culvert's program is served
 
 
@@ -114,7 +114,7 @@ class CulvertHandlers:
     ) -> _Opened:
         """The same of wire 1."""
         intake, attempt = self._admitted(session, args.token, opening_number(args.channel))
-        return _Opened(intake, intake.plan.numbered(args.channel), attempt)
+        return _Opened(intake, intake.plan.numbered(args.channel, of=intake.name), attempt)
 
     def _admitted(self, session: Session, text: str, opens: str) -> tuple[Intake, int]:
         intake, token = self._service.destination.attach(text, session.principal)

@@ -97,8 +97,8 @@ class JobHandlers:
             return Void()
         if isinstance(domain.job, Departure) and domain.job.record.qemu.status in POSTCOPY:
             raise errors.OperationUnsupported(
-                f"post-copy of domain '{domain.name}' is not interrupted by hand: a way that it has lost is found "
-                "anew without that, and 'virsh migrate --postcopy-resume' makes it try at once"
+                f"post-copy of domain '{domain.name}' is not interrupted by hand: a data path that it has lost is "
+                "opened anew without that, and 'virsh migrate --postcopy-resume' makes it try at once"
             )
         raise errors.OperationInvalid("current job is not outgoing migration in post-copy mode")
 

@@ -66,12 +66,12 @@ class Driver:
         """Raises ``errors.SystemCallError``, ``errors.OperationFailed``: directories or emulator are unusable."""
         await asyncio.to_thread(self.layout.make)
         found = await machines.probe(self._emulator, self.layout.state)
-        files = Store(self.layout)
+        store = Store(self.layout)
         tasks = asyncio.TaskGroup()
         await tasks.__aenter__()
         try:
             self._host = QemuHost(
-                self.layout, files, self.events, Recorder(files), found, tasks, self._retire, *self._timeouts
+                self.layout, store, self.events, Recorder(store), found, tasks, self._retire, *self._timeouts
             )
             self._host.spawn(self._host.recorder.run(), name="status-recorder")
             await self._load()

@@ -55,7 +55,7 @@ class Run:
     stop_cause: int | None = None
     resume_reason: int | None = None
     vnc_ports: frozenset[int] = frozenset()
-    """Those of ``Host.vnc_ports`` that are kept for it."""
+    """Those of ``QemuHost.vnc_ports`` that are kept for it."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     unplugging: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     """Alias of a device that is being plugged out → done when all of it is gone; the guest's refusal is its error."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, Self
 
+from culvert.ground import errors
 from culvert.hypervisor.contract import Hypervisor, Outgoing
 from culvert.migration.progress import downtime
 from culvert.migration.progress.statistics import JobRecord
@@ -16,7 +17,7 @@ INTERVAL = 0.25  # seconds: rounds of a fast migration are not much longer
 
 
 class Rounds:
-    """Tells when the next round of the migration begins, as a ``with`` block."""
+    """Tells when the next round of the migration begins, as a ``with`` block; a guest that has ended begins none."""
 
     def __init__(self, hypervisor: Hypervisor) -> None:
         self._hypervisor = hypervisor
@@ -24,7 +25,8 @@ class Rounds:
         self._unsubscribe: Callable[[], object] = lambda: None
 
     def __enter__(self) -> Self:
-        self._unsubscribe = self._hypervisor.on_round(self._begun.set)
+        with contextlib.suppress(errors.RequestError):  # others hear that it has ended, and end the migration
+            self._unsubscribe = self._hypervisor.on_round(self._begun.set)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -247,7 +247,7 @@ class Destination:
                 gate = Gate(Ticket.draw(), owner.principal, closes)
                 arrival.intake.reopen(gate, preempt=preempt)
                 return arrival.begun.name, gate.ticket
-        raise errors.OperationInvalid(f"no post-copy {attempt} waits here for its way")
+        raise errors.OperationInvalid(f"no post-copy {attempt} waits here for another data path")
 
     async def finish(
         self, name: str, options: Options, cookie_in: bytes, owner: Owner, *, cancelled: bool

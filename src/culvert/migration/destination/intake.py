@@ -303,7 +303,7 @@ class Intake:
     def paused(self) -> None:
         """QEMU stands still in post-copy: its way is of no use any more, unless it was paused for a new one."""
         if not self._pausing:
-            self.let_go("QEMU waits for another way")
+            self.let_go("QEMU waits for another data path")
 
     def let_go(self, reason: str) -> None:
         """The way is of no use any more: QEMU sees its end, and says what that means to it. Idempotent."""
@@ -313,7 +313,7 @@ class Intake:
     def reopen(self, gate: Gate, *, preempt: bool) -> None:
         """Another way for a post-copy that has lost its own, opened by ``gate``; ``preempt``: with that channel."""
         self._options = replace(self._options, preempt=preempt)
-        self.let_go("another way is opened")
+        self.let_go("another data path is opened")
         self.gate, self._landing, self.route, self._recovering = gate, None, "", True
         self.lifeline = Lifeline(self._abandoned)
 

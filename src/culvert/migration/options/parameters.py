@@ -89,7 +89,7 @@ class Options:
 
     Bandwidths in MiB/s; ``throttle_…`` in percent of the guest's CPU time; ``xbzrle_cache`` in bytes;
     ``compression`` holds libvirt's words, ``xbzrle``, ``zlib``, ``zstd``. ``preempt`` is not asked for by anybody:
-    the source finds it out (``combinations.settle``). ``optional``: post-copy is only what ``autopilot`` would like,
+    the source finds it out (``combinations.agree``). ``optional``: post-copy is only what ``autopilot`` would like,
     and ``instead`` so many connections where it cannot be had.
     ``throttle_max``: what ``autopilot`` lets QEMU do by itself; it stays at the source.
     """

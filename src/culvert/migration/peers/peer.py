@@ -42,6 +42,7 @@ class Peer:
     def __init__(self, where: ConnectionURI, connection: client.Client) -> None:
         self.uri = where
         self._client = connection
+        self._abilities: frozenset[str] | None = None
 
     @property
     def closed(self) -> asyncio.Event:
@@ -88,14 +89,16 @@ class Peer:
         return answer.cookie_out
 
     async def abilities(self) -> frozenset[str]:
-        """What of culvert's own program the daemon has; nothing where it is no culvert."""
-        try:
-            ours = culvert.HelloArgs([culvert.wire_ability(culvert.WIRE)])
-            return frozenset((await self._client.call(culvert.HELLO, ours)).abilities)
-        except errors.RemoteError as err:
-            if is_unsupported(err):
-                return frozenset()
-            raise
+        """What of culvert's own program the daemon has; nothing where it is no culvert. Asked once a connection."""
+        if self._abilities is None:
+            try:
+                answer = await self._client.call(culvert.HELLO, culvert.HelloArgs(list(culvert.WIRES)))
+                self._abilities = frozenset(answer.abilities)
+            except errors.RemoteError as err:
+                if not is_unsupported(err):
+                    raise
+                self._abilities = frozenset()
+        return self._abilities
 
     async def wire(self) -> int:
         """Which form of culvert's own program is spoken with the daemon."""

@@ -129,17 +129,17 @@ async def open_prepared(destination: peer.Peer, departure: Departure, opened_by:
         setup = departure.options.setup()
         key = ChannelKey(opened_by, await destination.wire(), ChannelPlan.of(setup))
         return StreamPath(await destination.attach(key), setup)
-    return await open_data_path(destination, departure, opened_by, route, compression)
+    return await open_data_path(await destination.wire(), departure, opened_by, route, compression)
 
 
 async def open_data_path(
-    destination: peer.Peer, departure: Departure, opened_by: Ticket, route: Route, compression: str
+    wire: int, departure: Departure, opened_by: Ticket, route: Route, compression: str
 ) -> DataPath:
     """Open the connections for the data: to where the calls go too, for that link is known to be open, whatever the
-    destination calls itself."""
+    destination calls itself. ``wire``: what it speaks; the connection that said so may have gone since."""
     uri, settings = departure.destination_uri, departure.settings
     setup = departure.options.setup(return_path=True)
-    key = ChannelKey(opened_by, await destination.wire(), ChannelPlan.of(setup))
+    key = ChannelKey(opened_by, wire, ChannelPlan.of(setup))
     if route is Route.DIRECT:
         async with departure.dialler.connect(uri, hypervisor=False) as data:
             return DirectPath(await data.direct(key), setup)

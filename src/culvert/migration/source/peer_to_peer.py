@@ -76,6 +76,7 @@ class PeerToPeer:
             await departure.until_failed(opening.arm(destination, departure))
         route, compression = await opening.choose_route(destination, departure)
         self._by_pump = route is Route.PUMP
+        wire = await destination.wire()
         if departure.options.postcopy:
             await opening.agree_on_postcopy(destination, departure, route)
         options = departure.options
@@ -94,7 +95,7 @@ class PeerToPeer:
         self._prepared = True
         source_cookie.check_destination(departure, cookie_out)
         opening.heed(where, departure)
-        return await opening.open_data_path(destination, departure, opening.ticket(where), route, compression)
+        return await opening.open_data_path(wire, departure, opening.ticket(where), route, compression)
 
     async def _watch(self, destination: peer.Peer, data_path: DataPath) -> None:
         await destination.closed.wait()
@@ -128,13 +129,12 @@ class PeerToPeer:
     async def reopen(self) -> DataPath:
         departure = self._departure
         destination = await self._connection.open()
+        wire = await destination.wire()  # another daemon may be there than began it
         preempt = await departure.domain.hypervisor.has_preempt()
         name, ticket = await destination.recover(departure.attempt, departure.begun.secret, preempt=preempt)
         departure.options = replace(departure.options, destination_name=name, preempt=preempt)
         # By the pump whatever it began with: a QEMU that hangs in a missing page can be given a path only.
-        self._data_path = await opening.open_data_path(
-            destination, departure, Ticket.parse(ticket), Route.PUMP, "off"
-        )
+        self._data_path = await opening.open_data_path(wire, departure, Ticket.parse(ticket), Route.PUMP, "off")
         return self._data_path
 
     def call_off(self) -> None:

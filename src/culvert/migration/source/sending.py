@@ -239,7 +239,7 @@ class Sending:
                 data_path.abort(str(err))  # so that QEMU sees it too
         except OSError as err:
             # QEMU's end of the socket pair broke: the reason is QEMU's to tell, through its monitor.
-            log.debug("%s: the way ended: %s", self._name, err)
+            log.debug("%s: the data path ended: %s", self._name, err)
 
     def _io_error(self, device: str) -> None:
         self._fail(errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)"))
