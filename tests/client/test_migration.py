@@ -131,6 +131,8 @@ async def test_nothing_is_begun_that_makes_no_sense(pair: Pair) -> None:
     async with client.connect(here.uri) as host:
         for domain, destination, options, kind in (
             ("g", str(there.uri), MigrateOptions(offline=True), errors.InvalidArgument),
+            ("g", str(there.uri), MigrateOptions(bandwidth=-1), errors.InvalidArgument),
+            ("g", str(there.uri), MigrateOptions(timeout=0), errors.InvalidArgument),
             ("g", "nonsense", MigrateOptions(), errors.InvalidArgument),
             ("x", str(there.uri), MigrateOptions(), errors.RemoteError),
         ):

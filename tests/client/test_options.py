@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,6 +61,9 @@ def test_only_what_was_typed_is_sent() -> None:
     [
         (MigrateOptions(offline=True), "offline"),
         (MigrateOptions(persistent_xml="<d/>"), "persistent_xml needs persistent"),
+        (MigrateOptions(timeout=0), "timeout is 0 s"),
+        (MigrateOptions(timeout=-1), "timeout is -1 s"),
+        (MigrateOptions(timeout=math.nan), "timeout is nan s"),
         (MigrateOptions(timeout_suspend=True), "timeout_suspend needs timeout"),
         (MigrateOptions(postcopy=True, timeout_postcopy=True), "timeout_postcopy needs timeout"),
         (MigrateOptions(timeout=1, timeout_postcopy=True), "timeout_postcopy needs postcopy"),

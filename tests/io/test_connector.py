@@ -71,8 +71,11 @@ async def test_refused(tmp_path: Path) -> None:
 
 
 async def test_unknown_host() -> None:
-    with pytest.raises(errors.SystemCallError, match=r"no\.such\.host\.invalid"):
+    with pytest.raises(errors.SystemCallError, match=r"no\.such\.host\.invalid") as unknown:
         await connector.connect(to("qemu+tcp://no.such.host.invalid/system"), Greeted)
+    assert isinstance(cause := unknown.value.__cause__, socket.gaierror)
+    assert str(cause.strerror) in str(unknown.value)
+    assert unknown.value.errno is None
 
 
 async def test_deadline_and_a_queue_that_gets_room(tmp_path: Path) -> None:

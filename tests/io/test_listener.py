@@ -91,8 +91,9 @@ async def test_port_in_use() -> None:
 
 
 async def test_unknown_host() -> None:
-    with pytest.raises(errors.SystemCallError, match=r"cannot listen on no\.such\.host\.invalid:1"):
+    with pytest.raises(errors.SystemCallError, match=r"cannot listen on no\.such\.host\.invalid:1") as unknown:
         await listen_tcp("no.such.host.invalid", 1)
+    assert unknown.value.errno is None
 
 
 async def test_path_longer_than_an_address(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ class Migration:
 
     ``name``: the domain's; ``source`` and ``destination``: URIs, as they are used. ``final``: afterwards the finished
     job's figures, where the guest has arrived and somebody has them.
+
+    Making one asks nothing of the daemon. Raises ``errors.InvalidArgument`` for an option whose value cannot be sent.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Migration:
         self._client = client
         self._dom = dom
         self._options = options
+        self._args = options.call(dom, str(destination))
         self._notice = notice
         self._cancelled = asyncio.Event()
         self._over = asyncio.Event()  # the call has ended, or is no longer waited for
@@ -137,8 +140,7 @@ class Migration:
     async def _perform(self) -> None:
         """Make the call; its refusal is kept for the verdict."""
         try:
-            args = self._options.call(self._dom, str(self.destination))
-            await self._client.call(remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS, args)
+            await self._client.call(remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS, self._args)
             self._answered = True
         except errors.ConnectionLost as err:
             self._error = str(err)

@@ -112,6 +112,9 @@ class MigrateOptions:
         offline, persistent, persistent_xml = spell("offline"), spell("persistent"), spell("persistent_xml")
         timeout, suspend, postcopy = spell("timeout"), spell("timeout_suspend"), spell("timeout_postcopy")
         problems = {
+            f"{timeout} is {self.timeout} s, and has to be more than 0": (
+                self.timeout is not None and not self.timeout > 0
+            ),
             f"{offline} moves a definition, so it needs {persistent}: otherwise nothing would arrive": (
                 self.offline and not self.persistent
             ),

@@ -38,14 +38,18 @@ class OneLine(logging.Formatter):
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--root", type=click.Path(path_type=Path), help="Keep all state, sockets and logs below DIR.")
+@click.option(
+    "--root", metavar="DIR", type=click.Path(path_type=Path), help="Keep all state, sockets and logs below DIR."
+)
 @click.option(
     "--listen",
     multiple=True,
     metavar="tls://HOST:PORT",
     help="Also listen there (or tcp://, clear-text); may be repeated.",
 )
-@click.option("--config", "config_path", type=click.Path(path_type=Path), help="Configuration file (TOML).")
+@click.option(
+    "--config", "config_path", metavar="FILE", type=click.Path(path_type=Path), help="Configuration file (TOML)."
+)
 @click.option("--show-config", is_flag=True, help="Print the configuration in force, annotated, and end.")
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), help="Instead of the file's.")
 @click.version_option(__version__, prog_name="culvertd")

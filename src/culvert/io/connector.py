@@ -41,10 +41,11 @@ async def connect(
     With tls both ends have checked each other's certificate and the server has let this side in; ``security`` says
     with which files, by default those in the usual places.
 
-    Raises ``errors.SystemCallError`` (with errno) when the daemon cannot be reached, ``errors.OperationTimeout``
-    after ``timeout`` seconds, ``errors.AuthenticationFailed`` when one end does not trust the other,
-    ``errors.InvalidArgument`` naming a certificate file that cannot be used, ``errors.OperationUnsupported`` for a
-    transport culvert does not have. After an error or cancellation nothing is left open.
+    Raises ``errors.SystemCallError`` when the daemon cannot be reached (without an errno when its name is not known),
+    ``errors.OperationTimeout`` after ``timeout`` seconds, ``errors.AuthenticationFailed`` when one end does not trust
+    the other, ``errors.InvalidArgument`` naming a certificate file that cannot be used,
+    ``errors.OperationUnsupported`` for a transport culvert does not have. After an error or cancellation nothing is
+    left open.
     """
     name = peer_name(uri)
     way = _WAYS.get(uri.transport)
@@ -58,9 +59,10 @@ async def connect(
             f"unable to connect to server at '{name}': no answer in {timeout:g} s"
         ) from None
     except OSError as err:
+        number = None if isinstance(err, socket.gaierror) else err.errno  # getaddrinfo's numbers are its own
         # asyncio words a refusal after its own functions; the system's words are the ones people know.
-        reason = os.strerror(err.errno) if err.errno else str(err)
-        raise errors.SystemCallError(f"unable to connect to server at '{name}': {reason}", errno=err.errno) from err
+        reason = os.strerror(number) if number else err.strerror or str(err)
+        raise errors.SystemCallError(f"unable to connect to server at '{name}': {reason}", errno=number) from err
     return protocol
 
 

@@ -187,8 +187,9 @@ async def listen_tcp(host: str, port: int, security: ServerSide | None = None) -
     except OSError as err:
         for listener in listeners:
             listener.close()
+        number = None if isinstance(err, socket.gaierror) else err.errno  # getaddrinfo's numbers are its own
         reason = err.strerror or str(err)
-        raise errors.SystemCallError(f"cannot listen on {_host_port(host, port)}: {reason}", errno=err.errno) from err
+        raise errors.SystemCallError(f"cannot listen on {_host_port(host, port)}: {reason}", errno=number) from err
     return listeners
 
 
