@@ -59,10 +59,14 @@ async def connect(
             f"unable to connect to server at '{name}': no answer in {timeout:g} s"
         ) from None
     except OSError as err:
-        number = None if isinstance(err, socket.gaierror) else err.errno  # getaddrinfo's numbers are its own
+        if isinstance(err, socket.gaierror):  # its numbers are getaddrinfo's own, and no errno
+            unresolved = f"unable to resolve address '{uri.host}' service '{uri.port}': {err.strerror or err}"
+            raise errors.SystemCallError(
+                unresolved, errno=None
+            ) from err  # libvirt's words (virNetSocketNewConnectTCP)
         # asyncio words a refusal after its own functions; the system's words are the ones people know.
-        reason = os.strerror(number) if number else err.strerror or str(err)
-        raise errors.SystemCallError(f"unable to connect to server at '{name}': {reason}", errno=number) from err
+        reason = os.strerror(err.errno) if err.errno else str(err)
+        raise errors.SystemCallError(f"unable to connect to server at '{name}': {reason}", errno=err.errno) from err
     return protocol
 
 
