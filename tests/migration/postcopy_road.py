@@ -28,7 +28,7 @@ from tests.drivers.support import PATIENCE, running_driver
 
 SETTINGS = Settings("host-a", UUID(int=1), reattach_seconds=PATIENCE)
 BUSY = tiny.TinyParameters(mib=64, dirty_mib=32, dirty_mib_s=100, pass_s=0.5)
-SLOW, FAST = 8 << 20, 1 << 30  # bytes per second
+SLOW = 8 << 20  # bytes per second
 
 
 def setup(*, preempt: bool) -> Setup:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from culvert.drivers.qemu import migration as qemu
+from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.ground import errors
+from culvert.ground.units import MiB
 from culvert.hypervisor import status
+from culvert.hypervisor.setup import Setup
 from culvert.migration.handover.machine_recovery import Qemu
 from culvert.migration.recovery import witness
 from culvert.tunnel import relay
 from guests import domain_xml, watch
 from tests.drivers.support import PATIENCE, needs_qemu
 from tests.migration import postcopy_road
-from tests.migration.postcopy_road import FAST, SLOW
+from tests.migration.postcopy_road import SLOW
 
 pytestmark = needs_qemu
 SWITCHED = frozenset({"postcopy-active"})
@@ -24,12 +28,17 @@ PAUSED = frozenset({status.PAUSED})
 BREAKS = 5
 
 
+def held_back(*, preempt: bool) -> Setup:
+    """So slow that it is not over before it has been broken as often as is wanted, however slow the machine is."""
+    return replace(postcopy_road.setup(preempt=preempt), postcopy_bandwidth=MiB)
+
+
 @pytest.mark.parametrize("preempt", [False, True], ids=["one channel", "preempt"])
 async def test_as_often_as_needed(folder: Path, preempt: bool) -> None:
     guest = domain_xml.tiny_guest(folder, "tiny", postcopy_road.BUSY)
     with watch.SerialWatch(guest.serial) as follow:
         async with (
-            postcopy_road.pair(folder, guest, postcopy_road.setup(preempt=preempt)) as pair,
+            postcopy_road.pair(folder, guest, held_back(preempt=preempt)) as pair,
             asyncio.timeout(4 * PATIENCE),
         ):
             source, destination = pair.outgoing.domain, pair.incoming.domain
@@ -55,7 +64,7 @@ async def test_as_often_as_needed(folder: Path, preempt: bool) -> None:
                     assert await witness.destination_says(destination) is Qemu.RUNNING_SWITCHED
                 await pair.outgoing.next_status(PAUSED)
                 assert await witness.source_says(source) is Qemu.SWITCHED
-            await qemu.set_speed(pair.outgoing.monitor, FAST)
+            await tuning.set_postcopy_speed(pair.outgoing.monitor, 0)
             async with pair.road(recovering=True):
                 assert await pair.outgoing.settled() == "completed"
                 assert await pair.incoming.settled() == "completed"
@@ -69,7 +78,7 @@ async def test_as_often_as_needed(folder: Path, preempt: bool) -> None:
 async def test_a_descriptor_will_do_and_a_break_need_not_be_noticed(folder: Path) -> None:
     """QEMU has the socket itself, as on the direct route; nothing is said of the break to either of them."""
     guest = domain_xml.tiny_guest(folder, "tiny", postcopy_road.BUSY)
-    setup = postcopy_road.setup(preempt=False)
+    setup = held_back(preempt=False)
     with watch.SerialWatch(guest.serial) as follow:
         async with postcopy_road.pair(folder, guest, setup) as pair, asyncio.timeout(4 * PATIENCE):
             await asyncio.to_thread(follow.wait_running)
@@ -89,7 +98,7 @@ async def test_a_descriptor_will_do_and_a_break_need_not_be_noticed(folder: Path
                     assert await pair.outgoing.recover(here)
                 await pair.outgoing.next_status(frozenset({"postcopy-recover"}))
                 await pair.outgoing.next_status(SWITCHED)
-            await qemu.set_speed(pair.outgoing.monitor, FAST)
+            await tuning.set_postcopy_speed(pair.outgoing.monitor, 0)
             assert await pair.outgoing.settled() == "completed"
             await asyncio.to_thread(follow.wait_verified)
 
@@ -98,7 +107,7 @@ async def test_a_way_that_nobody_has_come_by_is_given_up_for_the_next(folder: Pa
     guest = domain_xml.tiny_guest(folder, "tiny", postcopy_road.BUSY)
     with watch.SerialWatch(guest.serial) as follow:
         async with (
-            postcopy_road.pair(folder, guest, postcopy_road.setup(preempt=False)) as pair,
+            postcopy_road.pair(folder, guest, held_back(preempt=False)) as pair,
             asyncio.timeout(4 * PATIENCE),
         ):
             await asyncio.to_thread(follow.wait_running)
@@ -111,7 +120,7 @@ async def test_a_way_that_nobody_has_come_by_is_given_up_for_the_next(folder: Pa
             await pair.incoming.next_status(PAUSED)
             for _ in range(2):
                 assert await pair.incoming.recover(folder / "nobody.sock")
-            await qemu.set_speed(pair.outgoing.monitor, FAST)
+            await tuning.set_postcopy_speed(pair.outgoing.monitor, 0)
             async with pair.road(recovering=True):
                 assert await pair.outgoing.settled() == "completed"
                 await asyncio.to_thread(follow.wait_verified)
