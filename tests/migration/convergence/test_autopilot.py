@@ -17,7 +17,7 @@ from culvert.hypervisor.setup import Setup
 from culvert.migration.convergence import autopilot, policy
 from culvert.migration.convergence.autopilot import Autopilot
 from culvert.migration.convergence.policy import Action
-from culvert.migration.progress.progress import Forecast
+from culvert.migration.progress.progress import Course, Forecast
 from culvert.migration.progress.statistics import JobRecord
 from culvert.protocol.constants_migrate import JobOperation, JobType
 from culvert.tunnel import relay
@@ -175,3 +175,33 @@ async def test_a_real_guest_is_slowed_down_until_it_arrives(folder: Path) -> Non
             await pair.outgoing.cancel()
             assert await pair.outgoing.settled() in ("cancelled", "completed")
     assert time.monotonic() > made.started
+
+
+ABOARD = [
+    # auto, post-copy allowed → armed by a person, rounds until it switches by itself, what it calls itself
+    (True, True, False, policy.ROUNDS, "auto: "),
+    (True, False, False, None, "auto: "),
+    (False, True, True, None, "post-copy: "),
+]
+
+
+@pytest.mark.parametrize(("auto", "postcopy", "armed", "rounds", "name"), ABOARD)
+async def test_the_forecast_knows_what_the_autopilot_is_going_to_do(
+    auto: bool, postcopy: bool, armed: bool, rounds: int | None, name: str
+) -> None:
+    flight, course, notes = Flight(), Course(), list[str]()
+    pilot = autopilot.aboard(
+        *(flight.domain.hypervisor, flight.look, course),
+        auto=auto,
+        switch=flight.switch if postcopy else None,
+        note=notes.append,
+        floor=None,
+    )
+    assert (course.armed, course.switches_from) == (armed, rounds)
+    made = record(Forecast(round=2))
+    made.course.limit, made.course.most = policy.BRIEF, 0.3
+    await pilot.step(made, 0.0)
+    made.course.forecast = Forecast(round=3)
+    await pilot.step(made, 1.0)
+    assert notes
+    assert all(note.startswith(name) for note in notes), notes

@@ -16,6 +16,7 @@ from culvert.migration.convergence import policy, sampling
 from culvert.migration.convergence.link import Link
 from culvert.migration.convergence.policy import Action, Decision, Situation
 from culvert.migration.options.parameters import NO_FLAGS, Options
+from culvert.migration.progress.progress import Course
 from culvert.migration.progress.statistics import JobRecord
 from culvert.protocol.constants_migrate import MigrateFlag
 
@@ -69,6 +70,35 @@ async def dirty_rate(hypervisor: Hypervisor) -> float | None:
     except errors.RequestError as err:
         log.info("auto: the guest could not be measured: %s", err)
         return None
+
+
+def aboard(
+    hypervisor: Hypervisor,
+    look: Callable[[], Awaitable[JobRecord]],
+    course: Course,
+    *,
+    auto: bool,
+    switch: Callable[[], Awaitable[object]] | None,
+    note: Callable[[str], object],
+    floor: int | None,
+) -> Autopilot:
+    """The autopilot of one migration: with ``auto`` it decides everything, else only what an armed post-copy needs.
+
+    ``course`` is told what it is going to do, for the forecast; the rest as for ``Autopilot``, and ``floor`` ``None``
+    means the policy's.
+    """
+    rows, name = (policy.AUTO, "auto") if auto else (policy.ARMED, "post-copy")
+    if switch is not None:
+        course.armed = not auto
+    if switch is not None and auto:
+        course.switches_from, course.switches_short = policy.ROUNDS, policy.SHORT
+    return Autopilot(
+        *(hypervisor, look),
+        switch=switch,
+        note=lambda said: note(f"{name}: {said}"),
+        floor=policy.FLOOR if floor is None else floor,
+        rows=rows,
+    )
 
 
 class Autopilot:

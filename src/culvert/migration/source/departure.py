@@ -23,8 +23,7 @@ from culvert.channels.data_path import DataPath
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.status import PAUSED
-from culvert.migration.convergence import policy
-from culvert.migration.convergence.autopilot import Autopilot
+from culvert.migration.convergence import autopilot
 from culvert.migration.convergence.budget import Budget
 from culvert.migration.handover.machine import Do, Next, PeerKind
 from culvert.migration.handover.machine_source import FINAL, START, Event, State, table
@@ -356,20 +355,13 @@ class Departure:
         async def switch() -> None:
             await self.shell.ask(Event.SWITCH)
 
-        rows, name = (policy.AUTO, "auto") if self.auto else (policy.ARMED, "post-copy")
-        may = switch if self.options.postcopy else None
-        pilot = Autopilot(
-            *(self.domain.hypervisor, self.refreshed),
-            switch=may,
-            note=lambda said: self.note(f"{name}: {said}"),
-            floor=policy.FLOOR if self.settings.auto_floor is None else self.settings.auto_floor,
-            rows=rows,
+        pilot = autopilot.aboard(
+            *(self.domain.hypervisor, self.refreshed, self.record.course),
+            auto=self.auto,
+            switch=switch if self.options.postcopy else None,
+            note=self.note,
+            floor=self.settings.auto_floor,
         )
-        course = self.record.course
-        if self.options.postcopy:
-            course.armed = not self.auto
-        if self.options.postcopy and self.auto:
-            course.switches_from, course.switches_short = policy.ROUNDS, policy.SHORT
         return self._tasks.create_task(pilot.run(), name=f"{self.shell.name}: autopilot")
 
     def _new_sending(self, *, again: bool = False) -> Sending:
