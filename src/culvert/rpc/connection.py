@@ -239,10 +239,10 @@ class RpcConnection(asyncio.Protocol):
         if self._transport is None or self._reason:
             return
         self.bytes_sent += sum(map(len, buffers))
-        if len(buffers) == 1:
-            self._transport.write(buffers[0])
-        else:
-            self._transport.writelines(buffers)
+        # Joined here, as asyncio did itself before Python 3.12. Since then its writelines keeps the caller's memory,
+        # which may be changed again, and in 3.13.5 it watches a socket that was lost a moment ago, so that the next
+        # connection with that descriptor is not.
+        self._transport.write(buffers[0] if len(buffers) == 1 else b"".join(buffers))
 
     async def send(self, data: bytes) -> None:
         """Write ``data`` in its turn: all of it, or with an exception nothing."""
