@@ -11,16 +11,13 @@ import logging
 import re
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import UUID
 
+from culvert.drivers.qemu.host import QemuHost
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import MONITOR_SOCKET
 from culvert.ground import errors
 from culvert.io import unix_sockets
-
-if TYPE_CHECKING:
-    from culvert.drivers.qemu.host import QemuHost
 
 log = logging.getLogger(__name__)
 
