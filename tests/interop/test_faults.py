@@ -232,7 +232,7 @@ def test_the_same_across_a_restart(hosts: Pair, folder: Path) -> None:
         virsh("migrate-setmaxdowntime", guest.name, "60000", uri=hosts.culvert.uri).expect()
         there = hosts.stock.uri_by(proxy.port)
         with Running(hosts.culvert.uri, "migrate", *P2P, "--unsafe", guest.name, there) as under_way:
-            wait_for(lambda: "to say whether the guest runs there" in hosts.culvert.log, "it asks")
+            hosts.culvert.wait_logged("to say whether the guest runs there")
             hosts.culvert.kill()
             under_way.finish()
         hosts.stock.assert_no_leftovers()

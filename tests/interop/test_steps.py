@@ -13,7 +13,6 @@ from tests.support.guest import RunningGuest
 from tests.support.interop import DIRTYING, IDLE, P2P, running
 from tests.support.scripted import STEPS, Scripted
 from tests.support.virsh import Result, Running, virsh
-from tests.support.wait import wait_for
 
 
 @pytest.fixture
@@ -84,7 +83,7 @@ def test_dies_in_finish(
     with running(host_a, folder, "dies", IDLE) as guest:
         there.fail("finish", "dies")
         with Running(host_a.uri, "migrate", *P2P, "--unsafe", guest.name, there.uri) as under_way:
-            wait_for(lambda: "to say whether the guest runs there" in host_a.log, "it asks")
+            host_a.wait_logged("to say whether the guest runs there")
             assert state(guest, host_a) == "paused (migrating)"
             there.kill()
             there.state = fate
@@ -107,7 +106,7 @@ def test_while_the_destination_works_on_finish_nothing_is_decided(
     with running(host_a, folder, "waits", IDLE) as guest:
         there.fail("finish", "dies")
         with Running(host_a.uri, "migrate", *P2P, "--unsafe", guest.name, there.uri) as under_way:
-            wait_for(lambda: "to say whether the guest runs there" in host_a.log, "it asks")
+            host_a.wait_logged("to say whether the guest runs there")
             there.kill()
             there.state = (3, 2)  # paused, migration
             there.revive()

@@ -136,7 +136,7 @@ def test_by_tls(folder: Path, released: install.Installed) -> None:
         ):
             pass
         for host in hosts:
-            assert "identity=" in host.log
+            host.wait_logged("identity=")
             assert "session open id=1 transport=tcp" not in host.log
             assert "Traceback" not in host.log
 

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support import processes
+from tests.support.wait import wait_for
 
 _READY = re.compile(r"^culvertd ready\b.*?listen=(tcp://\S+)(?:.*?listen=(tls://\S+))?", re.MULTILINE)
 LOG_TAIL = 6000  # characters of log that a failure shows
@@ -184,6 +185,16 @@ class DaemonProcess:
     def log(self) -> str:
         """Everything it has logged, over all starts."""
         return self._log.read_text("utf-8", "replace") if self._log.exists() else ""
+
+    def wait_logged(self, text: str, timeout: float = 20) -> None:
+        """Wait until its log holds ``text``: what a peer has heard may be in the log only later.
+
+        Raises ``AssertionError`` with the log's end.
+        """
+        try:
+            wait_for(lambda: text in self.log, f"{text!r} in the log of {self.name}", timeout)
+        except AssertionError as never:
+            raise AssertionError(f"{never}\n{self.log_tail()}") from None
 
     def log_tail(self) -> str:
         """The end of its log, and the end of what each of its QEMUs has said."""

@@ -37,7 +37,7 @@ def last(host: DaemonProcess) -> dict[str, object]:
 
 
 def told(host: DaemonProcess, text: str) -> None:
-    wait_for(lambda: text in host.log, f"{host.name} says '{text}'")
+    host.wait_logged(text)
 
 
 def test_a_guest_that_has_left_does_not_start_with_its_old_host(

@@ -13,6 +13,7 @@ from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny, state_of
 from tests.support.virsh import Running, virsh
+from tests.support.wait import wait_for
 
 P2P = ("migrate", "--live", "--p2p", "--tunnelled")
 
@@ -71,6 +72,7 @@ def test_the_destination_uri_chooses_the_route(
     other = "stream" if route != "stream" else "direct"
     with running_tiny(host_a, folder) as guest:
         virsh(*P2P, guest.name, f"{host_b.tcp_uri}?route={other}", uri=host_a.uri).expect()
+        wait_for(lambda: host_b.log.count("session open") == host_b.log.count("session close"), "all is over")
         received = max(int(count) for count in re.findall(r"received=(\d+)", host_b.log))
         assert (received > 1 << 20) is (other == "stream")
         told = culvert("job", "--completed", guest.name, uri=host_b.uri).expect()

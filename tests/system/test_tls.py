@@ -96,7 +96,7 @@ def test_two_commands_make_a_pki_that_two_hosts_migrate_with(folder: Path) -> No
         virsh(*P2P, guest.name, b.tls_uri(), uri=a.tls_uri(pkipath=beta.folder)).expect()
         guest.assert_runs_only_on(b, a)
         a.assert_no_leftovers()
-        assert 'identity="O=culvert,CN=alpha (alpha, 127.0.0.1)"' in b.log
+        b.wait_logged('identity="O=culvert,CN=alpha (alpha, 127.0.0.1)"')
         told = culvert.culvert("job", "--completed", guest.name, uri=b.uri).expect()
         assert re.search(r"culvert\.route +pump\n", told), told
         with culvert.Running(b.tls_uri(pkipath=alpha.folder), "migrate", guest.name, a.tls_uri()) as running:
@@ -110,9 +110,9 @@ def test_driven_by_the_client_the_data_takes_tls_too(hosts: Hosts, folder: Path)
         there = hosts.b.tls_uri(pkipath=hosts.admin.folder)
         virsh("migrate", "--live", guest.name, there, uri=hosts.a.tls_uri(pkipath=hosts.admin.folder)).expect()
         guest.assert_runs_only_on(hosts.b, hosts.a)
-        assert 'identity="O=test,CN=admin' in hosts.b.log
-        assert 'identity="O=test,CN=alpha' in hosts.b.log
-        assert "session open" in hosts.b.log
+        hosts.b.wait_logged('identity="O=test,CN=admin')
+        hosts.b.wait_logged('identity="O=test,CN=alpha')
+        hosts.b.wait_logged("session open")
         assert "transport=tcp" not in re.sub(r"listen transport=tcp", "", hosts.a.log + hosts.b.log)
 
 
@@ -231,7 +231,7 @@ def test_channels_cut_in_the_data_are_attached_again(hosts: Hosts, folder: Path,
         virsh(*P2P, "--parallel-connections", "2", guest.name, uri, uri=hosts.a.uri).expect()
         guest.assert_runs_only_on(hosts.b, hosts.a)
         assert "Traceback" not in hosts.a.log + hosts.b.log
-        assert "connecting again" in hosts.a.log
+        hosts.a.wait_logged("connecting again")
 
 
 def test_the_direct_route_would_leave_encryption_out_and_is_refused(hosts: Hosts, folder: Path) -> None:
@@ -294,7 +294,7 @@ def test_silent_clients_in_the_handshake_harm_nobody(hosts: Hosts) -> None:
         # Twenty strangers at most are listened to at once; they are sent away after the deadline.
         virsh("list", uri=hosts.b.tls_uri(pkipath=hosts.admin.folder), timeout=20).expect()
         wait_for(lambda: hosts.b.log.count("session refused") == 30, "all silent ones are sent away")
-        assert "TLS handshake failed: not done in 3 s" in hosts.b.log
+        hosts.b.wait_logged("TLS handshake failed: not done in 3 s")
         wait_for(lambda: descriptors(hosts.b.pid) <= before, "no descriptor is left")
     finally:
         for sock in silent:
@@ -311,7 +311,7 @@ def test_lists_of_clients_and_of_migration_peers(folder: Path) -> None:
         assert_connects(b, admin)
         refused = virsh("list", uri=b.tls_uri(pkipath=guest_of_nobody.folder))
         assert "server verification (of our certificate or IP address) failed" in refused.err
-        assert "'O=test,CN=nobody (nobody, 127.0.0.1, localhost)' matches nothing in allowed_clients" in b.log
+        b.wait_logged("'O=test,CN=nobody (nobody, 127.0.0.1, localhost)' matches nothing in allowed_clients")
         with running_tiny(a, folder) as guest:
             for uri, who in ((b.tls_uri(pkipath=admin.folder), "CN=admin"), (b.tcp_uri, "shown no certificate")):
                 result = virsh(*P2P, guest.name, uri, uri=a.uri)
@@ -329,12 +329,12 @@ def test_certificates_are_taken_up_without_a_restart(hosts: Hosts) -> None:
     assert "Failed to verify peer's certificate" in virsh("list", uri=elsewhere).err
     holder = hosts.pki.holder("alpha", ["127.0.0.1", "localhost"])
     host.reload()
-    wait_for(lambda: "certificates reloaded" in host.log, "the reload")
+    host.wait_logged("certificates reloaded")
     virsh("list", uri=elsewhere).expect()
     holder.server.cert.write_text("rubbish")
     host.reload()
-    wait_for(lambda: "certificates not reloaded, the old ones stay in use" in host.log, "the refusal")
-    assert str(holder.server.cert) in host.log
+    host.wait_logged("certificates not reloaded, the old ones stay in use")
+    host.wait_logged(str(holder.server.cert))
     virsh("list", uri=elsewhere).expect()
     assert host.running
     assert host.pid == pid

@@ -43,7 +43,7 @@ def test_started_reloaded_and_stopped_as_systemd_does_it(folder: Path) -> None:
                 assert (kill, whom) == ("/bin/kill", "$MAINPID")
                 os.kill(daemon.pid, signal.Signals["SIG" + name.removeprefix("-")])
                 guest.assert_runs_only_on(daemon)
-                assert "nothing to reload" in daemon.log  # for want of a TLS listener
+                daemon.wait_logged("nothing to reload")  # for want of a TLS listener
                 (qemu,) = daemon.qemu_pids()
                 for pid in victims(service["KillMode"], daemon.pid, [qemu]):
                     os.kill(pid, signal.SIGTERM)
