@@ -34,6 +34,9 @@ NOTICE_TIMEOUT = 1.0  # seconds for the end of a connection or of a process to b
 PAUSE_TIMEOUT = 20.0  # seconds for QEMU to let go of the way of a post-copy that is broken
 _SPEED = "migration.speed"  # annotation: MiB/s
 _ANNOUNCE = {"initial": 50, "max": 550, "rounds": 5, "step": 100}  # milliseconds, and how often
+# Ends every socket of the migration (qapi/yank.json, since 6.0). "migrate-pause" does the same to a file that QEMU's
+# own thread may be letting go of: a 7.2.22 whose way ended at that moment has died of it (SIGSEGV), and its guest.
+_YANK = {"instances": [{"type": "migration"}]}
 _ANNOUNCE_SECONDS = 1.0  # for QEMU to have begun with it
 
 
@@ -204,9 +207,9 @@ class _Migration:
                     )
                 self._news.clear()
                 if status == "postcopy-active":
-                    # It refuses when its socket is dead already: then it is about to notice by itself.
+                    # It refuses when it has let go of its socket already: then it is about to say so by itself.
                     with contextlib.suppress(CommandRefused):
-                        await self.monitor.execute("migrate-pause", out_of_band=True)
+                        await self.monitor.execute("yank", _YANK, out_of_band=True)
                 if self._heard_of[-1] == status:
                     await self._news.wait()
         return True
