@@ -81,8 +81,11 @@ class Pair:
     broken: list[errors.RequestError] = field(default_factory=list)
 
     @contextlib.asynccontextmanager
-    async def road(self, *, recovering: bool = False) -> AsyncIterator[tuple[Road, PumpPath]]:
-        """A new one, with QEMU's migration put on it, or taken up on it again. Broken for good at the end."""
+    async def road(self, *, recovering: bool = False, resumed: bool = True) -> AsyncIterator[tuple[Road, PumpPath]]:
+        """A new one, with QEMU's migration put on it, or taken up on it again. Broken for good at the end.
+
+        ``resumed``: the source comes by it, too.
+        """
 
         def note(error: errors.RequestError) -> None:
             self.broken.append(error)
@@ -95,7 +98,7 @@ class Pair:
             directory=self.incoming.domain.require_active().runtime,
             spawn=self.background.spawn,
             broken=note,
-            by_path=recovering,
+            recovering=recovering,
         )
         road = Road(landing, self.incoming, recovering)
         directory = self.outgoing.domain.require_active().runtime
@@ -109,9 +112,9 @@ class Pair:
         await data_path.open()
         with data_path.entrance() as entrance:
             carrying = self.background.spawn("carry", data_path.carry())
-            if recovering:
+            if recovering and resumed:
                 assert await self.outgoing.recover(entrance)
-            else:
+            elif not recovering:
                 await self.outgoing.start(entrance, self.setup)
         try:
             yield road, data_path

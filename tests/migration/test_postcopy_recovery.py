@@ -124,3 +124,28 @@ async def test_a_way_that_nobody_has_come_by_is_given_up_for_the_next(folder: Pa
             async with pair.road(recovering=True):
                 assert await pair.outgoing.settled() == "completed"
                 await asyncio.to_thread(follow.wait_verified)
+
+
+@pytest.mark.parametrize("preempt", [False, True], ids=["one channel", "preempt"])
+async def test_a_new_way_may_end_before_the_source_has_come_by_it(folder: Path, preempt: bool) -> None:
+    """The destination's QEMU waits to be told to go on. One of 7.2 that lost its way then died, and the guest."""
+    guest = domain_xml.tiny_guest(folder, "tiny", postcopy_road.BUSY)
+    with watch.SerialWatch(guest.serial) as follow:
+        async with (
+            postcopy_road.pair(folder, guest, held_back(preempt=preempt)) as pair,
+            asyncio.timeout(4 * PATIENCE),
+        ):
+            await asyncio.to_thread(follow.wait_running)
+            await qemu.set_speed(pair.outgoing.monitor, SLOW)
+            async with pair.road():
+                await pair.outgoing.next_status(frozenset({"active"}))
+                await pair.outgoing.switch_to_postcopy()
+                await pair.incoming.next_status(SWITCHED)
+                await pair.incoming.monitor.execute("cont")
+            for _ in range(BREAKS):
+                async with pair.road(recovering=True, resumed=False):
+                    await pair.incoming.next_status(frozenset({"postcopy-recover"}))
+            await tuning.set_postcopy_speed(pair.outgoing.monitor, 0)
+            async with pair.road(recovering=True):
+                assert await pair.outgoing.settled() == "completed"
+                await asyncio.to_thread(follow.wait_verified)

@@ -26,6 +26,7 @@ from culvert.io.detached import Detached
 from culvert.tunnel import relay
 from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.pump import Pump
+from culvert.tunnel.resumption import Resumption
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,8 @@ class _Landed:
 class Landing:
     """``spawn`` runs what outlives a call; ``broken`` is told why a channel ended that did not end well.
 
-    ``by_path``: QEMU is met at a path even for a single channel, as it must be while its main thread hangs in a page
-    that is missing (``drivers.qemu.migration.Incoming.recover``).
+    ``recovering``: QEMU takes up a post-copy. Then it is met at a path even for a single channel, as it must be while
+    its main thread hangs in a page that is missing (``drivers.qemu.migration.QemuIncoming.recover``).
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Landing:
         directory: Path,
         spawn: Callable[[str, Coroutine[Any, Any, Any]], object],
         broken: Callable[[errors.RequestError], None],
-        by_path: bool = False,
+        recovering: bool = False,
     ) -> None:
         self._name = name
         self._setup = setup
@@ -72,7 +73,8 @@ class Landing:
         self._lifeline = lifeline
         self._spawn = spawn
         self._broken = broken
-        self._by_path = by_path or not self.plan.is_single
+        self._recovering = recovering
+        self._by_path = recovering or not self.plan.is_single
         self._landed: dict[Channel, _Landed] = {}
         self._joining = asyncio.Lock()
         self._resources = contextlib.ExitStack()
@@ -146,6 +148,7 @@ class Landing:
             f"{self._name} channel {channel}",
             ours,
             self._limits,
+            resumption=Resumption() if self._recovering and channel == MAIN else None,
             on_lost=partial(self._lost, channel),
         )
         self._landed[channel] = _Landed(pump)

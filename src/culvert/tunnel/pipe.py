@@ -20,16 +20,21 @@ _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
 class Pipe:
-    """``held`` bytes are in it. ``full``: it took no more, and nothing has left it since."""
+    """``held`` bytes are in it. ``full``: it took no more, and nothing has left it since. ``barred``: what comes has
+    to be looked at, and goes the other way."""
 
     def __init__(self) -> None:
+        self.barred = False
         self.held = 0
         self.full = False
         self._ends: tuple[int, int] | None = None
         self._tried = False
 
     def open(self) -> bool:
-        """Whether there is a pipe; it is made when first asked for. Without descriptors or memory there is none."""
+        """Whether there is a pipe to be used; it is made when first asked for. Without descriptors or memory there is
+        none."""
+        if self.barred:
+            return False
         if not self._tried:
             self._tried = True
             with contextlib.suppress(OSError):

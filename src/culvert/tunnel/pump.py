@@ -27,6 +27,7 @@ from culvert.ground import errors
 from culvert.io.detached import Detached
 from culvert.tunnel.limits import ChannelLimits
 from culvert.tunnel.qemu_end import QemuEnd
+from culvert.tunnel.resumption import Resumption
 from culvert.tunnel.statistics import PumpState, PumpStatistics
 from culvert.tunnel.window import IncomingWindow, OutgoingWindow
 from culvert.tunnel.worker import Worker
@@ -45,6 +46,7 @@ class Pump:
     ``qemu`` is this side's end of the connection to QEMU; the pump's to close. ``on_lost`` is called in the event
     loop each time the network connection has gone by itself while the channel is not over: then somebody attaches
     another one, or closes the pump. ``compression`` is "off", "auto" or "on"; ``errors.InvalidArgument`` for others.
+    ``resumption``: QEMU takes up a post-copy by this channel (``Resumption``).
 
     Made and used in one event loop. ``statistics`` may be read at any time.
     """
@@ -56,6 +58,7 @@ class Pump:
         limits: ChannelLimits = _DEFAULT,
         *,
         compression: str = "off",
+        resumption: Resumption | None = None,
         on_lost: Callable[[errors.ConnectionLost], None],
     ) -> None:
         self.name = name
@@ -70,7 +73,7 @@ class Pump:
         self._started = False
         qemu.setblocking(False)
         windows = OutgoingWindow(limits.window), IncomingWindow(limits.inbound)
-        end = QemuEnd(qemu, *windows, self.statistics)
+        end = QemuEnd(qemu, *windows, self.statistics, resumption)
         self._worker = Worker(
             name, end, windows, limits=limits, compression=compression, statistics=self.statistics, tell=self
         )

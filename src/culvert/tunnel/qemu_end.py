@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 
 from culvert.ground.units import MiB
 from culvert.tunnel.pipe import Pipe
+from culvert.tunnel.resumption import Resumption
 from culvert.tunnel.statistics import PumpStatistics
 from culvert.tunnel.window import IncomingWindow, OutgoingWindow
 
@@ -19,17 +21,28 @@ _READ = 1 * MiB
 # Room in the kernel for what QEMU has not read, so that QEMU and the worker run in turns of some hundred KiB.
 _SOCKET_BUFFER = 1 * MiB
 
+# For QEMU to have woken the threads that a resumption wakes: one that wakes after the end of its way does not live.
+_REMEDY_SECONDS = 0.1
+
 
 class QemuEnd:
-    """Owns ``sock``, non-blocking. ``blocked``: QEMU takes nothing now."""
+    """Owns ``sock``, non-blocking. ``blocked``: QEMU takes nothing now. ``resumption`` is kept where a post-copy is
+    taken up."""
 
     def __init__(
-        self, sock: socket.socket, outgoing: OutgoingWindow, incoming: IncomingWindow, statistics: PumpStatistics
+        self,
+        sock: socket.socket,
+        outgoing: OutgoingWindow,
+        incoming: IncomingWindow,
+        statistics: PumpStatistics,
+        resumption: Resumption | None = None,
     ) -> None:
         self.sock = sock
         self.fd = sock.fileno()
         self.blocked = False
         self.pipe = Pipe()
+        self.pipe.barred = resumption is not None
+        self._resumption = resumption
         self._outgoing = outgoing
         self._incoming = incoming
         self._statistics = statistics
@@ -80,10 +93,13 @@ class QemuEnd:
             except OSError:
                 self._closed = True
                 continue
+            if not count:
+                return  # a command that has not come whole
             self._statistics.bytes_out += count
         if self._incoming.finished and not self._shut:
             self._shut = True
             with contextlib.suppress(OSError):  # QEMU has gone already
+                self._resumed()
                 self.sock.shutdown(socket.SHUT_WR)
 
     def _write(self) -> int:
@@ -92,9 +108,29 @@ class QemuEnd:
             count = self.pipe.drain(self.fd)
             self._incoming.aside -= count
         else:
-            count = self.sock.send(self._incoming.pending(self._incoming.held))
+            waiting = self._incoming.pending(self._incoming.held)
+            count = self._resume(self._resumption, waiting) if self._resumption else self.sock.send(waiting)
+            del waiting  # the window may begin anew
             self._incoming.taken(count)
         return count
+
+    def _resume(self, resumption: Resumption, waiting: memoryview) -> int:
+        """Write what QEMU may hear of ``waiting``."""
+        admitted = waiting[: resumption.next(waiting)]
+        if not admitted:
+            return 0  # half a command: the rest is to come
+        count = self.sock.send(admitted)
+        resumption.given(admitted, count)
+        if resumption.over:
+            self._resumption, self.pipe.barred = None, False
+        return count
+
+    def _resumed(self) -> None:
+        """A post-copy that is being taken up can be told of the end of its way now."""
+        if self._resumption is not None and (remedy := self._resumption.remedy()):
+            self._resumption = None
+            self.sock.send(remedy)
+            time.sleep(_REMEDY_SECONDS)
 
     def _discard(self) -> None:
         if self._incoming.aside:
@@ -105,6 +141,7 @@ class QemuEnd:
     def close(self) -> None:
         """QEMU reads end of file, if it did not before, and writes to nobody. Idempotent."""
         with contextlib.suppress(OSError):
+            self._resumed()
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
         self.pipe.close()

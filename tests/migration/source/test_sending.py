@@ -210,7 +210,7 @@ async def test_a_post_copy_that_is_paused_for_a_new_way_is_not_taken_for_broken_
     """QEMU has not noticed that its way is lost: what it says when it is told so is not about the new way."""
     monitor = domain.monitor
     monitor.migration = "postcopy-active"
-    monitor.on["migrate-pause"] = lambda: monitor.status("postcopy-paused")
+    monitor.on["yank"] = lambda: monitor.status("postcopy-paused")
 
     def resume() -> None:
         for word in ("postcopy-recover", "postcopy-active", "completed"):
@@ -218,7 +218,7 @@ async def test_a_post_copy_that_is_paused_for_a_new_way_is_not_taken_for_broken_
 
     monitor.on["migrate"] = resume
     assert await Sender(domain).sending.run(stream.as_data_path, again=True) == "completed"
-    assert monitor.commands.count("migrate-pause") == 1
+    assert monitor.commands.count("yank") == 1
     assert stream.ended == ["finish"]
 
 

@@ -33,6 +33,8 @@ SETTLE_TIMEOUT = 30 * 86400.0  # seconds; a migration is ended by its own deadli
 NOTICE_TIMEOUT = 1.0  # seconds for the end of a connection or of a process to be seen from here
 PAUSE_TIMEOUT = 20.0  # seconds for QEMU to let go of the way of a post-copy that is broken
 _SPEED = "migration.speed"  # annotation: MiB/s
+_NOT_PAUSED = "when postcopy is paused"  # a refusal of migrate-recover (migration/migration.c)
+_PAUSED_SOON = 0.05  # seconds until it is asked again
 _ANNOUNCE = {"initial": 50, "max": 550, "rounds": 5, "step": 100}  # milliseconds, and how often
 # Ends every socket of the migration (qapi/yank.json, since 6.0). "migrate-pause" does the same to a file that QEMU's
 # own thread may be letting go of: a 7.2.22 whose way ended at that moment has died of it (SIGSEGV), and its guest.
@@ -196,7 +198,7 @@ class _Migration:
 
         Raises ``OperationInvalid`` when it is not in post-copy, ``OperationTimeout``.
         """
-        async with self.monitor.deadline(PAUSE_TIMEOUT, "migrate-pause"):
+        async with self.monitor.deadline(PAUSE_TIMEOUT, "yank"):
             while (status := await self.look()) != PAUSED:
                 if status in SETTLED:
                     return False
@@ -339,8 +341,17 @@ class QemuIncoming(_Migration):
         if not await self._paused():
             return False
         uri = await migration_setup.uri(self.monitor, entrance)
-        await self.monitor.execute("migrate-recover", {"uri": uri}, out_of_band=True)
-        return True
+        async with self.monitor.deadline(PAUSE_TIMEOUT, "migrate-recover"):
+            while True:
+                try:
+                    await self.monitor.execute("migrate-recover", {"uri": uri}, out_of_band=True)
+                except CommandRefused as err:
+                    if _NOT_PAUSED not in str(err):
+                        raise
+                    # The way before was taken up and has just been lost too, which its events have yet to say.
+                    await asyncio.sleep(_PAUSED_SOON)
+                else:
+                    return True
 
     async def failed(self) -> bool:
         """Whether QEMU could not load what came, or has ended; waits ``NOTICE_TIMEOUT`` for it to notice."""

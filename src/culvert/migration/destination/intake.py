@@ -168,7 +168,7 @@ class Intake:
                 directory=self.domain.runtime,
                 spawn=self._spawn,
                 broken=self._broke,
-                by_path=self._recovering,
+                recovering=self._recovering,
             )
             self.lifeline.patience = self._settings.reattach_seconds
         landing = self._landing
