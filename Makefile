@@ -14,7 +14,7 @@ LOGS ?= build/logs
 PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup debian-packages guests demo bench worst-case faults check test model interop lint manual format pins clean
+.PHONY: help setup debian-packages guests demo bench worst-case faults check test model interop soak lint manual format pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -77,6 +77,9 @@ test: lint ## lint, then every test (ARGS='...' goes to pytest)
 interop: setup ## the long tests against programs of others, which are installed first (ARGS='...' goes to pytest)
 	@packaging/install-debian-packages packaging/interop-packages.txt
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m interop $(ARGS)
+
+soak: setup ## post-copies cut at random moments, 200 times in every way (CUTS=n, SEED=s; ARGS='...' goes to pytest)
+	$(BIN)/python -m pytest -n $(JOBS) -m soak -rP $(ARGS)
 
 model: setup ## the hand-over in every order of faults, deeper than `make test`: explorer, random walks, SPIN
 	$(BIN)/python -m tests.migration.explorer
