@@ -58,6 +58,10 @@ async def refusal(peer: Raw, data: bytes) -> types.Error:
             *(39, 7, "unexpected message status 1 in a call"),
         ),
         (
+            Header(PROGRAM.number, 1, 1, PacketType.CALL, 0, 9).pack(0),
+            *(39, 7, "unexpected message status 9 in a call"),
+        ),
+        (
             Header(PROGRAM.number, 1, 1, PacketType.CALL_WITH_FDS, 0, PacketStatus.OK).pack(4) + b"\0\0\0\1" + b"\0",
             *(84, 10, "Operation not supported: passing file descriptors is not supported"),
         ),

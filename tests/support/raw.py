@@ -15,6 +15,7 @@ from culvert.rpc.programs import KNOWN
 from culvert.wire.packet import Header, PacketStatus, PacketType, Reader
 from culvert.xdr.struct import Void, decode, encode
 from tests.support.daemon import DaemonProcess
+from tests.support.libvirtd import Libvirtd
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -26,7 +27,7 @@ _PROGRAM_OF = {id(row): program for program in KNOWN for row in program}
 class Raw:
     """A connection to ``host``, by TCP or by its UNIX socket; a context manager."""
 
-    def __init__(self, host: DaemonProcess, transport: str = "tcp") -> None:
+    def __init__(self, host: DaemonProcess | Libvirtd, transport: str = "tcp") -> None:
         if transport == "tcp":
             self.sock = socket.create_connection(("127.0.0.1", host.port), SECONDS)
         else:
@@ -93,7 +94,7 @@ class Raw:
         program = _PROGRAM_OF[id(row)]
         self._serial += 1
         head = Header(program.number, program.version, row.number, PacketType.CALL, self._serial, PacketStatus.OK)
-        return replace(head, **changed).pack(len(payload)) + payload  # type: ignore[arg-type]  # any number will do
+        return replace(head, **changed).pack(len(payload)) + payload
 
     def answer(self) -> tuple[Header, types.Error | bytes]:
         """The next packet: its payload, or the error it holds."""

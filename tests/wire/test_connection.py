@@ -46,8 +46,8 @@ class Pair:
 
 
 def packet(
-    kind: PacketType,
-    status: PacketStatus = PacketStatus.OK,
+    kind: PacketType | int,
+    status: PacketStatus | int = PacketStatus.OK,
     payload: bytes = b"",
     *,
     serial: int = 0,
@@ -195,11 +195,13 @@ def test_serials_wrap_and_pass_over_calls_still_waiting() -> None:
         (PacketType.REPLY_WITH_FDS, PacketStatus.OK, b"\0\0\0\0", False),
         (PacketType.STREAM, PacketStatus.CONTINUE, b"x", True),  # a stream that is not, any more
         (PacketType.STREAM, PacketStatus.OK, b"", True),
+        (PacketType.STREAM, 3, b"", True),
         (PacketType.STREAM_HOLE, PacketStatus.CONTINUE, bytes(12), True),
+        (7, PacketStatus.OK, b"", False),
     ],
 )
 def test_what_a_client_drops_and_what_ends_its_connection(
-    kind: PacketType, status: PacketStatus, payload: bytes, dropped: bool
+    kind: PacketType | int, status: PacketStatus | int, payload: bytes, dropped: bool
 ) -> None:
     client = Connection(Role.CLIENT)
     client.receive(packet(kind, status, payload))
@@ -217,6 +219,7 @@ def test_what_a_client_drops_and_what_ends_its_connection(
     [
         (packet(PacketType.STREAM, PacketStatus.OK), "receive ok"),
         (packet(PacketType.STREAM_HOLE, PacketStatus.CONTINUE, bytes(12)), "hole"),
+        (packet(PacketType.STREAM, 3), "packet status 3"),
     ],
 )
 def test_client_stream_violations(data: bytes, text: str) -> None:
@@ -235,7 +238,6 @@ def test_client_stream_violations(data: bytes, text: str) -> None:
             "receive data",
         ),
         (packet(PacketType.STREAM_HOLE, PacketStatus.CONTINUE, bytes(12)), "hole"),
-        (packet(PacketType.REPLY_WITH_FDS, PacketStatus.OK, bytes(4)), "REPLY_WITH_FDS"),
         (packet(PacketType.CALL_WITH_FDS, PacketStatus.OK, (33).to_bytes(4, "big")), "descriptors"),
         (packet(PacketType.CALL_WITH_FDS, PacketStatus.OK, b"\0"), "descriptors"),
     ],
@@ -251,6 +253,12 @@ def test_server_violations(data: bytes, text: str) -> None:
     "data",
     [
         packet(PacketType.REPLY),
+        packet(PacketType.REPLY_WITH_FDS, PacketStatus.OK, bytes(4)),
+        packet(PacketType.REPLY, 9),
+        packet(PacketType.STREAM, 9, b"x", serial=77),
+        packet(PacketType.MESSAGE, 9),
+        packet(7),
+        packet(-1, 9, b"x"),
         packet(PacketType.STREAM, PacketStatus.CONTINUE, b"x", serial=77),
         packet(PacketType.STREAM_HOLE, PacketStatus.CONTINUE, bytes(12), serial=77),
         packet(PacketType.MESSAGE),
@@ -259,6 +267,12 @@ def test_server_violations(data: bytes, text: str) -> None:
 def test_what_a_server_drops(data: bytes) -> None:
     pair = Pair()
     assert pair.to_server(data) == []
+
+
+def test_a_stream_packet_with_a_status_that_the_protocol_does_not_have_is_an_abort() -> None:
+    pair = Pair()
+    key = pair.stream()
+    assert pair.to_server(packet(PacketType.STREAM, 3, serial=key.serial)) == [events.StreamAborted(key)]
 
 
 def test_call_with_another_status_or_descriptors_is_for_the_dispatcher() -> None:
@@ -281,6 +295,7 @@ def test_call_with_another_status_or_descriptors_is_for_the_dispatcher() -> None
         Header(PROG, VERS, PROC + 1, PacketType.REPLY, 0, PacketStatus.OK).pack(0),
         Header(PROG + 1, VERS, PROC, PacketType.REPLY, 0, PacketStatus.OK).pack(0),
         Header(PROG, VERS, PROC, PacketType.REPLY, 0, PacketStatus.CONTINUE).pack(0),
+        Header(PROG, VERS, PROC, PacketType.REPLY, 0, 3).pack(0),
     ],
 )
 def test_reply_that_does_not_fit_its_call(data: bytes) -> None:

@@ -149,7 +149,7 @@ class Dispatcher:
         if handlers is None:
             raise errors.RpcError(f"Cannot find program {call.program} version {call.version}")
         if call.status is not PacketStatus.OK:
-            raise errors.RpcError(f"unexpected message status {call.status.value} in a call")
+            raise errors.RpcError(f"unexpected message status {int(call.status)} in a call")
         row = handlers.program.procedures.get(call.procedure)
         function = handlers.get(call.procedure)
         if row is None or function is None:

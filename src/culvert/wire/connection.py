@@ -37,7 +37,7 @@ class Connection:
         self._calls: dict[int, tuple[StreamKey, bool]] = {}  # client: calls without a reply; True: opens a stream
         self._violation: errors.ProtocolViolation | None = None
         by_type = self._client_packets() if role is Role.CLIENT else self._server_packets()
-        self._handlers: dict[PacketType, Callable[[Packet], events.Event | None]] = by_type
+        self._handlers: dict[int, Callable[[Packet], events.Event | None]] = by_type
 
     # Receiving.
 
@@ -77,7 +77,7 @@ class Connection:
             raise self._violation
         try:
             while (packet := self._reader.next_packet()) is not None:
-                event = self._handlers[packet.header.type](packet)
+                event = self._handlers.get(packet.header.type, self._unknown)(packet)
                 if event is not None:
                     return event
         except errors.ProtocolViolation as err:
@@ -85,7 +85,7 @@ class Connection:
             raise
         return None
 
-    def _client_packets(self) -> dict[PacketType, Callable[[Packet], events.Event | None]]:
+    def _client_packets(self) -> dict[int, Callable[[Packet], events.Event | None]]:
         return {
             PacketType.CALL: self._misplaced,
             PacketType.CALL_WITH_FDS: self._misplaced,
@@ -96,12 +96,12 @@ class Connection:
             PacketType.STREAM_HOLE: self._hole,
         }
 
-    def _server_packets(self) -> dict[PacketType, Callable[[Packet], events.Event | None]]:
+    def _server_packets(self) -> dict[int, Callable[[Packet], events.Event | None]]:
         return {
             PacketType.CALL: self._call,
             PacketType.CALL_WITH_FDS: self._call_with_descriptors,
             PacketType.REPLY: self._dropped,
-            PacketType.REPLY_WITH_FDS: self._misplaced,  # its descriptors' bytes would be taken for packets
+            PacketType.REPLY_WITH_FDS: self._dropped,
             PacketType.MESSAGE: self._message,
             PacketType.STREAM: self._stream,
             PacketType.STREAM_HOLE: self._hole,
@@ -111,8 +111,12 @@ class Connection:
         return None
 
     def _misplaced(self, packet: Packet) -> None:
-        other = "server" if self.role is Role.CLIENT else "client"
-        raise errors.ProtocolViolation(f"a {packet.header.type.name} packet came from a {other}")
+        raise errors.ProtocolViolation(f"a {PacketType(packet.header.type).name} packet came from a server")
+
+    def _unknown(self, packet: Packet) -> None:
+        """A type that the protocol does not have: libvirt's server drops it, its client hangs up."""
+        if self.role is Role.CLIENT:
+            raise errors.ProtocolViolation(f"packet type {packet.header.type} is not one of the protocol's")
 
     def _call(self, packet: Packet) -> events.Event:
         head = packet.header
@@ -144,8 +148,9 @@ class Connection:
                 f"the reply for serial {head.serial} is of program {head.program:#x} procedure {head.procedure}, "
                 f"the call was of program {key.program:#x} procedure {key.procedure}"
             )
-        if head.status is PacketStatus.CONTINUE:
-            raise errors.ProtocolViolation(f"the reply for serial {head.serial} has status CONTINUE")
+        if head.status not in (PacketStatus.OK, PacketStatus.ERROR):
+            status = "CONTINUE" if head.status == PacketStatus.CONTINUE else head.status
+            raise errors.ProtocolViolation(f"the reply for serial {head.serial} has status {status}")
         ok = head.status is PacketStatus.OK
         stream = key if ok and opens else None
         if stream is not None:
@@ -176,7 +181,7 @@ class Connection:
         state = self.streams.get(key)
         if state is None:
             return None  # both ends may be late to learn that a stream is gone
-        act = _RECEIVED[packet.header.status]
+        act = self._act(packet.header.status)
         if act is Act.RECEIVE_DATA and not packet.payload:
             act = Act.RECEIVE_END
         try:
@@ -191,6 +196,14 @@ class Connection:
             return events.StreamError(key, packet.payload)
         simple = _SIMPLE_EVENTS.get((self.role, act))
         return simple(key) if simple else None
+
+    def _act(self, status: int) -> Act:
+        """What a stream packet of that status does. One that the protocol does not have is an abort to libvirt's
+        server (remote_daemon_stream.c), and its client hangs up."""
+        act = _RECEIVED.get(status)
+        if act is None and self.role is Role.CLIENT:
+            raise errors.ProtocolViolation(f"packet status {status} is not one of the protocol's")
+        return act or Act.RECEIVE_ERROR
 
     @staticmethod
     def _key(head: Header) -> StreamKey:
@@ -295,7 +308,7 @@ class Connection:
         return header
 
 
-_RECEIVED = {
+_RECEIVED: dict[int, Act] = {
     PacketStatus.OK: Act.RECEIVE_OK,
     PacketStatus.ERROR: Act.RECEIVE_ERROR,
     PacketStatus.CONTINUE: Act.RECEIVE_DATA,

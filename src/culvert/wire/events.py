@@ -17,7 +17,7 @@ class CallReceived:
     version: int
     procedure: int
     serial: int
-    status: PacketStatus
+    status: PacketStatus | int
     payload: bytes
     descriptors: int = 0
 

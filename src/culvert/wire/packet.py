@@ -60,14 +60,15 @@ _STATUSES = {int(status): status for status in PacketStatus}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """The 24 bytes that say what a packet is."""
+    """The 24 bytes that say what a packet is. Of what was received, ``type`` and ``status`` may be numbers that the
+    protocol does not have: what they mean, if anything, the ends of a connection know."""
 
     program: int
     version: int
     procedure: int
-    type: PacketType
+    type: PacketType | int
     serial: int
-    status: PacketStatus
+    status: PacketStatus | int
 
     def pack(self, size: int) -> bytes:
         """The 28 bytes in front of a payload of ``size`` bytes.
@@ -139,8 +140,8 @@ class Reader:
     def next_packet(self) -> Packet | None:
         """The next complete packet, or None when more bytes are needed.
 
-        Raises ``errors.ProtocolViolation``: the length is impossible or beyond ``maximum``, or type or status are
-        numbers the protocol does not have. The reader is of no use afterwards.
+        Raises ``errors.ProtocolViolation``: the length is impossible or beyond ``maximum``. The reader is of no use
+        afterwards.
         """
         if self._skip:
             size = min(self._skip, self._size)
@@ -155,11 +156,8 @@ class Reader:
         _, program, version, procedure, kind, serial, status = LAYOUT.unpack(self._take(HEADER_SIZE))
         payload = self._take(self._length - HEADER_SIZE)
         self._length = 0
-        if kind not in _TYPES:
-            raise errors.ProtocolViolation(f"packet type {kind} is not one of the protocol's")
-        if status not in _STATUSES:
-            raise errors.ProtocolViolation(f"packet status {status} is not one of the protocol's")
-        return Packet(Header(program, version, procedure, _TYPES[kind], serial, _STATUSES[status]), payload)
+        head = Header(program, version, procedure, _TYPES.get(kind, kind), serial, _STATUSES.get(status, status))
+        return Packet(head, payload)
 
     def _judge(self, length: int) -> int:
         if length < HEADER_SIZE:

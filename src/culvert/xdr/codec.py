@@ -104,7 +104,10 @@ class Opaque:
 
 
 class String(Opaque):
-    """``string name<maximum>``: counted UTF-8 text (the protocol says bytes; libvirt's strings are UTF-8)."""
+    """``string name<maximum>``: counted UTF-8 text (the protocol says bytes; libvirt's strings are UTF-8).
+
+    What is read ends at its first NUL, as for libvirt, whose strings are C's.
+    """
 
     __slots__ = ()
 
@@ -116,7 +119,7 @@ class String(Opaque):
 
     def unpack(self, buffer: Buffer, offset: int) -> tuple[Any, int]:
         data, offset = super().unpack(buffer, offset)
-        return data.decode("utf-8", "surrogateescape"), offset
+        return data.partition(b"\0")[0].decode("utf-8", "surrogateescape"), offset
 
 
 class FixedOpaque:
@@ -209,7 +212,8 @@ class Chars:
 
 
 class Optional:
-    """``T *name``: 0 for None, or 1 and the value."""
+    """``T *name``: 0 for None, or 1 and the value. Whatever else than 0 is read means that the value is there, as in
+    libvirt's decoder (``xdr_bool`` of libtirpc): go-libvirt sends 01 00 00 00."""
 
     __slots__ = ("element",)
 
@@ -228,10 +232,8 @@ class Optional:
 
     def unpack(self, buffer: Buffer, offset: int) -> tuple[Any, int]:
         present, offset = INT.unpack(buffer, offset)
-        if present == 0:
+        if not present:
             return None, offset
-        if present != 1:
-            raise XdrError(f"{present} where 0 or 1 says whether a value follows")
         return self.element.unpack(buffer, offset)
 
 
