@@ -16,7 +16,17 @@ from hypothesis import strategies as st
 from culvert.daemon.server import handlers
 from culvert.daemon.service import Service
 from culvert.ground import errors
-from culvert.protocol import culvert, qemu, remote_connect, remote_domain, remote_list, remote_migrate, shapes, types
+from culvert.protocol import (
+    culvert,
+    culvert_wire_1,
+    qemu,
+    remote_connect,
+    remote_domain,
+    remote_list,
+    remote_migrate,
+    shapes,
+    types,
+)
 from culvert.protocol.procedure import Procedure
 from culvert.wire.packet import PacketStatus
 from culvert.xdr.codec import XdrError
@@ -224,8 +234,10 @@ def test_own_programs_with_rubbish(host: DaemonProcess) -> None:
             )
             assert isinstance(found, types.Error)
             assert found.code == errors.ErrorCode.AUTH_FAILED
-            told = raw.call(culvert.MIGRATION_OUTCOME, culvert.MigrationOutcomeArgs(NOBODY, token))
+            told = raw.call(culvert.MIGRATION_OUTCOME, culvert.MigrationOutcomeArgs(NOBODY, token, token))
             assert told.outcome == culvert.Outcome.UNKNOWN
+            bare = culvert_wire_1.MigrationOutcome1Args(NOBODY, token)
+            assert raw.call(culvert_wire_1.MIGRATION_OUTCOME_1, bare).outcome == culvert.Outcome.UNKNOWN
         found = raw.ask(qemu.DOMAIN_MONITOR_COMMAND, encode(qemu.MonitorCommandArgs(NOBODY, "x" * 100_000, 0)))
         assert isinstance(found, types.Error)
         assert found.code == errors.ErrorCode.NO_DOMAIN

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +22,8 @@ from culvert.ground.errors import ErrorCode
 from culvert.migration.options import cookie, grant
 from culvert.protocol import (
     constants_migrate,
+    culvert,
+    culvert_wire_1,
     remote_connect,
     remote_list,
     remote_migrate,
@@ -28,6 +32,7 @@ from culvert.protocol import (
     types,
 )
 from culvert.protocol.constants_migrate import MigrateFlag
+from culvert.protocol.procedure import Procedure
 from culvert.protocol.typed_params import Value
 from culvert.rpc import client as rpc
 from culvert.rpc import prologue
@@ -51,10 +56,12 @@ class Attempt:
         self.guest = domain_xml.tiny_guest(folder, name, SMALL)
         self.uuid = self.guest.domain.uuid
         self.grant = grant.make()
+        self.attempt = uuid.uuid4().hex
 
     def cookie(self, *, attempt: str = "", of: uuid.UUID | None = None) -> bytes:
         seal = grant.seal(self.grant) if attempt else ""
-        made = cookie.Cookie(self.guest.name, of or self.uuid, "elsewhere", uuid.uuid4(), attempt, seal)
+        wire = culvert.WIRE
+        made = cookie.Cookie(self.guest.name, of or self.uuid, "elsewhere", uuid.uuid4(), attempt, seal, wire=wire)
         return cookie.build(made)
 
     def granting(self) -> bytes:
@@ -73,7 +80,7 @@ class Attempt:
 
     async def prepare(self, client: rpc.Client, flags: int = DIRECT) -> str:
         """Not by a stream of its own: the ticket that opens the data path."""
-        args = remote_migrate.Prepare3ParamsArgs(self.params(), self.cookie(attempt=uuid.uuid4().hex), flags)
+        args = remote_migrate.Prepare3ParamsArgs(self.params(), self.cookie(attempt=self.attempt), flags)
         answer = await client.call(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS, args)
         return uris.parse(answer.uri_out or "").parameters["culvert-migration"]
 
@@ -247,6 +254,37 @@ async def test_finish_without_the_grant(host: DaemonProcess, attempt: Attempt, f
             async with refused(ErrorCode.OPERATION_INVALID, "not opened by the grant"):
                 await attempt.finish(client, DIRECT, cookie_in=cookie_in)
         async with refused(ErrorCode.MIGRATE_FINISH_OK):
+            await attempt.finish(client, DIRECT, cancelled=True)
+
+
+async def test_who_is_not_the_source_asks_what_became_of_it(host: DaemonProcess, attempt: Attempt) -> None:
+    """To ask ends an attempt that nobody finishes: neither who may only look does that, nor who knows its name."""
+    dom = types.Domain(attempt.guest.name, attempt.uuid.bytes, -1)
+    rows: tuple[tuple[Procedure[Any, Any], Any], ...] = (
+        (culvert.MIGRATION_OUTCOME, culvert.MigrationOutcomeArgs(dom, attempt.attempt, grant.seal("0" * 64))),
+        (culvert_wire_1.MIGRATION_OUTCOME_1, culvert_wire_1.MigrationOutcome1Args(dom, attempt.attempt)),
+    )
+    sealed = culvert.MigrationOutcomeArgs(dom, attempt.attempt, grant.seal(attempt.grant))
+    async with connected(host) as client, connected(host) as other, rpc.connect(host.tcp_uri) as reader:
+        await prologue.open_connection(reader, read_only=True)
+        await attempt.prepare(client)
+        for row, args in (*rows, (culvert.MIGRATION_OUTCOME, sealed)):
+            async with refused(ErrorCode.OPERATION_DENIED, "the connection is read-only"):
+                await reader.call(row, args)
+        for row, args in rows:
+            async with refused(ErrorCode.AUTH_FAILED, "is told to its source"):
+                await other.call(row, args)
+        (told,) = (await reader.call(culvert.MIGRATION_HISTORY, culvert.MigrationHistoryArgs("", 1))).records
+        record = json.loads(told)
+        shown = await reader.call(culvert.MIGRATION_SHOW, culvert.MigrationShowArgs(record["id"]))
+        assert (record["domain"], record["attempt"], record["over"]) == (attempt.guest.name, "", False)
+        assert attempt.attempt not in told + shown.record
+        (told,) = (await other.call(culvert.MIGRATION_HISTORY, culvert.MigrationHistoryArgs("", 1))).records
+        assert json.loads(told)["attempt"] == attempt.attempt
+        assert grant.seal(attempt.grant) not in told
+        answer = await other.call(culvert.MIGRATION_OUTCOME, sealed)
+        assert answer.outcome == culvert.Outcome.GONE
+        async with refused():
             await attempt.finish(client, DIRECT, cancelled=True)
 
 

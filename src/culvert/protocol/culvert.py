@@ -23,8 +23,8 @@ WIRE = 2
 """The newest form of this program that is spoken here. Each side says in HELLO which ones it speaks, the highest that
 both do counts, and every older one is still understood.
 
-1   culvert 0.1.0: a channel of a migration is a number (``culvert_wire_1``)
-2   a channel has a kind and a name
+1   culvert 0.1.0: a channel of a migration is a number, and the outcome is told whoever asks (``culvert_wire_1``)
+2   a channel has a kind and a name; who asks for the outcome shows the seal
 """
 
 ABILITIES_MAX = 64
@@ -106,10 +106,14 @@ class MigrationChannelRet:
 
 @struct
 class MigrationOutcomeArgs:
-    """``dom``: the domain as the source knows it; ``token``: of the migration in question."""
+    """``dom``: the domain as the source knows it; ``attempt`` and ``seal``: of its cookies.
+
+    To ask ends an attempt that nobody finishes, so who asks shows what the history does not.
+    """
 
     dom: Domain
-    token: Str
+    attempt: Str
+    seal: Str
 
 
 @struct
@@ -221,7 +225,9 @@ MIGRATION_CHANNEL = Procedure(
     before_open=True,
     read_only=False,
 )
-MIGRATION_OUTCOME = Procedure(3, "MIGRATION_OUTCOME", MigrationOutcomeArgs, MigrationOutcomeRet, before_open=True)
+MIGRATION_OUTCOME = Procedure(
+    15, "MIGRATION_OUTCOME", MigrationOutcomeArgs, MigrationOutcomeRet, before_open=True, read_only=False
+)
 
 # A post-copy has lost its way: another one is made ready. Who has the grant may ask.
 MIGRATION_RECOVER = Procedure(

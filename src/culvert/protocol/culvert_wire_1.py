@@ -1,13 +1,14 @@
-"""How culvert 0.1.0 opens a data connection: a channel is a number. Served, and asked of such a daemon, for its sake.
+"""How culvert 0.1.0 opens a data connection and asks for an outcome. Served, and asked of such a daemon.
 
-0 is the main channel, the others come in the order in which QEMU opens them (``channels.plan``). Since wire 2 a
-channel has a kind and a name: the rows without a number in ``culvert``.
+A channel is a number: 0 is the main channel, the others come in the order in which QEMU opens them
+(``channels.plan``). Since wire 2 a channel has a kind and a name: the rows without a number in ``culvert``. Who asks
+for an outcome shows nothing, and is told it of a migration whose source speaks wire 1.
 """
 
 from __future__ import annotations
 
 from culvert.protocol.procedure import Procedure, StreamDirection, Wait
-from culvert.protocol.types import Str, UHyper, UInt, struct
+from culvert.protocol.types import Domain, Int, Str, UHyper, UInt, struct
 from culvert.xdr.struct import Void
 
 
@@ -35,6 +36,22 @@ class MigrationChannel1Ret:
     received: UHyper
 
 
+@struct
+class MigrationOutcome1Args:
+    """``dom``: the domain as the source knows it; ``attempt``: of its cookies."""
+
+    dom: Domain
+    attempt: Str
+
+
+@struct
+class MigrationOutcome1Ret:
+    """``outcome`` an ``Outcome``; ``detail``: the reason, for people; may be empty."""
+
+    outcome: Int
+    detail: Str
+
+
 MIGRATION_ATTACH_1 = Procedure(
     2,
     "MIGRATION_ATTACH_1",
@@ -55,4 +72,7 @@ MIGRATION_CHANNEL_1 = Procedure(
     wait=Wait.NORMAL,
     before_open=True,
     read_only=False,
+)
+MIGRATION_OUTCOME_1 = Procedure(
+    3, "MIGRATION_OUTCOME_1", MigrationOutcome1Args, MigrationOutcome1Ret, before_open=True, read_only=False
 )

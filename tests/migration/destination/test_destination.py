@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -22,8 +23,11 @@ from culvert.migration.destination.arrival import Arrival
 from culvert.migration.destination.destination import Destination
 from culvert.migration.destination.intake import Intake
 from culvert.migration.handover.machine import Step
+from culvert.migration.handover.machine_destination import State
 from culvert.migration.journal.history import Begun, Direction, Key
 from culvert.migration.journal.journal import Journal
+from culvert.migration.options import grant
+from culvert.migration.options.cookie import Cookie
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
 from culvert.protocol.constants_migrate import MigrateFlag
@@ -32,24 +36,66 @@ from tests.migration.fakes import FakeDomain
 
 SETTINGS = Settings("host-b", UUID(int=2), stall_seconds=0)
 OLD, NEW = "a" * 32, "b" * 32
+SEAL = grant.seal("1" * 64)
 
 
 async def test_an_old_attempt_does_not_touch_the_guest_that_a_new_one_brings(journal: Journal) -> None:
     """The old one's last row could not be written when it ended; its name and UUID are those of the new one."""
     domain = FakeDomain()
     old = Key(OLD, Direction.IN)
-    await journal.begin(Begun(old, domain.name, str(domain.uuid)), Step.PREPARE)
+    await journal.begin(Begun(old, domain.name, str(domain.uuid), secret=SEAL), Step.PREPARE)
     live = cast(Arrival, SimpleNamespace(attempt=NEW, begun=SimpleNamespace(name=domain.name), intake=None))
     driver = SimpleNamespace(lookup_by_uuid=lambda uuid: domain.as_domain)
     async with Background() as background:
         destination = Destination(cast(Any, driver), SETTINGS, background, journal)
         destination._arrivals[domain.name] = live
-        assert await destination.outcome(OLD) == (Outcome.PENDING, "")
+        assert await destination.outcome(OLD, SEAL) == (Outcome.PENDING, "")
         assert destination._arrivals[domain.name] is live
     entry = await journal.get(old)
     assert entry is not None
     assert entry.step is Step.GONE
     assert domain.history == []
+
+
+@pytest.mark.parametrize("shown", ["", "1" * 64, grant.seal("2" * 64), "\udcff", None])
+async def test_who_does_not_show_the_seal_ends_nothing(journal: Journal, shown: str | None) -> None:
+    """The history's reader knows the attempt's name; only its source knows more."""
+    asked: list[errors.RequestError] = []
+    theirs = Cookie("g", UUID(int=1), "host-a", UUID(int=3), OLD, SEAL, wire=2)
+    begun = Begun(Key(OLD, Direction.IN), "g", str(UUID(int=1)), secret=SEAL)
+    live = SimpleNamespace(attempt=OLD, begun=begun, theirs=theirs, intake=None, ask=asked.append)
+    async with Background() as background:
+        destination = Destination(cast(Any, SimpleNamespace()), SETTINGS, background, journal)
+        destination._arrivals["g"] = cast(Arrival, live)
+        with pytest.raises(errors.AuthenticationFailed, match="domain 'g' is told to its source"):
+            await destination.outcome(OLD, shown)
+        assert asked == []
+        await journal.begin(replace(begun, key=Key(NEW, Direction.IN)), Step.PREPARE)
+        if shown is not None:
+            with pytest.raises(errors.AuthenticationFailed):
+                await destination.outcome(NEW, shown)
+    entry = await journal.get(Key(NEW, Direction.IN))
+    assert entry is not None
+    assert entry.step is Step.PREPARE
+
+
+@pytest.mark.parametrize(("wire", "seal"), [(1, None), (1, SEAL), (2, SEAL)])
+async def test_its_source_is_told(journal: Journal, wire: int, seal: str | None) -> None:
+    asked: list[errors.RequestError] = []
+
+    async def ask(why: errors.RequestError) -> None:
+        asked.append(why)
+
+    theirs = Cookie("g", UUID(int=1), "host-a", UUID(int=3), OLD, SEAL, wire=wire)
+    begun = Begun(Key(OLD, Direction.IN), "g", str(UUID(int=1)), secret=SEAL)
+    live = SimpleNamespace(
+        attempt=OLD, begun=begun, theirs=theirs, intake=None, ask=ask, state=State.GONE, cause="no memory"
+    )
+    async with Background() as background:
+        destination = Destination(cast(Any, SimpleNamespace()), SETTINGS, background, journal)
+        destination._arrivals["g"] = cast(Arrival, live)
+        assert await destination.outcome(OLD, seal) == (Outcome.GONE, "no memory")
+    assert len(asked) == 1
 
 
 class Reopened:

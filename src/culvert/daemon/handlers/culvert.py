@@ -66,6 +66,7 @@ class CulvertHandlers:
         handlers.add(culvert.MIGRATION_CHANNEL, self.migration_channel)
         handlers.add(culvert_wire_1.MIGRATION_CHANNEL_1, self.migration_channel_1)
         handlers.add(culvert.MIGRATION_OUTCOME, self.migration_outcome)
+        handlers.add(culvert_wire_1.MIGRATION_OUTCOME_1, self.migration_outcome_1)
         handlers.add(culvert.MIGRATION_RECOVER, self.migration_recover)
         handlers.add(culvert.MIGRATION_PROBE, self.migration_probe)
         handlers.add(culvert.MIGRATION_HISTORY, self.migration_history)
@@ -150,8 +151,14 @@ class CulvertHandlers:
     async def migration_outcome(
         self, session: Session, args: culvert.MigrationOutcomeArgs
     ) -> culvert.MigrationOutcomeRet:
-        outcome, detail = await self._service.destination.outcome(args.token)
+        outcome, detail = await self._service.destination.outcome(args.attempt, args.seal)
         return culvert.MigrationOutcomeRet(int(outcome), detail)
+
+    async def migration_outcome_1(
+        self, session: Session, args: culvert_wire_1.MigrationOutcome1Args
+    ) -> culvert_wire_1.MigrationOutcome1Ret:
+        outcome, detail = await self._service.destination.outcome(args.attempt, None)
+        return culvert_wire_1.MigrationOutcome1Ret(int(outcome), detail)
 
     async def migration_recover(
         self, session: Session, args: culvert.MigrationRecoverArgs
@@ -169,13 +176,13 @@ class CulvertHandlers:
     ) -> culvert.MigrationHistoryRet:
         limit = min(args.limit or culvert.HISTORY_MAX, culvert.HISTORY_MAX)
         entries = await self._service.journal.recent(limit, args.domain)
-        return culvert.MigrationHistoryRet([_text(entry) for entry in entries])
+        return culvert.MigrationHistoryRet([_text(entry, session) for entry in entries])
 
     async def migration_show(self, session: Session, args: culvert.MigrationShowArgs) -> culvert.MigrationShowRet:
         entry = await self._service.journal.show(args.number)
         if entry is None:
             raise errors.InvalidArgument(f"the history has no migration {args.number}")
-        return culvert.MigrationShowRet(_text(entry))
+        return culvert.MigrationShowRet(_text(entry, session))
 
     async def migration_waiting(self, session: Session, args: Void) -> culvert.MigrationWaitingRet:
         return culvert.MigrationWaitingRet(
@@ -191,5 +198,7 @@ class CulvertHandlers:
         return Void()
 
 
-def _text(entry: Entry) -> str:
-    return json.dumps(entry.as_json(), separators=(",", ":"))
+def _text(entry: Entry, session: Session) -> str:
+    """A record for the wire. Who may only look is not told what names the attempt to the daemon at the other end."""
+    text = json.dumps(entry.as_json(), separators=(",", ":"))
+    return text.replace(entry.begun.key.attempt, "") if session.read_only else text

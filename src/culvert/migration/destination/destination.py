@@ -328,14 +328,16 @@ class Destination:
             if (other.name == name) != (other.uuid == uuid):
                 raise errors.DomainExists(f"domain '{other.name}' already exists here with uuid {other.uuid}")
 
-    async def outcome(self, attempt: str) -> tuple[Outcome, str]:
+    async def outcome(self, attempt: str, seal: str | None) -> tuple[Outcome, str]:
         """What became of ``attempt``, and why, for a source that has lost the answer to finish.
 
         Who asks has no answer under way any more, so an attempt that nobody is finishing is given up before the
-        answer: a late finish can then not start the guest behind the source's back.
+        answer: a late finish can then not start the guest behind the source's back. So who asks shows the ``seal``;
+        None: of a source that does not know that it has to (wire 1). Raises ``errors.AuthenticationFailed``.
         """
         for arrival in self._arrivals.values():
             if arrival.attempt == attempt:
+                _check_seal(arrival.begun, seal, arrival.theirs)
                 asked = errors.OperationAborted("the source lost its connection before finish")
                 await arrival.ask(asked)
                 word = WORDS[arrival.state]
@@ -344,6 +346,7 @@ class Destination:
         entry = await self._journal.get(Key(attempt, Direction.IN)) if known else None
         if entry is None:
             return Outcome.UNKNOWN, "the destination has no record of such a migration, and promises nothing"
+        _check_seal(entry.begun, seal, None)
         if entry.step not in OVER:
             # Its last row could not be written, or is being found out: what QEMU says decides, as after a restart.
             # A guest that another attempt brings now is not the one that this attempt has left.
@@ -392,3 +395,16 @@ class Destination:
                 statistics=figures or {},
             )
         )
+
+
+def _check_seal(begun: Begun, seal: str | None, theirs: Cookie | None) -> None:
+    """Raises ``errors.AuthenticationFailed`` unless ``seal`` is that of ``begun``, or its source knows of none.
+
+    That is known by its cookie, where this daemon has seen one (``theirs``).
+    """
+    asked = f"what became of the migration of domain '{begun.name}' is told to its source"
+    if seal is None:
+        if theirs is not None and theirs.wire > 1:
+            raise errors.AuthenticationFailed(f"{asked}, which shows the seal: MIGRATION_OUTCOME of wire 2")
+    elif not grant.is_seal(seal, begun.secret):
+        raise errors.AuthenticationFailed(f"{asked}, and the seal shown is not that of this attempt")

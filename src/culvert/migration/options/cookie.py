@@ -8,7 +8,8 @@ a cookie without them crashes libvirt 9.0 at either end. culvert adds one elemen
       <feature name='persistent'/> <domain>…</domain>      the definition to keep, in Perform's cookie
       <statistics> <memory_total>…</memory_total> … </statistics>
       <cpu>…</cpu>                                         the CPU that runs, where the XML asks for another
-      <culvert attempt='…' seal='…' grant='…'/>            names this attempt; what lets it run (``grant``)
+      <culvert attempt='…' seal='…' grant='…' wire='2'/>   names this attempt; what lets it run (``grant``); which
+                                                            form of culvert's own program its source speaks
                                                             in Prepare's answer to a client: <domain>, what
                                                             waits there
     </qemu-migration>
@@ -30,6 +31,7 @@ ROOT = "qemu-migration"
 
 # What names an attempt: a plain word, for it becomes a file's name at the destination.
 ATTEMPT = re.compile(r"[0-9A-Za-z]{8,64}")
+_NUMBER = re.compile(r"[0-9]{1,4}")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{64}")  # a seal, or a grant
 
 
@@ -52,7 +54,8 @@ UNDERSTOOD_FEATURES: dict[str, Callable[[etree._Element], bool]] = {
 @dataclass(frozen=True, slots=True)
 class Cookie:
     """One cookie, read or to be sent. ``persistent_xml`` and ``machine_xml`` are whole ``<domain>``; ``statistics``
-    are numbers. ``machine_xml``, what waits at the destination, needs an ``attempt``.
+    are numbers. ``machine_xml``, what waits at the destination, needs an ``attempt``. ``wire``: what the source
+    speaks of ``protocol.culvert``, 1 where it does not say.
 
     ``insists``: a receiver that does not understand ``persistent_xml`` must refuse the cookie. libvirt expects it in
     Perform's cookie only and refuses it in any other, though it would take no notice of the element alone.
@@ -65,6 +68,7 @@ class Cookie:
     attempt: str = ""
     seal: str = ""
     grant: str = ""
+    wire: int = 1
     machine_xml: str | None = None
     persistent_xml: str | None = None
     cpu_xml: str | None = None
@@ -94,6 +98,7 @@ def build(cookie: Cookie) -> bytes:
             etree.SubElement(statistics, name).text = str(value)
     if cookie.attempt:
         own = {"attempt": cookie.attempt, "seal": cookie.seal, "grant": cookie.grant}
+        own["wire"] = str(cookie.wire) if cookie.wire > 1 else ""
         ours = etree.SubElement(root, "culvert", {name: value for name, value in own.items() if value})
         if cookie.machine_xml is not None:
             ours.append(xml.read(cookie.machine_xml))
@@ -126,6 +131,7 @@ def parse(data: bytes) -> Cookie:
             attempt=_own(root, "attempt", ATTEMPT),
             seal=_own(root, "seal", _HEXADECIMAL),
             grant=_own(root, "grant", _HEXADECIMAL),
+            wire=int(_own(root, "wire", _NUMBER) or 1),
             machine_xml=_subtree(root, "culvert/domain"),
             persistent_xml=_subtree(root, "domain"),
             cpu_xml=_subtree(root, "cpu"),

@@ -15,7 +15,7 @@ from culvert.ground.uri import ConnectionURI
 from culvert.io.detached import Detached
 from culvert.io.tls_side import ClientSide
 from culvert.migration.options.parameters import SOURCE_ONLY_FLAGS, Options
-from culvert.protocol import culvert, remote_connect, remote_domain, remote_migrate, shapes, types
+from culvert.protocol import culvert, culvert_wire_1, remote_connect, remote_domain, remote_migrate, shapes, types
 from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.protocol.constants_state import Feature
@@ -33,6 +33,7 @@ REQUIRED_FEATURES = {
 }
 
 
+SEALED = 2  # the wire since which who asks for an outcome shows the seal
 GOODBYE_TIMEOUT = 0.5  # seconds for a daemon to hear that the work is done; it sees the connection end anyway
 
 
@@ -147,10 +148,18 @@ class Peer:
         answer = await self._client.call(remote_domain.DOMAIN_GET_STATE, shapes.DomainFlagsArgs(dom, 0))
         return answer.state, answer.reason
 
-    async def outcome(self, dom: types.Domain, attempt: str) -> tuple[culvert.Outcome, str]:
-        """What became of ``attempt``, and the reason in words. Asking settles an attempt that nobody is finishing."""
-        answer = await self._client.call(culvert.MIGRATION_OUTCOME, culvert.MigrationOutcomeArgs(dom, attempt))
-        return culvert.Outcome(answer.outcome), answer.detail
+    async def outcome(self, dom: types.Domain, attempt: str, seal: str) -> tuple[culvert.Outcome, str]:
+        """What became of ``attempt``, and the reason in words. Asking settles an attempt that nobody is finishing.
+
+        ``seal``: what the destination was shown of it when it prepared.
+        """
+        if await self.wire() >= SEALED:
+            sealed = culvert.MigrationOutcomeArgs(dom, attempt, seal)
+            answer = await self._client.call(culvert.MIGRATION_OUTCOME, sealed)
+            return culvert.Outcome(answer.outcome), answer.detail
+        bare = culvert_wire_1.MigrationOutcome1Args(dom, attempt)
+        before = await self._client.call(culvert_wire_1.MIGRATION_OUTCOME_1, bare)
+        return culvert.Outcome(before.outcome), before.detail
 
 
 def _flags(options: Options) -> int:

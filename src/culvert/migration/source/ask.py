@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from culvert.ground import errors
 from culvert.migration.handover.machine_source import Event
+from culvert.migration.journal.history import Begun
+from culvert.migration.options import grant
 from culvert.migration.peers import native, peer, stock
 from culvert.protocol import types
 from culvert.protocol.culvert import Outcome
@@ -19,8 +21,8 @@ WORDS = {
 }
 
 
-async def word(where: str, asked: types.Domain, attempt: str, dialler: peer.Dialler) -> tuple[Event, str]:
-    """The destination's word on ``attempt``, and in words why: one of ``WORDS``, or UNREACHABLE.
+async def word(where: str, asked: types.Domain, begun: Begun, dialler: peer.Dialler) -> tuple[Event, str]:
+    """The destination's word on the attempt ``begun``, and in words why: one of ``WORDS``, or UNREACHABLE.
 
     A libvirtd cannot be asked for an attempt; what ``stock`` sees of the guest there stands for its word. Behind a
     QEMU's own port there is nobody to ask.
@@ -29,7 +31,7 @@ async def word(where: str, asked: types.Domain, attempt: str, dialler: peer.Dial
         return Event.WORD_UNKNOWN, f"{where} is a QEMU's own port, where nobody answers questions"
     try:
         async with dialler.connect(where, hypervisor=False) as destination:
-            outcome, detail = await destination.outcome(asked, attempt)
+            outcome, detail = await destination.outcome(asked, begun.key.attempt, grant.seal(begun.secret))
     except errors.RequestError as err:
         if not is_unsupported(err):
             return Event.UNREACHABLE, str(err)

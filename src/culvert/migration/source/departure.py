@@ -436,7 +436,7 @@ class Departure:
             self.driving.call_off()
 
     async def _ask(self) -> Event:
-        said, detail = await ask.word(self.destination_uri, self.on_wire, self.attempt, self.dialler)
+        said, detail = await ask.word(self.destination_uri, self.on_wire, self.begun, self.dialler)
         has_ended = self.guest is None or not self.guest.is_active
         event, told = rescue.meaning(said, self.state, has_ended=has_ended)
         self.obstacle = told or detail or said.value

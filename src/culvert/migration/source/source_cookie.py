@@ -7,6 +7,7 @@ from culvert.ground import errors
 from culvert.migration.options import cookie, grant, guest_cpu
 from culvert.migration.progress import statistics
 from culvert.migration.source.departure import Departure
+from culvert.protocol import culvert
 from culvert.protocol.constants_migrate import MigrateFlag
 
 
@@ -55,6 +56,7 @@ def _build(departure: Departure, **more: object) -> bytes:
             host_uuid=settings.host_uuid,
             attempt=departure.attempt,
             seal=grant.seal(departure.begun.secret),
+            wire=culvert.WIRE,
             cpu_xml=guest_cpu.running(domain),
             **more,  # type: ignore[arg-type]  # the remaining members of Cookie, by their names
         )
