@@ -11,7 +11,7 @@ from culvert.daemon import security
 from culvert.daemon.config import TlsSection
 from culvert.ground import errors, uri
 from culvert.io.tls_identity import Identity
-from culvert.protocol import culvert, culvert_wire_1, remote_connect, remote_migrate
+from culvert.protocol import culvert, culvert_wire_1, remote_connect, remote_job, remote_migrate
 from culvert.protocol.procedure import Procedure
 from culvert.rpc.session import Session
 from tests.support.pki import Pki
@@ -30,6 +30,9 @@ BRINGING: list[Procedure[Any, Any]] = [
     culvert_wire_1.MIGRATION_DIRECT_1,
     culvert_wire_1.MIGRATION_CHANNEL_1,
     culvert.MIGRATION_OUTCOME,
+    culvert_wire_1.MIGRATION_OUTCOME_1,
+    culvert.MIGRATION_RECOVER,
+    culvert.MIGRATION_PROBE,
 ]
 OTHERS: list[Procedure[Any, Any]] = [
     culvert.HELLO,
@@ -37,6 +40,10 @@ OTHERS: list[Procedure[Any, Any]] = [
     remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS,
     remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS,
     remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS,
+    remote_job.DOMAIN_ABORT_JOB,
+    culvert.MIGRATION_HISTORY,
+    culvert.MIGRATION_SHOW,
+    culvert.MIGRATION_WAITING,
 ]
 
 
@@ -76,8 +83,22 @@ def test_everything_else_is_not_asked(row: Procedure[Any, Any]) -> None:
     assert refusal(["beta.example"], Caller("tcp"), row) is None
 
 
+def test_an_operator_decides_about_a_guest_and_a_host_does_not() -> None:
+    row = culvert.MIGRATION_RESOLVE
+    assert refusal(["beta.example"], ADMIN, row) is None
+    assert refusal(["beta.example"], Caller("unix"), row) is None
+    refused = str(refusal(["beta.example"], BETA, row))
+    assert "MIGRATION_RESOLVE: 'O=x,CN=beta (beta.example)' is a host by allowed_migration_peers" in refused
+    assert "use this host's UNIX socket" in refused
+    assert "has shown no certificate" in str(refusal(["beta.example"], Caller("tcp"), row))
+
+
+def test_whose_a_call_is_has_been_said_of_each_of_our_own() -> None:
+    assert set(security.OWN) == set(culvert.PROGRAM)
+
+
 def test_without_a_list_everybody_may() -> None:
-    for row in BRINGING:
+    for row in (*BRINGING, *OTHERS, culvert.MIGRATION_RESOLVE):
         assert refusal([], ADMIN, row) is None
         assert refusal([], Caller("tcp"), row) is None
 

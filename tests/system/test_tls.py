@@ -18,8 +18,9 @@ from click.testing import CliRunner
 from culvert.channels.ticket import Ticket, opening
 from culvert.cli.main import cli
 from culvert.ground import errors
+from culvert.ground.errors import ErrorCode
 from culvert.protocol import culvert as own
-from culvert.protocol import remote_connect
+from culvert.protocol import remote_connect, types
 from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.rpc import client as rpc
 from culvert.rpc import prologue
@@ -321,6 +322,21 @@ def test_lists_of_clients_and_of_migration_peers(folder: Path) -> None:
                 guest.assert_runs_only_on(a, b)
             virsh(*P2P, guest.name, b.tls_uri(), uri=a.uri).expect()
             guest.assert_runs_only_on(b, a)
+        # What an operator asks by TLS is not what a host asks.
+        for holder in (admin, alpha):
+            assert guest.name in culvert.culvert("history", uri=b.tls_uri(pkipath=holder.folder)).expect()
+        asyncio.run(resolved(b, admin, ErrorCode.OPERATION_INVALID))
+        asyncio.run(resolved(b, alpha, ErrorCode.ACCESS_DENIED))
+
+
+async def resolved(host: DaemonProcess, holder: Holder, code: ErrorCode) -> None:
+    """``holder`` decides about a guest that does not wait, and is refused with ``code``."""
+    args = own.MigrationResolveArgs(types.Domain("nobody", bytes(16), -1), 1)
+    async with rpc.connect(host.tls_uri(pkipath=holder.folder)) as client:
+        await prologue.open_connection(client)
+        with pytest.raises(errors.RemoteError) as refused:
+            await client.call(own.MIGRATION_RESOLVE, args)
+    assert refused.value.remote_code == code, refused.value
 
 
 def test_certificates_are_taken_up_without_a_restart(hosts: Hosts) -> None:
