@@ -106,7 +106,21 @@ async def test_a_channel_that_nobody_has_opened(tmp_path: Path) -> None:
             await agent.command(domain, '{"execute":"guest-ping"}')
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"execute": 1}', "x" * 10])
+DEEP = "[" * 5_000 + "]" * 5_000  # JSON, and more levels than Python's reader takes
+MARGINAL = "[" * 900 + "]" * 900  # which it takes, and what writes it again may not
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"execute": 1}',
+        "x" * 10,
+        *(f'{{"execute":"a","arguments":{one}}}' for one in (DEEP, MARGINAL)),
+    ],
+)
 async def test_what_is_no_command(tmp_path: Path, text: str) -> None:
     async with guest(tmp_path) as (domain, _, _told):
         with pytest.raises(errors.InvalidArgument):
@@ -130,6 +144,34 @@ async def test_shutdown_is_asked_for_and_not_answered(tmp_path: Path) -> None:
 async def test_a_guest_that_answers_what_it_likes(tmp_path: Path, told: object) -> None:
     async with guest(tmp_path) as (domain, path, _), agent_at(path, lambda asked: told):
         with pytest.raises(errors.OperationFailed, match="'guest-ping' with something else"):
+            await agent.execute(domain, "guest-ping")
+
+
+@pytest.mark.parametrize("deep", [DEEP, MARGINAL], ids=["deep", "marginal"])
+async def test_a_guest_whose_answers_are_deep(tmp_path: Path, deep: str) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := (await reader.readline()).lstrip(agent.SENTINEL):
+            asked = json.loads(line)
+            if asked["execute"] == "guest-sync-delimited":
+                writer.write(agent.SENTINEL + json.dumps({"return": asked["arguments"]["id"]}).encode() + b"\n")
+            else:
+                writer.write(f'{{"return":{deep}}}\n'.encode())
+        writer.close()
+
+    async with guest(tmp_path) as (domain, path, _), await asyncio.start_unix_server(serve, path):
+        with pytest.raises(errors.OperationFailed, match="'guest-ping' with something else"):
+            await agent.execute(domain, "guest-ping")
+
+
+async def test_a_guest_whose_first_answer_is_deep(tmp_path: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(agent.SENTINEL + DEEP.encode() + b"\n")
+        await reader.readline()
+        writer.close()
+
+    async with guest(tmp_path) as (domain, path, _), await asyncio.start_unix_server(serve, path):
+        with pytest.raises(errors.AgentUnresponsive, match="nested deeper"):
             await agent.execute(domain, "guest-ping")
 
 

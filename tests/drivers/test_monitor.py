@@ -59,11 +59,45 @@ async def test_raw_gives_the_whole_answer_also_for_errors(tmp_path: Path) -> Non
         assert json.loads(await monitor.raw('{"execute":"nonsense"}'))["error"]["class"] == "CommandNotFound"
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"execute": 1}', '"query-name"', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"execute": 1}',
+        '"query-name"',
+        "[" * 100_000,
+        '{"execute":"a","arguments":' + "[" * 900 + "]" * 900 + "}",
+    ],
+)
 async def test_raw_refuses_what_is_no_command(tmp_path: Path, text: str) -> None:
     async with bare_qemu(tmp_path) as (_, monitor):
         with pytest.raises(errors.InvalidArgument):
             await monitor.raw(text)
+
+
+async def test_a_qemu_whose_answer_is_deep_is_gone(tmp_path: Path) -> None:
+    """Whoever has got into QEMU by its guest answers what he likes."""
+    greeting = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(json.dumps(greeting).encode() + b"\n")
+        while line := await reader.read(1 << 16):  # qemu.qmp ends no line
+            asked = json.loads(line)
+            deep = "[" * 5_000 + "]" * 5_000 if asked["execute"] == "query-name" else "{}"
+            named = f',"id":{json.dumps(asked["id"])}' if "id" in asked else ""
+            writer.write(f'{{"return":{deep}{named}}}\n'.encode())
+        writer.close()
+
+    path = tmp_path / "monitor.sock"
+    async with await asyncio.start_unix_server(serve, path), asyncio.TaskGroup() as tasks:
+        monitor = await Monitor.connect(path, tasks, name="deep")
+        with pytest.raises(MonitorGone):
+            await monitor.execute("query-name", timeout=20)
+        async with asyncio.timeout(20):
+            await monitor.closed.wait()
 
 
 async def test_human_monitor(tmp_path: Path) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from culvert.ground import errors
+from culvert.ground import errors, json_text
 from culvert.protocol import culvert, types
 from culvert.protocol.errors import is_unsupported
 from culvert.rpc import client as rpc
@@ -52,7 +51,7 @@ class Record:
     def from_json(cls, text: str) -> Record:
         """Read what a daemon sent. Raises ``errors.RpcError`` when it cannot be read."""
         try:
-            told: dict[str, Any] = json.loads(text)
+            told: dict[str, Any] = json_text.read(text)
             lines = tuple(Line(line["at"], line["step"], line["text"]) for line in told["lines"])
             names = [name for name in cls.__slots__ if name not in ("lines", "told")]
             return cls(**{name: told[name] for name in names}, lines=lines, told=told)

@@ -18,7 +18,7 @@ from culvert.domain.chardev import ChannelDevice
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.run import Run
-from culvert.ground import errors
+from culvert.ground import errors, json_text
 from culvert.ground.units import MiB
 from culvert.io import unix_sockets
 
@@ -65,7 +65,7 @@ async def command(domain: Domain, text: str, timeout: float = SYNC_TIMEOUT) -> s
 async def execute(domain: Domain, name: str, **arguments: object) -> Any:
     """The ``return`` of one agent command. Raises as ``command``, and ``errors.OperationFailed`` with its error."""
     with believed(domain, name):
-        answer = json.loads(await command(domain, json.dumps({"execute": name, "arguments": arguments})))
+        answer = json_text.read(await command(domain, json.dumps({"execute": name, "arguments": arguments})))
         if "error" in answer:
             said = answer["error"].get("desc", answer["error"])
             raise errors.OperationFailed(f"internal error: unable to execute QEMU agent command '{name}': {said}")
@@ -98,8 +98,8 @@ async def shut_down(domain: Domain, mode: str) -> None:
 
 def _parsed(text: str) -> dict[str, Any]:
     try:
-        parsed = json.loads(text)
-    except (ValueError, RecursionError) as err:
+        parsed = json_text.read(text)
+    except ValueError as err:
         raise errors.InvalidArgument(f"cannot parse json {text}: {err}") from err
     if not isinstance(parsed, dict) or not isinstance(parsed.get("execute"), str):
         raise errors.InvalidArgument("an agent command must be a JSON object with an 'execute' member")
@@ -134,7 +134,7 @@ async def _synchronise(reader: asyncio.StreamReader, writer: asyncio.StreamWrite
     async with asyncio.timeout(SYNC_TIMEOUT):
         while True:
             await reader.readuntil(SENTINEL)
-            told = json.loads(await _read(reader))
+            told = json_text.read(await _read(reader))
             if isinstance(told, dict) and told.get("return") == wanted:
                 return
 

@@ -19,7 +19,7 @@ from qemu.qmp import ExecuteError, QMPClient, QMPError, Runstate
 from qemu.qmp.events import EventListener
 from qemu.qmp.message import Message
 
-from culvert.ground import errors
+from culvert.ground import errors, json_text
 from culvert.io import unix_sockets
 
 log = logging.getLogger(__name__)
@@ -169,8 +169,8 @@ class Monitor:
         Raises ``errors.InvalidArgument`` for text that is no QMP command, and ``MonitorGone``.
         """
         try:
-            parsed = json.loads(text)
-        except (ValueError, RecursionError) as err:
+            parsed = json_text.read(text)
+        except ValueError as err:
             raise errors.InvalidArgument(f"cannot parse json {text}: {err}") from err
         if not isinstance(parsed, dict) or not isinstance(parsed.get("execute"), str):
             raise errors.InvalidArgument("a monitor command must be a JSON object with an 'execute' member")
