@@ -86,6 +86,9 @@ class Service:
         self.sessions: list[Session] = []
         self.gate = asyncio.Event()
         self.waiting = 0
+        self.closing = 0
+        self.close_gate = asyncio.Event()
+        self.close_gate.set()
         self.read_gate = asyncio.Event()
         self.read_gate.set()
         self.received = bytearray()
@@ -124,6 +127,8 @@ class Service:
 
     async def close(self, session: Session, args: Void) -> Void:
         session.close_after_reply()
+        self.closing += 1
+        await self.close_gate.wait()
         return args
 
     async def nothing(self, session: Session, args: Void) -> Void:

@@ -7,13 +7,14 @@ import pytest
 
 from culvert.ground import errors
 from culvert.ground.units import KiB, MiB
+from culvert.protocol import types
 from culvert.rpc.answer import StreamBody
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.limits import RpcLimits
 from culvert.rpc.session import Session
 from culvert.rpc.stream import Stream
 from culvert.wire.connection import Connection
-from culvert.wire.packet import PacketStatus, PacketType
+from culvert.wire.packet import Header, PacketStatus, PacketType
 from culvert.wire.stream import Role, StreamKey
 from culvert.xdr.struct import Void, decode, encode
 from tests.rpc import support
@@ -135,6 +136,73 @@ async def test_client_that_does_not_read_answers_stops_being_read() -> None:
         for _ in range(50):
             header, payload = await peer.packet()
             assert (header.status, len(payload)) == (PacketStatus.OK, 1 * MiB + 4)
+
+
+async def test_an_answer_beside_the_one_that_closes_the_connection_does_not_close_it() -> None:
+    """CONNECT_CLOSE is being answered; another answer is ready first, and its own must come all the same."""
+    service = Service()
+    service.close_gate.clear()
+    async with raw(service) as (peer, _):
+        client = Connection(Role.CLIENT)
+        peer.send(client.call(PROGRAM.number, 1, support.CLOSE.number, b"")[1])
+        await until(lambda: service.closing)
+        for word in ("one", "two"):
+            peer.send(client.call(PROGRAM.number, 1, support.ECHO.number, encode(Text(word)))[1])
+            header, payload = await peer.packet()
+            assert (header.procedure, decode(Text, payload)) == (support.ECHO.number, Text(word))
+        service.close_gate.set()
+        header, payload = await peer.packet()
+        assert (header.procedure, header.status, payload) == (support.CLOSE.number, PacketStatus.OK, b"")
+        await peer.closed()
+
+
+async def test_streams_opened_at_once_are_counted() -> None:
+    """As many as calls may be in flight ask while there is room for one."""
+    service = Service()
+    async with raw(service, limits=RpcLimits(streams=3)) as (peer, server):
+        client = Connection(Role.CLIENT)
+
+        def talks(count: int) -> bytes:
+            return b"".join(client.call(PROGRAM.number, 1, support.TALK.number, b"")[1] for _ in range(count))
+
+        async def opened(count: int) -> int:
+            return [(await peer.packet())[0].status for _ in range(count)].count(PacketStatus.OK)
+
+        await peer.send_all(talks(2))
+        assert await opened(2) == 2
+        # Nothing can be written for a moment, so that all are answered while none has been sent its answer.
+        turns = server.sessions[1].connection.turns
+        turns.shut()
+        await peer.send_all(talks(20))
+        await until(lambda: server.sessions[1].calls == 22)
+        turns.reopen()
+        assert await opened(20) == 1
+        assert len(server.sessions[1].connection.wire.streams) == 3
+        # What is over makes room again, and what was refused has taken none.
+        stream = next(iter(server.sessions[1].connection.wire.streams))
+        peer.send(
+            Header(*(stream.program, stream.version, stream.procedure), PacketType.STREAM, stream.serial, 1).pack(0)
+        )
+        assert (await peer.packet())[0].type is PacketType.STREAM
+        await peer.send_all(talks(2))
+        assert await opened(2) == 1
+
+
+async def test_a_client_that_never_finishes_a_stream_is_told() -> None:
+    service = Service()
+    async with raw(service, limits=RpcLimits(stream_end=0.05)) as (peer, server):
+        client = Connection(Role.CLIENT)
+        peer.send(client.call(PROGRAM.number, 1, support.DOWNLOAD.number, encode(Size(5)))[1])
+        packets = [await peer.packet() for _ in range(4)]
+        statuses = [(header.type, header.status) for header, _ in packets]
+        assert statuses == [
+            (PacketType.REPLY, PacketStatus.OK),
+            (PacketType.STREAM, PacketStatus.CONTINUE),
+            (PacketType.STREAM, PacketStatus.CONTINUE),
+            (PacketType.STREAM, PacketStatus.ERROR),
+        ]
+        assert "has not finished the stream in 0.05 s" in (decode(types.Error, packets[-1][1]).message or "")
+        assert server.sessions[1].connection.wire.streams == {}
 
 
 async def test_late_packets_of_a_failed_stream_are_dropped() -> None:

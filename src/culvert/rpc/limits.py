@@ -48,5 +48,8 @@ class RpcLimits:
     """Bytes waiting for the socket of a client that does not read, above which an event disconnects it."""
     stream_grace: float = 5.0
     """What a stream's body has to end by itself when its stream is aborted or its connection lost."""
+    stream_end: float = 600.0
+    """What a client may take to say finish or abort when the server has ended its side of a stream, counted from the
+    last byte it has sent. Long, for it may still have to read what waits in the socket."""
     farewell: float = 2.0
     """How long a closing connection may take to send what is still to be sent."""

@@ -91,7 +91,7 @@ class Session:
         self._idle.set()
         self._streams = 0
         self._cut_short = False  # a stream has been ended because the server stops
-        self._closing = False
+        self._closing: asyncio.Task[Any] | None = None  # serves the call after whose answer the connection is closed
         self._greeted = asyncio.Event()
         self._callbacks: dict[int, Callable[[], object]] = {}
         self._callback_numbers = itertools.count()
@@ -153,8 +153,11 @@ class Session:
         return take_back
 
     def close_after_reply(self) -> None:
-        """Close the connection when the answer to the call being served has been sent (CONNECT_CLOSE)."""
-        self._closing = True
+        """Close the connection when the answer to the call being served has been sent (CONNECT_CLOSE).
+
+        To be called in the handler's own task: other calls' answers, which may be ready before, close nothing.
+        """
+        self._closing = asyncio.current_task()
 
     def detach(self) -> Detached:
         """This connection for somebody else, once the call being served is answered; see ``RpcConnection.detach``.
@@ -262,31 +265,40 @@ class Session:
 
     async def _serve(self, call: events.CallReceived) -> None:
         try:
-            await self._deliver(call, await self._answer(call))
+            answer = await self._answer(call)
+            opened = False
+            try:
+                opened = await self._deliver(call, answer)
+            finally:
+                if answer.body is not None and not opened:
+                    self._streams -= 1
         finally:
             self._in_flight -= 1
             if not self._in_flight:
                 self._idle.set()
             self.connection.release("calls in flight")
 
-    async def _deliver(self, call: events.CallReceived, answer: Answer) -> None:
-        """Write the answer in its turn. If it cannot be, what it would have opened or passed is let go of."""
+    async def _deliver(self, call: events.CallReceived, answer: Answer) -> bool:
+        """Write the answer in its turn; whether a stream is open by it. If it cannot be, what it would have opened or
+        passed is let go of."""
         try:
             if answer.passed is not None:
                 with answer.passed:
                     data = self.connection.wire.reply_passing(call, answer.payload)
                     await self.connection.send_passing(data, answer.passed.fileno())
-                return
+                return False
             doubled = None
             with await self.connection.turn():
                 if answer.body is not None and call.key in self.connection.wire.streams:
                     doubled = errors.RpcError(f"serial {call.serial} already names an open stream")
                 self._reply(call, refusal(doubled) if doubled else answer)
-            if doubled is not None:
-                await self._let_go(call, answer, doubled)
+            if doubled is None:
+                return answer.body is not None
+            await self._let_go(call, answer, doubled)
         except errors.ConnectionLost as err:
             log.debug("answer not wanted any more session=%d serial=%d", self.id, call.serial)
             await self._let_go(call, answer, err)
+        return False
 
     async def _let_go(self, call: events.CallReceived, answer: Answer, error: errors.RequestError) -> None:
         """The body of a stream that never opened holds things all the same: it meets a stream that has failed."""
@@ -314,6 +326,8 @@ class Session:
                 self.on_known()
         if answer.body is not None and self._streams >= self._limits.streams:
             return await self._refuse(call, answer, f"this connection has {self._streams} streams open already")
+        if answer.body is not None:
+            self._streams += 1  # from here on, or as many as there are calls in flight would pass together
         return answer
 
     async def _refuse(self, call: events.CallReceived, answer: Answer, why: str) -> Answer:
@@ -330,10 +344,9 @@ class Session:
             assert answer.row is not None
             self.connection.write(wire.reply(call, answer.payload, stream=True))
             stream = Stream(self.connection, call.key, answer.row.name, answer.row.stream)
-            self._streams += 1
             name = f"session {self.id} stream {answer.row.name} serial {call.serial}"
             self._tasks.create_task(self._stream(stream, answer.row, answer.body), name=name)
-        if self._closing:
+        if self._closing is not None and self._closing is asyncio.current_task():
             self.connection.close("the client has closed the connection")
 
     async def _stream(self, stream: Stream, row: Procedure[Any, Any], body: StreamBody) -> None:

@@ -209,15 +209,26 @@ class Stream:
             self._connection.write(self._connection.wire.stream_end(self._key))
 
     async def conclude(self) -> None:
-        """The body has returned: say end of data where data was expected, wait for the client's finish, confirm
-        it."""
+        """The body has returned: say end of data where data was expected, wait for the client's finish, confirm it.
+
+        Raises ``errors.OperationTimeout`` when the client has said neither finish nor abort, and sent nothing, for
+        ``limits.stream_end`` seconds.
+        """
         if self._error is not None:
             return
         if self._state.send is HalfState.OPEN and (self.direction is not StreamDirection.WRITE or self.bytes_sent):
             await self.send_eof()
         self._discarding = True
         self._discard()
-        await self._asked.wait()
+        heard = -1
+        while not self._asked.is_set():
+            if heard == self.bytes_received:
+                limit = self._connection.limits.stream_end
+                raise errors.OperationTimeout(f"{self.name}: the client has not finished the stream in {limit:g} s")
+            heard = self.bytes_received
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._connection.limits.stream_end):
+                    await self._asked.wait()
         self.confirm()
 
     def confirm(self) -> None:
