@@ -6,8 +6,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.support.daemon import DaemonProcess
-from tests.support.virsh import virsh
+from tests.support.libvirt_python import libvirt_python
+from tests.support.virsh import ENVIRONMENT, virsh
 
 MIB = 1024 * 1024
 
@@ -86,3 +89,58 @@ def test_a_folder_is_made_and_nothing_in_it(uri: str, folder: Path) -> None:
     (folder / "file").write_text("")
     virsh("pool-define-as", "q", "dir", "--target", str(folder / "file"), uri=uri).expect()
     assert "cannot create path" in virsh("pool-build", "q", uri=uri).err
+
+
+def test_a_description_goes_back_in_and_a_definition_can_be_edited(
+    uri: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = images(folder)
+    virsh("pool-define-as", "p", "dir", "--target", str(place), uri=uri).expect()
+    (folder / "p.xml").write_text(virsh("pool-dumpxml", "p", uri=uri).expect())
+    virsh("pool-define", str(folder / "p.xml"), uri=uri).expect()
+    other = folder / "other"
+    other.mkdir(mode=0o750)
+    editor = folder / "editor"
+    editor.write_text(f"#!/bin/sh\nsed -i s,{place},{other}, $1\n")
+    editor.chmod(0o755)
+    monkeypatch.setitem(ENVIRONMENT, "EDITOR", str(editor))
+    virsh("pool-start", "p", uri=uri).expect()
+    virsh("pool-edit", "p", uri=uri).expect()
+    # It goes on with the folder it was started with; the next start is with the other one.
+    assert f"<path>{place}</path>" in virsh("pool-dumpxml", "p", uri=uri).expect()
+    assert f"<path>{other}</path>" in virsh("pool-dumpxml", "p", "--inactive", uri=uri).expect()
+    virsh("pool-destroy", "p", uri=uri).expect()
+    virsh("pool-start", "p", uri=uri).expect()
+    shown = virsh("pool-dumpxml", "p", uri=uri).expect()
+    assert f"<path>{other}</path>" in shown
+    assert "<mode>0750</mode>" in shown
+    assert re.search(r"<capacity unit='bytes'>[1-9]", shown)
+
+
+def test_created_over_its_definition_it_has_that_again_afterwards(uri: str, folder: Path) -> None:
+    place = images(folder)
+    virsh("pool-define-as", "p", "dir", "--target", str(place), uri=uri).expect()
+    (folder / "p.xml").write_text(virsh("pool-dumpxml", "p", uri=uri).expect().replace(str(place), str(folder)))
+    virsh("pool-create", str(folder / "p.xml"), uri=uri).expect()
+    assert f"<path>{folder}</path>" in virsh("pool-dumpxml", "p", uri=uri).expect()
+    assert "pool is already active as 'p'" in virsh("pool-create", str(folder / "p.xml"), uri=uri).err
+    virsh("pool-destroy", "p", uri=uri).expect()
+    assert f"<path>{place}</path>" in virsh("pool-dumpxml", "p", uri=uri).expect()
+    conflict = virsh("pool-define-as", "q", "dir", "--target", str(place), uri=uri).err
+    assert "Storage source conflict with pool: 'p'" in conflict
+    assert "pool 'p' already exists with uuid" in virsh("pool-define-as", "p", "dir", "--target", "/x", uri=uri).err
+
+
+def test_a_transient_pool_does_not_start_with_the_host(uri: str, folder: Path) -> None:
+    virsh("pool-create-as", "t", "dir", "--target", str(folder), uri=uri).expect()
+    told = libvirt_python(
+        """
+        pool = connection.storagePoolLookupByName("t")
+        try:
+            pool.setAutostart(1)
+        except libvirt.libvirtError as err:
+            print(err.get_error_code(), err)
+        """,
+        uri,
+    )
+    assert told.strip() == "1 internal error: pool has no config file"

@@ -5,13 +5,34 @@ Source: libvirt docs/formatstorage.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from culvert.domain import binding, xml
-from culvert.domain.binding import attribute, child, flag, leaf
-from culvert.domain.scalars import NAME, PATH, UUID, one_of
+from culvert.domain.binding import attribute, child, content, flag, leaf
+from culvert.domain.scalars import NAME, PATH, TEXT, ULONG, UUID, Integer, Pattern, one_of
 from culvert.ground import errors
+
+SAME = 2**32 - 1  # owner or group that is left as it is; -1 is another spelling of it
+_ID = Integer(low=-1, high=SAME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bytes:
+    """What a pool holds, as it is shown. What is said of it in a definition counts for nothing."""
+
+    unit: Annotated[str | None, attribute("unit")] = None
+    value: Annotated[int, content(ULONG)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permissions:
+    """Of the folder when it is made; ``owner``, ``group``: ids, ``SAME`` for the daemon's own."""
+
+    mode: Annotated[str | None, leaf("mode", Pattern("[0-7]{1,4}", "mode in octal digits"))] = None
+    owner: Annotated[int | None, leaf("owner", _ID)] = None
+    group: Annotated[int | None, leaf("group", _ID)] = None
+    label: Annotated[str | None, leaf("label", TEXT)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +40,7 @@ class PoolTarget:
     """The folder."""
 
     path: Annotated[str, leaf("path", PATH)]
+    permissions: Annotated[Permissions | None, child("permissions", Permissions)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +50,9 @@ class PoolDef:
     type: Annotated[str, attribute("type", one_of("dir"))]
     name: Annotated[str, leaf("name", NAME)]
     uuid: Annotated[str | None, leaf("uuid", UUID)] = None
+    capacity: Annotated[Bytes | None, child("capacity", Bytes)] = None
+    allocation: Annotated[Bytes | None, child("allocation", Bytes)] = None
+    available: Annotated[Bytes | None, child("available", Bytes)] = None
     source: Annotated[bool, flag("source")] = False
     target: Annotated[PoolTarget, child("target", PoolTarget)]
 
@@ -37,9 +62,16 @@ def parse(text: str) -> PoolDef:
     root = xml.read(text)
     if root.tag != "pool":
         raise errors.XMLError(f"XML error: unexpected root element <{root.tag}>, expecting <pool>")
-    return binding.read(PoolDef, root, "/pool")
+    # What the folder held when it was shown is no part of a definition.
+    return replace(binding.read(PoolDef, root, "/pool"), capacity=None, allocation=None, available=None)
 
 
-def node(pool: PoolDef) -> xml.Node:
-    """``pool`` as markup."""
-    return binding.write(pool, "pool")
+def format(pool: PoolDef, capacity: int, available: int) -> str:
+    """The XML of ``pool``, whose folder's file system has so many bytes, and so many that are free."""
+    told = replace(
+        pool,
+        capacity=Bytes(unit="bytes", value=capacity),
+        allocation=Bytes(unit="bytes", value=capacity - available),
+        available=Bytes(unit="bytes", value=available),
+    )
+    return xml.render(binding.write(told, "pool"))

@@ -10,20 +10,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 from culvert.ground import errors
 
 log = logging.getLogger(__name__)
 
+SUFFIX = ".tmp"  # of a file that is being written
 UNREADABLE = ".unreadable"  # what a set-aside file is called behind its name
 
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace ``path`` by ``text`` so that a crash leaves the old or the new. Raises ``errors.SystemCallError``."""
-    beside = path.with_name(f".{path.name}.tmp")
+    beside = None
     try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        # A name of its own for each writer: of two at once, one's text is there in the end, and whole.
+        descriptor, made = tempfile.mkstemp(prefix=".", suffix=SUFFIX, dir=path.parent)
+        beside = Path(made)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
@@ -31,8 +35,9 @@ def write_atomically(path: Path, text: str) -> None:
         beside.rename(path)
         flush_directory(path.parent)
     except OSError as err:
-        with contextlib.suppress(OSError):
-            beside.unlink()
+        if beside is not None:
+            with contextlib.suppress(OSError):
+                beside.unlink()
         raise errors.SystemCallError(f"cannot write '{path}': {err.strerror}", errno=err.errno) from err
 
 
@@ -43,6 +48,15 @@ def remove(path: Path) -> None:
         flush_directory(path.parent)
     except OSError as err:
         raise errors.SystemCallError(f"cannot remove '{path}': {err.strerror}", errno=err.errno) from err
+
+
+def sweep(directory: Path) -> None:
+    """Remove what is left of writes that were cut short; the files they were to replace are whole.
+
+    Raises ``errors.SystemCallError``.
+    """
+    for path in directory.glob(f".*{SUFFIX}"):
+        remove(path)
 
 
 def flush_directory(path: Path) -> None:

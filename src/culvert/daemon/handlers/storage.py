@@ -6,8 +6,9 @@ import asyncio
 from uuid import UUID
 
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.storage import pools
-from culvert.drivers.storage.pools import Pool, Volume
+from culvert.drivers.storage import pools, volumes
+from culvert.drivers.storage.pools import Pool
+from culvert.drivers.storage.volumes import Volume
 from culvert.protocol import remote_domain, remote_list, remote_object, remote_storage, shapes, types
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
@@ -17,6 +18,7 @@ INACTIVE, RUNNING = 0, 2  # VIR_STORAGE_POOL_*
 LIST_INACTIVE, LIST_ACTIVE = 1, 2  # VIR_CONNECT_LIST_STORAGE_POOLS_*
 LIST_PERSISTENT, LIST_TRANSIENT, LIST_AUTOSTART, LIST_NO_AUTOSTART, LIST_DIR = 4, 8, 16, 32, 64
 FILE = 0  # VIR_STORAGE_VOL_FILE
+XML_INACTIVE = 1  # VIR_STORAGE_XML_INACTIVE
 PHYSICAL = 1  # VIR_STORAGE_VOL_GET_PHYSICAL
 
 
@@ -109,7 +111,7 @@ class StorageHandlers:
 
     async def create_xml(self, session: Session, args: shapes.XMLFlagsArgs) -> remote_object.StoragePoolRet:
         no_flags(args.flags, "storagePoolCreateXML")
-        return remote_object.StoragePoolRet(on_wire(await self._pools.define(args.xml, start=True)))
+        return remote_object.StoragePoolRet(on_wire(await self._pools.create(args.xml)))
 
     async def create(self, session: Session, args: remote_storage.PoolFlagsArgs) -> Void:
         no_flags(args.flags, "storagePoolCreate")
@@ -122,7 +124,7 @@ class StorageHandlers:
         return Void()
 
     async def destroy(self, session: Session, args: remote_storage.PoolArgs) -> Void:
-        self._pools.stop(self._pool(args.pool))
+        await self._pools.stop(self._pool(args.pool))
         return Void()
 
     async def undefine(self, session: Session, args: remote_storage.PoolArgs) -> Void:
@@ -140,9 +142,9 @@ class StorageHandlers:
         return remote_storage.PoolInfoRet(RUNNING if pool.active else INACTIVE, whole, whole - free, free)
 
     async def xml(self, session: Session, args: remote_storage.PoolFlagsArgs) -> shapes.XMLRet:
-        no_flags(args.flags, "storagePoolGetXMLDesc", 1)  # VIR_STORAGE_XML_INACTIVE
-        pool = self._pool(args.pool)
-        return shapes.XMLRet(pools.describe(pool, *await asyncio.to_thread(pools.space, pool)))
+        no_flags(args.flags, "storagePoolGetXMLDesc", XML_INACTIVE)
+        inactive = bool(args.flags & XML_INACTIVE)
+        return shapes.XMLRet(await asyncio.to_thread(pools.describe, self._pool(args.pool), inactive=inactive))
 
     async def get_autostart(self, session: Session, args: remote_storage.PoolArgs) -> remote_domain.AutostartRet:
         return remote_domain.AutostartRet(int(self._pool(args.pool).autostart))
@@ -197,7 +199,7 @@ class StorageHandlers:
 
     async def volume_xml(self, session: Session, args: remote_storage.VolFlagsArgs) -> shapes.XMLRet:
         no_flags(args.flags, "storageVolGetXMLDesc")
-        return shapes.XMLRet(pools.describe_volume(await self._found(args.vol)))
+        return shapes.XMLRet(volumes.describe(await self._found(args.vol)))
 
     async def volume_path(self, session: Session, args: remote_storage.VolArgs) -> remote_storage.VolPathRet:
         return remote_storage.VolPathRet((await self._found(args.vol)).path)

@@ -2,6 +2,9 @@
 
 Definitions are kept in ``etc/storage``, a JSON text each. A pool is active or not only in memory; those that start by
 themselves are active when the daemon starts. A folder can be made; nothing in one is ever changed.
+
+Nobody loses a pool to somebody else: what is on the disk and on the list is changed by one call at a time, and a pool
+whose folder is just being looked at by a start is nobody else's to end.
 """
 
 from __future__ import annotations
@@ -10,51 +13,54 @@ import asyncio
 import json
 import logging
 import os
+import stat
 import uuid as uuids
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 from culvert.domain import pool as pool_xml
-from culvert.domain import xml
-from culvert.domain.pool import PoolDef, PoolTarget
-from culvert.drivers.qemu import image
+from culvert.domain.pool import SAME, Permissions, PoolDef, PoolTarget
 from culvert.drivers.qemu.state.layout import check_name
+from culvert.drivers.storage import volumes
+from culvert.drivers.storage.volumes import Volume
 from culvert.ground import errors
 from culvert.io import files
+from culvert.io.thread import to_its_end
 
 log = logging.getLogger(__name__)
 
 _MODE = 0o711  # of a pool's folder that is made here (libvirt's docs/formatstorage: permissions)
-_QCOW2 = b"QFI\xfb"
-_ISO = (32769, b"CD001")  # offset and text of ISO 9660's first volume descriptor
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pool:
-    """One pool. ``persistent``: it has a file of its own and outlives the daemon."""
+    """One pool. ``kept``: its definition on the disk, by which it starts; a transient one has none. ``live``: that by
+    which it is ``active``, or is being started."""
 
     name: str
     uuid: UUID
-    path: str
-    autostart: bool = False
+    kept: PoolDef | None = None
+    live: PoolDef | None = None
     active: bool = False
-    persistent: bool = True
+    autostart: bool = False
+
+    @property
+    def persistent(self) -> bool:
+        return self.kept is not None
 
     @property
     def definition(self) -> PoolDef:
-        return PoolDef(type="dir", name=self.name, uuid=str(self.uuid), target=PoolTarget(path=self.path))
+        """Of now: the one it is active by, else the one it would start with."""
+        found = self.live or self.kept
+        assert found is not None, "a pool without any definition is on no list"
+        return found
 
-
-@dataclass(frozen=True, slots=True)
-class Volume:
-    """A file of a pool's folder; its path is also its key."""
-
-    pool: str
-    name: str
-    path: str
-    format: str
-    sizes: image.Sizes
+    @property
+    def path(self) -> str:
+        return self.definition.target.path
 
 
 class Pools:
@@ -64,17 +70,19 @@ class Pools:
         """``folder`` keeps the definitions; it is made with the first one."""
         self._folder = folder
         self._pools: dict[str, Pool] = {}
+        self._changing = asyncio.Lock()
 
     async def load(self) -> None:
         """Read the definitions; a file that cannot be used is set aside."""
+        await asyncio.to_thread(files.sweep, self._folder)
         for path in sorted(await asyncio.to_thread(lambda: list(self._folder.glob("*.json")))):
             try:
-                raw = json.loads(await asyncio.to_thread(path.read_text, encoding="utf-8"))
-                pool = Pool(str(raw["name"]), UUID(raw["uuid"]), str(raw["path"]), bool(raw["autostart"]))
+                pool = _from_text(await asyncio.to_thread(path.read_text, encoding="utf-8"))
             except (OSError, ValueError, KeyError, TypeError) as err:
                 await asyncio.to_thread(files.set_aside, path, err)
                 continue
-            pool.active = pool.autostart and await asyncio.to_thread(os.path.isdir, pool.path)
+            if pool.autostart and await asyncio.to_thread(os.path.isdir, pool.path):
+                pool.live, pool.active = pool.kept, True
             self._pools[pool.name] = pool
 
     def all(self) -> list[Pool]:
@@ -101,67 +109,108 @@ class Pools:
                 return pool
         raise errors.NoStoragePool(f"no storage pool with matching target path '{path}'")
 
-    async def define(self, text: str, *, start: bool = False) -> Pool:
-        """Keep a pool; with ``start`` a transient one that is active at once.
+    async def define(self, text: str) -> Pool:
+        """Keep a pool, or give one another definition: by that it starts from now on. A transient one stays.
 
-        Raises ``errors.XMLError``, ``errors.ConfigUnsupported``, and ``errors.OperationFailed`` for a name or UUID
-        of another pool.
+        Raises ``errors.XMLError``, ``errors.ConfigUnsupported``, and ``errors.OperationFailed`` for a name, a UUID or
+        a folder of another pool.
         """
-        wanted = pool_xml.parse(text)
-        check_name(wanted.name)
-        known = self._pools.get(wanted.name)
-        uuid = UUID(wanted.uuid) if wanted.uuid else known.uuid if known else uuids.uuid4()
-        for other in self._pools.values():
-            if (other.name == wanted.name) != (other.uuid == uuid) or (start and other.name == wanted.name):
-                raise errors.OperationFailed(f"pool '{other.name}' already exists with uuid {other.uuid}")
-        pool = Pool(wanted.name, uuid, _tidy(wanted.target.path), persistent=not start)
-        if known is not None:
-            pool.active, pool.autostart = known.active, known.autostart
-        if start:
-            await self.start(pool)
-        else:
-            await self._keep(pool)
-        self._pools[pool.name] = pool
+        wanted = _complete(text)
+        async with self._changing:
+            pool = self._claim(wanted) or Pool(wanted.name, _uuid(wanted))
+
+            def kept() -> None:
+                pool.kept = wanted
+                self._pools[pool.name] = pool
+
+            await self._keep(wanted, pool.autostart, kept)
+        return pool
+
+    async def create(self, text: str) -> Pool:
+        """Make a pool active by a definition that is not kept: one that is defined has its own again afterwards.
+
+        Raises as ``define`` and ``start``; a pool that was not there before is not there then.
+        """
+        wanted = _complete(text)
+        async with self._changing:
+            pool = self._claim(wanted) or Pool(wanted.name, _uuid(wanted))
+            if pool.live is not None:
+                raise errors.OperationInvalid(f"pool is already active as '{pool.name}'")
+            # On the list before its folder is looked at, so that nobody takes its name meanwhile.
+            self._pools[pool.name] = pool
+            pool.live = wanted
+        await self._start(pool)
         return pool
 
     async def start(self, pool: Pool) -> None:
         """Raises ``errors.OperationInvalid`` when it is active, ``errors.SystemCallError`` without its folder."""
-        if pool.active:
-            raise errors.OperationInvalid(f"storage pool '{pool.name}' is already active")
-        await self._list(pool)
-        pool.active = True
+        async with self._changing:
+            self._check_listed(pool)
+            _check_idle(pool)
+            pool.live = pool.kept
+        await self._start(pool)
 
-    async def build(self, pool: Pool) -> None:
-        """Make the folder if it is not there. Raises ``OperationInvalid`` while active, ``SystemCallError``."""
-        if pool.active:
-            raise errors.OperationInvalid(f"storage pool '{pool.name}' is already active")
+    async def _start(self, pool: Pool) -> None:
+        """Not under the lock: a folder on a server that is gone must not stop what is done with other pools."""
         try:
-            await asyncio.to_thread(os.makedirs, pool.path, _MODE, exist_ok=True)
-        except OSError as err:
-            raise errors.SystemCallError(
-                f"cannot create path '{pool.path}': {err.strerror}", errno=err.errno
-            ) from err
+            await self._list(pool)
+            pool.active = True
+        finally:
+            if not pool.active:
+                self._ended(pool)
 
-    def stop(self, pool: Pool) -> None:
-        """Raises ``errors.OperationInvalid`` when it is not active."""
-        require_active(pool)
-        pool.active = False
+    def _ended(self, pool: Pool) -> None:
+        pool.live, pool.active = None, False
         if not pool.persistent:
             del self._pools[pool.name]
 
+    async def build(self, pool: Pool) -> None:
+        """Make the folder if it is not there, as the definition says whose it is.
+
+        Raises ``errors.OperationInvalid`` while it is active, ``errors.SystemCallError``.
+        """
+        _check_idle(pool)
+        target = pool.definition.target
+        try:
+            await to_its_end(lambda: _make(target.path, target.permissions or Permissions()))
+        except OSError as err:
+            raise errors.SystemCallError(
+                f"cannot create path '{target.path}': {err.strerror}", errno=err.errno
+            ) from err
+
+    async def stop(self, pool: Pool) -> None:
+        """Raises ``errors.OperationInvalid`` when it is not active."""
+        async with self._changing:  # a definition that is just being written makes it persistent
+            self._check_listed(pool)
+            require_active(pool)
+            self._ended(pool)
+
     async def undefine(self, pool: Pool) -> None:
         """Raises ``errors.OperationInvalid`` while it is active."""
-        if pool.active:
-            raise errors.OperationInvalid(f"storage pool '{pool.name}' is still active")
-        await asyncio.to_thread(files.remove, self._file(pool))
-        del self._pools[pool.name]
+        async with self._changing:
+            self._check_listed(pool)
+            if pool.live is not None:
+                how = "still active" if pool.active else "starting up"
+                raise errors.OperationInvalid(f"storage pool '{pool.name}' is {how}")
+
+            def gone() -> None:
+                pool.kept, pool.autostart = None, False
+                if pool.live is None:
+                    del self._pools[pool.name]
+
+            await self._change(lambda: files.remove(self._file(pool.name)), gone)
 
     async def set_autostart(self, pool: Pool, wanted: bool) -> None:
-        """Raises ``errors.InvalidArgument`` for a transient pool."""
-        if not pool.persistent:
-            raise errors.InvalidArgument("pool has no config file")
-        pool.autostart = wanted
-        await self._keep(pool)
+        """Raises ``errors.InternalError`` for a transient pool: libvirt's code."""
+        async with self._changing:
+            self._check_listed(pool)
+            if pool.kept is None:
+                raise errors.InternalError("internal error: pool has no config file")
+
+            def marked() -> None:
+                pool.autostart = wanted
+
+            await self._keep(pool.kept, wanted, marked)
 
     async def volumes(self, pool: Pool) -> list[Volume]:
         """The files of the folder, by name. Raises ``errors.OperationInvalid``, ``errors.SystemCallError``."""
@@ -185,22 +234,94 @@ class Pools:
         raise errors.NoStorageVol(f"no storage vol with matching path '{path}'")
 
     async def _list(self, pool: Pool) -> list[Volume]:
+        path = pool.path
         try:
-            return await asyncio.to_thread(_files, pool)
+            return await asyncio.to_thread(volumes.find, pool.name, path)
         except OSError as err:
-            raise errors.SystemCallError(f"cannot open path '{pool.path}': {err.strerror}", errno=err.errno) from err
+            raise errors.SystemCallError(f"cannot open path '{path}': {err.strerror}", errno=err.errno) from err
 
-    def _file(self, pool: Pool) -> Path:
-        return self._folder / f"{pool.name}.json"
+    # one writer at a time
 
-    async def _keep(self, pool: Pool) -> None:
-        kept = {"name": pool.name, "uuid": str(pool.uuid), "path": pool.path, "autostart": pool.autostart}
+    def _check_listed(self, pool: Pool) -> None:
+        """It may have been undefined while the caller waited. Raises ``errors.NoStoragePool``."""
+        if self._pools.get(pool.name) is not pool:
+            raise errors.NoStoragePool(f"no storage pool with matching uuid '{pool.uuid}'")
 
+    def _claim(self, wanted: PoolDef) -> Pool | None:
+        """The pool that has this name and UUID already; ``None``: all is free. Raises ``errors.OperationFailed``."""
+        for other in self._pools.values():
+            if other.uuid == _uuid(wanted) and other.name == wanted.name:
+                continue
+            if other.name == wanted.name:
+                why = f"pool '{other.name}' already exists with uuid {other.uuid}"
+            elif other.uuid == _uuid(wanted):
+                why = f"pool '{other.name}' is already defined with uuid {other.uuid}"
+            elif other.path == wanted.target.path:
+                why = f"Storage source conflict with pool: '{other.name}'"
+            else:
+                continue
+            raise errors.OperationFailed(f"operation failed: {why}")
+        return self._pools.get(wanted.name)
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.json"
+
+    async def _keep(self, wanted: PoolDef, autostart: bool, then: Callable[[], None]) -> None:
         def write() -> None:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            files.write_atomically(self._file(pool), json.dumps(kept, indent=1) + "\n")
+            files.write_atomically(self._file(wanted.name), _to_text(wanted, autostart))
 
-        await asyncio.to_thread(write)
+        await self._change(write, then)
+
+    @staticmethod
+    async def _change(work: Callable[[], None], then: Callable[[], None]) -> None:
+        """Do ``work`` on the disk, and ``then`` in memory what says so: both or neither, also when cancelled."""
+        done = False
+
+        def working() -> None:
+            nonlocal done
+            work()
+            done = True
+
+        try:
+            await to_its_end(working)
+        finally:
+            if done:
+                then()
+
+
+def _complete(text: str) -> PoolDef:
+    """The definition in ``text``, with a UUID and a tidy path."""
+    wanted = pool_xml.parse(text)
+    check_name(wanted.name)
+    target = replace(wanted.target, path=_tidy(wanted.target.path))
+    return replace(wanted, uuid=wanted.uuid or str(uuids.uuid4()), target=target, source=True)
+
+
+def _uuid(definition: PoolDef) -> UUID:
+    return UUID(definition.uuid)
+
+
+def _to_text(definition: PoolDef, autostart: bool) -> str:
+    kept: dict[str, Any] = {
+        "name": definition.name,
+        "uuid": definition.uuid,
+        "path": definition.target.path,
+        "autostart": autostart,
+    }
+    if definition.target.permissions is not None:
+        kept["permissions"] = asdict(definition.target.permissions)
+    return json.dumps(kept, indent=1) + "\n"
+
+
+def _from_text(text: str) -> Pool:
+    """Raises ``ValueError``, ``KeyError``, ``TypeError``."""
+    raw = json.loads(text)
+    name, uuid = str(raw["name"]), UUID(raw["uuid"])
+    permissions = Permissions(**raw["permissions"]) if "permissions" in raw else None
+    target = PoolTarget(path=str(raw["path"]), permissions=permissions)
+    kept = PoolDef(type="dir", name=name, uuid=str(uuid), source=True, target=target)
+    return Pool(name, uuid, kept, autostart=bool(raw["autostart"]))
 
 
 def _tidy(path: str) -> str:
@@ -208,10 +329,27 @@ def _tidy(path: str) -> str:
     return os.path.normpath(path)
 
 
+def _make(path: str, permissions: Permissions) -> None:
+    """Raises ``OSError``. Source: storage/storage_util (virStorageBackendBuildLocal) of libvirt 9.0: what is said of
+    its owner and mode is made so, a folder that is there is left alone otherwise."""
+    new = not os.path.exists(path)
+    os.makedirs(path, exist_ok=True)
+    if permissions.mode is not None or new:
+        os.chmod(path, int(permissions.mode, 8) if permissions.mode is not None else _MODE)
+    owner, group = (-1 if one in (None, SAME) else one for one in (permissions.owner, permissions.group))
+    if (owner, group) != (-1, -1):
+        os.chown(path, owner, group)
+
+
 def require_active(pool: Pool) -> None:
     """Raises ``errors.OperationInvalid``."""
     if not pool.active:
         raise errors.OperationInvalid(f"storage pool '{pool.name}' is not active")
+
+
+def _check_idle(pool: Pool) -> None:
+    if pool.live is not None:
+        raise errors.OperationInvalid(f"storage pool '{pool.name}' is already active")
 
 
 def space(pool: Pool) -> tuple[int, int]:
@@ -225,48 +363,15 @@ def space(pool: Pool) -> tuple[int, int]:
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
-def describe(pool: Pool, capacity: int, available: int) -> str:
-    """The pool's XML."""
-    node = pool_xml.node(pool.definition)
-    told = {"capacity": capacity, "allocation": capacity - available, "available": available}
-    place = next(number for number, one in enumerate(node.children) if getattr(one, "tag", "") == "uuid") + 1
-    node.children[place:place] = [xml.Node(name, {"unit": "bytes"}, str(value)) for name, value in told.items()]
-    return xml.render(node)
-
-
-def describe_volume(volume: Volume) -> str:
-    """A volume's XML."""
-    sizes = volume.sizes
-    told = {"capacity": sizes.capacity, "allocation": sizes.allocation, "physical": sizes.physical}
-    children: list[xml.Node | xml.Verbatim] = [
-        xml.Node("name", text=volume.name),
-        xml.Node("key", text=volume.path),
-        *(xml.Node(name, {"unit": "bytes"}, str(value)) for name, value in told.items()),
-        xml.Node(
-            "target", children=[xml.Node("path", text=volume.path), xml.Node("format", {"type": volume.format})]
-        ),
-    ]
-    return xml.render(xml.Node("volume", {"type": "file"}, children=children))
-
-
-def _files(pool: Pool) -> list[Volume]:
-    found = []
-    for entry in sorted(os.scandir(pool.path), key=lambda entry: entry.name):
-        if not entry.is_file() or entry.name.startswith("."):
-            continue
-        path = f"{pool.path}/{entry.name}"
-        try:
-            kind = _format(path)
-            found.append(Volume(pool.name, entry.name, path, kind, image.sizes(path, kind)))
-        except (OSError, errors.SystemCallError) as err:
-            log.debug("pool=%s file=%s cannot be looked at reason=%r", pool.name, entry.name, str(err))
-    return found
-
-
-def _format(path: str) -> str:
-    """What kind of image it is, for show: how a guest's disk is opened is said by its definition alone."""
-    with open(path, "rb") as file:
-        if file.read(len(_QCOW2)) == _QCOW2:
-            return "qcow2"
-        file.seek(_ISO[0])
-        return "iso" if file.read(len(_ISO[1])) == _ISO[1] else "raw"
+def describe(pool: Pool, *, inactive: bool) -> str:
+    """The XML of what ``pool`` is now, or, ``inactive``, of what it will be at its next start. Blocks."""
+    if inactive or not pool.active:
+        return pool_xml.format(pool.kept or pool.definition, 0, 0)
+    shown = pool.definition
+    whole, free = space(pool)
+    try:
+        found = os.stat(shown.target.path)
+    except OSError:
+        return pool_xml.format(shown, whole, free)
+    whose = Permissions(mode=f"{stat.S_IMODE(found.st_mode):04o}", owner=found.st_uid, group=found.st_gid)
+    return pool_xml.format(replace(shown, target=replace(shown.target, permissions=whose)), whole, free)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 from typing import Protocol
 from uuid import UUID
 
 from culvert.drivers.qemu.state.status import Status
 from culvert.drivers.qemu.state.store import Store
 from culvert.ground import errors
+from culvert.io.thread import to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -55,9 +55,9 @@ class Recorder:
             # Taken inside the lock: of two writers the later one must also have the later truth.
             status = domain.status()
             if status is None:
-                await _to_its_end(lambda: self._store.remove_status(domain.name))
+                await to_its_end(lambda: self._store.remove_status(domain.name))
             else:
-                await _to_its_end(lambda: self._store.save_status(status))
+                await to_its_end(lambda: self._store.save_status(status))
 
     async def run(self) -> None:
         """Write what changes, until cancelled."""
@@ -73,14 +73,3 @@ class Recorder:
                 await self.persist(domain)
             except errors.SystemCallError as err:
                 log.error("domain=%s its status is not on the disk reason=%r", domain.name, err.message)
-
-
-async def _to_its_end(work: Callable[[], None]) -> None:
-    """Run ``work`` in a thread. Cancelled, it is waited for all the same: a thread cannot be stopped, and the next
-    writer must not meet it."""
-    running = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait((running,))
-        raise

@@ -77,9 +77,8 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what is left of a write that was cut short; the file it was to replace is whole."""
-        for directory in (self.layout.definitions, self.layout.statuses):
-            for path in directory.glob(".*.tmp"):
-                files.remove(path)
+        for directory in (self.layout.definitions, self.layout.statuses, self.layout.state, self.layout.run):
+            files.sweep(directory)
 
     def definitions(self, parse: Callable[[str], T]) -> Iterator[tuple[str, T]]:
         """(name of the file, what ``parse`` makes of it) of every persistent definition, by name."""
