@@ -78,6 +78,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "drivers/test_console.py": ALL,
     "drivers/test_domain.py": ALL,
     "drivers/test_driver.py": ALL,
+    "drivers/test_keeping.py": ALL,
     "drivers/test_image.py": ("test_a_qcow2_image",),
     "drivers/test_migration_setup.py": ALL,
     "drivers/test_monitor.py": ALL,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 import pytest
@@ -18,6 +20,7 @@ from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.events import DomainLifecycle
 from culvert.drivers.qemu.state.layout import Layout
 from culvert.ground import errors
+from culvert.io import files
 from culvert.protocol import constants_flag, constants_state
 
 EMULATOR = os.environ.get("CULVERT_TEST_QEMU", "/usr/bin/qemu-system-x86_64")
@@ -44,6 +47,8 @@ ECHO_GUEST = bytes.fromhex(
 )
 SECTOR = 512
 IMAGE = 1024 * 1024  # the BIOS does not boot a SATA disk of a few sectors
+P = ParamSpec("P")
+R = TypeVar("R")
 SERIAL_PTY = "<serial type='pty'/>"
 
 
@@ -154,3 +159,35 @@ async def eventually(condition: Callable[[], bool]) -> None:
     """Wait for something that tells nobody when it happens; the caller sets the deadline."""
     while not condition():  # noqa: ASYNC110 - that is what it is for
         await asyncio.sleep(0.01)
+
+
+class Gate:
+    """Holds the first call of a function in its thread until it is opened."""
+
+    def __init__(self) -> None:
+        self.reached, self.opened = threading.Event(), threading.Event()
+
+    def around(self, work: Callable[P, R]) -> Callable[P, R]:
+        def held(*args: P.args, **kwargs: P.kwargs) -> R:
+            if not self.reached.is_set():
+                self.reached.set()
+                assert self.opened.wait(PATIENCE)
+            return work(*args, **kwargs)
+
+        return held
+
+    async def wait_reached(self) -> None:
+        async with asyncio.timeout(PATIENCE):
+            await eventually(self.reached.is_set)
+
+
+@contextlib.contextmanager
+def held(monkeypatch: pytest.MonkeyPatch, function: str) -> Iterator[Gate]:
+    """The first call of ``io.files.function`` from now on stands until the gate is opened."""
+    gate = Gate()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, function, gate.around(getattr(files, function)))
+        try:
+            yield gate
+        finally:
+            gate.opened.set()

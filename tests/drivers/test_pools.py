@@ -6,11 +6,8 @@ import asyncio
 import json
 import os
 import random
-import threading
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 from uuid import UUID
 
 import pytest
@@ -19,51 +16,16 @@ from culvert.domain import pool as pool_xml
 from culvert.drivers.storage import pools, volumes
 from culvert.drivers.storage.pools import Pool, Pools
 from culvert.ground import errors
-from culvert.io import files
-from tests.drivers.support import eventually
+from tests.drivers.support import Gate, held
 
 UUIDS = [f"11111111-2222-4333-8444-00000000000{number}" for number in range(3)]
 PATIENCE = 20.0
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def xml(name: str, folder: Path, uuid: str = UUIDS[0], more: str = "") -> str:
     return (
         f"<pool type='dir'><name>{name}</name><uuid>{uuid}</uuid><target><path>{folder}</path>{more}</target></pool>"
     )
-
-
-class Gate:
-    """Holds the first call of a function in its thread until it is opened."""
-
-    def __init__(self) -> None:
-        self.reached, self.opened = threading.Event(), threading.Event()
-
-    def around(self, work: Callable[P, R]) -> Callable[P, R]:
-        def held(*args: P.args, **kwargs: P.kwargs) -> R:
-            if not self.reached.is_set():
-                self.reached.set()
-                assert self.opened.wait(PATIENCE)
-            return work(*args, **kwargs)
-
-        return held
-
-    async def wait_reached(self) -> None:
-        async with asyncio.timeout(PATIENCE):
-            await eventually(self.reached.is_set)
-
-
-@contextmanager
-def held(monkeypatch: pytest.MonkeyPatch, function: str) -> Iterator[Gate]:
-    """The first call of ``io.files.function`` from now on stands until the gate is opened."""
-    gate = Gate()
-    with monkeypatch.context() as patch:
-        patch.setattr(files, function, gate.around(getattr(files, function)))
-        try:
-            yield gate
-        finally:
-            gate.opened.set()
 
 
 async def loaded(folder: Path) -> Pools:

@@ -23,11 +23,16 @@ PAUSE = 1.0  # seconds between two looks whether a domain may be started now
 
 async def set_autostart(domain: Domain, wanted: bool) -> None:
     """Start it with the host, or no more; on the disk on return. Raises ``errors.OperationInvalid``."""
-    if not domain.is_persistent:
-        raise errors.OperationInvalid(f"cannot set autostart for transient domain '{domain.name}'")
-    if wanted is not domain.autostart:
-        await asyncio.to_thread(domain.host.store.set_autostart, domain.name, wanted)
-        domain.autostart = wanted
+
+    async def mark() -> None:
+        async with domain.keeping:
+            if not domain.is_persistent:
+                raise errors.OperationInvalid(f"cannot set autostart for transient domain '{domain.name}'")
+            if wanted is not domain.autostart:
+                await asyncio.to_thread(domain.host.store.set_autostart, domain.name, wanted)
+                domain.autostart = wanted
+
+    await domain.host.carry_out(mark(), name=f"autostart-{domain.name}")
 
 
 async def run(driver: Driver) -> None:

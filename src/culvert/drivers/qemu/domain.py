@@ -68,6 +68,9 @@ class Domain:
         self.has_managed_save = False
         """Its next start goes on where it was saved."""
         self.agent_lock = asyncio.Lock()
+        self.keeping = asyncio.Lock()
+        """Held by who writes what is kept of it for later runs (definition, autostart, whether it has an image). The
+        innermost lock: nothing but the disk is waited for under it."""
         self._leaving: Run | None = None
         """The run that has just ended, until its files are gone."""
         self.lock = asyncio.Lock()
@@ -120,6 +123,11 @@ class Domain:
             raise errors.OperationInvalid(f"domain is not running: '{self.name}'")
         return self.run
 
+    def require_persistent(self) -> None:
+        """It may have been undefined while the caller waited for it. Raises ``errors.NoDomain``."""
+        if self.persistent is None:
+            raise errors.NoDomain(f"Domain not found: no domain with matching uuid '{self.uuid}' ({self.name})")
+
     @property
     def hypervisor(self) -> QemuHypervisor:
         """Its QEMU, as a migration knows it."""
@@ -170,20 +178,30 @@ class Domain:
         """Keep ``definition`` from now on; event DEFINED. Raises ``errors.SystemCallError``, changing nothing."""
 
         async def keep() -> None:
-            await self.save_definition(definition)
-            self.note_persistent(definition)
+            async with self.keeping:
+                await self.save_definition(definition)
+                self.note_persistent(definition)
+                self.host.enlist(self)  # it may have ended meanwhile
 
         await self.host.carry_out(keep(), name=f"keep-{self.name}")
 
-    async def replace_persistent(self, definition: DomainDef) -> None:
-        """``definition`` is the persistent one from now on, on the disk on return; no event.
+    async def change_persistent(self, change: Callable[[DomainDef], DomainDef]) -> None:
+        """The persistent definition is from now on what ``change`` makes of it, on the disk on return; no event.
 
-        Raises ``errors.SystemCallError``, changing nothing.
+        Raises what ``change`` does, ``errors.OperationInvalid`` when there is none any more, and
+        ``errors.SystemCallError``, changing nothing.
         """
 
         async def keep() -> None:
-            await self.save_definition(definition)
-            self.persistent = aliases.strip(definition)
+            async with self.keeping:
+                if self.persistent is None:
+                    raise errors.OperationInvalid(
+                        f"transient domains do not have any persistent config: '{self.name}'"
+                    )
+                # Of what it is now: it may have been defined anew since the caller looked.
+                definition = change(self.persistent)
+                await self.save_definition(definition)
+                self.persistent = aliases.strip(definition)
 
         await self.host.carry_out(keep(), name=f"change-{self.name}")
 

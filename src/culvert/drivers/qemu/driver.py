@@ -73,6 +73,7 @@ class Driver:
             self._host = QemuHost(
                 self.layout, store, self.events, Recorder(store), found, tasks, self._retire, *self._timeouts
             )
+            self._host.enlist = self._enlist
             self._host.spawn(self._host.recorder.run(), name="status-recorder")
             await self._load()
         except BaseException as err:
@@ -184,9 +185,10 @@ class Driver:
     async def _define(self, definition: DomainDef) -> Domain:
         async with self._changing:
             domain = self._claim(definition) or self._new(definition)
-            await domain.save_definition(definition)
-            self._by_uuid[domain.uuid] = domain
-            domain.note_persistent(definition)
+            async with domain.keeping:
+                await domain.save_definition(definition)
+                self._by_uuid[domain.uuid] = domain
+                domain.note_persistent(definition)
         return domain
 
     async def undefine(self, domain: Domain, *, managed_save: bool = False) -> None:
@@ -198,7 +200,7 @@ class Driver:
         await self.host.carry_out(self._undefine(domain, managed_save), name=f"undefine-{domain.name}")
 
     async def _undefine(self, domain: Domain, managed_save: bool) -> None:
-        async with self._changing:
+        async with self._changing, domain.keeping:
             if not domain.is_persistent:
                 raise errors.OperationInvalid(f"cannot undefine transient domain '{domain.name}'")
             if domain.has_managed_save and not managed_save:
@@ -210,7 +212,7 @@ class Driver:
             await domain.set_left("")
             await asyncio.to_thread(self.host.store.remove_definition, domain.name)
             domain.persistent, domain.autostart = None, False
-            if not domain.is_active:
+            if not domain.is_active and not domain.starting:
                 self._retire(domain)
             domain.emit(DomainEvent.UNDEFINED, UndefinedDetail.REMOVED)
 
@@ -274,6 +276,9 @@ class Driver:
     def _retire(self, domain: Retiring) -> None:
         if self._by_uuid.get(domain.uuid) is domain:
             del self._by_uuid[domain.uuid]
+
+    def _enlist(self, domain: Domain) -> None:
+        self._by_uuid[domain.uuid] = domain
 
     # what was there before
 

@@ -60,6 +60,9 @@ class QemuHost:
     strays: dict[UUID, Path] = field(default_factory=dict)
     """Monitor socket of each QEMU that runs without a status, by its domain's UUID; see ``strays``."""
 
+    enlist: Callable[[Any], None] = lambda domain: None
+    """Puts a domain that has become persistent on the list again, if it has left it; set by the driver."""
+
     may_start: Callable[[UUID], None] = lambda uuid: None
     """Raises why the domain of that UUID must not be started here; set by who knows where else it may run."""
 

@@ -52,7 +52,7 @@ async def _attach(driver: Driver, domain: Domain, device: Device, flags: int) ->
         if about.live:
             await _plug(domain, domain.require_active(), device)
         if changed is not None:
-            await domain.replace_persistent(changed)
+            await domain.change_persistent(lambda one: driver.complete(_added(one, device)))
 
 
 async def detach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
@@ -66,14 +66,14 @@ async def detach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
         about = impact.impact(domain, flags)
         if about.config:
             assert domain.persistent is not None
-            changed = _removed(domain.persistent, find(domain.persistent, wanted))
+            find(domain.persistent, wanted)  # before anything is plugged out
         if about.live:
             run = domain.require_active()
             found = find(run.definition, wanted)
             _check_pluggable(found)
             await unplug.unplug(domain, run, found.alias or "")
         if about.config:
-            await domain.replace_persistent(driver.complete(changed))
+            await domain.change_persistent(lambda one: driver.complete(_removed(one, find(one, wanted))))
 
 
 async def detach_alias(domain: Domain, alias: str) -> None:
@@ -108,7 +108,7 @@ async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force:
                 raise errors.OperationUnsupported("only the medium of a cdrom drive can be changed live")
             await _change_medium(domain, run, live, wanted, force=force)
         if changed is not None:
-            await domain.replace_persistent(changed)
+            await domain.change_persistent(lambda one: driver.complete(_replaced(one, find(one, wanted), wanted)))
 
 
 def find(definition: DomainDef, wanted: Device) -> Device:

@@ -55,8 +55,7 @@ async def keep(domain: Domain, change: Callable[[DomainDef], DomainDef], about: 
     if run is not None:
         change(run.definition)  # whether it can be; meanwhile the guest itself may change what is known of it
     if about.config:
-        assert domain.persistent is not None
-        await domain.replace_persistent(change(domain.persistent))
+        await domain.change_persistent(change)
     if run is not None:
         run.definition = change(run.definition)
         await domain.persist()

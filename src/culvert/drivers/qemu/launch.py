@@ -47,6 +47,7 @@ async def start(domain: Domain, *, paused: bool = False) -> None:
     async with domain.changing("start"):
         if domain.run is not None:
             raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
+        domain.require_persistent()
         await boot(domain, domain.definition, paused=paused)
 
 

@@ -69,11 +69,22 @@ async def _save(domain: Domain, path: Path, xml: str | None, running: bool | Non
         try:
             async with _stopped(domain, run):
                 await _write(domain, path, text, running=ran if running is None else running)
+                # Before the event of its end: who hears that asks whether there is an image, and asks once.
+                if path == domain.host.layout.managed_save(domain.name):
+                    await _note_image(domain, path)
         finally:
             domain.job = None
-        # Before the event of its end: who hears that asks whether there is an image, and asks once.
-        domain.has_managed_save |= path == domain.host.layout.managed_save(domain.name)
         await domain.kill(ShutoffReason.SAVED, StoppedDetail.SAVED)
+
+
+async def _note_image(domain: Domain, path: Path) -> None:
+    """The domain's next start goes on at ``path``. Raises ``errors.OperationInvalid``, without the image, when it has
+    been undefined meanwhile: another domain of its name must not find it."""
+    async with domain.keeping:
+        if not domain.is_persistent:
+            await asyncio.to_thread(files.remove, path)
+            raise errors.OperationInvalid(f"domain '{domain.name}' was undefined while it was saved: it goes on")
+        domain.has_managed_save = True
 
 
 @contextlib.asynccontextmanager
@@ -206,6 +217,7 @@ async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_b
         async with domain.changing("start"):
             if domain.is_active:
                 raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
+            domain.require_persistent()
             definition = driver.complete(_definition(found, None))
             try:
                 await _go_on(domain, definition, fd, running=found.running and not paused)
