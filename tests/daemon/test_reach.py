@@ -63,6 +63,18 @@ def test_what_was_asked_or_configured_is_the_host() -> None:
     assert where(TCP, configured="h") == "qemu+tcp://h:1000/system"
 
 
+@pytest.mark.parametrize("asked", ["tcp:10.0.0.9", "tcp:10.0.0.9:49152", "tcp://10.0.0.9:49152", "tcp://10.0.0.9/"])
+def test_the_port_is_always_a_listener_s_own(asked: str) -> None:
+    assert where(TCP, transport="tcp", came_in=("10.0.0.2", 1000), asked=asked) == "qemu+tcp://10.0.0.9:1000/system"
+
+
+def test_among_equals_the_listener_is_the_one_at_the_host() -> None:
+    other = ("tcp", "10.1.0.2", 3000)
+    assert where(TCP, other, transport="tcp", asked="tcp://10.1.0.2") == "qemu+tcp://10.1.0.2:3000/system"
+    anywhere = ("tcp", "0.0.0.0", 4000)
+    assert where(TCP, anywhere, transport="tcp", asked="tcp://10.1.0.2") == "qemu+tcp://10.1.0.2:4000/system"
+
+
 def test_a_local_client_gets_tls_first_then_tcp_then_the_socket() -> None:
     assert where(TCP, ANYWHERE, names=("beta.example",)) == "qemu+tls://beta.example:2000/system"
     assert where(TCP, ANYWHERE, names=("beta",)) == "qemu+tls://beta:2000/system"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.interop import DIRTYING, IDLE, P2P, Pair, running
+from tests.support.interop import DIRTYING, IDLE, ONE_ITERATION, P2P, Pair, running
 from tests.support.virsh import Running, virsh
 
 LOADS = {"idle": IDLE, "dirtying": DIRTYING}
@@ -68,6 +68,21 @@ def test_natively(hosts: Pair, folder: Path, options: tuple[str, ...]) -> None:
         hosts.move(guest, hosts.culvert, *options)
         hosts.move(guest, hosts.stock, *options)
         assert hosts.culvert.log.count("bare stream") == 1
+
+
+def test_natively_where_a_migration_uri_says(hosts: Pair, folder: Path) -> None:
+    """Peer-to-peer from a culvert too, as oVirt and Nova ask for it: to that address and no other."""
+    with running(hosts.culvert, folder, "named", DIRTYING, machine="q35") as guest:
+        virsh("migrate-setmaxdowntime", guest.name, ONE_ITERATION, uri=hosts.culvert.uri).expect()
+        options = ("--live", "--p2p", "--unsafe", guest.name, hosts.stock.tcp_uri)
+        nowhere = virsh(
+            "migrate", *options, "tcp://127.0.0.4", "--listen-address", "127.0.0.3", uri=hosts.culvert.uri
+        )
+        assert "127.0.0.4" in nowhere.err, nowhere
+        guest.assert_runs_only_on(hosts.culvert, hosts.stock)
+        where = ("tcp:127.0.0.3", "--listen-address", "127.0.0.3")
+        virsh("migrate", *options, *where, "--graphicsuri", "vnc://127.0.0.1", uri=hosts.culvert.uri).expect()
+        guest.assert_runs_only_on(hosts.stock, hosts.culvert)
 
 
 def test_two_come_natively_at_the_same_time(hosts: Pair, folder: Path) -> None:

@@ -12,6 +12,7 @@ from guests import tiny
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny, state_of
+from tests.support.proxy import Proxy
 from tests.support.virsh import Running, virsh
 from tests.support.wait import wait_for
 
@@ -81,6 +82,28 @@ def test_the_destination_uri_chooses_the_route(
         result = virsh(*P2P, guest.name, f"{host_a.tcp_uri}?route=pigeon", uri=host_b.uri)
         assert "pigeon" in result.err, result
         guest.assert_runs_only_on(host_b, host_a)
+
+
+@pytest.mark.parametrize("route", ["stream", "direct", "pump"])
+def test_the_data_takes_the_address_of_the_migration_uri(host_a: DaemonProcess, folder: Path, route: str) -> None:
+    """The calls go to one listener, the data to another: the one whose address the URI names, whatever its port."""
+    (folder / "b").mkdir()
+    listen = ["--listen", "tcp://127.0.0.2:0"]
+    with (
+        DaemonProcess(folder / "b", name="host_b", arguments=listen) as host_b,
+        Proxy(host_b.port) as calls,
+        running_tiny(host_a, folder) as guest,
+    ):
+        options = ("migrate", "--live", "--p2p", guest.name, f"{host_b.uri_by(calls.port)}?route={route}")
+        nowhere = virsh(*options, "tcp://127.0.0.3", uri=host_a.uri)
+        assert "127.0.0.3" in nowhere.err, nowhere
+        guest.assert_runs_only_on(host_a, host_b)
+        places = ("--listen-address", "127.0.0.2", "--disks-port", "49153", "--graphicsuri", "spice://127.0.0.1:1")
+        virsh(*options, "tcp:127.0.0.2:49152", *places, uri=host_a.uri).expect()
+        assert_moved(guest, host_a, host_b)
+        told = culvert("job", "--completed", guest.name, uri=host_b.uri).expect()
+        assert re.search(rf"culvert\.route +{route}\n", told), told
+        assert calls.forwarded < 1 << 20
 
 
 def test_not_live(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from urllib.parse import urlsplit
 
 from culvert.channels.ticket import TICKET_PARAMETER
 from culvert.daemon.service import Service
 from culvert.ground import errors
 from culvert.ground.uri import ConnectionURI
+from culvert.migration.options import migration_uri
 from culvert.migration.options.parameters import Options
 from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.rpc.session import Session
@@ -21,16 +21,21 @@ def address(service: Service, session: Session, asked: str | None) -> Connection
 
     The host is, in this order: the one in the migration URI that the user typed (``tcp://HOST``), the configured one,
     the address at which the client itself came in, a listener's own. The listener is the client's own, or one of the
-    same kind, or one for TLS, or any. A client that came by the UNIX socket of a daemon without other listeners gets
-    that socket. Raises ``InvalidArgument`` for a migration URI that cannot be read.
+    same kind, or one for TLS, or any; among equals one that is at that host. A client that came by the UNIX socket of
+    a daemon without other listeners gets that socket. Raises ``InvalidArgument`` for a migration URI that cannot be
+    read.
     """
-    host = _asked(asked) if asked else service.config.migration.host
+    host = migration_uri.host(asked) if asked else service.config.migration.host
     came_in = session.local_address
     if not host and came_in is not None:
         name = _certified(service, session.transport, came_in[0])
         return ConnectionURI("qemu", session.transport, host=name, port=came_in[1])
     preferred = (session.transport, "tls")
-    for transport, listener_host, port in sorted(service.reachable, key=lambda found: _rank(found[0], preferred)):
+    best_first = sorted(
+        service.reachable,
+        key=lambda found: (_rank(found[0], preferred), bool(host) and found[1] not in (host, *WILDCARDS)),
+    )
+    for transport, listener_host, port in best_first:
         own = service.hostname if listener_host in WILDCARDS else listener_host
         return ConnectionURI("qemu", transport, host=host or _certified(service, transport, own), port=port)
     if host:
@@ -62,21 +67,9 @@ def bare(service: Service, session: Session, options: Options) -> str:
     came_in = session.local_address or ("", 0)
     listener_host, port = came_in if came_in in listeners else listeners[0]
     own = service.hostname if listener_host in WILDCARDS else listener_host
-    asked = _asked(options.migrate_uri) if options.migrate_uri else service.config.migration.host
+    asked = migration_uri.host(options.migrate_uri) if options.migrate_uri else service.config.migration.host
     host = asked or came_in[0] or own
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
-
-
-def _asked(uri: str) -> str:
-    try:
-        parts = urlsplit(uri)
-    except ValueError:  # brackets that are not an IPv6 address
-        parts = urlsplit("")
-    if parts.scheme != "tcp" or not parts.hostname:
-        raise errors.InvalidArgument(
-            f"migration URI '{uri}' is not of the form tcp://HOST; the port is always the daemon's own"
-        )
-    return parts.hostname
 
 
 def _rank(transport: str, preferred: tuple[str, ...]) -> int:

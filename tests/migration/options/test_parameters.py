@@ -39,6 +39,18 @@ COMBINATIONS = [
     (Options(flags=F.OFFLINE | F.LIVE | F.PERSIST_DEST), errors.InvalidArgument, "mutually exclusive"),
     (Options(flags=F.OFFLINE), errors.OperationInvalid, "persistent"),
     (Options(flags=F.TUNNELLED), errors.InvalidArgument, "PEER2PEER"),
+    (
+        Options(flags=F.PEER2PEER | F.TUNNELLED, migrate_uri="tcp://h"),
+        errors.ArgumentUnsupported,
+        "migration URI is not",
+    ),
+    (
+        Options(flags=F.PEER2PEER | F.TUNNELLED, listen_address="::"),
+        errors.ArgumentUnsupported,
+        "listen address is not",
+    ),
+    (Options(disks_port=-1), errors.InvalidArgument, "disks_port is -1"),
+    (Options(disks_port=65536), errors.InvalidArgument, "disks_port is 65536"),
     (Options(parallel_connections=-1), errors.InvalidArgument, "not between 1 and 255"),
     (Options(parallel_connections=256), errors.InvalidArgument, "not between 1 and 255"),
     (Options(persistent_xml="<domain/>"), errors.InvalidArgument, "PERSIST_DEST"),
@@ -59,6 +71,18 @@ COMBINATIONS = [
 def test_combinations_without_meaning(options: Options, kind: type[errors.RequestError], text: str) -> None:
     with pytest.raises(kind, match=text):
         parameters.check_combination(options)
+
+
+TAKEN = [
+    Options(flags=F.PEER2PEER, migrate_uri="tcp://h", listen_address="::", graphics_uri="vnc://h", disks_port=65535),
+    Options(flags=F.PEER2PEER | F.TUNNELLED, graphics_uri="spice://h:5900", disks_port=49153, disks_uri="tcp://h"),
+]
+
+
+@pytest.mark.parametrize("options", TAKEN)
+def test_what_managers_send_is_taken(options: Options) -> None:
+    parameters.check_combination(options)
+    assert options.without_places() == Options(flags=options.flags, migrate_uri=options.migrate_uri)
 
 
 CONNECTIONS = [
@@ -114,6 +138,10 @@ def test_connections_in_the_place_of_post_copy() -> None:
         Options,
         flags=st.sampled_from([F(0), F.LIVE, F.LIVE | F.PEER2PEER]),
         migrate_uri=st.none() | st.text(min_size=1),
+        listen_address=st.none() | st.text(min_size=1),
+        graphics_uri=st.none() | st.text(min_size=1),
+        disks_port=st.integers(0, 65535),
+        disks_uri=st.none() | st.text(min_size=1),
         destination_name=st.none() | st.text(min_size=1),
         destination_xml=st.none() | st.text(min_size=1),
         persistent_xml=st.none() | st.text(min_size=1),

@@ -127,8 +127,6 @@ class MigrateHandlers:
     ) -> tuple[shapes.CookieRet, StreamBody]:
         if not options.has(MigrateFlag.TUNNELLED):
             raise errors.InternalError("PrepareTunnel called but no TUNNELLED flag set")
-        if options.migrate_uri:
-            raise errors.ArgumentUnsupported("migration URI is not supported by tunnelled migration")
         cookie_out, intake = await self._service.destination.prepare(options, cookie_in, session)
         assert intake is not None, "an offline migration cannot be tunnelled, as was checked"
         return shapes.CookieRet(cookie_out), intake.carry

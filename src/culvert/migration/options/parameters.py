@@ -52,6 +52,10 @@ _MEMBERS = {
     MigrateParam.DEST_NAME: "destination_name",
     MigrateParam.DEST_XML: "destination_xml",
     MigrateParam.URI: "migrate_uri",
+    MigrateParam.LISTEN_ADDRESS: "listen_address",
+    MigrateParam.GRAPHICS_URI: "graphics_uri",
+    MigrateParam.DISKS_PORT: "disks_port",
+    MigrateParam.DISKS_URI: "disks_uri",
     MigrateParam.PARALLEL_CONNECTIONS: "parallel_connections",
     MigrateParam.PERSIST_XML: "persistent_xml",
     MigrateParam.BANDWIDTH_POSTCOPY: "bandwidth_postcopy",
@@ -68,6 +72,7 @@ SUPPORTED_PARAMETERS = frozenset(_MEMBERS) | {MigrateParam.COMPRESSION}
 
 PARALLEL_DEFAULT = 2  # multifd-channels of a QEMU that was told nothing (qapi/migration.json)
 PARALLEL_MAX = 255
+PORT_MAX = 65535
 XBZRLE = "xbzrle"
 MULTIFD_METHODS = frozenset({"zlib", "zstd"})
 COMPRESSION_METHODS = frozenset({XBZRLE}) | MULTIFD_METHODS
@@ -92,10 +97,17 @@ class Options:
     the source finds it out (``combinations.agree``). ``optional``: post-copy is only what ``autopilot`` would like,
     and ``instead`` so many connections where it cannot be had.
     ``throttle_max``: what ``autopilot`` lets QEMU do by itself; it stays at the source.
+
+    Where a culvert listens is in its configuration, it has no SPICE whose client could be told to follow, and disks
+    are not copied: ``listen_address``, ``graphics_uri``, ``disks_port`` and ``disks_uri`` are for a libvirtd.
     """
 
     flags: MigrateFlag = NO_FLAGS
     migrate_uri: str | None = None
+    listen_address: str | None = None
+    graphics_uri: str | None = None
+    disks_port: int = 0
+    disks_uri: str | None = None
     destination_name: str | None = None
     destination_xml: str | None = None
     persistent_xml: str | None = None
@@ -168,6 +180,10 @@ class Options:
         without = replace(self, preempt=False, optional=False, instead=0, parallel_connections=connections)
         return without.without_flags(MigrateFlag.POSTCOPY)
 
+    def without_places(self) -> Options:
+        """The same without what is of no use to a culvert, or in a tunnel."""
+        return replace(self, listen_address=None, graphics_uri=None, disks_port=0, disks_uri=None)
+
     def with_flags(self, flags: MigrateFlag) -> Options:
         """The same with ``flags`` added."""
         return replace(self, flags=self.flags | flags)
@@ -205,7 +221,8 @@ def check_flags(value: int) -> MigrateFlag:
 
 
 def check_combination(options: Options) -> None:
-    """Refuse what has no meaning together; raises ``OperationInvalid`` or ``InvalidArgument``."""
+    """Refuse what has no meaning together; raises ``OperationInvalid``, ``InvalidArgument`` or, for what libvirt
+    refuses in a tunnel, ``ArgumentUnsupported``."""
     if options.has(MigrateFlag.OFFLINE):
         if options.has(MigrateFlag.TUNNELLED):
             raise errors.OperationInvalid("tunnelled offline migration does not make sense")
@@ -215,6 +232,12 @@ def check_combination(options: Options) -> None:
             raise errors.OperationInvalid("offline migration must be specified with the persistent flag set")
     if options.has(MigrateFlag.TUNNELLED) and not options.has(MigrateFlag.PEER2PEER):
         raise errors.InvalidArgument("migration flag TUNNELLED needs PEER2PEER: use --p2p --tunnelled")
+    if options.has(MigrateFlag.TUNNELLED):
+        for name, value in (("migration URI", options.migrate_uri), ("listen address", options.listen_address)):
+            if value:
+                raise errors.ArgumentUnsupported(f"{name} is not supported by tunnelled migration")
+    if not 0 <= options.disks_port <= PORT_MAX:
+        raise errors.InvalidArgument(f"disks_port is {options.disks_port}, which is not between 0 and {PORT_MAX}")
     if not 0 <= options.parallel_connections <= PARALLEL_MAX:
         raise errors.InvalidArgument(
             f"parallel.connections is {options.parallel_connections}, which is not between 1 and {PARALLEL_MAX}"

@@ -66,7 +66,7 @@ class Peer:
 
     async def prepare_tunnel(self, options: Options, cookie: bytes) -> tuple[bytes, Stream]:
         """PREPARE_TUNNEL3: the destination's cookie, and the stream that leads to its QEMU."""
-        options = options.with_flags(MigrateFlag.PEER2PEER | MigrateFlag.TUNNELLED)
+        options = options.without_places().with_flags(MigrateFlag.PEER2PEER | MigrateFlag.TUNNELLED)
         answer, stream = await self._client.open_stream(
             remote_migrate.DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS, _prepare(options, cookie)
         )

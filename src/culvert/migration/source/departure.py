@@ -89,6 +89,8 @@ class Departure:
         self.dialler = dialler
         self.driving: Driving | None = None
         self.destination_uri = begun.peer
+        self.data_uri = ""
+        """Where the data connections lead, where that is not the destination's URI too."""
         self.cause = Cause(f"migration {begun.key.attempt}")
         self.account = Account(begun, journal, self.cause, state)
         self.rescue = rescue.Rescue(path_lost=state is State.POSTCOPY_FAILED)

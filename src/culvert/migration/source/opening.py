@@ -39,11 +39,13 @@ async def choose_route(destination: peer.Peer, departure: Departure) -> tuple[Ro
     route = asked.get(PARAMETER, settings.route)
     compression = asked.get(COMPRESSION_PARAMETER, departure.compression or settings.compression)
     abilities = frozenset[str]() if route == Route.STREAM.value else await destination.abilities()
-    options = departure.options
+    options, transport = departure.options, destination.uri.transport
+    if options.migrate_uri and transport != "tcp":
+        transport = "tls"  # what the destination has there is known only when it has prepared
     return choose(
         route,
         abilities,
-        destination.uri.transport,
+        transport,
         connections=options.connections,
         compression=compression,
         postcopy=options.postcopy,
@@ -105,6 +107,16 @@ async def _probe(destination: peer.Peer, abilities: frozenset[str]) -> link.Link
     return None
 
 
+def lead(where: str, departure: Departure) -> None:
+    """Have the data go to the address that a migration URI has named, as the destination's answer ``where`` has it;
+    without one it takes the way that is known to be open, whatever the destination calls itself."""
+    if departure.options.migrate_uri:
+        calls, named = uris.parse(departure.destination_uri), uris.parse(where)
+        if calls.transport == named.transport:
+            named = replace(calls, host=named.host, port=named.port)
+        departure.data_uri = str(named.without_parameters(TICKET_PARAMETER, WITHOUT_POSTCOPY))
+
+
 def heed(where: str, departure: Departure) -> None:
     """What the destination says in its migration URI of what it cannot do, and need not."""
     if why := uris.parse(where).parameters.get(WITHOUT_POSTCOPY):
@@ -135,9 +147,9 @@ async def open_prepared(destination: peer.Peer, departure: Departure, opened_by:
 async def open_data_path(
     wire: int, departure: Departure, opened_by: Ticket, route: Route, compression: str
 ) -> DataPath:
-    """Open the connections for the data: to where the calls go too, for that link is known to be open, whatever the
-    destination calls itself. ``wire``: what it speaks; the connection that said so may have gone since."""
-    uri, settings = departure.destination_uri, departure.settings
+    """Open the connections for the data. ``wire``: what the destination speaks; the connection that said so may have
+    gone since."""
+    uri, settings = departure.data_uri or departure.destination_uri, departure.settings
     setup = departure.options.setup(return_path=True)
     key = ChannelKey(opened_by, wire, ChannelPlan.of(setup))
     if route is Route.DIRECT:

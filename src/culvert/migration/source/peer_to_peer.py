@@ -10,15 +10,17 @@ from dataclasses import replace
 from typing import Any
 
 from culvert.channels.data_path import DataPath
+from culvert.channels.key import ChannelKey
+from culvert.channels.plan import ChannelPlan
 from culvert.channels.route import Route
-from culvert.channels.simple_paths import StreamPath
+from culvert.channels.simple_paths import DirectPath, StreamPath
 from culvert.channels.ticket import Ticket
 from culvert.channels.work import Done
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.migration.handover.machine_source import Event
 from culvert.migration.options import cookie
-from culvert.migration.peers import peer, stock
+from culvert.migration.peers import native, peer, stock
 from culvert.migration.peers.connection import PeerConnection
 from culvert.migration.progress.downtime import FIGURES
 from culvert.migration.source import opening, source_cookie, stability
@@ -45,6 +47,7 @@ class PeerToPeer:
         self._spawn = spawn
         self._name = departure.shell.name
         self._connection = PeerConnection(self._name, departure.destination_uri, departure.dialler, spawn)
+        self._beside: PeerConnection | None = None
         self._data_path: DataPath | None = None
         self._prepared = False
         self._by_pump = False
@@ -79,14 +82,16 @@ class PeerToPeer:
         wire = await destination.wire()
         if departure.options.postcopy:
             await opening.agree_on_postcopy(destination, departure, route)
+        if not is_stock:
+            departure.options = departure.options.without_places()
         options = departure.options
+        untunnelled = options.without_flags(MigrateFlag.TUNNELLED)
         try:
-            if route is Route.STREAM:
+            if route is Route.STREAM and not options.migrate_uri:
                 cookie_out, stream = await destination.prepare_tunnel(options, source_cookie.plain(departure))
                 self._prepared = True
                 source_cookie.check_destination(departure, cookie_out)
                 return StreamPath(stream, options.setup())
-            untunnelled = options.without_flags(MigrateFlag.TUNNELLED)
             cookie_out, where = await destination.prepare(untunnelled, source_cookie.plain(departure))
         except errors.RequestError as err:
             if is_stock and not isinstance(err, errors.RemoteError):
@@ -94,8 +99,32 @@ class PeerToPeer:
             raise
         self._prepared = True
         source_cookie.check_destination(departure, cookie_out)
+        if is_stock:
+            return await self._native(where or options.migrate_uri or "")
         opening.heed(where, departure)
+        opening.lead(where, departure)
+        if route is Route.STREAM:
+            return await self._stream_beside(wire, opening.ticket(where))
         return await opening.open_data_path(wire, departure, opening.ticket(where), route, compression)
+
+    async def _native(self, where: str) -> DataPath:
+        """To the address at which a libvirtd's QEMU listens, as a migration URI has asked for."""
+        if not native.is_address(where):
+            raise errors.OperationFailed(
+                f"{self._connection.uri} answers with a migration URI '{where}' without a port"
+            )
+        sock = await native.connect(where, self._departure.dialler.seconds)
+        return DirectPath(sock, self._departure.options.setup(return_path=True))
+
+    async def _stream_beside(self, wire: int, opened_by: Ticket) -> DataPath:
+        """The route stream, along a connection to the address that a migration URI has named."""
+        departure = self._departure
+        beside = self._beside = PeerConnection(
+            *(self._name, departure.data_uri, departure.dialler, self._spawn), hypervisor=False
+        )
+        destination, setup = await beside.open(), departure.options.setup()
+        await destination.keep_alive()
+        return StreamPath(await destination.attach(ChannelKey(opened_by, wire, ChannelPlan.of(setup))), setup)
 
     async def _watch(self, destination: peer.Peer, data_path: DataPath) -> None:
         await destination.closed.wait()
@@ -170,6 +199,8 @@ class PeerToPeer:
         if self._watching is not None:
             self._watching.cancel()
         self._connection.close()
+        if self._beside is not None:
+            self._beside.close()
 
 
 async def move_definition(departure: Departure) -> None:
@@ -177,6 +208,8 @@ async def move_definition(departure: Departure) -> None:
     async with departure.dialler.connect(departure.destination_uri) as destination:
         await departure.until_failed(destination.check())
         departure.record.step = "prepare"
-        cookie_out, _ = await destination.prepare(departure.options, source_cookie.plain(departure))
+        # There is no data: where it would go is nobody's business.
+        options = replace(departure.options.without_places(), migrate_uri=None)
+        cookie_out, _ = await destination.prepare(options, source_cookie.plain(departure))
         source_cookie.check_destination(departure, cookie_out)
         await destination.finish(departure.options, source_cookie.offline(departure), cancelled=False)

@@ -27,7 +27,7 @@ from culvert.migration.handover.machine import Next, Step
 from culvert.migration.handover.machine_source import START, Event, State
 from culvert.migration.journal.history import Entry
 from culvert.migration.journal.journal import Journal
-from culvert.migration.options import parameters, preflight
+from culvert.migration.options import migration_uri, parameters, preflight
 from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
@@ -81,7 +81,8 @@ class Source:
         """
         parameters.check_combination(options)
         if options.migrate_uri:
-            raise errors.ArgumentUnsupported("migration URI is not supported by tunnelled migration")
+            migration_uri.host(options.migrate_uri)
+            options = replace(options, migrate_uri=migration_uri.spelled(options.migrate_uri))
         uris.parse(destination)
         if options.has(MigrateFlag.POSTCOPY_RESUME):
             await self.resume_postcopy(domain)
