@@ -46,6 +46,7 @@ REAL: dict[str, tuple[str, ...]] = {
         "test_unknown_host",
     ),
     "io/test_listener.py": ALL,
+    "io/test_ssh.py": ALL,
     "io/test_tls.py": ("test_a_server_that_does_not_confirm",),
     "io/test_unix_sockets.py": ALL,
     "rpc/test_client.py": (

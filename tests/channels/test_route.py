@@ -31,6 +31,12 @@ CHOICES = [
     ("auto", CULVERT, "tcp", {"postcopy": True}, Route.PUMP),
     ("auto", OLDER, "tcp", {"postcopy": True}, Route.DIRECT),
     ("direct", CULVERT, "tcp", {"postcopy": True}, Route.DIRECT),
+    ("auto", CULVERT, "ssh", {}, Route.STREAM),
+    ("auto", LIBVIRT, "ssh", {}, Route.STREAM),
+    ("auto", CULVERT, "ssh", {"connections": 2}, Route.PUMP),
+    ("auto", CULVERT, "ssh", {"postcopy": True}, Route.PUMP),
+    ("auto", CULVERT, "ssh", {"compression": "auto"}, Route.PUMP),
+    ("pump", CULVERT, "ssh", {}, Route.PUMP),
 ]
 
 
@@ -42,6 +48,7 @@ def test_choice(wanted: str, abilities: frozenset[str], transport: str, more: di
 
 REFUSALS = [
     ("direct", CULVERT, "tls", {}, "'direct' needs a connection without encryption"),
+    ("direct", CULVERT, "ssh", {}, "'direct' needs a connection without encryption"),
     ("direct", LIBVIRT, "unix", {}, "'direct' needs a culvert"),
     ("direct", CULVERT, "tcp", {"connections": 2}, "'direct' needs a single channel"),
     ("direct", CULVERT, "tcp", {"compression": "on"}, "'direct' needs compression off"),

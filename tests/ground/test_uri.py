@@ -17,6 +17,8 @@ from culvert.ground import errors, uri
         ("qemu://h/system", uri.ConnectionURI("qemu", "tls", "h", 16514, "", "/system")),
         ("qemu:///system", uri.ConnectionURI("qemu", "unix", "", 0, "", "/system")),
         ("qemu+tcp://[::1]:1/session", uri.ConnectionURI("qemu", "tcp", "::1", 1, "", "/session")),
+        ("qemu+ssh://me@h/system", uri.ConnectionURI("qemu", "ssh", "h", 0, "me", "/system")),
+        ("qemu+ssh://h:2222/system", uri.ConnectionURI("qemu", "ssh", "h", 2222, "", "/system")),
         ("qemu+tls://me@h/system", uri.ConnectionURI("qemu", "tls", "h", 16514, "me", "/system")),
         (
             "qemu+unix:///system?socket=/run/x&y=",
@@ -34,7 +36,8 @@ def test_read(text: str, expected: uri.ConnectionURI) -> None:
         ("", "no 'driver://' part"),
         ("qemu:/system", "no 'driver://' part"),
         ("/run/socket", "no 'driver://' part"),
-        ("qemu+ssh://h/system", "transport 'ssh'"),
+        ("qemu+libssh2://h/system", "transport 'libssh2'"),
+        ("qemu+ssh:///system", "needs a host"),
         ("qemu+tcp:///system", "needs a host"),
         ("qemu+tcp://h:99999/system", "cannot be read"),
         ("qemu+tcp://[::1/system", "cannot be read"),

@@ -12,7 +12,7 @@ pump     such a connection for every channel; a worker moves the bytes, numbered
 
 A route is chosen by the destination's URI (``?route=``) or the configuration. ``auto`` is direct where nothing has to
 be encrypted, one channel is enough and post-copy not allowed, pump where that is not so, stream where the other end
-is no culvert.
+is no culvert. By ssh, where every further connection would be another ssh, it is stream where one channel is enough.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ def choose(
         ),
     }
     order = [Route.DIRECT, Route.PUMP, Route.STREAM] if wanted == AUTO else [Route(wanted)]
+    if transport == "ssh" and wanted == AUTO:
+        order = [Route.STREAM, Route.PUMP]
     if postcopy:
         order.sort(key=lambda route: route is not Route.PUMP)
     for route in order:

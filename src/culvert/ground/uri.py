@@ -10,7 +10,7 @@ from culvert.ground import errors
 TCP_PORT = 16509  # LIBVIRTD_TCP_PORT
 TLS_PORT = 16514  # LIBVIRTD_TLS_PORT
 
-TRANSPORTS = ("unix", "tcp", "tls")
+TRANSPORTS = ("unix", "tcp", "tls", "ssh")
 
 # What the client keeps for itself; the rest travels inside CONNECT_OPEN's name (remote_driver.c).
 CLIENT_PARAMETERS = frozenset(
@@ -25,7 +25,8 @@ CLIENT_PARAMETERS = frozenset(
 class ConnectionURI:
     """Where a daemon is and how it is reached.
 
-    ``transport`` is one of ``TRANSPORTS``; ``port`` is 0 for unix; ``parameters`` keep their order in the text.
+    ``transport`` is one of ``TRANSPORTS``; ``port`` is 0 for unix, and for ssh where the URI names none;
+    ``parameters`` keep their order in the text.
     """
 
     driver: str
@@ -90,12 +91,12 @@ def parse(text: str) -> ConnectionURI:
         )
     if transport != "unix" and not host:
         raise errors.InvalidArgument(f"connection URI '{text}': transport '{transport}' needs a host")
-    defaults = {"unix": 0, "tcp": TCP_PORT, "tls": TLS_PORT}
+    defaults = {"tcp": TCP_PORT, "tls": TLS_PORT}
     return ConnectionURI(
         driver=driver,
         transport=transport,
         host=host,
-        port=port or defaults[transport],
+        port=port or defaults.get(transport, 0),
         user=unquote(parts.username or ""),
         path=parts.path or "/",
         parameters=dict(parse_qsl(parts.query, keep_blank_values=True)),

@@ -7,7 +7,9 @@ exception raised inside ``async with connect(...)`` comes out as it is.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -17,9 +19,10 @@ from culvert.ground import uri as uris
 from culvert.ground.uri import ConnectionURI
 from culvert.io import connector
 from culvert.io.detached import Detached
+from culvert.io.ssh import SshProcess
 from culvert.io.tls_side import ClientSide
 from culvert.protocol import errors as wire_errors
-from culvert.protocol import types
+from culvert.protocol import remote_connect, types
 from culvert.protocol.procedure import Message, Procedure, Program, StreamDirection
 from culvert.rpc import programs as known
 from culvert.rpc.connection import RpcConnection
@@ -29,9 +32,11 @@ from culvert.wire import events
 from culvert.wire.keepalive import DEFAULT_COUNT, DEFAULT_INTERVAL
 from culvert.wire.stream import Role
 from culvert.xdr.codec import XdrError
-from culvert.xdr.struct import decode, encode
+from culvert.xdr.struct import Void, decode, encode
 
 log = logging.getLogger(__name__)
+
+SSH_FAREWELL = 2.0  # seconds for ssh to end when its connection is closed; it does so by itself
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -64,6 +69,8 @@ class Client:
         self._waiting: dict[int, _Waiting] = {}
         self._subscribers: dict[int, list[Callable[[Any], object]]] = {}
         self._last: Procedure[Any, Any] | None = None
+        self._ssh: SshProcess | None = None
+        self._handed_over = False
 
     def __repr__(self) -> str:
         return f"<Client {self.uri} {self.close_reason or 'open'}>"
@@ -129,6 +136,7 @@ class Client:
         self._last = row
         ret: R = await self.call(row, args)
         detached = self.connection.detach()
+        self._handed_over = True
         try:
             await self.close("handed over")
         except BaseException:
@@ -160,6 +168,38 @@ class Client:
         finally:
             if serial is not None:
                 self._waiting.pop(serial, None)
+
+    # A connection by ssh.
+
+    def carried(self, ssh: SshProcess) -> None:
+        """``ssh`` carries this connection."""
+        self._ssh = ssh
+        self.connection.last_words = lambda: ssh.words
+
+    async def reach(self, seconds: float) -> None:
+        """Whether a daemon is at the other end is known only when it has answered something: ask.
+
+        Raises ``errors.SystemCallError`` with ssh's own words, ``errors.OperationTimeout``; a refusal is an answer.
+        """
+        try:
+            await self.call(remote_connect.AUTH_LIST, Void(), timeout=seconds)
+        except errors.RemoteError:
+            return
+        except errors.ConnectionLost:
+            why = (self._ssh.words if self._ssh is not None else "") or "ssh has ended without a word"
+            raise errors.SystemCallError(
+                f"unable to connect to server at '{self.peer}' by ssh: {why}", errno=errno.ECONNRESET
+            ) from None
+        except errors.OperationTimeout:
+            said = f" ({self._ssh.words})" if self._ssh is not None and self._ssh.words else ""
+            raise errors.OperationTimeout(
+                f"unable to connect to server at '{self.peer}' by ssh: no answer in {seconds:g} s{said}"
+            ) from None
+
+    async def see_off(self) -> None:
+        """Wait a little for the end of what carries a connection that is closed and nobody else's."""
+        if self._ssh is not None and not self._handed_over:
+            await self._ssh.finish(SSH_FAREWELL)
 
     # For the connection.
 
@@ -237,8 +277,16 @@ async def connect(
     client = Client(
         uris.parse(uri) if isinstance(uri, str) else uri, keepalive=keepalive, limits=limits, programs=programs
     )
-    await connector.connect(client.uri, lambda: client.connection, timeout=timeout, security=security)
+    began = time.monotonic()
+    await connector.connect(
+        client.uri, lambda: client.connection, timeout=timeout, security=security, carried=client.carried
+    )
     try:
+        if client.uri.transport == "ssh":
+            await client.reach(max(timeout - (time.monotonic() - began), 0.0))
         yield client
     finally:
-        await client.close()
+        try:
+            await client.close()
+        finally:
+            await client.see_off()

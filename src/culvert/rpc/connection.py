@@ -87,6 +87,8 @@ class RpcConnection(asyncio.Protocol):
         self.bytes_sent = 0
         self.unheard = ""
         """What is added to the reason when the other end closes without having said anything."""
+        self.last_words: Callable[[], str] = lambda: ""
+        """What carries the connection has said, where that is a program: added to the reason too."""
         self._owner = owner
         self._clock = clock
         self._transport: asyncio.Transport | None = None
@@ -119,7 +121,7 @@ class RpcConnection(asyncio.Protocol):
         self._because(self._hung_up_reason())
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._because(f"connection failed: {exc}" if exc else self._hung_up_reason())
+        self._because(f"connection failed: {exc}{self._told()}" if exc else self._hung_up_reason())
         for timer in (self._timer, self._farewell):
             if timer is not None:
                 timer.cancel()
@@ -133,7 +135,10 @@ class RpcConnection(asyncio.Protocol):
         self._owner.on_lost(error)
 
     def _hung_up_reason(self) -> str:
-        return f"the other end closed the connection{'' if self.bytes_received else self.unheard}"
+        return f"the other end closed the connection{'' if self.bytes_received else self.unheard}{self._told()}"
+
+    def _told(self) -> str:
+        return f": {words}" if (words := self.last_words()) else ""
 
     def pause_writing(self) -> None:
         self.turns.shut()
