@@ -317,7 +317,7 @@ class Destination:
         # libvirt's client, which skips perform, sends none; then the one of begin counts.
         theirs = cookie.parse(cookie_in) if cookie_in else theirs
         definition = replace(foreign.parse(theirs.persistent_xml or options.destination_xml or ""), name=name)
-        domain = await self._guests.define_xml(xml_format.format(definition))
+        domain = await self._guests.define_xml(xml_format.format(definition, secure=True))
         return domain, self._cookie(name, theirs)
 
     # -- what became of it ----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 async def check(domain: Guest, options: Options, complete: Callable[[DomainDef], DomainDef]) -> str:
-    """The XML for the destination: the domain's own in migratable form, or the one that was asked for.
+    """The XML for the destination: the domain's own in migratable form, or the one asked for; with secrets.
 
     ``complete`` gives a definition libvirt's defaults, so that what an XML leaves out is no difference. Raises
     ``OperationInvalid`` (QEMU says that this guest cannot migrate now), ``MigrateUnsafe`` (its disks are not
@@ -53,7 +53,8 @@ async def check(domain: Guest, options: Options, complete: Callable[[DomainDef],
         if wanted.cpu == domain.definition.cpu:
             wanted = replace(wanted, cpu=definition.cpu)
         definition = _replacement(definition, wanted)
-    return xml_format.format(definition, migratable=True)
+    # With its passwords: left out, the console would open to anybody at the other side.
+    return xml_format.format(definition, migratable=True, secure=True)
 
 
 def _replacement(definition: DomainDef, wanted: DomainDef) -> DomainDef:

@@ -41,7 +41,9 @@ def _last(departure: Departure, **more: object) -> bytes:
     figures = statistics.numbers(departure.record)
     if not options.has(MigrateFlag.PERSIST_DEST):
         return _build(departure, statistics=figures, **more)
-    xml = options.persistent_xml or xml_format.format(domain.persistent or domain.definition, migratable=True)
+    xml = options.persistent_xml or xml_format.format(
+        domain.persistent or domain.definition, migratable=True, secure=True
+    )
     insists = not options.has(MigrateFlag.OFFLINE)
     return _build(departure, persistent_xml=xml, statistics=figures, insists=insists, **more)
 
