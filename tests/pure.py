@@ -76,6 +76,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "drivers/test_adoption.py": ALL,
     "drivers/test_agent.py": ALL,
     "drivers/test_announce.py": ALL,
+    "drivers/test_apart.py": ALL,
     "drivers/test_console.py": ALL,
     "drivers/test_domain.py": ALL,
     "drivers/test_driver.py": ALL,

@@ -54,10 +54,10 @@ async def test_running_guests_run_on_and_are_found(tmp_path: Path) -> None:
         await power.suspend(transient)
         persistent.annotations["migration"] = "out"
         persistent.changed()
-        before = {one.name: (one.id, process_of(one).pid, one.xml()) for one in driver.domains()}
+        before = {one.name: (one.id, process_of(one).pid, await one.xml()) for one in driver.domains()}
     async with running_driver(tmp_path) as driver:
         heard = Heard(driver)
-        assert {one.name: (one.id, process_of(one).pid, one.xml()) for one in driver.domains()} == before
+        assert {one.name: (one.id, process_of(one).pid, await one.xml()) for one in driver.domains()} == before
         persistent, transient = driver.lookup_by_name("persistent"), driver.lookup_by_name("transient")
         assert (persistent.state, persistent.reason) == (DomainState.RUNNING, RunningReason.UNPAUSED)
         assert (transient.state, transient.reason) == (DomainState.PAUSED, PausedReason.USER)

@@ -92,17 +92,17 @@ async def test_info_and_xml_of_a_running_guest(tmp_path: Path) -> None:
         assert (info.state, info.max_memory, info.memory, info.vcpus) == (DomainState.RUNNING, 16384, 16384, 1)
         async with asyncio.timeout(PATIENCE):
             await eventually(lambda: domain.info().cpu_time > 0)
-        live = etree.fromstring(domain.xml())
+        live = etree.fromstring(await domain.xml())
         pty = str(live.xpath("string(devices/serial/source/@path)"))
         assert pty.startswith("/dev/pts/")
         assert live.xpath("@id") == ["1"]
         assert live.xpath("devices/console/@tty") == [pty]
         assert live.xpath("devices/serial/alias/@name") == ["serial0"]
         for flags in (XMLFlag.INACTIVE, XMLFlag.MIGRATABLE, XMLFlag.SECURE | XMLFlag.MIGRATABLE):
-            shown = etree.fromstring(domain.xml(flags))
+            shown = etree.fromstring(await domain.xml(flags))
             assert shown.xpath("@id | devices/serial/alias | devices/serial/source") == []
         with pytest.raises(errors.InvalidArgument, match="0x80"):
-            domain.xml(0x80)
+            await domain.xml(0x80)
 
 
 async def test_a_transient_guest_vanishes_with_its_end(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_a_transient_guest_vanishes_with_its_end(tmp_path: Path) -> None:
             driver.lookup_by_name("g")
         with pytest.raises(errors.OperationInvalid, match="not running"):
             await power.destroy(domain)
-        assert etree.fromstring(domain.xml()).findtext("name") == "g"  # who still holds it is not let down
+        assert etree.fromstring(await domain.xml()).findtext("name") == "g"  # who still holds it is not let down
 
 
 async def test_undefining_a_running_guest_makes_it_transient(tmp_path: Path) -> None:

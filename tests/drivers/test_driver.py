@@ -67,12 +67,12 @@ async def test_what_is_not_given_is_made_up_and_kept(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         first, second = await driver.define_xml(domain_xml("g")), await driver.define_xml(domain_xml("h"))
         assert first.uuid != second.uuid
-        shown = etree.fromstring(first.xml())
+        shown = etree.fromstring(await first.xml())
         assert shown.findtext("uuid") == str(first.uuid)
         assert str(shown.xpath("string(os/type/@machine)")).startswith("pc-i440fx-")
     async with running_driver(tmp_path) as driver:
         assert [(one.name, one.uuid) for one in driver.domains()] == [("g", first.uuid), ("h", second.uuid)]
-        assert driver.lookup_by_name("g").xml() == first.xml()
+        assert await driver.lookup_by_name("g").xml() == await first.xml()
 
 
 async def test_definitions_that_contradict_each_other_are_set_aside(tmp_path: Path) -> None:

@@ -83,5 +83,5 @@ async def test_a_password_is_asked_for(tmp_path: Path) -> None:
     async with running_driver(tmp_path) as driver:
         domain = await driver.create_xml(domain_xml("g", "<graphics type='vnc' passwd='secret'/>"))
         assert (await domain.monitor.execute("query-vnc"))["auth"] == "vnc"
-        assert "secret" not in domain.xml()
+        assert "secret" not in await domain.xml()
         assert "secret" not in driver.layout.log_file("g").read_text()

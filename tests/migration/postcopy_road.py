@@ -131,7 +131,7 @@ async def two_domains(root: Path, guest: domain_xml.Guest) -> AsyncIterator[tupl
     """The guest running at one driver, and expected at another."""
     async with running_driver(root / "a") as here, running_driver(root / "b") as there:
         source = await here.create_xml(guest.xml)
-        yield source, await there.launch_incoming(parse.parse(source.xml(XMLFlag.MIGRATABLE)))
+        yield source, await there.launch_incoming(parse.parse(await source.xml(XMLFlag.MIGRATABLE)))
 
 
 @contextlib.asynccontextmanager

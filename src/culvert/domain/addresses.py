@@ -10,6 +10,7 @@ Source: qemu/qemu_domain_address.c (qemuDomainAssignPCIAddresses and below).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +19,7 @@ from culvert.domain.address import PciAddress
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
-from culvert.domain.pci import PLACE_OF_MODEL, Full, PciConnect, Slots
+from culvert.domain.pci import PLACE_OF_MODEL, Full, PciConnect, Slots, most_places
 from culvert.ground import errors
 
 # USB controllers of the ICH9 share a slot; the function tells which is which.
@@ -67,15 +68,19 @@ def assign(definition: DomainDef) -> DomainDef:
     """``definition`` with a PCI address for every PCI device and the controllers this takes.
 
     The root controller must be there already. Addresses that are there stay; so a second run changes nothing. Raises
-    ``errors.XMLError`` for addresses that collide or do not exist.
+    ``errors.XMLError`` for addresses that collide or do not exist, and for more devices than there can be places.
     """
+    _check_fits(definition)
     grown = _with_missing_buses(definition)
     while True:
         slots = Slots(_models(grown), grow=False)
         try:
             placed = _place(grown, slots)
         except Full as full:
-            # A bridge added in the first run has pushed out the device that had its slot.
+            # A bridge added in the first run has pushed out the device that had its slot: a handful of times at
+            # most, for each more bridge has room for thirty. Another root there is none.
+            if full.connect is PciConnect.ROOT_PORT:
+                raise errors.XMLError("XML error: no more PCI slots are available for root ports") from full
             extra = Slots(_models(grown), grow=True)
             extra.add("pcie-root-port" if full.connect is PciConnect.EXPRESS and extra.is_express else "pci-bridge")
             grown = _with_controllers(grown, extra.added)
@@ -95,6 +100,18 @@ def plug(definition: DomainDef) -> DomainDef:
             f"unsupported configuration: No more available PCI slots ({full.connect.value}) in domain"
             f" '{definition.name}'"
         ) from full
+
+
+def _check_fits(definition: DomainDef) -> None:
+    """Raise ``errors.XMLError`` where there are more devices than places, before any is placed."""
+    q35 = definition.is_q35
+    wanting = Counter(seat.connect for seat in _seats(definition) if not seat.has_address)
+    for connect, count in wanting.items():
+        if count > (most := most_places(connect, express=q35)):
+            raise errors.XMLError(
+                f"XML error: no more PCI buses are available: {count} devices want a place of kind {connect.value},"
+                f" of which there are {most} at most"
+            )
 
 
 def _models(definition: DomainDef) -> dict[int, str]:
@@ -225,48 +242,57 @@ def _put(placed: Placed, slots: Slots, seat: Seat, address: PciAddress) -> None:
 
 def _automatic(definition: DomainDef, slots: Slots, placed: Placed) -> Placed:
     """Give every device that is left the first free place of its kind."""
-    seats = list(_seats(definition))
-    for seat in seats:
+    ich9 = _Ich9(definition)
+    for seat in _seats(definition):
         key = (seat.field, seat.position)
         if seat.has_address or key in placed:
             continue
         if seat.field == "controllers" and seat.device.model in ICH9_FUNCTIONS:
-            _place_ich9(definition.is_q35, seats, seat, slots, placed)
+            ich9.place(seat, slots, placed)
         else:
             placed[key] = slots.take_next(seat.connect, seat.who)
     return placed
 
 
-def _place_ich9(q35: bool, seats: list[Seat], seat: Seat, slots: Slots, placed: Placed) -> None:
-    """A USB controller of an ICH9 set goes where the others of its set are, else into a slot of its own."""
-    function = ICH9_FUNCTIONS[seat.device.model]
-    for other in seats:
-        same = other.field == "controllers" and other.device.model in ICH9_FUNCTIONS
-        if same and other.device.index == seat.device.index and other is not seat:
-            address = placed.get((other.field, other.position)) or (
-                other.device.address if other.has_address else None
-            )
-            if address is not None:
-                _put(placed, slots, seat, PciAddress(bus=address.bus, slot=address.slot, function=function))
-                return
-    for bus, slot in ICH9_SLOTS if q35 else ():
-        if slots.is_free(bus, slot):
-            _put(placed, slots, seat, PciAddress(bus=bus, slot=slot, function=function))
-            return
-    found = slots.take_next(seat.connect, seat.who)
-    slots.buses[found.bus].used[found.slot] = set()
-    _put(placed, slots, seat, PciAddress(bus=found.bus, slot=found.slot, function=function))
+class _Ich9:
+    """Where the sets of ICH9 USB controllers are, by their number: each goes where the others of its set are."""
+
+    def __init__(self, definition: DomainDef) -> None:
+        self._q35 = definition.is_q35
+        self._places: dict[int | None, tuple[int, int]] = {}
+        for seat in _seats(definition):
+            if seat.field == "controllers" and seat.device.model in ICH9_FUNCTIONS and seat.has_address:
+                address = seat.device.address
+                self._places.setdefault(seat.device.index, (address.bus, address.slot))
+
+    def place(self, seat: Seat, slots: Slots, placed: Placed) -> None:
+        """Give one that has no address its function in the slot of its set, or in a new one."""
+        index = seat.device.index
+        if index not in self._places:
+            self._places[index] = self._new_place(seat, slots)
+        bus, slot = self._places[index]
+        _put(placed, slots, seat, PciAddress(bus=bus, slot=slot, function=ICH9_FUNCTIONS[seat.device.model]))
+
+    def _new_place(self, seat: Seat, slots: Slots) -> tuple[int, int]:
+        for bus, slot in ICH9_SLOTS if self._q35 else ():
+            if slots.is_free(bus, slot):
+                return bus, slot
+        found = slots.take_next(seat.connect, seat.who)
+        slots.buses[found.bus].used[found.slot] = set()
+        return found.bus, found.slot
 
 
 def _apply(definition: DomainDef, placed: Placed) -> DomainDef:
     changes: dict[str, Any] = {}
     for (field, position), address in placed.items():
-        held = changes.get(field, getattr(definition.devices, field))
+        held = getattr(definition.devices, field)
         if isinstance(held, tuple):
-            changed = replace(held[position], address=address)
-            changes[field] = (*held[:position], changed, *held[position + 1 :])
+            changed = changes.setdefault(field, list(held))
+            changed[position] = replace(held[position], address=address)
         else:
             changes[field] = replace(held, address=address)
+    for field, held in changes.items():
+        changes[field] = tuple(held) if isinstance(held, list) else held
     return replace(definition, devices=replace(definition.devices, **changes))
 
 

@@ -218,6 +218,7 @@ def _read_attributes(cls: type[Any], element: etree._Element, path: str, but: tu
 def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[str, Any]:
     rows = {row.binding.name: row for row in table(cls) if row.binding.kind not in ("attribute", "content")}
     values: dict[str, Any] = {}
+    lists: dict[str, list[Any]] = {}
     for sub in element:
         tag = _tag(sub)
         where = f"{path}/{tag}"
@@ -228,12 +229,12 @@ def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[s
             raise errors.XMLError(f"XML error: {path} does not take text{_line(sub)}")
         value = _read_child(row.binding, sub, where)
         if row.binding.kind == "children":
-            values[row.field] = (*values.get(row.field, ()), value)
+            lists.setdefault(row.field, []).append(value)
         elif row.field in values:
             raise errors.XMLError(f"XML error: {where} is there more than once{_line(sub)}")
         else:
             values[row.field] = value
-    return values
+    return values | {field: tuple(held) for field, held in lists.items()}
 
 
 def _read_content(cls: type[Any], element: etree._Element, path: str) -> dict[str, Any]:

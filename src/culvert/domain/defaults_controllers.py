@@ -5,6 +5,7 @@ Source: conf/domain_conf.c (virDomainControllerInsertPreAlloced), qemu/qemu_doma
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -21,6 +22,9 @@ PCI_MODELS = {
     True: frozenset({"pcie-root", "pcie-root-port", "pcie-to-pci-bridge", "pci-bridge"}),
 }
 ICH9 = "ich9-"
+ICH9_SET = ("ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3")  # they go by one number
+USB_FALLBACK = "piix3-uhci"
+NUMBERS = ports.MOST_INDEX + 1
 USB_MODELS = {False: "piix3-uhci", True: "qemu-xhci"}
 
 
@@ -29,56 +33,93 @@ def complete(devices: Devices, *, q35: bool) -> Devices:
 
     Source: virDomainControllerInsertPreAlloced for the order, qemuDomainDefAddDefaultDevices for what is added.
     """
-    held: list[Controller] = []
-    for one in devices.controllers:
-        _insert(held, one)
-    root = ROOTS[q35]
-    numbered: list[Controller] = []
-    for one in held:
-        index = one.index if one.index is not None else _shared_index(one, numbered)
-        if index is None:
-            index = _free_index(one.type, held, numbered)
-        numbered.append(_with_model(replace(one, index=index), q35=q35))
+    _check_counts(devices.controllers)
+    held = _in_order(devices.controllers)
+    numbers = _Numbers(held)
+    numbered = [_with_model(replace(one, index=numbers.give(one)), q35=q35) for one in held]
     kinds = {one.type for one in numbered}
     if "usb" not in kinds:
         numbered.append(Controller(type="usb", index=0, model=USB_MODELS[q35]))
     if q35 and "sata" not in kinds:
         numbered.append(Controller(type="sata", index=0))
     if not any(one.type == "pci" and one.index == 0 for one in numbered):
-        _insert(numbered, Controller(type="pci", index=0, model=root))
+        _insert(numbered, Controller(type="pci", index=0, model=ROOTS[q35]))
     devices = replace(devices, controllers=tuple(numbered))
     check(devices, q35=q35)
     return devices
 
 
+def _check_counts(controllers: Sequence[Controller]) -> None:
+    """Refuse more controllers of a type than there are numbers, before any is given one."""
+    for kind, count in Counter(one.type for one in controllers).items():
+        most = NUMBERS * (len(ICH9_SET) if kind == "usb" else 1)
+        if count > most:
+            raise errors.XMLError(f"XML error: {count} controllers of type '{kind}' are more than {most}")
+
+
+def _in_order(controllers: Sequence[Controller]) -> list[Controller]:
+    """As ``_insert`` one after the other."""
+    kinds: dict[str, list[Controller]] = {}
+    for one in controllers:
+        _insert(kinds.setdefault(one.type, []), one)
+    return [one for held in kinds.values() for one in held]
+
+
 def _insert(held: list[Controller], new: Controller) -> None:
     """By type in the order in which types first come; within a type by number, unnumbered ones last."""
+    if not held or (new.index is None and held[-1].type == new.type):
+        held.append(new)
+        return
     same = [place for place, one in enumerate(held) if one.type == new.type]
     after = [place for place in same if new.index is not None and (held[place].index or 0) > new.index]
     held.insert(after[0] if after else same[-1] + 1 if same else len(held), new)
 
 
-def _shared_index(one: Controller, numbered: Sequence[Controller]) -> int | None:
-    """The controllers of one ICH9 set go by one number: that of the set before, while it lacks this model.
+class _Numbers:
+    """Gives each controller its number: its own, that of its ICH9 set, or the lowest that none of its type has.
 
     Source: virDomainDefPostParse's numbering of controllers (conf/domain_postparse.c).
     """
-    before = [other for other in numbered if other.type == "usb"]
-    if one.type != "usb" or not before or not (one.model or "").startswith(ICH9):
-        return None
-    last = before[-1]
-    taken = {other.model for other in before if other.index == last.index}
-    return last.index if (last.model or "").startswith(ICH9) and one.model not in taken else None
 
+    def __init__(self, held: Sequence[Controller]) -> None:
+        self._taken = {(one.type, one.index) for one in held}
+        self._lowest = dict.fromkeys((one.type for one in held), 0)
+        self._sets: dict[int, set[str | None]] = {}
+        self._last: tuple[int, str | None] | None = None
 
-def _free_index(kind: str, held: Sequence[Controller], numbered: Sequence[Controller]) -> int:
-    taken = {one.index for one in (*held, *numbered) if one.type == kind}
-    return next(index for index in range(256) if index not in taken)
+    def give(self, one: Controller) -> int:
+        """The number of ``one``. Raises ``errors.XMLError`` where none is left."""
+        index = one.index if one.index is not None else self._shared(one)
+        if index is None:
+            index = self._free(one.type)
+        self._taken.add((one.type, index))
+        if one.type == "usb":
+            # What has no model is a piix3-uhci.
+            model = one.model or USB_FALLBACK
+            self._sets.setdefault(index, set()).add(model)
+            self._last = index, model
+        return index
+
+    def _shared(self, one: Controller) -> int | None:
+        """The controllers of one ICH9 set go by one number: that of the set before, while it lacks this model."""
+        if one.type != "usb" or self._last is None or not (one.model or "").startswith(ICH9):
+            return None
+        index, model = self._last
+        return index if (model or "").startswith(ICH9) and one.model not in self._sets[index] else None
+
+    def _free(self, kind: str) -> int:
+        index = self._lowest[kind]
+        while (kind, index) in self._taken:
+            index += 1
+        if index >= NUMBERS:
+            raise errors.XMLError(f"XML error: no number is left for one more controller of type '{kind}'")
+        self._lowest[kind] = index
+        return index
 
 
 def _with_model(one: Controller, *, q35: bool) -> Controller:
     if one.type == "usb":
-        return replace(one, model=one.model or "piix3-uhci")
+        return replace(one, model=one.model or USB_FALLBACK)
     if one.type == "pci":
         fallback = ROOTS[q35] if one.index == 0 else ("pcie-root-port" if q35 else "pci-bridge")
         return replace(one, model=one.model or fallback)

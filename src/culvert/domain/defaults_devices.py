@@ -72,15 +72,16 @@ def with_disk(disks: Sequence[Disk], new: Disk) -> tuple[Disk, ...]:
 
 
 def _disks(disks: Sequence[Disk]) -> tuple[Disk, ...]:
-    held: list[Disk] = []
+    """As ``with_disk`` one after the other: by bus in the order in which buses first come, there by target's name."""
+    buses: dict[str, list[Disk]] = {}
     names: set[str] = set()
     for disk in disks:
         one = _disk(disk)
         if one.target.dev in names:
             raise errors.XMLError(f"XML error: target '{one.target.dev}' duplicated for disk sources")
         names.add(one.target.dev)
-        _insert(held, one)
-    return tuple(held)
+        buses.setdefault(one.bus, []).append(one)
+    return tuple(one for held in buses.values() for one in sorted(held, key=lambda disk: disk.target.number))
 
 
 def _disk(disk: Disk) -> Disk:

@@ -54,24 +54,43 @@ PLACE_OF_MODEL = {
 
 @dataclass(slots=True)
 class Bus:
-    """One bus: slot → functions in use; ``shared`` are the slots root ports share."""
+    """One bus: slot → functions in use; ``shared`` are the slots root ports share.
+
+    What is taken stays taken. So a search goes on where the last one for the same kind has ended, and all searches
+    together look at each slot about once.
+    """
 
     model: str
     used: dict[int, set[int]] = field(default_factory=dict)
     shared: set[int] = field(default_factory=set)
+    begin: dict[PciConnect, int] = field(default_factory=dict)
 
     def next_free(self, connect: PciConnect) -> tuple[int, int] | None:
         """The first (slot, function) a device of this kind is given here, if any."""
         accepted, first, last = BUSES[self.model]
         if connect not in accepted:
             return None
-        for slot in range(first, last + 1):
+        for slot in range(self.begin.get(connect, first), last + 1):
+            self.begin[connect] = slot
             functions = self.used.get(slot)
             if not functions:
                 return slot, 0
             if connect in SHARING and slot in self.shared and len(functions) < 8:
                 return slot, min(set(range(8)) - functions)
+        self.begin[connect] = last + 1
         return None
+
+
+MOST_BUSES = 256  # the number of a bus is one byte
+
+
+def most_places(connect: PciConnect, *, express: bool) -> int:
+    """More devices of this kind than that have no room, whatever buses there are. ``express``: on a q35."""
+    if express and connect in (PciConnect.EXPRESS, PciConnect.PCIE_TO_PCI_BRIDGE):
+        return MOST_BUSES - 1  # a root port each
+    if connect is PciConnect.ROOT_PORT:
+        return 31 * 8
+    return (MOST_BUSES - 1 if express else MOST_BUSES) * 31
 
 
 class Full(Exception):
@@ -92,6 +111,9 @@ class Slots:
         self.buses = {index: Bus(model) for index, model in sorted(models.items())}
         self.grow = grow
         self.added: dict[int, str] = {}
+        # Buses in order; for each kind, how many of the first ones have no place for it, and never will have again.
+        self._order = list(self.buses)
+        self._full: dict[PciConnect, int] = {}
 
     @property
     def is_express(self) -> bool:
@@ -121,16 +143,19 @@ class Slots:
 
     def take_next(self, connect: PciConnect, who: str) -> PciAddress:
         """Take the first free place of this kind. Raises ``Full``, see above."""
-        for index, bus in self.buses.items():
-            found = bus.next_free(connect)
-            if found is not None:
-                address = PciAddress(bus=index, slot=found[0], function=found[1])
-                self.reserve(address, who, connect)
-                return address
-        if not self.grow:
-            raise Full(connect)
-        self._add_bus_for(connect)
-        return self.take_next(connect, who)
+        while True:
+            for place in range(self._full.get(connect, 0), len(self._order)):
+                self._full[connect] = place
+                index = self._order[place]
+                found = self.buses[index].next_free(connect)
+                if found is not None:
+                    address = PciAddress(bus=index, slot=found[0], function=found[1])
+                    self.reserve(address, who, connect)
+                    return address
+            self._full[connect] = len(self._order)
+            if not self.grow:
+                raise Full(connect)
+            self._add_bus_for(connect)
 
     def _add_bus_for(self, connect: PciConnect) -> None:
         if connect is PciConnect.ROOT_PORT:
@@ -149,9 +174,10 @@ class Slots:
 
     def add(self, model: str) -> int:
         """Add a bus; its index."""
-        index = max(self.buses) + 1
-        if index > 255:
+        index = self._order[-1] + 1
+        if index >= MOST_BUSES:
             raise errors.XMLError("XML error: no more PCI buses are available")
         self.buses[index] = Bus(model)
+        self._order.append(index)
         self.added[index] = model
         return index

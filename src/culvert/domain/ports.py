@@ -5,7 +5,8 @@ Source: conf/domain_conf.c (virDomainDiskDefAssignAddress), conf/domain_addr.c (
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from culvert.domain.address import DriveAddress, SerialPortAddress, UsbAddress
@@ -34,6 +35,12 @@ USB_PORTS = {
 }
 HUB_PORTS = 8
 
+# Ports behind ports: VIR_DOMAIN_DEVICE_USB_MAX_PORT_DEPTH.
+MOST_USB_TIERS = 4
+
+# The highest number of a controller: an address has one byte for it.
+MOST_INDEX = 255
+
 
 def assign(devices: Devices) -> Devices:
     """``devices`` with drive, virtio-serial and USB addresses for all that have none, and controllers for them.
@@ -43,14 +50,20 @@ def assign(devices: Devices) -> Devices:
     return _assign_usb(_assign_serial(_assign_drives(devices)))
 
 
-def with_controller(devices: Devices, kind: str, index: int, model: str | None = None) -> Devices:
-    """``devices`` with a controller of this kind and number, added after the others of its kind if it is missing."""
+def _with_controllers(devices: Devices, kind: str, indexes: Iterable[int]) -> Devices:
+    """``devices`` with controllers of this kind and these numbers; those that were missing stand behind the others.
+
+    Raises ``errors.ConfigUnsupported`` for a number that no address can name.
+    """
     held = devices.controllers
-    if any(one.type == kind and one.index == index for one in held):
-        return devices
+    there = {one.index for one in held if one.type == kind}
+    made = [Controller(type=kind, index=index) for index in indexes if index not in there]
+    if made and (highest := max(one.index or 0 for one in made)) > MOST_INDEX:
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: {kind} controller {highest} would be needed: {MOST_INDEX} is the highest"
+        )
     last = max((place for place, one in enumerate(held) if one.type == kind), default=len(held) - 1)
-    made = Controller(type=kind, index=index, model=model)
-    return replace(devices, controllers=(*held[: last + 1], made, *held[last + 1 :]))
+    return replace(devices, controllers=(*held[: last + 1], *made, *held[last + 1 :]))
 
 
 def _assign_drives(devices: Devices) -> Devices:
@@ -72,8 +85,7 @@ def _assign_drives(devices: Devices) -> Devices:
         needed = [
             disk.address.controller for disk in disks if disk.bus == kind and isinstance(disk.address, DriveAddress)
         ]
-        for index in range(max(needed, default=-1) + 1):
-            devices = with_controller(devices, kind, index)
+        devices = _with_controllers(devices, kind, range(max(needed, default=-1) + 1))
     return devices
 
 
@@ -93,32 +105,59 @@ def _assign_serial(devices: Devices) -> Devices:
         return devices
     ported: tuple[ChannelDevice | ConsoleDevice, ...] = (*devices.channels, *devices.consoles)
     places = [one.address for one in ported if one.address is not None]
-    for index in sorted({0, *(place.controller for place in places)}):
-        devices = with_controller(devices, "virtio-serial", index)
-    taken = {(place.controller, place.port) for place in places if place.port}
+    devices = _with_controllers(devices, "virtio-serial", sorted({0, *(place.controller for place in places)}))
+    free = _SerialPorts(devices.controllers, {(place.controller, place.port) for place in places if place.port})
     channels: list[ChannelDevice] = []
     for channel in devices.channels:
         if channel.address is None or channel.address.port == 0:
-            only = channel.address.controller if channel.address else None
-            place, devices = _free_port(devices, taken, only)
-            taken.add((place.controller, place.port))
+            place = free.take(channel.address.controller if channel.address else None)
             channel = replace(channel, address=place)  # noqa: PLW2901  # the completed one takes its place
         channels.append(channel)
+    devices = _with_controllers(devices, "virtio-serial", free.added)
     return replace(devices, channels=tuple(channels))
 
 
-def _free_port(devices: Devices, taken: set[tuple[int, int]], only: int | None) -> tuple[SerialPortAddress, Devices]:
-    indexes = []
-    for one in devices.controllers:
-        if one.type == "virtio-serial" and one.index is not None and only in (None, one.index):
-            indexes.append(one.index)
-            for port in range(1, one.ports or SERIAL_PORTS):
-                if (one.index, port) not in taken:
-                    return SerialPortAddress(controller=one.index, port=port), devices
-    if only is not None:
-        raise errors.ConfigUnsupported(f"unsupported configuration: virtio-serial controller {only} has no free port")
-    index = max(indexes) + 1
-    return SerialPortAddress(controller=index, port=1), with_controller(devices, "virtio-serial", index)
+class _SerialPorts:
+    """The virtio-serial ports that are free, given out in order; ``added``: controllers that this takes.
+
+    A port that was given is not free again, so each is looked at once.
+    """
+
+    def __init__(self, controllers: Iterable[Controller], taken: set[tuple[int, int]]) -> None:
+        self._taken = taken
+        self._free = {
+            one.index: self._ports(one.index, one.ports or SERIAL_PORTS)
+            for one in controllers
+            if one.type == "virtio-serial" and one.index is not None
+        }
+        self._open = list(reversed(self._free))
+        self.added: list[int] = []
+
+    def _ports(self, index: int, count: int) -> Iterator[SerialPortAddress]:
+        for port in range(1, count):
+            if (index, port) not in self._taken:
+                yield SerialPortAddress(controller=index, port=port)
+
+    def take(self, only: int | None) -> SerialPortAddress:
+        """The next port of controller ``only``, or of any, added if none has one.
+
+        Raises ``errors.ConfigUnsupported`` where that one is full.
+        """
+        if only is not None:
+            if (place := next(self._free[only], None)) is None:
+                raise errors.ConfigUnsupported(
+                    f"unsupported configuration: virtio-serial controller {only} has no free port"
+                )
+            return place
+        while self._open:
+            if (place := next(self._free[self._open[-1]], None)) is not None:
+                return place
+            self._open.pop()
+        index = max(self._free) + 1
+        self.added.append(index)
+        self._free[index] = self._ports(index, SERIAL_PORTS)
+        self._open.append(index)
+        return next(self._free[index])
 
 
 def _assign_usb(devices: Devices) -> Devices:
@@ -132,14 +171,12 @@ def _assign_usb(devices: Devices) -> Devices:
     taken = {(place.bus, place.port) for place in fixed}
     if len(taken) < len(fixed):
         raise errors.XMLError("XML error: two USB devices have the same address")
-    devices = _with_hubs(devices, taken, sum(1 for one in plugged if not _has_port(one.address)))
+    free = _UsbPorts(_usb_controllers(devices), taken)
+    devices = _with_hubs(devices, free, sum(1 for one in plugged if not _has_port(one.address)))
     inputs = []
     for one in devices.inputs:
         if one.bus == "usb" and not _has_port(one.address):
-            place = _free_usb(devices, taken)
-            if place is None:
-                raise errors.ConfigUnsupported("unsupported configuration: no USB port is free")
-            taken.add((place.bus, place.port))
+            place = free.take("a device")
             one = replace(one, address=place)  # noqa: PLW2901  # the completed one takes its place
         inputs.append(one)
     return replace(devices, inputs=tuple(inputs))
@@ -153,41 +190,55 @@ def _usb_controllers(devices: Devices) -> Sequence[Controller]:
     return [one for one in devices.controllers if one.type == "usb" and one.model != "none" and one.master is None]
 
 
-def _usb_ports(devices: Devices) -> list[tuple[int, str]]:
-    """All ports in the order in which they are given out: root ports, then those of hubs."""
-    ports = []
-    for one in _usb_controllers(devices):
-        count = one.ports or USB_PORTS[one.model or "piix3-uhci"]
-        ports += [(one.index or 0, str(port)) for port in range(1, count + 1)]
-    for hub in devices.hubs:
-        if hub.address is not None and hub.address.port is not None:
-            ports += [(hub.address.bus, f"{hub.address.port}.{port}") for port in range(1, HUB_PORTS + 1)]
-    return ports
+class _UsbPorts:
+    """The USB ports that are free, in the order in which they are given out: root ports, then those of hubs.
+
+    A port that was given is not free again, so each is looked at once.
+    """
+
+    def __init__(self, controllers: Iterable[Controller], taken: set[tuple[int, str | None]]) -> None:
+        self._taken = taken
+        self._free: deque[tuple[int, str]] = deque()
+        for one in controllers:
+            self._offer(one.index or 0, "", one.ports or USB_PORTS[one.model or "piix3-uhci"])
+
+    def __len__(self) -> int:
+        return len(self._free)
+
+    def _offer(self, bus: int, prefix: str, count: int) -> None:
+        ports = ((bus, f"{prefix}{port}") for port in range(1, count + 1))
+        self._free.extend(place for place in ports if place not in self._taken)
+
+    def add_hub(self, place: UsbAddress) -> None:
+        """A hub sits at ``place``: its ports can be given out.
+
+        Raises ``errors.ConfigUnsupported`` where it would be behind too many others.
+        """
+        if (place.port or "").count(".") + 1 >= MOST_USB_TIERS:
+            raise errors.ConfigUnsupported(
+                "unsupported configuration: no USB port is free for a hub: hubs behind hubs go"
+                f" {MOST_USB_TIERS - 1} deep"
+            )
+        self._offer(place.bus, f"{place.port}.", HUB_PORTS)
+
+    def take(self, who: str) -> UsbAddress:
+        """The next port. Raises ``errors.ConfigUnsupported`` naming ``who`` where there is none."""
+        if not self._free:
+            raise errors.ConfigUnsupported(f"unsupported configuration: no USB port is free for {who}")
+        bus, port = self._free.popleft()
+        return UsbAddress(bus=bus, port=port)
 
 
-def _free_usb(devices: Devices, taken: set[tuple[int, str | None]]) -> UsbAddress | None:
-    for bus, port in _usb_ports(devices):
-        if (bus, port) not in taken:
-            return UsbAddress(bus=bus, port=port)
-    return None
-
-
-def _with_hubs(devices: Devices, taken: set[tuple[int, str | None]], wanted: int) -> Devices:
+def _with_hubs(devices: Devices, free: _UsbPorts, wanted: int) -> Devices:
     """Give hubs their ports, and add hubs while there are fewer free ports than devices that want one."""
     hubs: list[Hub] = []
     for hub in devices.hubs:
-        place = hub.address
-        if not _has_port(place):
-            place = _free_usb(replace(devices, hubs=tuple(hubs)), taken)
-        if place is None:
-            raise errors.ConfigUnsupported("unsupported configuration: no USB port is free for a hub")
-        taken.add((place.bus, place.port))
+        place = hub.address if _has_port(hub.address) else free.take("a hub")
+        assert place is not None
+        free.add_hub(place)
         hubs.append(replace(hub, address=place))
-    devices = replace(devices, hubs=tuple(hubs))
-    while sum(1 for port in _usb_ports(devices) if port not in taken) < wanted:
-        place = _free_usb(devices, taken)
-        if place is None:
-            raise errors.ConfigUnsupported("unsupported configuration: no USB port is free")
-        taken.add((place.bus, place.port))
-        devices = replace(devices, hubs=(*devices.hubs, Hub(type="usb", address=place)))
-    return devices
+    while len(free) < wanted:
+        place = free.take("a hub")
+        free.add_hub(place)
+        hubs.append(Hub(type="usb", address=place))
+    return replace(devices, hubs=tuple(hubs))

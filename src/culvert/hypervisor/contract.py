@@ -277,7 +277,7 @@ class Guest(Protocol):
     def last_output(self) -> str:
         """The hypervisor's last words."""
 
-    def xml(self, flags: int = 0) -> str:
+    async def xml(self, flags: int = 0) -> str:
         """The domain XML, by ``XMLFlag``."""
 
     async def annotate(self, key: str, value: str) -> None:
@@ -303,7 +303,7 @@ class Guests(Protocol):
         """Raises ``errors.NoDomain``."""
 
     def complete(self, definition: DomainDef) -> DomainDef:
-        """``definition`` with libvirt's defaults filled in."""
+        """``definition`` with libvirt's defaults filled in. Takes long: beside the loop (``io.apart``)."""
 
     async def define_xml(self, xml: str) -> Guest:
         """Keep a definition that does not run."""

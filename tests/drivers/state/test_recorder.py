@@ -26,6 +26,9 @@ class One:
     name: str = "g"
     uuid: UUID = FIXED
 
+    async def prepare_status(self) -> None:
+        pass
+
     def status(self) -> Status | None:
         return self.current
 

@@ -78,7 +78,7 @@ class ChangeHandlers:
     ) -> remote_change.MetadataRet:
         no_flags(args.flags, "qemuDomainGetMetadata", IMPACT)
         return remote_change.MetadataRet(
-            description.get(self._service.domain(args.dom), args.type, args.uri, args.flags)
+            await description.get(self._service.domain(args.dom), args.type, args.uri, args.flags)
         )
 
     async def set_autostart(self, session: Session, args: remote_domain.DomainSetAutostartArgs) -> Void:

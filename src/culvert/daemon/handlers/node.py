@@ -11,6 +11,7 @@ from culvert.domain import parse
 from culvert.drivers.qemu import vcpus
 from culvert.drivers.qemu.abilities import cpumodels, domcaps, nodeinfo, nodestats
 from culvert.ground import errors
+from culvert.io import apart
 from culvert.protocol import remote_connect, shapes, types
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
@@ -124,7 +125,7 @@ class NodeHandlers:
         cpumodels.emulated(known, args.emulator, args.arch, args.virttype)
         insist = bool(args.flags & INCOMPATIBLE_IS_ERROR)
         return remote_connect.CompareCPURet(
-            int(cpumodels.compare(known, parse.parse_cpu(args.xml_cpu), insist=insist))
+            int(await apart.run(lambda: cpumodels.compare(known, parse.parse_cpu(args.xml_cpu), insist=insist)))
         )
 
     async def baseline_hypervisor_cpu(
@@ -134,9 +135,11 @@ class NodeHandlers:
         no_flags(args.flags, "qemuConnectBaselineHypervisorCPU", EXPAND_FEATURES | MIGRATABLE)
         known = self._service.driver.host.machines
         cpumodels.emulated(known, args.emulator, args.arch, args.virttype)
-        cpus = [parse.parse_cpu(text) for text in args.xml_cpus]
+        texts, expand = args.xml_cpus, bool(args.flags & EXPAND_FEATURES)
         return remote_connect.BaselineCPURet(
-            cpumodels.baseline(known, cpus, expand=bool(args.flags & EXPAND_FEATURES))
+            await apart.run(
+                lambda: cpumodels.baseline(known, [parse.parse_cpu(text) for text in texts], expand=expand)
+            )
         )
 
     async def get_sysinfo(self, session: Session, args: shapes.FlagsArgs) -> remote_connect.SysinfoRet:

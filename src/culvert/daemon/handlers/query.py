@@ -37,7 +37,7 @@ class QueryHandlers:
     async def get_xml_desc(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.XMLRet:
         if session.read_only and args.flags & (XMLFlag.SECURE | XMLFlag.MIGRATABLE):
             raise errors.OperationDenied("virDomainGetXMLDesc with secure or migratable flag: read-only connection")
-        return shapes.XMLRet(self._service.domain(args.dom).xml(args.flags))
+        return shapes.XMLRet(await self._service.domain(args.dom).xml(args.flags))
 
     async def get_info(self, session: Session, args: shapes.DomainArgs) -> remote_domain.DomainGetInfoRet:
         info = self._service.domain(args.dom).info()

@@ -9,6 +9,7 @@ from culvert.domain import format as xml_format
 from culvert.domain import parse as xml_parse
 from culvert.drivers.qemu import save
 from culvert.ground import errors
+from culvert.io import apart
 from culvert.protocol import remote_save, shapes, typed_params
 from culvert.protocol.constants_flag import SaveFlag, XMLFlag
 from culvert.rpc.dispatch import Handlers
@@ -136,5 +137,5 @@ def _params(told: dict[str, typed_params.Value]) -> tuple[Path, str | None]:
 
 async def _shown(path: Path, flags: int, procedure: str) -> str:
     no_flags(flags, procedure, XMLFlag.SECURE)
-    definition = xml_parse.parse(await save.describe(path))
-    return xml_format.format(definition, secure=bool(flags & XMLFlag.SECURE))
+    text, secure = await save.describe(path), bool(flags & XMLFlag.SECURE)
+    return await apart.run(lambda: xml_format.format(xml_parse.parse(text), secure=secure))

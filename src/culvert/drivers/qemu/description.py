@@ -9,10 +9,11 @@ from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import impact
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
+from culvert.io import apart
 from culvert.protocol.constants_state import EventID, MetadataType
 
 
-def get(domain: Domain, kind: int, uri: str | None, flags: int) -> str:
+async def get(domain: Domain, kind: int, uri: str | None, flags: int) -> str:
     """The text or the markup. Raises ``errors.NoDomainMetadata`` when there is none."""
     definition = impact.chosen(domain, flags)
     match kind:
@@ -21,7 +22,7 @@ def get(domain: Domain, kind: int, uri: str | None, flags: int) -> str:
         case MetadataType.TITLE:
             found = definition.title
         case MetadataType.ELEMENT:
-            found = metadata.element(definition, uri or "")
+            found = await apart.run(metadata.element, definition, uri or "")
         case _:
             raise errors.InvalidArgument(f"invalid argument: unknown metadata type {kind}")
     if found is None:
@@ -38,7 +39,20 @@ async def change(
     """
     async with domain.changing("set the metadata of"):
         about = impact.impact(domain, flags)
-        await impact.keep(domain, lambda definition: _changed(definition, kind, text, key, uri), about)
+        # Metadata may be long: what becomes of it is found out beside the loop.
+        known = {
+            one.metadata: await apart.run(_changed, one, kind, text, key, uri)
+            for one in (domain.persistent, domain.active)
+            if one is not None and kind == MetadataType.ELEMENT
+        }
+
+        def changed(definition: DomainDef) -> DomainDef:
+            before = known.get(definition.metadata)
+            if before is None:
+                return _changed(definition, kind, text, key, uri)
+            return replace(definition, metadata=before.metadata)
+
+        await impact.keep(domain, changed, about)
         domain.tell(EventID.METADATA_CHANGE, type=kind, nsuri=uri)
 
 

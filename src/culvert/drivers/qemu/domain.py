@@ -23,6 +23,7 @@ from culvert.drivers.qemu.run import Ending, Run
 from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
 from culvert.hypervisor.contract import Job
+from culvert.io import apart
 from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_state import DefinedDetail, DomainState, EventID, ShutoffReason, StoppedDetail
 from culvert.protocol.constants_state import DomainEvent as LifecycleEvent
@@ -149,7 +150,7 @@ class Domain:
             cpu_time=process.cpu_time_ns() if process else 0,
         )
 
-    def xml(self, flags: int = 0) -> str:
+    async def xml(self, flags: int = 0) -> str:
         """The domain XML. ``flags`` are ``XMLFlag``; UPDATE_CPU changes nothing, the CPU is never expanded here.
 
         Raises ``errors.InvalidArgument`` for other flags.
@@ -159,9 +160,11 @@ class Domain:
             raise errors.InvalidArgument(f"unsupported flags (0x{flags:x}) in function qemuDomainGetXMLDesc")
         secure, migratable = bool(flags & XMLFlag.SECURE), bool(flags & XMLFlag.MIGRATABLE)
         if self.active is not None and not flags & XMLFlag.INACTIVE:
-            return xml_format.format(self.active, domain_id=self.id, migratable=migratable, secure=secure)
-        shown = aliases.strip(self.persistent or self.definition)
-        return xml_format.format(shown, migratable=migratable, secure=secure)
+            return await apart.run(
+                xml_format.format, self.active, domain_id=self.id, migratable=migratable, secure=secure
+            )
+        kept = self.persistent or self.definition
+        return await apart.run(lambda: xml_format.format(aliases.strip(kept), migratable=migratable, secure=secure))
 
     def last_output(self) -> str:
         """The tail of what QEMU has said in this run, or in the last one."""
@@ -169,18 +172,22 @@ class Domain:
 
     # the persistent definition
 
-    async def save_definition(self, definition: DomainDef) -> None:
-        """Write a persistent definition to the disk, and do no more. Raises ``errors.SystemCallError``."""
-        text = xml_format.format(aliases.strip(definition), secure=True)
+    async def save_definition(self, definition: DomainDef) -> DomainDef:
+        """Write a persistent definition to the disk, and do no more: what was written.
+
+        Raises ``errors.SystemCallError``.
+        """
+        plain = await apart.run(aliases.strip, definition)
+        text = await apart.run(xml_format.format, plain, secure=True)
         await asyncio.to_thread(self.host.store.save_definition, self.name, text)
+        return plain
 
     async def became_persistent(self, definition: DomainDef) -> None:
         """Keep ``definition`` from now on; event DEFINED. Raises ``errors.SystemCallError``, changing nothing."""
 
         async def keep() -> None:
             async with self.keeping:
-                await self.save_definition(definition)
-                self.note_persistent(definition)
+                self.note_persistent(await self.save_definition(definition))
                 self.host.enlist(self)  # it may have ended meanwhile
 
         await self.host.carry_out(keep(), name=f"keep-{self.name}")
@@ -199,16 +206,14 @@ class Domain:
                         f"transient domains do not have any persistent config: '{self.name}'"
                     )
                 # Of what it is now: it may have been defined anew since the caller looked.
-                definition = change(self.persistent)
-                await self.save_definition(definition)
-                self.persistent = aliases.strip(definition)
+                self.persistent = await self.save_definition(await apart.run(change, self.persistent))
 
         await self.host.carry_out(keep(), name=f"change-{self.name}")
 
     def note_persistent(self, definition: DomainDef) -> None:
-        """``definition`` is on the disk: it is the persistent one; event DEFINED."""
+        """``definition``, as ``save_definition`` has written it, is the persistent one; event DEFINED."""
         detail = DefinedDetail.UPDATED if self.is_persistent else DefinedDetail.ADDED
-        self.persistent = aliases.strip(definition)
+        self.persistent = definition
         self.emit(LifecycleEvent.DEFINED, detail)
 
     # state
@@ -258,6 +263,11 @@ class Domain:
         else:
             self.annotations.pop(key, None)
         await self.persist()
+
+    async def prepare_status(self) -> None:
+        """Do beforehand what takes long of ``status``."""
+        if self.run is not None:
+            await self.run.write_xml()
 
     def status(self) -> Status | None:
         run = self.run

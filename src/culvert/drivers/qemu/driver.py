@@ -32,7 +32,7 @@ from culvert.drivers.qemu.state.recorder import Recorder
 from culvert.drivers.qemu.state.status import Status
 from culvert.drivers.qemu.state.store import Store
 from culvert.ground import errors
-from culvert.io import files
+from culvert.io import apart, files
 from culvert.protocol.constants_state import DomainEvent, UndefinedDetail
 
 log = logging.getLogger(__name__)
@@ -160,6 +160,8 @@ class Driver:
     def complete(self, definition: DomainDef) -> DomainDef:
         """``definition`` with libvirt's defaults for what it leaves out, and a new UUID if it has none.
 
+        It takes long where there are many devices: beside the loop (``io.apart``).
+
         Raises ``errors.XMLError`` or ``errors.ConfigUnsupported`` when it cannot be run here.
         """
         check_name(definition.name)
@@ -174,21 +176,25 @@ class Driver:
         )
         return defaults.complete(definition, facts)
 
+    async def read(self, xml: str) -> DomainDef:
+        """The definition that ``xml`` gives, complete. Raises as ``complete`` and ``domain.parse.parse``."""
+        return await apart.run(lambda: self.complete(xml_parse.parse(xml)))
+
     async def define_xml(self, xml: str) -> Domain:
         """Make a domain persistent, or give a persistent one another definition (from its next start on).
 
         Raises ``errors.DomainExists`` when name or UUID belong to another domain, and what ``complete`` raises.
         """
-        definition = self.complete(xml_parse.parse(xml))
+        definition = await self.read(xml)
         return await self.host.carry_out(self._define(definition), name=f"define-{definition.name}")
 
     async def _define(self, definition: DomainDef) -> Domain:
         async with self._changing:
             domain = self._claim(definition) or self._new(definition)
             async with domain.keeping:
-                await domain.save_definition(definition)
+                kept = await domain.save_definition(definition)
                 self._by_uuid[domain.uuid] = domain
-                domain.note_persistent(definition)
+                domain.note_persistent(kept)
         return domain
 
     async def undefine(self, domain: Domain, *, managed_save: bool = False) -> None:
@@ -224,7 +230,7 @@ class Driver:
         Raises ``errors.OperationInvalid`` when it runs already, and what ``define_xml`` and a start raise; a domain
         that was not there before is not there then.
         """
-        definition = self.complete(xml_parse.parse(xml))
+        definition = await self.read(xml)
         async with self.starting(definition, "start") as domain:
             await launch.boot(domain, definition, paused=paused)
         return domain
@@ -235,7 +241,7 @@ class Driver:
         The definition is completed first. The domain is listed, PAUSED (migration), with event STARTED (migrated).
         Raises as ``create_xml``; then QEMU and its files are gone.
         """
-        definition = self.complete(definition if name is None else replace(definition, name=name))
+        definition = await apart.run(self.complete, definition if name is None else replace(definition, name=name))
         async with self.starting(definition, "receive") as domain:
             await launch.incoming(domain, definition)
         return domain
@@ -315,7 +321,7 @@ class Driver:
 
     async def _adopt(self, name: str, status: Status) -> None:
         try:
-            definition = xml_parse.parse(status.xml, live=True)
+            definition = await apart.run(xml_parse.parse, status.xml, live=True)
             if name != definition.name or status.uuid != definition.uuid:
                 raise errors.OperationFailed(f"it tells of domain '{definition.name}' {definition.uuid}")
             domain = self._claim(definition) or self._new(definition)

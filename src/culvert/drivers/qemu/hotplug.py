@@ -22,6 +22,7 @@ from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
+from culvert.io import apart
 from culvert.protocol.constants_state import EventID
 
 Device = Disk | Interface
@@ -37,7 +38,7 @@ async def attach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
     ``errors.ConfigUnsupported`` for what cannot be plugged in or has no place.
     """
     # Once for both: a card has one address in the running guest and in the next.
-    device = _completed(xml_parse.parse_device(xml))
+    device = await apart.run(lambda: _completed(xml_parse.parse_device(xml)))
     # What QEMU has plugged in must not stay unknown here.
     await domain.host.carry_out(_attach(driver, domain, device, flags), name=f"attach-{domain.name}")
 
@@ -48,7 +49,7 @@ async def _attach(driver: Driver, domain: Domain, device: Device, flags: int) ->
         changed = None
         if about.config:
             assert domain.persistent is not None
-            changed = driver.complete(_added(domain.persistent, device))
+            changed = await apart.run(driver.complete, _added(domain.persistent, device))
         if about.live:
             await _plug(domain, domain.require_active(), device)
         if changed is not None:
@@ -61,7 +62,7 @@ async def detach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
     A running guest that does not let go in time keeps it for now; event DEVICE_REMOVED tells when it has gone.
     Raises ``errors.DeviceMissing``.
     """
-    wanted = xml_parse.parse_device(xml)
+    wanted = await apart.run(xml_parse.parse_device, xml)
     async with domain.changing("detach a device from"):
         about = impact.impact(domain, flags)
         if about.config:
@@ -93,14 +94,14 @@ async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force:
     ``force``: open a tray that the guest has locked. Raises ``errors.OperationUnsupported`` for other changes of a
     running guest's device.
     """
-    wanted = xml_parse.parse_device(xml)
+    wanted = await apart.run(xml_parse.parse_device, xml)
     async with domain.changing("update a device of"):
         about = impact.impact(domain, flags)
         changed = None
         if about.config:
             assert domain.persistent is not None
             found = find(domain.persistent, wanted)
-            changed = driver.complete(_replaced(domain.persistent, found, wanted))
+            changed = await apart.run(driver.complete, _replaced(domain.persistent, found, wanted))
         if about.live:
             run = domain.require_active()
             live = find(run.definition, wanted)
@@ -188,7 +189,7 @@ async def _plug(domain: Domain, run: Run, device: Device) -> None:
     wanted = _added(run.definition, named)
     if named.alias in before:
         raise errors.OperationFailed(f"domain '{domain.name}' has a device with alias '{named.alias}' already")
-    grown = addresses.plug(wanted)
+    grown = await apart.run(addresses.plug, wanted)
     both: tuple[Device, ...] = (*grown.devices.disks, *grown.devices.interfaces)
     new = next(one for one in both if one.alias not in before)
     if isinstance(new, Disk):

@@ -21,7 +21,7 @@ from culvert.drivers.qemu.monitor import Event, Monitor
 from culvert.drivers.qemu.run import START_FAILED, Run
 from culvert.drivers.qemu.state.layout import DIRECTORY_MODE
 from culvert.ground import errors
-from culvert.io import unix_sockets
+from culvert.io import apart, unix_sockets
 from culvert.protocol.constants_state import (
     DomainEvent,
     DomainState,
@@ -120,11 +120,12 @@ async def _all_or_nothing(domain: Domain) -> AsyncIterator[None]:
 
 async def _launch(domain: Domain, definition: DomainDef, *, incoming: bool) -> Run:
     """A QEMU whose CPUs stand still, whose monitor answers, and whose devices are known."""
+    prepared = await apart.run(prepare, definition)
     strays.check(domain.host, domain.name, domain.uuid)
     domain.host.may_start(domain.uuid)
     first = vnc.FIRST_PORT
     for attempt in range(1, VNC_ATTEMPTS + 1):
-        resolved = vnc.resolve(prepare(definition), domain.host.vnc_ports, first)
+        resolved = vnc.resolve(prepared, domain.host.vnc_ports, first)
         try:
             return await _try_launch(domain, resolved, incoming=incoming)
         except errors.OperationFailed as err:

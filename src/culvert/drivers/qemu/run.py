@@ -10,6 +10,7 @@ from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.process import Process
+from culvert.io import apart
 from culvert.protocol.constants_state import ShutoffReason, StoppedDetail
 
 MONITOR_SOCKET = "monitor.sock"
@@ -67,6 +68,12 @@ class Run:
         if self._written is None or self._written[0] is not self.definition:
             self._written = self.definition, xml_format.format(self.definition, secure=True)
         return self._written[1]
+
+    async def write_xml(self) -> None:
+        """Have ``xml`` ready, made beside the loop."""
+        definition = self.definition
+        if self._written is None or self._written[0] is not definition:
+            self._written = definition, await apart.run(xml_format.format, definition, secure=True)
 
     @property
     def natural_ending(self) -> Ending:

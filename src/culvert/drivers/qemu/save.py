@@ -24,7 +24,7 @@ from culvert.drivers.qemu.monitor import Monitor, MonitorGone
 from culvert.drivers.qemu.run import Run
 from culvert.drivers.qemu.saved import Saved
 from culvert.ground import errors
-from culvert.io import files
+from culvert.io import apart, files
 from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 
@@ -59,10 +59,9 @@ async def _save(domain: Domain, path: Path, xml: str | None, running: bool | Non
             raise errors.OperationInvalid(f"cannot save domain '{domain.name}' in state {domain.state.name}")
         if not domain.is_persistent and path == domain.host.layout.managed_save(domain.name):
             raise errors.OperationInvalid("cannot do managed save for transient domain")
-        text = domain.xml(XMLFlag.MIGRATABLE | XMLFlag.SECURE)
+        text = await domain.xml(XMLFlag.MIGRATABLE | XMLFlag.SECURE)
         if xml is not None:
-            wanted = xml_parse.parse(xml)
-            abi.check(xml_parse.parse(text), wanted)
+            await apart.run(_replaced, text, xml)
             text = xml
         ran = domain.state is DomainState.RUNNING
         domain.job = SaveJob()
@@ -159,7 +158,7 @@ async def restore(driver: Driver, path: Path, *, xml: str | None = None, running
     """
     fd, found = await asyncio.to_thread(saved.open_saved, path)
     try:
-        definition = driver.complete(_definition(found, xml))
+        definition = await apart.run(lambda: driver.complete(_definition(found, xml)))
         async with driver.starting(definition, "restore") as domain:
             await _go_on(domain, definition, fd, running=found.running if running is None else running)
     finally:
@@ -168,11 +167,13 @@ async def restore(driver: Driver, path: Path, *, xml: str | None = None, running
 
 
 def _definition(found: Saved, xml: str | None) -> DomainDef:
-    kept = xml_parse.parse(found.xml)
-    if xml is None:
-        return kept
+    return xml_parse.parse(found.xml) if xml is None else _replaced(found.xml, xml)
+
+
+def _replaced(kept: str, xml: str) -> DomainDef:
+    """What ``xml`` says, with which the guest of ``kept`` can go on. Raises ``errors.ConfigUnsupported``."""
     wanted = xml_parse.parse(xml)
-    abi.check(kept, wanted)
+    abi.check(xml_parse.parse(kept), wanted)
     return wanted
 
 
@@ -218,7 +219,7 @@ async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_b
             if domain.is_active:
                 raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
             domain.require_persistent()
-            definition = driver.complete(_definition(found, None))
+            definition = await apart.run(lambda: driver.complete(_definition(found, None)))
             try:
                 await _go_on(domain, definition, fd, running=found.running and not paused)
             except errors.OperationFailed as err:
@@ -250,5 +251,5 @@ async def describe(path: Path) -> str:
 async def define(path: Path, xml: str, *, running: bool | None) -> None:
     """Put another description into a file. Raises ``errors.ConfigUnsupported``, and as ``saved.rewrite``."""
     found = await asyncio.to_thread(saved.read, path)
-    _definition(found, xml)
+    await apart.run(_definition, found, xml)
     await asyncio.to_thread(saved.rewrite, path, xml, running=found.running if running is None else running)

@@ -149,12 +149,11 @@ class Arrival:
         """What occupies the domain (``drivers.qemu.domain.Job``)."""
         return "migration in"
 
-    @property
-    def described(self) -> str | None:
+    async def describe(self) -> str | None:
         """For the cookie to a source of ours that cannot ask, because a client drives: what waits here."""
         if self.options.has(MigrateFlag.PEER2PEER) or self.begun.stock:
             return None
-        return self.domain.xml(XMLFlag.MIGRATABLE)
+        return await self.domain.xml(XMLFlag.MIGRATABLE)
 
     def refreshed(self) -> statistics.JobRecord:
         """The job's record as it is now."""

@@ -16,6 +16,7 @@ from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest, Guests
+from culvert.io import apart
 from culvert.migration.destination.arrival import Arrival
 from culvert.migration.destination.bare import BareStreams
 from culvert.migration.destination.intake import Intake
@@ -85,7 +86,7 @@ class Destination:
         if theirs.host_uuid == self._settings.host_uuid:
             raise errors.InternalError(f"Attempt to migrate guest to the same host {theirs.host_uuid}")
         parameters.check_combination(options)
-        definition = foreign.parse(options.destination_xml or "")
+        definition = await apart.run(foreign.parse, options.destination_xml or "")
         name = options.destination_name or definition.name
         if definition.uuid != str(theirs.uuid):
             raise errors.InternalError(f"Incoming cookie data had unexpected UUID {theirs.uuid} vs {definition.uuid}")
@@ -111,7 +112,7 @@ class Destination:
         assert arrival.intake is not None, "it comes with QEMU"
         arrival.intake.lifeline.hold(owner)
         arrival.disown = owner.on_close(lambda: self._owner_gone(arrival, owner))
-        return self._cookie(name, theirs, machine=arrival.described), arrival.intake
+        return self._cookie(name, theirs, machine=await arrival.describe()), arrival.intake
 
     async def _make_room(self, earlier: Arrival) -> None:
         """Raises ``OperationInvalid`` unless the source of ``earlier`` has gone and may come back: now it has, with
@@ -291,9 +292,13 @@ class Destination:
         return arrival.domain, self._cookie(arrival.begun.name, theirs, figures)
 
     async def _persist(self, arrival: Arrival, theirs: Cookie) -> None:
-        xml = theirs.persistent_xml or xml_format.format(guest_cpu.configured(arrival.domain), secure=True)
-        definition = replace(foreign.parse(xml), name=arrival.begun.name, uuid=arrival.begun.uuid)
-        await arrival.domain.became_persistent(self._guests.complete(definition))
+        runs, begun = guest_cpu.configured(arrival.domain), arrival.begun
+
+        def read() -> DomainDef:
+            definition = foreign.parse(theirs.persistent_xml or xml_format.format(runs, secure=True))
+            return self._guests.complete(replace(definition, name=begun.name, uuid=begun.uuid))
+
+        await arrival.domain.became_persistent(await apart.run(read))
 
     def _expect_offline(self, name: str, options: Options, theirs: Cookie, owner: Owner) -> None:
         """Keep what finish will define, until then or until the connection ``owner`` ends."""
@@ -316,8 +321,9 @@ class Destination:
             raise errors.MigrateFinishOk(f"offline migration of domain '{name}' is cancelled")
         # libvirt's client, which skips perform, sends none; then the one of begin counts.
         theirs = cookie.parse(cookie_in) if cookie_in else theirs
-        definition = replace(foreign.parse(theirs.persistent_xml or options.destination_xml or ""), name=name)
-        domain = await self._guests.define_xml(xml_format.format(definition, secure=True))
+        xml = theirs.persistent_xml or options.destination_xml or ""
+        text = await apart.run(lambda: xml_format.format(replace(foreign.parse(xml), name=name), secure=True))
+        domain = await self._guests.define_xml(text)
         return domain, self._cookie(name, theirs)
 
     # -- what became of it ----------------------------------------------------------------------------------------

@@ -12,20 +12,18 @@ from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
-from culvert.migration.options import combinations, guest_cpu
+from culvert.migration.options import combinations
 from culvert.migration.options.parameters import Options
 from culvert.protocol.constants_migrate import MigrateFlag
 
 log = logging.getLogger(__name__)
 
 
-async def check(domain: Guest, options: Options, complete: Callable[[DomainDef], DomainDef]) -> str:
-    """The XML for the destination: the domain's own in migratable form, or the one asked for; with secrets.
+async def check(domain: Guest, options: Options) -> None:
+    """Raise for what cannot work.
 
-    ``complete`` gives a definition libvirt's defaults, so that what an XML leaves out is no difference. Raises
-    ``OperationInvalid`` (QEMU says that this guest cannot migrate now), ``MigrateUnsafe`` (its disks are not
-    shared), ``ConfigUnsupported`` (the XML asked for would change what the guest sees), ``ArgumentUnsupported`` (QEMU
-    cannot do together what was asked for).
+    ``OperationInvalid``: QEMU says that this guest cannot migrate now. ``MigrateUnsafe``: its disks are not shared.
+    ``ArgumentUnsupported``: QEMU cannot do together what was asked for.
     """
     if options.has(MigrateFlag.POSTCOPY_RESUME):
         raise errors.OperationInvalid(f"domain '{domain.name}' has no post-copy migration that could be resumed")
@@ -46,11 +44,21 @@ async def check(domain: Guest, options: Options, complete: Callable[[DomainDef],
             )
         if not options.has(MigrateFlag.UNSAFE):
             await _check_disks(domain, domain.definition)
-    definition = guest_cpu.configured(domain)
-    if options.destination_xml:
-        wanted = complete(xml_parse.parse(options.destination_xml))
+
+
+def travelling(
+    runs: DomainDef, definition: DomainDef, asked: str | None, complete: Callable[[DomainDef], DomainDef]
+) -> str:
+    """The XML for the destination: the domain's own in migratable form, or the one that was ``asked`` for.
+
+    ``runs``: the running guest's definition; ``definition``: the same with the CPU that was configured. ``complete``
+    gives a definition libvirt's defaults, so that what an XML leaves out is no difference. Raises
+    ``ConfigUnsupported``: the XML asked for would change what the guest sees.
+    """
+    if asked:
+        wanted = complete(xml_parse.parse(asked))
         # What runs is said in the live XML, what was configured travels: either is the same machine.
-        if wanted.cpu == domain.definition.cpu:
+        if wanted.cpu == runs.cpu:
             wanted = replace(wanted, cpu=definition.cpu)
         definition = _replacement(definition, wanted)
     # With its passwords: left out, the console would open to anybody at the other side.

@@ -212,4 +212,4 @@ async def move_definition(departure: Departure) -> None:
         options = replace(departure.options.without_places(), migrate_uri=None)
         cookie_out, _ = await destination.prepare(options, source_cookie.plain(departure))
         source_cookie.check_destination(departure, cookie_out)
-        await destination.finish(departure.options, source_cookie.offline(departure), cancelled=False)
+        await destination.finish(departure.options, await source_cookie.offline(departure), cancelled=False)

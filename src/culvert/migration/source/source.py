@@ -22,12 +22,13 @@ from culvert.channels.work import Background, either
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.hypervisor.contract import Guest, Guests
+from culvert.io import apart
 from culvert.migration.convergence.budget import Budget
 from culvert.migration.handover.machine import Next, Step
 from culvert.migration.handover.machine_source import START, Event, State
 from culvert.migration.journal.history import Entry
 from culvert.migration.journal.journal import Journal
-from culvert.migration.options import migration_uri, parameters, preflight
+from culvert.migration.options import guest_cpu, migration_uri, parameters, preflight
 from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
@@ -146,7 +147,7 @@ class Source:
         if options.has(MigrateFlag.OFFLINE):
             departure.disown = owner.on_close(lambda: self._offline_owner_gone(departure))
             # An offline migration has no perform, so what perform's cookie would carry goes with this one.
-            return source_cookie.offline(departure), xml
+            return await source_cookie.offline(departure), xml
         driving = departure.driving = ByClient(departure, self._background.spawn)
         departure.rescue.by = lambda: self._peer_to_peer(departure)
         gone = errors.OperationAborted(f"the client that migrated domain '{domain.name}' has gone")
@@ -166,7 +167,7 @@ class Source:
             departure.options, bandwidth=options.bandwidth, flags=departure.options.flags | options.flags
         )
         source_cookie.check_destination(departure, cookie_in)
-        stability.check_told(departure, cookie_in, self._guests.complete)
+        await stability.check_told(departure, cookie_in, self._guests.complete)
         driving = departure.driving
         try:
             driving.perform(options.migrate_uri or "")
@@ -265,7 +266,9 @@ class Source:
     async def _begin(self, departure: Departure) -> None:
         """BEGIN3: preflight, and the options with the XML that the destination is to prepare."""
         domain, options = departure.domain, departure.options
-        xml = await preflight.check(domain, options, self._guests.complete)
+        await preflight.check(domain, options)
+        runs, configured, complete = domain.definition, guest_cpu.configured(domain), self._guests.complete
+        xml = await apart.run(preflight.travelling, runs, configured, options.destination_xml, complete)
         if domain.state is DomainState.PAUSED:
             options = options.with_flags(MigrateFlag.PAUSED)
         departure.options = replace(

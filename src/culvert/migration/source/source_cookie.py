@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from culvert.domain import format as xml_format
 from culvert.ground import errors
+from culvert.io import apart
 from culvert.migration.options import cookie, grant, guest_cpu
 from culvert.migration.progress import statistics
 from culvert.migration.source.departure import Departure
@@ -24,9 +25,9 @@ def granting(departure: Departure) -> bytes:
     return _last(departure, grant=departure.begun.secret)
 
 
-def offline(departure: Departure) -> bytes:
+async def offline(departure: Departure) -> bytes:
     """The same for an offline migration, where nothing runs that could be granted."""
-    return _last(departure)
+    return await apart.run(_last, departure)
 
 
 def check_destination(departure: Departure, cookie_in: bytes) -> None:

@@ -13,6 +13,7 @@ from culvert.domain import abi
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
+from culvert.io import apart
 from culvert.migration.options import cookie, foreign
 from culvert.migration.options.parameters import Options
 from culvert.migration.peers import peer
@@ -28,16 +29,15 @@ async def check(
     ``options`` are those the destination has prepared by; ``complete`` fills in what a travelling XML leaves out.
     """
     domain = departure.domain
-    _compare(
-        departure, options, await destination.domain_xml(types.Domain(domain.name, domain.uuid.bytes, -1)), complete
-    )
+    there = await destination.domain_xml(types.Domain(domain.name, domain.uuid.bytes, -1))
+    await apart.run(_compare, departure, options, there, complete)
 
 
-def check_told(departure: Departure, cookie_in: bytes, complete: Callable[[DomainDef], DomainDef]) -> None:
+async def check_told(departure: Departure, cookie_in: bytes, complete: Callable[[DomainDef], DomainDef]) -> None:
     """``check`` by what the destination's cookie says; another daemon's says nothing. Raises as that does."""
     there = cookie.parse(cookie_in).machine_xml
     if there is not None:
-        _compare(departure, departure.options, there, complete)
+        await apart.run(_compare, departure, departure.options, there, complete)
 
 
 def _compare(departure: Departure, options: Options, there: str, complete: Callable[[DomainDef], DomainDef]) -> None:

@@ -28,6 +28,9 @@ class Recorded(Protocol):
     @property
     def uuid(self) -> UUID: ...
 
+    async def prepare_status(self) -> None:
+        """Do beforehand what takes long of ``status``."""
+
     def status(self) -> Status | None:
         """What to remember now; ``None`` when the domain does not run."""
 
@@ -51,6 +54,7 @@ class Recorder:
         Raises ``errors.SystemCallError``.
         """
         async with self._writing:
+            await domain.prepare_status()
             self._dirty.pop(domain.uuid, None)
             # Taken inside the lock: of two writers the later one must also have the later truth.
             status = domain.status()
