@@ -92,7 +92,7 @@ class Demo:
     def _daemon(self, name: str) -> DaemonProcess:
         root = self._folder / name
         root.mkdir()
-        daemon = self._stack.enter_context(DaemonProcess(root, name=name))
+        daemon = self._stack.enter_context(DaemonProcess(root, name=name, guarded=False))
         say(f"culvertd {name}: {daemon.tcp_uri}")
         return daemon
 

@@ -99,6 +99,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "migration/journal/test_journal.py": ("test_a_writer_that_is_killed_leaves_what_it_has_said",),
     "migration/test_postcopy_channels.py": ALL,
     "migration/test_postcopy_recovery.py": ALL,
+    "daemon/test_loop_guard.py": ("test_a_process_that_is_not_let_run_is_not_told_of",),
     "daemon/test_notify.py": ALL,
     "client/test_host.py": ALL,
     "client/test_migration.py": ALL,

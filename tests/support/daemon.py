@@ -15,10 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from culvert.daemon import loop_guard
 from tests.support import processes
 from tests.support.wait import wait_for
 
 _READY = re.compile(r"^culvertd ready\b.*?listen=(tcp://\S+)(?:.*?listen=(tls://\S+))?", re.MULTILINE)
+MOST_HELD = 0.1  # seconds
 LOG_TAIL = 6000  # characters of log that a failure shows
 CHECKOUT = (sys.executable, "-m", "culvert.daemon.main")  # the daemon of this checkout
 
@@ -32,7 +34,8 @@ class DaemonProcess:
 
     Afterwards ``uri`` (UNIX socket) and ``tcp_uri`` (as the other daemon reaches it) connect to it, with ``tls`` also
     ``tls_uri()``. ``program``: the words that are the daemon, ``within``: words that run them. A restart keeps the
-    ports. Everything it starts is marked with ``root`` (``processes.MARK``).
+    ports. Everything it starts is marked with ``root`` (``processes.MARK``). ``guarded``: a callback that has held
+    its event loop for more than ``MOST_HELD`` seconds is an error at the end of the block.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class DaemonProcess:
         environment: Mapping[str, str] | None = None,
         within: Sequence[str] = (),
         program: Sequence[str] = CHECKOUT,
+        guarded: bool = True,
     ) -> None:
         self.root = root
         self.name = name
@@ -56,6 +60,7 @@ class DaemonProcess:
         self._arguments = list(arguments)
         self._within = list(within)
         self._program = list(program)
+        self._guarded = guarded
         self._environment = dict(environment or {})
         self._output = root.with_name(f"{root.name}.{name}.out")
         self._log = root.with_name(f"{root.name}.{name}.log")
@@ -72,6 +77,8 @@ class DaemonProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.clean_up()
+        if error is None:
+            self.assert_never_held()
 
     # ---- life ----------------------------------------------------------------------------------------------------
 
@@ -82,7 +89,13 @@ class DaemonProcess:
         if self._tls:
             listen += ["--listen", f"tls://127.0.0.1:{self.tls_port}"]
         argv = [*self._within, *self._program, "--root", str(self.root), *listen, *self._arguments]
-        environment = {**os.environ, **self._environment, processes.MARK: str(self.root), "PYTHONUNBUFFERED": "1"}
+        environment = {
+            **os.environ,
+            **({loop_guard.VARIABLE: str(MOST_HELD)} if self._guarded else {}),
+            **self._environment,
+            processes.MARK: str(self.root),
+            "PYTHONUNBUFFERED": "1",
+        }
         with open(self._output, "wb") as output, open(self._log, "ab") as log:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=environment, start_new_session=True
@@ -195,6 +208,11 @@ class DaemonProcess:
             wait_for(lambda: text in self.log, f"{text!r} in the log of {self.name}", timeout)
         except AssertionError as never:
             raise AssertionError(f"{never}\n{self.log_tail()}") from None
+
+    def assert_never_held(self, since: int = 0) -> None:
+        """Raise ``AssertionError`` if its log, from ``since`` on, tells of a callback that held the event loop."""
+        held = [line for line in self.log[since:].splitlines() if loop_guard.HELD in line]
+        assert not held, f"{self.name} does not answer anybody meanwhile (docs/testing.md):\n" + "\n".join(held)
 
     def log_tail(self) -> str:
         """The end of its log, and the end of what each of its QEMUs has said."""

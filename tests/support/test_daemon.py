@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from culvert.daemon import loop_guard
 from tests.support import processes
 from tests.support.daemon import DaemonFailed, DaemonProcess
 from tests.support.virsh import virsh
@@ -26,6 +27,18 @@ def test_starts_answers_restarts_on_the_same_port_and_leaves_nothing(folder: Pat
         daemon.assert_no_leftovers()
         assert daemon.stop() == 0
         assert not daemon.running
+    assert processes.marked(root) == []
+
+
+def test_a_loop_that_was_held_is_an_error_at_the_end(folder: Path) -> None:
+    root = folder / "h"
+    root.mkdir()
+    with (
+        pytest.raises(AssertionError, match=loop_guard.HELD),
+        # With this limit every callback has held it.
+        DaemonProcess(root, environment={loop_guard.VARIABLE: "0"}) as daemon,
+    ):
+        daemon.wait_logged(loop_guard.HELD)
     assert processes.marked(root) == []
 
 

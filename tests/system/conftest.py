@@ -32,6 +32,7 @@ def host(target: DaemonProcess) -> Iterator[DaemonProcess]:
     told = target.log[logged:]
     assert target.running, target.log_tail()
     assert target.pid == pid
+    target.assert_never_held(logged)
     bug = told.find("Traceback")
     assert bug < 0, told[max(bug - 500, 0) : bug + 4000]
     assert virsh("list", "--all", "--name", uri=target.uri).expect().split() == []

@@ -16,6 +16,7 @@ import click
 from culvert import __version__
 from culvert.daemon import config as configuration
 from culvert.daemon import listen as listen_addresses
+from culvert.daemon import loop_guard
 from culvert.daemon.config import Config
 from culvert.daemon.listen import Address
 from culvert.daemon.notify import notify
@@ -87,7 +88,9 @@ def main(
         click.echo(f"culvertd: {err}", err=True)
         sys.exit(2)
     _set_up_logging(places, config)
-    sys.exit(asyncio.run(_run(places, config, addresses)))
+    with loop_guard.from_environment():
+        status = asyncio.run(_run(places, config, addresses))
+    sys.exit(status)
 
 
 def _set_up_logging(places: Places, config: Config) -> None:
