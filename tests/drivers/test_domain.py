@@ -154,7 +154,7 @@ async def test_a_failed_start_shows_qemus_output_and_leaves_nothing(tmp_path: Pa
             with pytest.raises(errors.RequestError, match="/no/such/image"):
                 await launch.start(domain)
         assert (domain.state, domain.reason) == (DomainState.SHUTOFF, ShutoffReason.FAILED)
-        assert "/no/such/image" in domain.last_output()
+        assert "/no/such/image" in await domain.last_output()
         assert heard.names == [("DEFINED", "ADDED")]
         assert list(driver.layout.statuses.iterdir()) == []
 

@@ -29,7 +29,7 @@ async def bare_qemu(place: Path) -> AsyncIterator[tuple[process.Process, Monitor
             *(EMULATOR, "-S", "-no-user-config", "-nodefaults", "-display", "none", "-machine", "none"),
             *("-chardev", f"socket,id=m,fd={listener.fileno()},server=on,wait=off", "-mon", "chardev=m,mode=control"),
         ]
-        running = process.launch("bare", argv, log_file=place / "log", pass_fds=[listener.fileno()])
+        running = await process.launch("bare", argv, log_file=place / "log", pass_fds=[listener.fileno()])
     try:
         async with asyncio.TaskGroup() as tasks:
             monitor = await Monitor.connect(path, tasks, name="bare", last_output=running.output.tail)
@@ -185,9 +185,12 @@ async def test_qemu_listens_again_after_the_monitor_was_closed(tmp_path: Path) -
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
+    async def last_words() -> str:
+        return "last words"
+
     async with asyncio.TaskGroup() as tasks:
         with pytest.raises(MonitorGone, match="last words"):
-            await Monitor.connect(tmp_path / "absent", tasks, name="g", last_output=lambda: "last words")
+            await Monitor.connect(tmp_path / "absent", tasks, name="g", last_output=last_words)
 
 
 async def test_a_listener_that_does_not_greet(tmp_path: Path) -> None:

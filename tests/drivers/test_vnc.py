@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import threading
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -19,17 +21,22 @@ def with_graphics(*graphics: str) -> DomainDef:
     return parse.parse(domain_xml("g", "".join(f"<graphics type='vnc' {one}/>" for one in graphics)))
 
 
+async def resolve(graphics: str, reserved: Collection[int] = (), first: int = vnc.FIRST_PORT) -> DomainDef:
+    definition = with_graphics(graphics)
+    return vnc.resolve(definition, await vnc.places(definition), reserved, first)
+
+
 def chosen(definition: DomainDef) -> list[int | None]:
     return [graphics.port for graphics in definition.devices.graphics]
 
 
-def test_a_fixed_port_stays() -> None:
-    assert chosen(vnc.resolve(with_graphics("port='5999'"), set())) == [5999]
+async def test_a_fixed_port_stays() -> None:
+    assert chosen(await resolve("port='5999'")) == [5999]
 
 
 @pytest.mark.parametrize("graphics", ["", "autoport='yes'", "port='-1'", "port='-1' autoport='yes'"])
-def test_a_port_is_chosen(graphics: str) -> None:
-    resolved = vnc.resolve(with_graphics(graphics), set())
+async def test_a_port_is_chosen(graphics: str) -> None:
+    resolved = await resolve(graphics)
     (port,) = chosen(resolved)
     assert port is not None
     assert port >= vnc.FIRST_PORT
@@ -37,21 +44,42 @@ def test_a_port_is_chosen(graphics: str) -> None:
     assert resolved.devices.graphics[0].autoport is True
 
 
-def test_reserved_and_bound_ports_are_passed_over() -> None:
+async def test_reserved_and_bound_ports_are_passed_over() -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
         taken = busy.getsockname()[1]
-        assert not vnc.is_free("127.0.0.1", taken)
+        (place,) = (await vnc.places(with_graphics(""))).values()
+        assert not vnc.is_free(place, taken)
         if taken + 1 <= vnc.LAST_PORT:
-            (port,) = chosen(vnc.resolve(with_graphics(""), {taken + 1}, first=taken))
+            (port,) = chosen(await resolve("", {taken + 1}, taken))
             assert port is not None
             assert port > taken + 1
 
 
-def test_an_address_of_another_host() -> None:
+async def test_an_address_of_another_host() -> None:
     with pytest.raises(errors.OperationFailed, match=r"192\.0\.2\.1"):
-        vnc.resolve(with_graphics("listen='192.0.2.1'"), set())
+        await resolve("listen='192.0.2.1'")
+
+
+async def test_a_name_that_is_not_resolved_in_time_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def silent(*arguments: object) -> list[object]:
+        asked.set()
+        answer.wait()
+        raise socket.gaierror(socket.EAI_NONAME, "nobody knows")
+
+    monkeypatch.setattr(socket, "getaddrinfo", silent)
+    monkeypatch.setattr(vnc, "LOOKUP_TIMEOUT", 0.2)
+    try:
+        with pytest.raises(errors.OperationTimeout, match=r"'vnc\.example': the name is not resolved within 0\.2 s"):
+            await resolve("listen='vnc.example'")
+        assert asked.is_set()
+    finally:
+        answer.set()
+    with pytest.raises(errors.OperationFailed, match="nobody knows"):
+        await resolve("listen='vnc.example'")
 
 
 @needs_qemu
@@ -66,7 +94,7 @@ async def test_a_port_that_is_taken_at_the_last_moment(tmp_path: Path, monkeypat
                 continue
         busy.listen()
         monkeypatch.setattr(vnc, "FIRST_PORT", port)
-        monkeypatch.setattr(vnc, "is_free", lambda address, port: True)
+        monkeypatch.setattr(vnc, "is_free", lambda place, port: True)
         async with running_driver(tmp_path) as driver:
             domain = await driver.create_xml(domain_xml("g", "<graphics type='vnc'/>"))
             assert domain.state is DomainState.RUNNING

@@ -18,7 +18,7 @@ from qemu.qmp import QMPClient
 from culvert.channels.simple_paths import StreamPath
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
-from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.monitor import Monitor, silent
 from culvert.ground import errors
 from culvert.hypervisor.setup import Setup
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
@@ -34,7 +34,7 @@ class FakeMonitor(Monitor):
     """Records commands; ``on`` runs when a command of that name comes."""
 
     def __init__(self) -> None:
-        super().__init__("fake", QMPClient("fake"), str)
+        super().__init__("fake", QMPClient("fake"), silent)
         self.commands: list[str] = []
         self.migration = "active"
         self.on: dict[str, Callable[[], None]] = {}
@@ -130,7 +130,7 @@ class FakeDomain:
         self.is_active = False
         self.exited.set()
 
-    def last_output(self) -> str:
+    async def last_output(self) -> str:
         return "QEMU's last words"
 
     @property

@@ -23,6 +23,7 @@ from culvert.daemon.notify import notify
 from culvert.daemon.places import Places
 from culvert.daemon.server import serve
 from culvert.ground import errors
+from culvert.io.loop import Loop
 
 log = logging.getLogger("culvert.daemon.main")  # also when run by -m
 
@@ -88,8 +89,8 @@ def main(
         click.echo(f"culvertd: {err}", err=True)
         sys.exit(2)
     _set_up_logging(places, config)
-    with loop_guard.from_environment():
-        status = asyncio.run(_run(places, config, addresses))
+    with loop_guard.from_environment(), asyncio.Runner(loop_factory=Loop) as runner:
+        status = runner.run(_run(places, config, addresses))
     sys.exit(status)
 
 

@@ -176,7 +176,7 @@ class Hypervisor(Protocol):
     async def has_preempt(self) -> bool:
         """Whether the migration has a channel for preempted pages."""
 
-    def gone(self, side: str, cause: Exception) -> errors.OperationFailed:
+    async def gone(self, side: str, cause: Exception) -> errors.OperationFailed:
         """The error for a hypervisor that ended in mid-migration at ``side``, with its last words."""
 
     def on_round(self, begun: Callable[[], None]) -> Callable[[], object]:
@@ -274,7 +274,7 @@ class Guest(Protocol):
     def tell(self, kind: EventID, **members: object) -> None:
         """Tell the subscribers of something that is not the lifecycle."""
 
-    def last_output(self) -> str:
+    async def last_output(self) -> str:
         """The hypervisor's last words."""
 
     async def xml(self, flags: int = 0) -> str:

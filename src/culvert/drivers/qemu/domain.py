@@ -166,9 +166,9 @@ class Domain:
         kept = self.persistent or self.definition
         return await apart.run(lambda: xml_format.format(aliases.strip(kept), migratable=migratable, secure=secure))
 
-    def last_output(self) -> str:
+    async def last_output(self) -> str:
         """The tail of what QEMU has said in this run, or in the last one."""
-        return self.run.last_output() if self.run else self._last_output
+        return await self.run.last_output() if self.run else self._last_output
 
     # the persistent definition
 
@@ -376,7 +376,7 @@ class Domain:
             log.info("domain=%s pid=%d qemu=%s", self.name, run.process.pid, run.process.exit_text)
         if self.close_console is not None:
             self.close_console()
-        self._last_output = run.last_output()
+        self._last_output = await run.last_output()
         await asyncio.to_thread(shutil.rmtree, run.runtime, ignore_errors=True)
         # From here to the next await everybody sees the same: nothing runs.
         self.host.vnc_ports.difference_update(run.vnc_ports)

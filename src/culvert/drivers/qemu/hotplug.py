@@ -6,6 +6,7 @@ Source: qemu/qemu_hotplug.c of libvirt 9.0.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Awaitable, Callable
@@ -225,12 +226,12 @@ async def _plug_card(domain: Domain, definition: DomainDef, card: Interface) -> 
     if card.type != "user":
         assert card.mac is not None
         target = card.target or InterfaceTarget()
-        tap = network.open_tap(target.dev, mac=card.mac, bridge=card.bridge, mtu=card.mtu)
+        tap = await network.open_tap(target.dev, mac=card.mac, bridge=card.bridge, mtu=card.mtu)
         fd_name = f"fd-{card.alias}"
         try:
             await domain.monitor.send_fd(fd_name, tap.fd)
         finally:
-            os.close(tap.fd)
+            await asyncio.to_thread(os.close, tap.fd)
         card = replace(card, target=replace(target, dev=tap.name))
     argv = [*command_network.netdev(card, fd_name), *command_network.card(definition, card, card.boot)]
     await _run(domain, argv, lambda: unplug.remove_netdev(domain, card))

@@ -60,8 +60,8 @@ class QemuHypervisor:
     async def has_preempt(self) -> bool:
         return await tuning.preempt(self._domain.monitor)
 
-    def gone(self, side: str, cause: Exception) -> errors.OperationFailed:
-        return migration.process_gone(self._domain, side, cause)
+    async def gone(self, side: str, cause: Exception) -> errors.OperationFailed:
+        return await migration.process_gone(self._domain, side, cause)
 
     def on_round(self, begun: Callable[[], None]) -> Callable[[], object]:
         def heard(event: Event) -> None:

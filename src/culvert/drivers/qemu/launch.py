@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -121,11 +122,12 @@ async def _all_or_nothing(domain: Domain) -> AsyncIterator[None]:
 async def _launch(domain: Domain, definition: DomainDef, *, incoming: bool) -> Run:
     """A QEMU whose CPUs stand still, whose monitor answers, and whose devices are known."""
     prepared = await apart.run(prepare, definition)
+    places = await vnc.places(prepared)
     strays.check(domain.host, domain.name, domain.uuid)
     domain.host.may_start(domain.uuid)
     first = vnc.FIRST_PORT
     for attempt in range(1, VNC_ATTEMPTS + 1):
-        resolved = vnc.resolve(prepared, domain.host.vnc_ports, first)
+        resolved = vnc.resolve(prepared, places, domain.host.vnc_ports, first)
         try:
             return await _try_launch(domain, resolved, incoming=incoming)
         except errors.OperationFailed as err:
@@ -148,7 +150,7 @@ async def _try_launch(domain: Domain, definition: DomainDef, *, incoming: bool) 
     try:
         # So the next daemon knows where to look for a QEMU that was started and not written down any more.
         await domain.persist()
-        _spawn(domain, run, incoming=incoming)
+        await _spawn(domain, run, incoming=incoming)
     except BaseException:
         run.ending = START_FAILED
         # In a task of its own: a second cancellation must not leave half a run behind.
@@ -168,9 +170,9 @@ async def _try_launch(domain: Domain, definition: DomainDef, *, incoming: bool) 
     return run
 
 
-def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
-    """Start the process. Blocks for the few milliseconds of a vfork; all that was opened for it is closed again."""
-    with contextlib.ExitStack() as opened:
+async def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
+    """Start the process. All that was opened for it is closed again."""
+    async with contextlib.AsyncExitStack() as opened:
         try:
             run.runtime.mkdir(mode=DIRECTORY_MODE)
             listener = opened.enter_context(unix_sockets.listen(run.monitor_path))
@@ -178,7 +180,7 @@ def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
             raise errors.SystemCallError(
                 f"domain '{domain.name}': cannot make its monitor socket: {err.strerror}", errno=err.errno
             ) from err
-        taps = _open_taps(run, opened)
+        taps = await _open_taps(run, opened)
         fds = [listener.fileno(), *taps.values()]
         channels = run.runtime
         if any(channel.type == "unix" for channel in run.definition.devices.channels):
@@ -192,11 +194,11 @@ def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
         )
         argv = command.build(run.definition, options)
         log_file = domain.host.layout.log_file(domain.name)
-        run.process = process.launch(domain.name, argv, log_file=log_file, pass_fds=fds)
+        run.process = await process.launch(domain.name, argv, log_file=log_file, pass_fds=fds)
         run.log_offset = run.process.output.offset
 
 
-def _open_taps(run: Run, opened: contextlib.ExitStack) -> dict[int, int]:
+async def _open_taps(run: Run, opened: contextlib.AsyncExitStack) -> dict[int, int]:
     """A tap device for every card on a bridge or a tap: descriptor by the card's index. XML gets its name."""
     taps: dict[int, int] = {}
     interfaces = list(run.definition.devices.interfaces)
@@ -207,8 +209,9 @@ def _open_taps(run: Run, opened: contextlib.ExitStack) -> dict[int, int]:
         target = interface.target or InterfaceTarget()
         # A generated name that came in with somebody's live XML is no wish (VIR_NET_GENERATED_VNET_PREFIX).
         wanted = None if target.dev is None or target.dev.startswith(network.GENERATED) else target.dev
-        tap = network.open_tap(wanted, mac=interface.mac, bridge=interface.bridge, mtu=interface.mtu)
-        opened.callback(os.close, tap.fd)
+        tap = await network.open_tap(wanted, mac=interface.mac, bridge=interface.bridge, mtu=interface.mtu)
+        # In a thread: when no QEMU has taken it, the device goes with it.
+        opened.push_async_callback(asyncio.to_thread, os.close, tap.fd)
         taps[index] = tap.fd
         interfaces[index] = replace(interface, target=replace(target, dev=tap.name))
     run.definition = replace(run.definition, devices=replace(run.definition.devices, interfaces=tuple(interfaces)))

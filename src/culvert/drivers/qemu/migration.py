@@ -106,9 +106,9 @@ async def announce(domain: QemuGuest) -> None:
         log.warning("domain '%s': its arrival could not be announced to the network: %s", domain.name, err)
 
 
-def process_gone(domain: QemuGuest, side: str, cause: Exception) -> errors.OperationFailed:
+async def process_gone(domain: QemuGuest, side: str, cause: Exception) -> errors.OperationFailed:
     """The error for a QEMU that ended in mid-migration, with its last output."""
-    output = domain.last_output().strip()
+    output = (await domain.last_output()).strip()
     return errors.OperationFailed(
         f"domain '{domain.name}': QEMU at the {side} ended during the migration: {output or cause}"
     )
@@ -190,7 +190,7 @@ class _Migration:
                     self._news.clear()
                     await self._news.wait()
         except MonitorGone as err:
-            raise process_gone(self.domain, self.side, err) from err
+            raise await process_gone(self.domain, self.side, err) from err
         return status
 
     async def _paused(self) -> bool:
@@ -371,5 +371,5 @@ class QemuIncoming(_Migration):
         if (status := await self.settled()) != "completed":
             raise errors.OperationFailed(
                 f"domain '{self.domain.name}': QEMU at the destination could not load the migration ({status}): "
-                f"{self.domain.last_output().strip()}"
+                f"{(await self.domain.last_output()).strip()}"
             )

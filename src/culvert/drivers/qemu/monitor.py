@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,10 +67,15 @@ class _Tap(EventListener):
         return False
 
 
+async def silent() -> str:
+    """The last output of what is not known to write any."""
+    return ""
+
+
 class Monitor:
     """A connected, negotiated monitor. Made by ``connect``; over when ``closed`` is set."""
 
-    def __init__(self, name: str, qmp: QMPClient, last_output: Callable[[], str]) -> None:
+    def __init__(self, name: str, qmp: QMPClient, last_output: Callable[[], Awaitable[str]]) -> None:
         self.name = name
         self.closed = asyncio.Event()
         self._qmp = qmp
@@ -87,7 +92,7 @@ class Monitor:
         tasks: Tasks,
         *,
         name: str,
-        last_output: Callable[[], str] = str,
+        last_output: Callable[[], Awaitable[str]] = silent,
         subscriber: Callback | None = None,
         timeout: float = CONNECT_TIMEOUT,
         ended: asyncio.Event | None = None,
@@ -115,7 +120,7 @@ class Monitor:
                 f"domain '{name}': QEMU did not greet on its monitor within {timeout:g} s"
             ) from err
         except (QMPError, OSError, EOFError) as err:
-            raise monitor._gone("process exited while connecting to monitor") from err
+            raise await monitor._gone("process exited while connecting to monitor") from err
         tasks.create_task(monitor._watch(), name=f"monitor-{name}")
         return monitor
 
@@ -197,7 +202,7 @@ class Monitor:
             try:
                 self._qmp.send_fd_scm(fd)
             except (QMPError, OSError) as err:
-                raise self._gone("cannot hand over a descriptor") from err
+                raise await self._gone("cannot hand over a descriptor") from err
             await self.execute("getfd", {"fdname": name})
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
@@ -247,7 +252,7 @@ class Monitor:
         Raises ``errors.OperationTimeout`` naming ``what``, or ``MonitorGone``.
         """
         if self.closed.is_set():
-            raise self._gone()
+            raise await self._gone()
         try:
             async with asyncio.timeout(timeout) as scope:
                 self._waiting.add(scope)
@@ -257,7 +262,7 @@ class Monitor:
                     self._waiting.discard(scope)
         except TimeoutError as err:
             if self.closed.is_set():
-                raise self._gone() from err
+                raise await self._gone() from err
             raise errors.OperationTimeout(
                 f"domain '{self.name}': QEMU did not answer '{what}' within {timeout:g} s"
             ) from err
@@ -269,10 +274,10 @@ class Monitor:
         except ExecuteError:
             raise
         except QMPError as err:
-            raise self._gone() from err
+            raise await self._gone() from err
 
-    def _gone(self, what: str = "qemu unexpectedly closed the monitor") -> MonitorGone:
-        output = self._last_output().strip()
+    async def _gone(self, what: str = "qemu unexpectedly closed the monitor") -> MonitorGone:
+        output = (await self._last_output()).strip()
         return MonitorGone(f"internal error: {what} of domain '{self.name}'" + (f": {output}" if output else ""))
 
     def _deliver(self, event: Event) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from culvert.ground import errors
+from culvert.io import blocking
 
 T = TypeVar("T")
 
@@ -42,12 +43,19 @@ class Tap:
     fd: int
 
 
-def open_tap(name: str | None, *, mac: str, bridge: str | None, mtu: int | None = None) -> Tap:
+async def open_tap(name: str | None, *, mac: str, bridge: str | None, mtu: int | None = None) -> Tap:
     """Make a tap device, attach it to ``bridge`` if one is named, and switch it on.
+
+    In a thread: each step waits for the kernel's one lock of network settings (rtnl), which whoever adds or removes
+    devices at the same time may hold for seconds. After a cancellation the device is gone.
 
     ``mac`` is the guest's address; the host's end gets the same with a first byte of fe, so that the bridge never
     takes it for its own (as libvirt does). Raises ``errors.SystemCallError`` naming the device and the step.
     """
+    return await blocking.made(lambda: _open_tap(name, mac, bridge, mtu), undo=lambda tap: os.close(tap.fd))
+
+
+def _open_tap(name: str | None, mac: str, bridge: str | None, mtu: int | None) -> Tap:
     wanted = name or ANY_NAME
     if len(wanted.encode()) > NAME_LIMIT:
         raise errors.InvalidArgument(f"network device name '{wanted}' is longer than {NAME_LIMIT} bytes")

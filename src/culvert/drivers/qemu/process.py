@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from culvert.ground import errors
+from culvert.io import blocking
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,11 @@ class Output:
         self.path = path
         self.offset = offset
 
-    def tail(self, limit: int = TAIL) -> str:
+    async def tail(self, limit: int = TAIL) -> str:
         """The last ``limit`` bytes of it as text; empty when it cannot be read."""
+        return await asyncio.to_thread(self._tail, limit)
+
+    def _tail(self, limit: int) -> str:
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -153,7 +157,7 @@ class Process:
         self.exited.set()
 
 
-def launch(
+async def launch(
     name: str,
     argv: Sequence[str],
     *,
@@ -165,33 +169,11 @@ def launch(
 
     ``pass_fds`` stay the caller's to close. Raises ``errors.SystemCallError`` when the program cannot be started.
     """
+    output_fd, output = await blocking.made(
+        lambda: _open_output(name, argv, log_file), undo=lambda opened: os.close(opened[0])
+    )
     try:
-        output_fd = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    except OSError as err:
-        raise errors.SystemCallError(
-            f"domain '{name}': cannot open log file '{log_file}': {err.strerror}", errno=err.errno
-        ) from err
-    try:
-        stamp = time.strftime("%Y-%m-%d %H:%M:%S%z")
-        os.write(output_fd, f"{stamp}: starting up: {' '.join(argv)}\n".encode(errors="replace"))
-        output = Output(log_file, os.lseek(output_fd, 0, os.SEEK_END))
-        pid = os.posix_spawn(
-            argv[0],
-            list(argv),
-            dict(os.environ if env is None else env),
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_DUP2, output_fd, 1),
-                (os.POSIX_SPAWN_DUP2, output_fd, 2),
-                # Duplicating a descriptor onto itself is how posix_spawn takes its close-on-exec away.
-                *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in pass_fds),
-                *((os.POSIX_SPAWN_CLOSE, fd) for fd in _strays(pass_fds)),
-            ],
-            setsid=True,
-            # Python ignores SIGPIPE; QEMU must not inherit that.
-            setsigdef=[number for number in signal.valid_signals() if number not in UNRESET_SIGNALS],
-            setsigmask=[],
-        )
+        pid = _spawn(argv, output_fd, pass_fds, os.environ if env is None else env)
     except OSError as err:
         raise errors.SystemCallError(
             f"domain '{name}': cannot start '{argv[0]}': {os.strerror(err.errno or errno.EIO)}", errno=err.errno
@@ -200,6 +182,46 @@ def launch(
         os.close(output_fd)
     # Not reaped before ``_ended`` has seen it, so the number cannot have been given to another process yet.
     return Process(name, identify(pid), os.pidfd_open(pid), output)
+
+
+def _spawn(argv: Sequence[str], output_fd: int, pass_fds: Collection[int], env: Mapping[str, str]) -> int:
+    # It blocks for the few milliseconds of a vfork. In a thread it would too: it keeps the interpreter lock.
+    return os.posix_spawn(
+        argv[0],
+        list(argv),
+        dict(env),
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, output_fd, 1),
+            (os.POSIX_SPAWN_DUP2, output_fd, 2),
+            # Duplicating a descriptor onto itself is how posix_spawn takes its close-on-exec away.
+            *((os.POSIX_SPAWN_DUP2, fd, fd) for fd in pass_fds),
+            *((os.POSIX_SPAWN_CLOSE, fd) for fd in _strays(pass_fds)),
+        ],
+        setsid=True,
+        # Python ignores SIGPIPE; QEMU must not inherit that.
+        setsigdef=[number for number in signal.valid_signals() if number not in UNRESET_SIGNALS],
+        setsigmask=[],
+    )
+
+
+def _open_output(name: str, argv: Sequence[str], log_file: Path) -> tuple[int, Output]:
+    """The log file, with the line that begins a run, open for what comes behind."""
+    try:
+        output_fd = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+    except OSError as err:
+        raise errors.SystemCallError(
+            f"domain '{name}': cannot open log file '{log_file}': {err.strerror}", errno=err.errno
+        ) from err
+    try:
+        stamp = time.strftime("%Y-%m-%d %H:%M:%S%z")
+        os.write(output_fd, f"{stamp}: starting up: {' '.join(argv)}\n".encode(errors="replace"))
+        return output_fd, Output(log_file, os.lseek(output_fd, 0, os.SEEK_END))
+    except OSError as err:
+        os.close(output_fd)
+        raise errors.SystemCallError(
+            f"domain '{name}': cannot write log file '{log_file}': {err.strerror}", errno=err.errno
+        ) from err
 
 
 def _strays(pass_fds: Collection[int]) -> list[int]:

@@ -86,6 +86,6 @@ class Run:
     def monitor_path(self) -> Path:
         return self.runtime / MONITOR_SOCKET
 
-    def last_output(self) -> str:
+    async def last_output(self) -> str:
         """The tail of what QEMU has said in this run."""
-        return self.process.output.tail() if self.process else ""
+        return await self.process.output.tail() if self.process else ""

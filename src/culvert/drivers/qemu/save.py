@@ -136,7 +136,7 @@ async def _stream(monitor: Monitor, domain: Domain, fd: int, command: str) -> No
             await monitor.execute(command, {"uri": f"fd:{FD_NAME}"})
             event = await told.get(STREAM_TIMEOUT, where=lambda event: event["data"]["status"] in SETTLED)
         except MonitorGone as err:
-            raise errors.OperationFailed(f"domain '{domain.name}': QEMU ended: {domain.last_output()}") from err
+            raise errors.OperationFailed(f"domain '{domain.name}': QEMU ended: {await domain.last_output()}") from err
     if event["data"]["status"] != "completed":
         why = (await monitor.execute("query-migrate")).get("error-desc", event["data"]["status"])
         raise errors.OperationFailed(f"domain '{domain.name}': its state cannot be passed on: {why}")

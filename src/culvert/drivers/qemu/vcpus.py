@@ -5,6 +5,8 @@ Source: QMP ``query-cpus-fast``, ``query-hotpluggable-cpus`` (qapi/machine.json 
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,16 +39,17 @@ async def running(domain: Domain) -> list[RunningVcpu]:
     """The processors that the running guest has now, by number."""
     run = domain.require_active()
     pid = run.process.pid if run.process else 0
-    found = []
-    for entry in await domain.monitor.execute("query-cpus-fast"):
-        thread = int(entry["thread-id"])
-        state = VcpuState.RUNNING
-        found.append(
-            RunningVcpu(
-                int(entry["cpu-index"]), thread, state, threads.of_thread(pid, thread), threads.affinity(thread)
-            )
-        )
-    return sorted(found, key=lambda one: one.number)
+    told = await domain.monitor.execute("query-cpus-fast")
+    thread_of = {int(entry["cpu-index"]): int(entry["thread-id"]) for entry in told}
+    # Three files below /proc for each: a guest may have hundreds.
+    return await asyncio.to_thread(_looked_up, pid, thread_of)
+
+
+def _looked_up(pid: int, thread_of: Mapping[int, int]) -> list[RunningVcpu]:
+    return [
+        RunningVcpu(number, thread, VcpuState.RUNNING, threads.of_thread(pid, thread), threads.affinity(thread))
+        for number, thread in sorted(thread_of.items())
+    ]
 
 
 def packed(cpus: frozenset[int], length: int) -> bytes:

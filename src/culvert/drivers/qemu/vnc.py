@@ -6,11 +6,13 @@ daemon are never tried twice; against all others a start that failed for this re
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import Graphics
@@ -21,6 +23,7 @@ from culvert.ground import errors
 
 FIRST_PORT = 5900  # VNC display 0
 LAST_PORT = 65535
+LOOKUP_TIMEOUT = 10.0  # seconds for the name of an address to listen on; glibc asks two servers twice in that time
 DEFAULT_LISTEN = "127.0.0.1"  # vnc_listen of libvirt's qemu.conf
 
 _FD_NAME = "graphicsfd"
@@ -35,27 +38,70 @@ def wants_port(graphics: Graphics) -> bool:
     return not nowhere and (bool(graphics.autoport) or graphics.port in (None, -1))
 
 
-def is_free(address: str, port: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class ListenPlace:
+    """What a listen address leads to: a family of addresses, and the socket address but for its port."""
+
+    name: str
+    family: socket.AddressFamily
+    address: tuple[Any, ...]
+
+
+Places = Mapping[str, ListenPlace]
+"""By listen address."""
+
+
+async def places(definition: DomainDef) -> Places:
+    """Where the VNC servers that want a port are to listen.
+
+    Raises ``errors.OperationFailed`` for a name that nobody knows, and ``errors.OperationTimeout`` when the resolver
+    does not answer within ``LOOKUP_TIMEOUT`` seconds.
+    """
+    wanted = {one.address or DEFAULT_LISTEN for one in definition.devices.graphics if wants_port(one)}
+    return {name: await _look_up(name) for name in sorted(wanted)}
+
+
+async def _look_up(name: str) -> ListenPlace:
+    try:
+        async with asyncio.timeout(LOOKUP_TIMEOUT):
+            found = await asyncio.get_running_loop().getaddrinfo(name, FIRST_PORT, type=socket.SOCK_STREAM)
+    except TimeoutError as err:
+        raise errors.OperationTimeout(
+            f"cannot listen for VNC on '{name}': the name is not resolved within {LOOKUP_TIMEOUT:g} s"
+        ) from err
+    except (OSError, UnicodeError) as err:  # a name that no resolver would be asked for
+        raise errors.OperationFailed(f"cannot listen for VNC on '{name}': {_words(err)}") from err
+    family, _, _, _, address = found[0]
+    return ListenPlace(name, socket.AddressFamily(family), address)
+
+
+def is_free(place: ListenPlace, port: int) -> bool:
     """Could be bound a moment ago. Raises ``errors.OperationFailed`` for an address that this host does not have."""
     try:
-        family, kind, protocol, _, place = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM)[0]
-        with closing(socket.socket(family, kind, protocol)) as trial:
+        with closing(socket.socket(place.family, socket.SOCK_STREAM)) as trial:
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(place)
+            trial.bind((place.address[0], port, *place.address[2:]))
     except OSError as err:
         if err.errno in (errno.EADDRINUSE, errno.EACCES):
             return False
-        raise errors.OperationFailed(f"cannot listen for VNC on '{address}': {err.strerror}") from err
+        raise errors.OperationFailed(f"cannot listen for VNC on '{place.name}': {_words(err)}") from err
     return True
 
 
-def resolve(definition: DomainDef, reserved: Collection[int], first: int = FIRST_PORT) -> DomainDef:
-    """``definition`` with a port for every VNC server, none of them in ``reserved`` or below ``first`` by choice."""
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def resolve(definition: DomainDef, found: Places, reserved: Collection[int], first: int = FIRST_PORT) -> DomainDef:
+    """``definition`` with a port for every VNC server, none of them in ``reserved`` or below ``first`` by choice.
+
+    ``found`` are the ``places`` of the same servers. At once, so that a port is reserved before the next start looks.
+    """
     taken = set(reserved)
     resolved = []
     for graphics in definition.devices.graphics:
         if wants_port(graphics):
-            port = _next(graphics.address or DEFAULT_LISTEN, taken, first)
+            port = _next(found[graphics.address or DEFAULT_LISTEN], taken, first)
             taken.add(port)
             resolved.append(replace(graphics, port=port, autoport=True))
         else:
@@ -63,11 +109,11 @@ def resolve(definition: DomainDef, reserved: Collection[int], first: int = FIRST
     return replace(definition, devices=replace(definition.devices, graphics=tuple(resolved)))
 
 
-def _next(address: str, taken: Collection[int], first: int) -> int:
+def _next(place: ListenPlace, taken: Collection[int], first: int) -> int:
     for port in range(first, LAST_PORT + 1):
-        if port not in taken and is_free(address, port):
+        if port not in taken and is_free(place, port):
             return port
-    raise errors.OperationFailed(f"no port is free for VNC on '{address}' from {first} on")
+    raise errors.OperationFailed(f"no port is free for VNC on '{place.name}' from {first} on")
 
 
 def ports(definition: DomainDef) -> set[int]:

@@ -232,8 +232,9 @@ class Arrival:
             await self._wait_launched()
         if self.guest is not None:
             await self.guest.exited.wait()
+            gone = await self.guest.hypervisor.gone("destination", EOFError("no more output"))
             if self.state not in FINAL:
-                self.fail(Event.QEMU_GONE, self.guest.hypervisor.gone("destination", EOFError("no more output")))
+                self.fail(Event.QEMU_GONE, gone)
 
     async def _wait_launched(self) -> None:
         with contextlib.suppress(errors.RequestError):

@@ -250,14 +250,14 @@ class Intake:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(EXIT_TIMEOUT):
                 await self.domain.exited.wait()
-        return self.domain.hypervisor.gone("destination", seen)
+        return await self.domain.hypervisor.gone("destination", seen)
 
     async def _ended(self) -> errors.RequestError | None:
         """Wait for the end of this attempt by other means than its data: why, or ``None`` for a good end."""
         await either(self.domain.exited, self._over)
         if self._arrived:
             return None
-        return self.domain.hypervisor.gone("destination", EOFError("no more output"))
+        return await self.domain.hypervisor.gone("destination", EOFError("no more output"))
 
     # -- the end --------------------------------------------------------------------------------------------------
 

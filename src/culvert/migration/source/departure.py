@@ -316,7 +316,7 @@ class Departure:
     async def _watch_qemu(self) -> None:
         if self.guest is not None:
             await self.guest.exited.wait()
-            self.fail(self.guest.hypervisor.gone("source", EOFError("no more output")))
+            self.fail(await self.guest.hypervisor.gone("source", EOFError("no more output")))
         self.shell.feed(Event.QEMU_GONE)
 
     # -- the commands ---------------------------------------------------------------------------------------------
