@@ -6,6 +6,7 @@ Certificates of the good hosts are made by ``culvert pki`` in its two commands; 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -169,6 +170,14 @@ def _no_files(hosts: Hosts) -> str:
     return hosts.b.tls_uri(pkipath=hosts.pki.folder / "absent")
 
 
+def _named_pipe(hosts: Hosts) -> str:
+    """Whoever opens it waits for a writer, who never comes."""
+    folder = hosts.pki.folder / "pipe"
+    folder.mkdir()
+    os.mkfifo(folder / "cacert.pem")
+    return hosts.b.tls_uri(pkipath=folder)
+
+
 FAULTS: list[tuple[Callable[[Hosts], str], str, str]] = [
     (_wrong_ca, "does not know the authority|could not check", "not accepted: "),
     (
@@ -181,6 +190,7 @@ FAULTS: list[tuple[Callable[[Hosts], str], str, str]] = [
     (_wrong_name, r"Hostname mismatch, certificate is not valid for '127\.1'", "does not accept"),
     (_clear_text, "does it expect TLS on this port", "does not speak TLS"),
     (_tls_to_clear_text, "does it expect TLS on this port", "these bytes are TLS: is this port a clear-text one"),
+    (_named_pipe, r"CA certificate .*/pipe/cacert\.pem cannot be read: it is not a regular file", ""),
     (_no_files, r"CA certificate .*/absent/cacert\.pem does not exist", ""),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -37,6 +38,7 @@ from culvert.drivers.qemu.guests import QemuGuests
 from culvert.drivers.storage.pools import Pools
 from culvert.ground.units import MiB
 from culvert.io.listener import Listener, listen_tcp, listen_unix
+from culvert.io.tls_side import ServerSide
 from culvert.migration.destination.destination import Destination
 from culvert.migration.journal.history import Retention
 from culvert.migration.journal.journal import Journal
@@ -106,7 +108,8 @@ async def serve(
         host_uuid = places.host_uuid()
         listeners: list[Listener] = [await listen_unix(places.socket, mode=config.daemon.unix_socket_mode)]
         stack.callback(_close, listeners)
-        security = server_side(config.tls) if any(each.transport == "tls" for each in addresses) else None
+        with_tls = any(each.transport == "tls" for each in addresses)
+        security = await asyncio.to_thread(server_side, config.tls) if with_tls else None
         for each in addresses:
             listeners += await listen_tcp(each.host, each.port, security if each.transport == "tls" else None)
         driver = await stack.enter_async_context(
@@ -175,11 +178,14 @@ async def serve(
         stack.push_async_callback(service.source.stop, STOP_TIMEOUT)
         yield RunningDaemon(
             [f"{each.transport}:{'//' if each.address else ''}{each.name}" for each in listeners],
-            security.reload if security is not None else _nothing_to_reload,
+            lambda: background.spawn("reload", _reload(security)),
         )
 
 
-def _nothing_to_reload() -> None:
+async def _reload(security: ServerSide | None) -> None:
+    if security is not None:
+        await security.reload()
+        return
     log.info("nothing to reload: there is no TLS listener, and other certificates are read when they are used")
 
 

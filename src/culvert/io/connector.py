@@ -123,7 +123,7 @@ async def _tcp(uri: ConnectionURI, factory: Callable[[], P], given: _Given) -> P
 
 async def _tls(uri: ConnectionURI, factory: Callable[[], P], given: _Given) -> P:
     try:
-        context = given.security.context(uri)
+        context = await given.security.prepare(uri)
     except errors.InvalidArgument as err:
         raise errors.InvalidArgument(f"unable to connect to server at '{peer_name(uri)}': {err}") from err
     upper = factory()
@@ -134,7 +134,7 @@ async def _tls(uri: ConnectionURI, factory: Callable[[], P], given: _Given) -> P
     try:
         await tls.handshake_done(channel)
     except errors.AuthenticationFailed as err:
-        hint = given.security.hint(uri) if channel.trusted else ""
+        hint = await asyncio.to_thread(given.security.hint, uri) if channel.trusted else ""
         raise errors.AuthenticationFailed(f"unable to connect to server at '{peer_name(uri)}': {err}{hint}") from err
     return upper
 

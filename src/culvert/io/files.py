@@ -8,10 +8,13 @@ somebody's guest. Everything here may block on the disk: call it in a thread.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 from culvert.ground import errors
 
@@ -39,6 +42,19 @@ def write_atomically(path: Path, text: str) -> None:
             with contextlib.suppress(OSError):
                 beside.unlink()
         raise errors.SystemCallError(f"cannot write '{path}': {err.strerror}", errno=err.errno) from err
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """``path`` for reading, when it is a regular file: of others an open or a read may wait for somebody for ever.
+
+    Raises ``OSError`` with words for people.
+    """
+    # Not to wait for a writer when it is a named pipe; of a regular file the flag changes nothing.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return open(descriptor, "rb")
 
 
 def remove(path: Path) -> None:

@@ -1,7 +1,8 @@
 """TLS settings made from certificate files, and errors that name the file and what to do.
 
 A file of one's own is looked at before it is used, as libvirt does unless it is told ``no_sanity``: an expired
-certificate, or one for the other purpose, is found here and not by everybody who connects.
+certificate, or one for the other purpose, is found here and not by everybody who connects. Everything here reads
+files: call it in a thread.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
 
 from culvert.ground import errors
+from culvert.io import files as files_io
 from culvert.io.tls_files import Files
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -93,7 +95,7 @@ def _own(context: ssl.SSLContext, files: Files, side: str, *, sanity: bool) -> N
 
 def _there(path: Path, what: str, how_to: str) -> None:
     try:
-        with open(path, "rb"):
+        with files_io.open_regular(path):
             return
     except FileNotFoundError:
         reason = f"does not exist: make one with '{how_to}', or name another file"
@@ -102,8 +104,11 @@ def _there(path: Path, what: str, how_to: str) -> None:
     raise errors.InvalidArgument(f"{what} {path} {reason}")
 
 
-def check(files: Files, side: str, now: datetime | None = None) -> None:
-    """Look at one's own certificate as the other end will. Raises ``errors.InvalidArgument`` naming the file."""
+def check(files: Files, side: str, now: datetime | None = None) -> datetime:
+    """Look at one's own certificate as the other end will; until when it will still be found good.
+
+    Raises ``errors.InvalidArgument`` naming the file.
+    """
     now = now or datetime.now(UTC)
     own = read(files.cert)
     looked_at = [(own, files.cert)]
@@ -127,14 +132,16 @@ def check(files: Files, side: str, now: datetime | None = None) -> None:
         raise errors.InvalidArgument(
             f"certificate {files.cert} is not meant for a TLS {side}: make one with '{HOW_TO[side]}'"
         )
+    return min(certificate.not_valid_after_utc for certificate, _ in looked_at)
 
 
 def read(path: Path) -> x509.Certificate:
     """The first certificate in a PEM file. Raises ``errors.InvalidArgument`` naming it."""
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
+        with files_io.open_regular(path) as file:
+            return x509.load_pem_x509_certificate(file.read())
     except (OSError, ValueError) as err:
-        raise errors.InvalidArgument(f"certificate {path} cannot be read: {err}") from err
+        raise errors.InvalidArgument(f"certificate {path} cannot be read: {_words(err)}") from err
 
 
 def names(path: Path) -> tuple[str, ...]:

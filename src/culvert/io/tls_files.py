@@ -41,6 +41,30 @@ class Files:
         return any(map(os.path.exists, (self.ca, self.cert, self.key)))
 
 
+Stamp = tuple[int, ...] | None
+"""Of a file: what is another as soon as somebody has changed it. ``None``: it is not there."""
+
+SETTLED = 2.0  # seconds after a change within which another one might not show: file systems' clocks are coarse
+
+
+def stamps(files: Files) -> tuple[Stamp, ...]:
+    """Of each of ``files``, in order."""
+    return tuple(_stamp(path) for path in (files.ca, files.cert, files.key, files.crl))
+
+
+def settled(found: tuple[Stamp, ...], now: float) -> bool:
+    """Whether a change after ``found`` was taken would show in it; ``now`` in seconds since 1970."""
+    return all(stamp is None or abs(now - stamp[-1] / 1e9) > SETTLED for stamp in found)
+
+
+def _stamp(path: Path | None) -> Stamp:
+    try:
+        found = os.stat(path) if path is not None else None
+    except OSError:
+        return None
+    return found and (found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns, found.st_mtime_ns)
+
+
 def in_folder(folder: Path, side: str) -> Files:
     """Everything in one folder; ``side`` is "server" or "client"."""
     return Files(folder / "cacert.pem", folder / f"{side}cert.pem", folder / f"{side}key.pem", folder / "cacrl.pem")
