@@ -29,7 +29,9 @@ async def bare_qemu(place: Path) -> AsyncIterator[tuple[process.Process, Monitor
             *(EMULATOR, "-S", "-no-user-config", "-nodefaults", "-display", "none", "-machine", "none"),
             *("-chardev", f"socket,id=m,fd={listener.fileno()},server=on,wait=off", "-mon", "chardev=m,mode=control"),
         ]
-        running = await process.launch("bare", argv, log_file=place / "log", pass_fds=[listener.fileno()])
+        running = await process.launch(
+            "bare", argv, log_file=place / "log", folder=place, pass_fds=[listener.fileno()]
+        )
     try:
         async with asyncio.TaskGroup() as tasks:
             monitor = await Monitor.connect(path, tasks, name="bare", last_output=running.output.tail)

@@ -38,7 +38,7 @@ def shell(script: str) -> list[str]:
 async def test_output_of_this_run_only(tmp_path: Path) -> None:
     log = tmp_path / "g.log"
     log.write_text("from an earlier run\n")
-    running = await process.launch("g", shell("echo out; echo err >&2; exit 3"), log_file=log)
+    running = await process.launch("g", shell("echo out; echo err >&2; exit 3"), log_file=log, folder=tmp_path)
     async with asyncio.timeout(10):
         await running.exited.wait()
     assert (await running.output.tail()).splitlines() == ["out", "err"]
@@ -49,7 +49,7 @@ async def test_output_of_this_run_only(tmp_path: Path) -> None:
 
 async def test_tail_is_bounded(tmp_path: Path) -> None:
     running = await process.launch(
-        "g", shell("head -c 100000 /dev/zero | tr '\\0' x; echo end"), log_file=tmp_path / "log"
+        "g", shell("head -c 100000 /dev/zero | tr '\\0' x; echo end"), log_file=tmp_path / "log", folder=tmp_path
     )
     async with asyncio.timeout(10):
         await running.exited.wait()
@@ -59,13 +59,13 @@ async def test_tail_is_bounded(tmp_path: Path) -> None:
 
 async def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(errors.SystemCallError, match="cannot start '/no/such/qemu'"):
-        await process.launch("g", ["/no/such/qemu"], log_file=tmp_path / "log")
+        await process.launch("g", ["/no/such/qemu"], log_file=tmp_path / "log", folder=tmp_path)
 
 
 async def test_it_has_a_session_of_its_own_and_only_the_descriptors_given(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     try:
-        running = await process.launch("g", SLEEP, log_file=tmp_path / "log", pass_fds=[write_end])
+        running = await process.launch("g", SLEEP, log_file=tmp_path / "log", folder=tmp_path, pass_fds=[write_end])
         assert os.getsid(running.pid) == running.pid
         # Its loader has libraries open for a moment.
         async with asyncio.timeout(10):
@@ -84,7 +84,10 @@ async def test_it_has_a_session_of_its_own_and_only_the_descriptors_given(tmp_pa
 
 async def test_terminate_forces_after_its_deadline(tmp_path: Path) -> None:
     running = await process.launch(
-        "g", shell("trap '' TERM; echo ready; while :; do sleep 600; done"), log_file=tmp_path / "log"
+        "g",
+        shell("trap '' TERM; echo ready; while :; do sleep 600; done"),
+        log_file=tmp_path / "log",
+        folder=tmp_path,
     )
     async with asyncio.timeout(10):
         await eventually(lambda: "ready" in running.output.path.read_text().splitlines())
@@ -98,7 +101,7 @@ async def test_terminate_forces_after_its_deadline(tmp_path: Path) -> None:
 
 async def test_adopted_process_is_watched_like_a_started_one(tmp_path: Path) -> None:
     busy = "until [ $((i = i + 1)) = 300000 ]; do :; done; echo done; exec sleep 600"
-    started = await process.launch("g", shell(busy), log_file=tmp_path / "log")
+    started = await process.launch("g", shell(busy), log_file=tmp_path / "log", folder=tmp_path)
     started.forget()
     started.forget()
     adopted = process.adopt("g", started.identity, started.output)
@@ -116,7 +119,7 @@ async def test_adopted_process_is_watched_like_a_started_one(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("change", [{"started": 1}, {"boot": "another boot"}])
 async def test_a_number_given_out_again_is_not_the_guest(tmp_path: Path, change: dict[str, object]) -> None:
-    other = await process.launch("other", SLEEP, log_file=tmp_path / "log")
+    other = await process.launch("other", SLEEP, log_file=tmp_path / "log", folder=tmp_path)
     try:
         stale = replace(other.identity, **change)  # type: ignore[arg-type]  # a table of members to alter
         assert process.adopt("g", stale, other.output) is None
@@ -128,7 +131,7 @@ async def test_a_number_given_out_again_is_not_the_guest(tmp_path: Path, change:
 async def test_identity_of_a_name_with_brackets_and_spaces(tmp_path: Path) -> None:
     program = tmp_path / "a) R 1 (b"
     program.symlink_to("/bin/sleep")
-    running = await process.launch("g", [str(program), "600"], log_file=tmp_path / "log")
+    running = await process.launch("g", [str(program), "600"], log_file=tmp_path / "log", folder=tmp_path)
     try:
         assert process.identify(running.pid) == running.identity
     finally:

@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from culvert.daemon import loop_guard
-from tests.support import processes
+from culvert.drivers.qemu import environment as qemu_environment
+from tests.support import held, processes
 from tests.support.wait import wait_for
 
 _READY = re.compile(r"^culvertd ready\b.*?listen=(tcp://\S+)(?:.*?listen=(tls://\S+))?", re.MULTILINE)
@@ -89,16 +90,17 @@ class DaemonProcess:
         if self._tls:
             listen += ["--listen", f"tls://127.0.0.1:{self.tls_port}"]
         argv = [*self._within, *self._program, "--root", str(self.root), *listen, *self._arguments]
-        environment = {
+        variables = {
             **os.environ,
             **({loop_guard.VARIABLE: str(MOST_HELD)} if self._guarded else {}),
             **self._environment,
             processes.MARK: str(self.root),
+            qemu_environment.VARIABLE: f"{processes.MARK} {held.VARIABLE}",
             "PYTHONUNBUFFERED": "1",
         }
         with open(self._output, "wb") as output, open(self._log, "ab") as log:
             self.process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=environment, start_new_session=True
+                argv, stdin=subprocess.DEVNULL, stdout=output, stderr=log, env=variables, start_new_session=True
             )
         deadline = time.monotonic() + timeout
         while (ready := _READY.search(self._output.read_text())) is None or (self._tls and ready[2] is None):

@@ -20,7 +20,8 @@ from typing import NoReturn
 from tests.support.wait import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
-QEMU = os.environ.get("CULVERT_TEST_QEMU", "/usr/bin/qemu-system-x86_64")
+VARIABLE = "CULVERT_TEST_QEMU"
+QEMU = os.environ.get(VARIABLE, "/usr/bin/qemu-system-x86_64")
 GREETING = "greeting"  # QEMU has been started, and has not greeted on its monitor
 ANSWER = ".answer"  # behind a command: QEMU has carried it out, and its answer has not come
 REACHED = ".reached"

@@ -1,7 +1,8 @@
 """Processes seen through /proc: whose they are, what processor time they took, how they are ended.
 
-A *mark* is an environment variable with a value nobody else has; every process a marked process starts inherits it,
-so what belongs to a test is found for certain, also when its parent is gone.
+A *mark* is an environment variable with a value nobody else has; every process a marked process starts inherits it
+(a daemon is told to pass it on to its QEMUs), so what belongs to a test is found for certain, also when its parent is
+gone.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import click
 from culvert import __version__
 from culvert.daemon import config as configuration
 from culvert.daemon import listen as listen_addresses
-from culvert.daemon import loop_guard
+from culvert.daemon import log_queue, loop_guard
 from culvert.daemon.config import Config
 from culvert.daemon.listen import Address
 from culvert.daemon.notify import notify
@@ -26,17 +26,6 @@ from culvert.ground import errors
 from culvert.io.loop import Loop
 
 log = logging.getLogger("culvert.daemon.main")  # also when run by -m
-
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
-
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
-
-
-class OneLine(logging.Formatter):
-    """One event, one line: nothing that a peer has sent can begin a line of its own. Tracebacks are our own."""
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return super().formatMessage(record).translate(_ESCAPES)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -88,20 +77,16 @@ def main(
     except errors.RequestError as err:
         click.echo(f"culvertd: {err}", err=True)
         sys.exit(2)
-    _set_up_logging(places, config)
-    with loop_guard.from_environment(), asyncio.Runner(loop_factory=Loop) as runner:
-        status = runner.run(_run(places, config, addresses))
+    # To the log file below a root or in the log directory; also to the terminal or the journal.
+    with log_queue.to(places.layout.log / "culvertd.log") as logs:
+        logging.basicConfig(level=config.daemon.log_level.upper(), handlers=[logs])
+        try:
+            with loop_guard.from_environment(), asyncio.Runner(loop_factory=Loop) as runner:
+                status = runner.run(_run(places, config, addresses))
+        except Exception:
+            log.exception("culvertd ends by a fault of its own")
+            status = 1
     sys.exit(status)
-
-
-def _set_up_logging(places: Places, config: Config) -> None:
-    """To the log file below a root or in the log directory; also to the terminal or the journal."""
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    path = places.layout.log / "culvertd.log"
-    handlers.append(logging.FileHandler(path, encoding="utf-8", errors="backslashreplace"))
-    for handler in handlers:
-        handler.setFormatter(OneLine(LOG_FORMAT))
-    logging.basicConfig(level=config.daemon.log_level.upper(), handlers=handlers)
 
 
 async def _run(places: Places, config: Config, addresses: list[Address]) -> int:

@@ -20,7 +20,7 @@ from culvert.domain import defaults
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
-from culvert.drivers.qemu import adoption, launch, listing, strays
+from culvert.drivers.qemu import adoption, launch, listing, log_keeper, strays
 from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo, nodestats
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
@@ -75,6 +75,7 @@ class Driver:
             )
             self._host.enlist = self._enlist
             self._host.spawn(self._host.recorder.run(), name="status-recorder")
+            self._host.spawn(log_keeper.keep(self.domains), name="log-keeper")
             await self._load()
         except BaseException as err:
             await self._leave(type(err), err, err.__traceback__)

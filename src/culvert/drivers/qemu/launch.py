@@ -194,7 +194,7 @@ async def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
         )
         argv = command.build(run.definition, options)
         log_file = domain.host.layout.log_file(domain.name)
-        run.process = await process.launch(domain.name, argv, log_file=log_file, pass_fds=fds)
+        run.process = await process.launch(domain.name, argv, log_file=log_file, folder=run.runtime, pass_fds=fds)
         run.log_offset = run.process.output.offset
 
 

@@ -20,6 +20,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from culvert.drivers.qemu import environment
 from culvert.ground import errors
 from culvert.io import blocking
 
@@ -72,7 +73,8 @@ class Output:
         try:
             with self.path.open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
-                file.seek(max(self.offset, size - limit))
+                begin = self.offset if self.offset <= size else 0  # it has been cut since: all of it is of this run
+                file.seek(max(begin, size - limit))
                 return file.read(limit).decode(errors="replace")
         except OSError:
             return ""
@@ -162,10 +164,12 @@ async def launch(
     argv: Sequence[str],
     *,
     log_file: Path,
+    folder: Path,
     pass_fds: Collection[int] = (),
-    env: Mapping[str, str] | None = None,
 ) -> Process:
     """Start ``argv`` in a session of its own with nothing open but ``pass_fds``, its output appended to ``log_file``.
+
+    ``folder`` is its own, and its home when the daemon is root's; see ``environment`` for what else it is told.
 
     ``pass_fds`` stay the caller's to close. Raises ``errors.SystemCallError`` when the program cannot be started.
     """
@@ -173,7 +177,7 @@ async def launch(
         lambda: _open_output(name, argv, log_file), undo=lambda opened: os.close(opened[0])
     )
     try:
-        pid = _spawn(argv, output_fd, pass_fds, os.environ if env is None else env)
+        pid = _spawn(argv, output_fd, pass_fds, environment.of_qemu(os.environ, uid=os.geteuid(), folder=folder))
     except OSError as err:
         raise errors.SystemCallError(
             f"domain '{name}': cannot start '{argv[0]}': {os.strerror(err.errno or errno.EIO)}", errno=err.errno

@@ -142,7 +142,9 @@ async def _ask(emulator: str, cache: Path, *, kvm: bool) -> Machines:
                 *("-machine", "none,accel=tcg"),
                 *("-chardev", chardev, "-mon", "chardev=monitor,mode=control"),
             ]
-            running = await process.launch("probe", argv, log_file=Path(place, "log"), pass_fds=[listener.fileno()])
+            running = await process.launch(
+                "probe", argv, log_file=Path(place, "log"), folder=Path(place), pass_fds=[listener.fileno()]
+            )
         try:
             # The error must leave the group as itself, not wrapped.
             async with asyncio.TaskGroup() as tasks:
