@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from culvert.migration import fault_points
+from culvert.io import fault_points
 from faults.plan import Fault, Side
 from tests.support.daemon import DaemonProcess
 from tests.support.libvirtd import Libvirtd

@@ -65,7 +65,7 @@ class Side(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """Inside culvert (``migration.fault_points``): the daemon of ``side`` stands at ``point``."""
+    """Inside culvert (``io.fault_points``): the daemon of ``side`` stands at ``point``."""
 
     side: Side
     point: str

@@ -2,7 +2,7 @@
 
 ``Held`` writes a program to be named as a domain's ``<emulator>``. It becomes QEMU, the process that the daemon has
 started, and leaves a relay between the daemon and QEMU's monitor. A file in the folder arms a moment, as
-``culvert.migration.fault_points`` does it: the relay answers with another one and waits until the first is gone.
+``culvert.io.fault_points`` does it: the relay answers with another one and waits until the first is gone.
 """
 
 from __future__ import annotations

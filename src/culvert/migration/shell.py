@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from culvert.ground import errors
-from culvert.migration import fault_points
+from culvert.io import fault_points
 from culvert.migration.handover import machine
 from culvert.migration.handover.machine import ANSWERED, Do, MachineError, Next, Step, Table, Write
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED
-from culvert.migration import fault_points
+from culvert.io import fault_points
 from culvert.migration.destination import starting
 from culvert.migration.destination.intake import Intake
 from culvert.migration.destination.starting import Started

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from culvert.migration import fault_points
+from culvert.io import fault_points
 
 
 async def test_without_a_folder_nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,14 +1,16 @@
-"""Places at which a migration can be held from outside, so that something can be broken at that very moment.
+"""Places at which a migration or a start can be held from outside, so that something can be done at that very moment.
 
-They exist for the tests of the hand-over and for nothing else. The environment variable ``CULVERT_FAULT_POINTS``
+They exist for tests and for nothing else. The environment variable ``CULVERT_FAULT_POINTS``
 names a directory; without it each of them costs one comparison. A file there arms a place, the daemon answers with
 another one, waits, and goes on when the first is gone::
 
     SIDE.POINT            made from outside: hold here
     SIDE.POINT.reached    made by the daemon: held
 
-``SIDE`` is ``source`` or ``destination``. ``POINT`` is ``before.STEP`` or ``after.STEP``, at a row of the journal
-(``machine.Step``), or ``before.COMMAND``, in front of what a machine has decided (``machine.Do``, in small letters).
+``SIDE`` is ``source`` or ``destination`` of a migration. ``POINT`` is ``before.STEP`` or ``after.STEP``, at a row of
+the journal (``machine.Step``), or ``before.COMMAND``, in front of what a machine has decided (``machine.Do``, in
+small letters). Or ``SIDE`` is ``start``, and ``POINT`` what a start has behind it
+(``drivers.qemu.startup.StartStep``).
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 
 VARIABLE = "CULVERT_FAULT_POINTS"
 REACHED = ".reached"
-LONGEST = 120.0  # seconds a migration is held
+LONGEST = 120.0  # seconds something is held
 POLL = 0.02  # seconds between two looks
 
 _FOLDER = Path(os.environ[VARIABLE]) if VARIABLE in os.environ else None
