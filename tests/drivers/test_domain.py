@@ -6,14 +6,17 @@ import asyncio
 import json
 import os
 import signal
+import threading
 from pathlib import Path
 
 import pytest
 from lxml import etree
 
+from culvert.drivers.qemu import domain as domain_module
 from culvert.drivers.qemu import launch, power, process, screenshot
 from culvert.drivers.qemu.console import open_console
 from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
 from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason
@@ -198,6 +201,50 @@ async def test_a_stopped_qemu_is_killed_by_force(tmp_path: Path, monkeypatch: py
         os.kill(pid_of(domain), signal.SIGSTOP)
         await power.destroy(domain)
         assert domain.reason == ShutoffReason.DESTROYED
+
+
+async def test_a_destroy_that_times_out_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk does not answer, so the start sees nothing of it: afterwards the guest runs, and ends on its own."""
+    monkeypatch.setattr(domain_module, "GONE_TIMEOUT", 0.2)
+    async with running_driver(tmp_path) as driver, asyncio.TaskGroup() as tasks:
+        domain = await driver.define_xml(domain_xml("g"))
+        answers = threading.Event()
+        save_status = driver.host.store.save_status
+
+        def stuck(status: Status) -> None:
+            answers.wait(PATIENCE)
+            save_status(status)
+
+        monkeypatch.setattr(driver.host.store, "save_status", stuck)
+        start = tasks.create_task(launch.start(domain), name="start")
+        async with asyncio.timeout(PATIENCE):
+            await eventually(lambda: domain.is_active)
+        with pytest.raises(errors.OperationTimeout, match="does not end"):
+            await power.destroy(domain)
+        answers.set()
+        await start
+        monkeypatch.setattr(domain_module, "GONE_TIMEOUT", PATIENCE)
+        os.kill(pid_of(domain), signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE):
+            await domain.exited.wait()
+        assert domain.reason == ShutoffReason.CRASHED
+
+
+async def test_undefined_while_a_start_waits(tmp_path: Path) -> None:
+    """It would run, and nobody would find it."""
+    async with running_driver(tmp_path) as driver:
+        domain = await driver.define_xml(domain_xml("g"))
+
+        async def undefine() -> None:
+            async with domain.changing("something"):
+                await asyncio.sleep(0)  # the start waits now
+                await driver.undefine(domain)
+
+        _, failure = await asyncio.gather(undefine(), launch.start(domain), return_exceptions=True)
+        assert isinstance(failure, errors.NoDomain)
+        assert "was undefined before it could be started" in failure.message
+        assert driver.domains() == []
+        assert list(driver.layout.statuses.iterdir()) == []
 
 
 async def test_a_call_that_waits_ends_with_the_guest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

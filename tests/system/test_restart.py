@@ -279,7 +279,7 @@ def test_destroyed_at_any_moment_of_a_start(host_a: DaemonProcess, folder: Path,
             assert host_a.qemu_pids() == [], moment
             result = start.finish()
             assert not result.ok, moment
-            assert "monitor of domain 'g'" in result.err, (moment, result)
+            assert "domain 'g' was destroyed while it was being started" in result.err, (moment, result)
         listed = virsh("list", "--all", "--name", uri=host_a.uri).expect().split()
         assert listed == (["g"] if persistent else []), moment
         if persistent:

@@ -19,7 +19,8 @@ from culvert.drivers.qemu.events import DomainLifecycle, Happening
 from culvert.drivers.qemu.host import QemuHost
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
 from culvert.drivers.qemu.monitor import Monitor
-from culvert.drivers.qemu.run import Ending, Run
+from culvert.drivers.qemu.run import START_FAILED, Ending, Run
+from culvert.drivers.qemu.startup import Startup
 from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
 from culvert.hypervisor.contract import Job
@@ -80,8 +81,8 @@ class Domain:
         self.exited.set()
         self.close_console: Callable[[], None] | None = None
         """Ends the console session that is open, if one is."""
-        self.starting = False
-        """A start is under way; whether the domain stays on the list is decided at its end."""
+        self.startup: Startup | None = None
+        """The start that is under way; whether the domain stays on the list is decided at its end."""
         self._last = definition
         self._last_output = ""
 
@@ -123,11 +124,6 @@ class Domain:
         if self.run is None:
             raise errors.OperationInvalid(f"domain is not running: '{self.name}'")
         return self.run
-
-    def require_persistent(self) -> None:
-        """It may have been undefined while the caller waited for it. Raises ``errors.NoDomain``."""
-        if self.persistent is None:
-            raise errors.NoDomain(f"Domain not found: no domain with matching uuid '{self.uuid}' ({self.name})")
 
     @property
     def hypervisor(self) -> QemuHypervisor:
@@ -322,31 +318,40 @@ class Domain:
         self.exited.clear()
 
     async def kill(self, reason: ShutoffReason, detail: StoppedDetail | None, *, graceful: bool = False) -> None:
-        """End QEMU; everything of the run is gone on return. Does nothing when nothing runs.
+        """End QEMU; everything of the run is gone on return. Does nothing when nothing runs or starts.
 
         ``reason`` and ``detail`` are what will be said of it, unless another end was already under way; ``detail``
         ``None`` sends no STOPPED event. ``graceful`` never uses force. Takes no lock: it must also end a guest on
-        which another call is stuck. The end goes on when the caller is cancelled. Raises ``errors.OperationTimeout``.
+        which another call is stuck, or one that is being started; the start sees it after its next wait. The end goes
+        on when the caller is cancelled. Raises ``errors.OperationTimeout``: then nothing is said of an end to come.
         """
+        ending = Ending(reason, detail)
+        startup = self.startup
+        if startup is not None and ending != START_FAILED and (self.run is None or self.run.ending is None):
+            log.info("domain=%s is ended while it is being started reason=%s", self.name, reason.name)
+            startup.ending = startup.ending or ending
         run = self.run or self._leaving
         if run is None:
             return
         if run.ending is None:
-            run.ending = Ending(reason, detail)
-        if run.process is not None and run is self.run:
-            if graceful:
-                try:
-                    await run.process.terminate(force_after=None)
-                except errors.OperationTimeout:
-                    run.ending = None
-                    raise
-            elif not run.killing:
-                run.killing = True
-                self.host.spawn(self._kill(run), name=f"kill-{self.name}", essential=True)
+            run.ending = ending
         try:
+            if run.process is not None and run is self.run:
+                if graceful:
+                    await run.process.terminate(force_after=None)
+                elif not run.killing:
+                    run.killing = True
+                    self.host.spawn(self._kill(run), name=f"kill-{self.name}", essential=True)
             async with asyncio.timeout(GONE_TIMEOUT):
                 await run.gone.wait()
-        except TimeoutError as err:
+        except (TimeoutError, errors.OperationTimeout) as err:
+            # An end to come is not our doing any more, unless it is still being killed.
+            if not run.killing and run.ending is ending:
+                run.ending = None
+            if startup is not None and startup.ending is ending and not run.killing:
+                startup.ending = None
+            if isinstance(err, errors.OperationTimeout):
+                raise
             raise errors.OperationTimeout(f"domain '{self.name}' does not end") from err
 
     async def _kill(self, run: Run) -> None:
@@ -382,7 +387,7 @@ class Domain:
         self.host.vnc_ports.difference_update(run.vnc_ports)
         self.run, self._leaving = None, run
         self.annotations = {}
-        if self.persistent is None and not self.starting:
+        if self.persistent is None and self.startup is None:
             self.host.retire(self)
         event = None if ending.detail is None else (LifecycleEvent.STOPPED, ending.detail)
         self.set_state(DomainState.SHUTOFF, ending.reason, event)

@@ -219,7 +219,7 @@ class Driver:
             await domain.set_left("")
             await asyncio.to_thread(self.host.store.remove_definition, domain.name)
             domain.persistent, domain.autostart = None, False
-            if not domain.is_active and not domain.starting:
+            if not domain.is_active and domain.startup is None:
                 self._retire(domain)
             domain.emit(DomainEvent.UNDEFINED, UndefinedDetail.REMOVED)
 

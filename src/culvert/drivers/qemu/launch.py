@@ -20,6 +20,7 @@ from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event, Monitor
 from culvert.drivers.qemu.run import START_FAILED, Run
+from culvert.drivers.qemu.startup import StartStep, Startup
 from culvert.drivers.qemu.state.layout import DIRECTORY_MODE
 from culvert.ground import errors
 from culvert.io import apart, unix_sockets
@@ -46,10 +47,20 @@ async def start(domain: Domain, *, paused: bool = False) -> None:
     and SUSPENDED.
     """
     async with domain.changing("start"):
-        if domain.run is not None:
-            raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
-        domain.require_persistent()
+        check_startable(domain)
         await boot(domain, domain.definition, paused=paused)
+
+
+def check_startable(domain: Domain) -> None:
+    """For a start of the persistent definition that has waited for the domain.
+
+    Raises ``errors.OperationInvalid`` when it runs, ``errors.NoDomain`` when it was undefined meanwhile: nobody would
+    find it again.
+    """
+    if domain.run is not None:
+        raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
+    if not domain.is_persistent:
+        raise errors.NoDomain(f"Domain not found: '{domain.name}' was undefined before it could be started")
 
 
 async def boot(domain: Domain, definition: DomainDef, *, paused: bool) -> None:
@@ -57,18 +68,18 @@ async def boot(domain: Domain, definition: DomainDef, *, paused: bool) -> None:
 
     The caller holds the domain. When this raises or is cancelled, QEMU is gone.
     """
-    async with _all_or_nothing(domain):
-        run = await _launch(domain, definition, incoming=False)
-        await domain.set_left("")
+    async with _all_or_nothing(domain) as startup:
+        run = await _launch(domain, startup, definition, incoming=False)
+        await startup.step(StartStep.HERE, domain.set_left(""))
         run.started = True
         if paused:
             domain.set_state(DomainState.PAUSED, PausedReason.USER, (DomainEvent.STARTED, StartedDetail.BOOTED))
             domain.emit(DomainEvent.SUSPENDED, SuspendedDetail.PAUSED)
         else:
             run.resume_reason = RunningReason.BOOTED
-            await domain.monitor.execute("cont")
+            await startup.step(StartStep.RUNS, domain.monitor.execute("cont"))
             domain.emit(DomainEvent.STARTED, StartedDetail.BOOTED)
-        await domain.persist()
+        await startup.step(StartStep.DONE, domain.persist())
 
 
 async def incoming(domain: Domain, definition: DomainDef) -> None:
@@ -76,11 +87,11 @@ async def incoming(domain: Domain, definition: DomainDef) -> None:
 
     The caller holds the domain. When this raises or is cancelled, QEMU is gone.
     """
-    async with _all_or_nothing(domain):
-        run = await _launch(domain, definition, incoming=True)
+    async with _all_or_nothing(domain) as startup:
+        run = await _launch(domain, startup, definition, incoming=True)
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.MIGRATED)
-        await domain.persist()
+        await startup.step(StartStep.DONE, domain.persist())
 
 
 async def restored(
@@ -90,10 +101,10 @@ async def restored(
 
     The caller holds the domain. When this raises or is cancelled, QEMU is gone.
     """
-    async with _all_or_nothing(domain):
-        run = await _launch(domain, definition, incoming=True)
-        await feed()
-        await domain.set_left("")
+    async with _all_or_nothing(domain) as startup:
+        run = await _launch(domain, startup, definition, incoming=True)
+        await startup.step(StartStep.FED, feed())
+        await startup.step(StartStep.HERE, domain.set_left(""))
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.RESTORED)
         if paused:
@@ -101,25 +112,27 @@ async def restored(
             domain.emit(DomainEvent.SUSPENDED, SuspendedDetail.RESTORED)
         else:
             run.resume_reason = RunningReason.RESTORED
-            await domain.monitor.execute("cont")
-        await domain.persist()
+            await startup.step(StartStep.RUNS, domain.monitor.execute("cont"))
+        await startup.step(StartStep.DONE, domain.persist())
 
 
 @contextlib.asynccontextmanager
-async def _all_or_nothing(domain: Domain) -> AsyncIterator[None]:
-    domain.starting = True
+async def _all_or_nothing(domain: Domain) -> AsyncIterator[Startup]:
+    startup = domain.startup = Startup(domain.name)
     try:
-        yield
-    except BaseException:
+        yield startup
+    except BaseException as err:
         await domain.kill(START_FAILED.reason, START_FAILED.detail)
+        if isinstance(err, errors.RequestError):
+            startup.explain(err)  # a QEMU that is ended gives many reasons for it, all of them misleading
         raise
     finally:
-        domain.starting = False
+        domain.startup = None
         if not domain.is_active and not domain.is_persistent:
             domain.host.retire(domain)
 
 
-async def _launch(domain: Domain, definition: DomainDef, *, incoming: bool) -> Run:
+async def _launch(domain: Domain, startup: Startup, definition: DomainDef, *, incoming: bool) -> Run:
     """A QEMU whose CPUs stand still, whose monitor answers, and whose devices are known."""
     prepared = await apart.run(prepare, definition)
     places = await vnc.places(prepared)
@@ -129,44 +142,48 @@ async def _launch(domain: Domain, definition: DomainDef, *, incoming: bool) -> R
     for attempt in range(1, VNC_ATTEMPTS + 1):
         resolved = vnc.resolve(prepared, places, domain.host.vnc_ports, first)
         try:
-            return await _try_launch(domain, resolved, incoming=incoming)
+            return await _try_launch(domain, startup, resolved, incoming=incoming)
         except errors.OperationFailed as err:
             chosen = vnc.ports(resolved) - vnc.ports(definition)
             if attempt == VNC_ATTEMPTS or not chosen or not any(text in err.message for text in vnc.TAKEN):
                 raise
             log.warning("domain=%s somebody else took a VNC port of %s, trying others", domain.name, sorted(chosen))
             await domain.kill(START_FAILED.reason, START_FAILED.detail)
+            startup.explain()
             first = max(chosen) + 1
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _try_launch(domain: Domain, definition: DomainDef, *, incoming: bool) -> Run:
+async def _try_launch(domain: Domain, startup: Startup, definition: DomainDef, *, incoming: bool) -> Run:
     host = domain.host
     domain_id = host.allocate_id()
     run = Run(domain_id, definition, host.layout.runtime(domain_id, domain.name))
     domain.begin(run)
+    startup.run = run
     vnc.reserve(host, run)
     domain.set_state(DomainState.PAUSED, PausedReason.MIGRATION if incoming else PausedReason.STARTING_UP)
     try:
+        await startup.reach(StartStep.BEGUN)
         # So the next daemon knows where to look for a QEMU that was started and not written down any more.
-        await domain.persist()
+        await startup.step(StartStep.WRITTEN, domain.persist())
         await _spawn(domain, run, incoming=incoming)
     except BaseException:
-        run.ending = START_FAILED
+        run.ending = run.ending or START_FAILED
         # In a task of its own: a second cancellation must not leave half a run behind.
         host.spawn(domain.clear(run), name=f"clear-{domain.name}", essential=True)
         await run.gone.wait()
         raise
     host.spawn(domain.supervise(run), name=f"supervise-{domain.name}")
-    await domain.persist()
-    await attach(domain, run)
+    await startup.step(StartStep.SPAWNED, domain.persist())
+    await startup.step(StartStep.CONNECTED, attach(domain, run))
     on_reboot = definition.on_reboot or lifecycle.RESTART
-    await domain.monitor.execute("set-action", lifecycle.actions(on_reboot))
+    await startup.step(StartStep.ACTIONS, domain.monitor.execute("set-action", lifecycle.actions(on_reboot)))
     for graphics in definition.devices.graphics:
         if graphics.passwd is not None:
-            await domain.monitor.execute("set_password", {"protocol": "vnc", "password": graphics.passwd})
-    await balloon.prepare(domain, run.definition, incoming=incoming)
-    run.definition = await _learn(run.definition, domain.monitor)
+            password = {"protocol": "vnc", "password": graphics.passwd}
+            await startup.step(StartStep.SECRETS, domain.monitor.execute("set_password", password))
+    await startup.step(StartStep.BALLOON, balloon.prepare(domain, run.definition, incoming=incoming))
+    run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
     return run
 
 

@@ -12,8 +12,9 @@ from culvert.protocol.constants_state import DomainState, PausedReason, RunningR
 
 
 async def destroy(domain: Domain, *, graceful: bool = False) -> None:
-    """End the guest at once; also while a job runs. ``graceful``: never by force."""
-    domain.require_active()
+    """End the guest at once; also while a job runs, and while it is being started. ``graceful``: never by force."""
+    if domain.startup is None:
+        domain.require_active()
     await domain.kill(ShutoffReason.DESTROYED, StoppedDetail.DESTROYED, graceful=graceful)
 
 

@@ -216,9 +216,7 @@ async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_b
         return
     try:
         async with domain.changing("start"):
-            if domain.is_active:
-                raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
-            domain.require_persistent()
+            launch.check_startable(domain)
             definition = await apart.run(lambda: driver.complete(_definition(found, None)))
             try:
                 await _go_on(domain, definition, fd, running=found.running and not paused)
