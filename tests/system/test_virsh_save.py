@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,16 @@ from tests.support.libvirt_python import libvirt_python
 from tests.support.terminal import Terminal
 from tests.support.virsh import Running, virsh
 from tests.support.wait import wait_for
+
+
+@contextlib.contextmanager
+def small_disk(place: Path) -> Iterator[None]:
+    """``place`` is a file system with less room than a guest needs; takes root."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=700", "save", str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def reason_of(name: str, uri: str) -> str:
@@ -118,6 +131,37 @@ def test_a_save_that_fails_leaves_the_guest_as_it_was(uri: str, host_a: DaemonPr
         guest.watch.wait_verified()
         assert boots(guest) == 1
         assert os.path.exists("/dev/full")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
+@pytest.mark.parametrize("kind", ["save", "managedsave"])
+def test_a_save_that_fails_leaves_the_older_image(host_a: DaemonProcess, folder: Path, kind: str) -> None:
+    """The disk is full, or QEMU is killed half-way: what was saved before can still be restored."""
+    place = folder / "place" if kind == "save" else host_a.root / "lib" / "qemu" / "save"
+    place.mkdir(exist_ok=True)
+    image = place / "tiny.save"
+    words = ("save", "tiny", str(image)) if kind == "save" else ("managedsave", "tiny")
+    older = b"what was saved before"
+    with small_disk(place), running_tiny(host_a, folder, persistent=True) as guest:
+        image.write_bytes(older)
+        result = virsh(*words, uri=host_a.uri)
+        assert not result.ok
+        assert reason_of(guest.name, host_a.uri) == "running (save canceled)"
+        guest.watch.wait_verified()
+        assert boots(guest) == 1
+        assert {path.name: path.read_bytes() for path in place.iterdir()} == {image.name: older}
+        assert virsh("dominfo", guest.name, uri=host_a.uri).out.partition("Managed save:")[2].split()[:1] == ["no"]
+
+
+def test_a_save_that_a_daemon_has_left_is_swept(host_a: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder, persistent=True) as guest:
+        virsh("managedsave", guest.name, uri=host_a.uri).expect()
+        place = host_a.root / "lib" / "qemu" / "save"
+        (place / ".culvert-saving-x.tmp").write_bytes(b"half of it")
+        host_a.restart()
+        assert [path.name for path in place.iterdir()] == ["tiny.save"]
+        virsh("start", guest.name, uri=host_a.uri).expect()
+        guest.watch.wait_verified()
 
 
 def test_files_that_hold_no_guest(uri: str, host_a: DaemonProcess, folder: Path) -> None:

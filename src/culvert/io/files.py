@@ -20,7 +20,7 @@ from culvert.ground import errors
 
 log = logging.getLogger(__name__)
 
-SUFFIX = ".tmp"  # of a file that is being written
+BESIDE = ".tmp"  # what the name of a file ends with that is being written
 UNREADABLE = ".unreadable"  # what a set-aside file is called behind its name
 
 
@@ -29,7 +29,7 @@ def write_atomically(path: Path, text: str) -> None:
     beside = None
     try:
         # A name of its own for each writer: of two at once, one's text is there in the end, and whole.
-        descriptor, made = tempfile.mkstemp(prefix=".", suffix=SUFFIX, dir=path.parent)
+        descriptor, made = tempfile.mkstemp(prefix=".", suffix=BESIDE, dir=path.parent)
         beside = Path(made)
         with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
@@ -71,7 +71,7 @@ def sweep(directory: Path) -> None:
 
     Raises ``errors.SystemCallError``.
     """
-    for path in directory.glob(f".*{SUFFIX}"):
+    for path in directory.glob(f".*{BESIDE}"):
         remove(path)
 
 

@@ -1,7 +1,7 @@
 """A running guest into a file, and out of it: QEMU's migration with a file at the other end.
 
-A save that fails or is cancelled leaves the guest as it was and no file. A managed save image is a file of the
-daemon's own, from which the domain's next start goes on.
+A save that fails or is cancelled leaves the guest as it was, and what stood at the file's place. A managed save image
+is a file of the daemon's own, from which the domain's next start goes on.
 """
 
 from __future__ import annotations
@@ -108,17 +108,17 @@ async def _stopped(domain: Domain, run: Run) -> AsyncIterator[None]:
 
 
 async def _write(domain: Domain, path: Path, text: str, *, running: bool) -> None:
-    fd = await asyncio.to_thread(saved.create, path, text, running=running)
+    saving = await asyncio.to_thread(saved.create, path, text, running=running)
     try:
-        await _stream(domain.monitor, domain, fd, "migrate")
-        await asyncio.to_thread(saved.complete, fd, path)
+        await _stream(domain.monitor, domain, saving.fd, "migrate")
+        await asyncio.to_thread(saved.complete, saving)
     except BaseException:
         with contextlib.suppress(errors.RequestError):
             await domain.monitor.execute("migrate_cancel")
-        await asyncio.to_thread(saved.discard, path)
+        await asyncio.to_thread(saved.discard, saving)
         raise
     finally:
-        os.close(fd)
+        os.close(saving.fd)
 
 
 async def _stream(monitor: Monitor, domain: Domain, fd: int, command: str) -> None:

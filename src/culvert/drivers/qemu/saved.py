@@ -18,6 +18,7 @@ import contextlib
 import os
 import stat
 import struct
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,7 @@ _HEAD = struct.Struct(">16sIIQ")
 _WHOLE, _PARTIAL = b"culvert saved 1\0", b"culvert part. 1\0"
 ALIGNMENT = 4 * KiB  # of QEMU's stream
 ROOM = 64 * KiB  # at least so much for XML
+BESIDE = ".culvert-saving-"  # how the name of a file begins that is not whole yet
 XML_MAX = 4096 * KiB  # as much as a client could send
 
 
@@ -41,44 +43,83 @@ class Saved:
     offset: int
 
 
-def create(path: Path, xml: str, *, running: bool) -> int:
-    """Begin a file: a descriptor that stands where QEMU's stream begins. Replaces a file that is there.
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """A file that is being written: ``fd`` stands where QEMU's stream begins, ``place`` is where the file goes once
+    it is whole, ``beside`` is its name until then."""
 
-    Raises ``errors.SystemCallError``.
+    fd: int
+    place: Path
+    beside: Path
+
+
+def create(path: Path, xml: str, *, running: bool) -> Saving:
+    """Begin a file that is to stand at ``path``, or where a link there leads; what is there stays until ``complete``.
+
+    Close ``fd`` in any case. Raises ``errors.SystemCallError``, ``errors.OperationFailed`` for what is no file.
     """
     text = xml.encode()
     offset = _aligned(max(ROOM, _HEAD.size + 2 * len(text)))
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-        try:
-            _check_regular(fd, path)
-            os.pwrite(fd, _HEAD.pack(_PARTIAL, int(running), len(text), offset) + text, 0)
-            os.lseek(fd, offset, os.SEEK_SET)
-        except BaseException:
-            os.close(fd)
-            discard(path)
-            raise
+        place = path.resolve()
+        if place.exists() and not place.is_file():
+            raise errors.OperationFailed(f"'{path}' is no regular file")
+        fd, name = tempfile.mkstemp(prefix=BESIDE, suffix=files.BESIDE, dir=place.parent)
     except OSError as err:
         raise errors.SystemCallError(f"cannot write '{path}': {err.strerror}", errno=err.errno) from err
-    return fd
-
-
-def discard(path: Path) -> None:
-    """Remove a file that was begun; what is no regular file stays."""
-    with contextlib.suppress(OSError):
-        if stat.S_ISREG(path.lstat().st_mode):
-            path.unlink()
-
-
-def complete(fd: int, path: Path) -> None:
-    """The stream is whole: it is on the disk, and the file says so. Raises ``errors.SystemCallError``."""
+    saving = Saving(fd, place, Path(name))
     try:
-        os.fsync(fd)
-        os.pwrite(fd, _WHOLE, 0)
-        os.fsync(fd)
-        files.flush_directory(path.parent)  # the name too
+        os.posix_fallocate(fd, 0, offset)  # so that a longer XML has its room, also on a disk that is full by then
+        _write_all(fd, _HEAD.pack(_PARTIAL, int(running), len(text), offset) + text)
+        os.lseek(fd, offset, os.SEEK_SET)
     except OSError as err:
+        os.close(fd)
+        discard(saving)
         raise errors.SystemCallError(f"cannot write '{path}': {err.strerror}", errno=err.errno) from err
+    return saving
+
+
+def discard(saving: Saving) -> None:
+    """Remove what was begun: nothing has changed then. Does nothing after ``complete``."""
+    with contextlib.suppress(OSError):
+        saving.beside.unlink()
+
+
+def complete(saving: Saving) -> None:
+    """The stream is whole: the file is on the disk, says so, and stands at its place, instead of what stood there.
+
+    Raises ``errors.SystemCallError``; then everything is as before.
+    """
+    try:
+        os.fsync(saving.fd)
+        os.pwrite(saving.fd, _WHOLE, 0)
+        os.fsync(saving.fd)
+        older = _kept(saving)
+        try:
+            saving.beside.rename(saving.place)
+            files.flush_directory(saving.place.parent)  # the name too
+        except OSError:
+            with contextlib.suppress(OSError):
+                if older is not None:
+                    older.rename(saving.place)
+                else:
+                    saving.place.rename(saving.beside)
+            raise
+        finally:
+            if older is not None:
+                older.unlink(missing_ok=True)
+    except OSError as err:
+        raise errors.SystemCallError(f"cannot write '{saving.place}': {err.strerror}", errno=err.errno) from err
+
+
+def _kept(saving: Saving) -> Path | None:
+    """A second name for what stands at the place; ``None`` for nothing, or where a file has only one name."""
+    older = saving.beside.with_name(saving.beside.name.removesuffix(files.BESIDE) + ".older" + files.BESIDE)
+    try:
+        os.link(saving.place, older)
+    except OSError:
+        return None
+    return older
 
 
 def open_saved(path: Path) -> tuple[int, Saved]:
@@ -113,14 +154,28 @@ def rewrite(path: Path, xml: str, *, running: bool) -> None:
     if _HEAD.size + len(text) > found.offset:
         raise errors.OperationFailed(f"new xml too large to fit in file '{path}'")
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
-            os.pwrite(fd, _HEAD.pack(_WHOLE, int(running), len(text), found.offset) + text, 0)
-            os.fsync(fd)
+            os.posix_fallocate(fd, 0, found.offset)  # a disk that is full is met before anything has changed
+            before = os.pread(fd, _HEAD.size + len(text), 0)
+            try:
+                _write_all(fd, _HEAD.pack(_WHOLE, int(running), len(text), found.offset) + text)
+                os.fsync(fd)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    _write_all(fd, before)
+                raise
         finally:
             os.close(fd)
     except OSError as err:
         raise errors.SystemCallError(f"cannot write '{path}': {err.strerror}", errno=err.errno) from err
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    """``data`` at the beginning of the file. Raises ``OSError``."""
+    done = 0
+    while done < len(data):
+        done += os.pwrite(fd, data[done:], done)
 
 
 def _check_regular(fd: int, path: Path) -> None:

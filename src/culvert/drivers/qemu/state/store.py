@@ -77,7 +77,9 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what is left of a write that was cut short; the file it was to replace is whole."""
-        for directory in (self.layout.definitions, self.layout.statuses, self.layout.state, self.layout.run):
+        kept = (self.layout.definitions, self.layout.statuses, self.layout.state, self.layout.run)
+        made_late = (self.layout.left("x").parent, self.layout.managed_save("x").parent)
+        for directory in (*kept, *made_late):
             files.sweep(directory)
 
     def definitions(self, parse: Callable[[str], T]) -> Iterator[tuple[str, T]]:
