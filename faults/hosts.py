@@ -123,6 +123,12 @@ class Host:
         if self.disk is not None:
             (self.disk / "filler").unlink(missing_ok=True)
 
+    def spoil_journal(self) -> None:
+        """Nothing in the journal can be read any more."""
+        assert isinstance(self.daemon, DaemonProcess)
+        for file in (self.daemon.root / "lib").glob("migrations.sqlite*"):
+            file.write_bytes(b"this is no database" * 1000)
+
 
 @contextmanager
 def culvert(side: Side, folder: Path, fault: Fault, pki: Pki | None) -> Iterator[Host]:
@@ -142,7 +148,7 @@ def culvert(side: Side, folder: Path, fault: Fault, pki: Pki | None) -> Iterator
     )
     with contextlib.ExitStack() as stack:
         host = Host(side, daemon, folder / f"{side.value}.serial", points, holder=holder)
-        if fault.key == f"{side.value}-disk":
+        if fault.key.startswith(f"{side.value}-disk"):
             host.disk = stack.enter_context(_small_disk(root / "lib"))
         stack.enter_context(daemon)
         yield host

@@ -18,6 +18,7 @@ from faults.hosts import DEADLINE_SECONDS, NAME
 from faults.plan import Packet, Side
 from faults.stage import Stage
 from tests.support import processes
+from tests.support.daemon import DaemonProcess
 from tests.support.proxy import Proxy
 from tests.support.virsh import Running
 
@@ -97,6 +98,27 @@ def _disk(side: Side, stage: Stage) -> Iterator[float]:
 
 
 @contextmanager
+def _power(stage: Stage, *, full: bool = False, unreadable: bool = False) -> Iterator[float]:
+    """The source's host goes down, and the guest is to start with it when it comes up."""
+    host = stage.source
+    if full:
+        host.fill_disk()
+        stage.go_on()
+        time.sleep(DOWN)
+    assert isinstance(host.daemon, DaemonProcess)
+    host.daemon.lose_power()
+    stage.before.pop(Side.SOURCE, None)
+    try:
+        yield DOWN
+    finally:
+        host.free_disk()
+        if unreadable:
+            host.spoil_journal()
+        host.start()
+        time.sleep(DOWN)  # for it to start what it should not
+
+
+@contextmanager
 def _abort(stage: Stage) -> Iterator[float]:
     """Where it comes too late it is refused, which is as good: what counts is what is there afterwards."""
     with Running(stage.source.uri, "domjobabort", NAME) as asking:
@@ -131,6 +153,9 @@ INJURIES: dict[str, Injury] = {
     "stall": _stall,
     "source-disk": partial(_disk, Side.SOURCE),
     "destination-disk": partial(_disk, Side.DESTINATION),
+    "source-power": _power,
+    "source-disk-power": partial(_power, full=True),
+    "source-journal-power": partial(_power, unreadable=True),
     "abort": _abort,
     "deadline": _deadline,
 }

@@ -155,7 +155,13 @@ class Fault:
     who: frozenset[Who] = BOTH
     root: bool = False
     """It needs a file system of its own."""
+    at: frozenset[str] = frozenset()
+    """At which boundaries there is such a fault, empty for all; then not in post-copy."""
+    power: bool = False
+    """The source's host loses its power, and the guest is to start with it."""
 
+
+_ARRIVED = frozenset({"cont", "finish-reply", "confirm3", "left"})
 
 FAULTS = (
     Fault("source-daemon", "source daemon kill -9"),
@@ -167,6 +173,19 @@ FAULTS = (
     Fault("stall", "connections silent"),
     Fault("source-disk", "source journal's disk full", CULVERT_ONLY, root=True),
     Fault("destination-disk", "destination journal's disk full", CULVERT_ONLY, root=True),
+    Fault("source-power", "source host loses its power", CULVERT_ONLY, at=_ARRIVED, power=True),
+    Fault(
+        *("source-disk-power", "source journal's disk full, then its power lost", CULVERT_ONLY),
+        root=True,
+        at=_ARRIVED,
+        power=True,
+    ),
+    Fault(
+        *("source-journal-power", "source host loses its power, its journal cannot be read", CULVERT_ONLY),
+        root=True,
+        at=frozenset({"confirm3", "left"}),
+        power=True,
+    ),
     Fault("abort", "domjobabort"),
     Fault("deadline", "deadline passes", CULVERT_ONLY),
 )
@@ -236,7 +255,8 @@ def _sensible(cell: Cell) -> bool:
     not_yet_there = cell.fault.key == "destination-qemu" and cell.boundary.key in ("prepare-call", "prepare")
     # Held in that very daemon, it cannot be back before it goes on.
     same = cell.fault.key == "source-daemon-back" and isinstance(at, Hook) and at.side is Side.SOURCE
-    return not (gone_at_source or not_yet_there or same)
+    elsewhere = bool(cell.fault.at) and (cell.way.postcopy or cell.boundary.key not in cell.fault.at)
+    return not (gone_at_source or not_yet_there or same or elsewhere)
 
 
 def cells() -> Iterator[Cell]:
@@ -283,5 +303,7 @@ FAST = (
     "culvert/client/confirm-call/cut",
     "culvert/parallel/flow/cut",
     "culvert/p2p/finish3/destination-qemu",
+    "culvert/p2p/finish-reply/source-disk-power",
+    "culvert/p2p/left/source-journal-power",
 )
 """The cells that bite most: `make test` has them."""

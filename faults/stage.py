@@ -204,6 +204,8 @@ def stage(cell: Cell) -> Iterator[Stage]:
             made.before[host.side] = host.descriptors()
         made.source.virsh("define", str(made.guest.write_xml())).expect()
         made.source.virsh("start", NAME).expect()
+        if cell.fault.power:
+            made.source.virsh("autostart", NAME).expect()
         yield made
 
 

@@ -122,9 +122,6 @@ class FakeDomain:
             raise errors.SystemCallError("no space left on device", errno=28)
         self.history.append("persist " + " ".join(value.split(" ")[0] for value in self.annotations.values()))
 
-    async def set_left(self, where: str) -> None:
-        self.history.append(f"left {where}" if where else "here")
-
     async def kill(self, reason: ShutoffReason, detail: StoppedDetail) -> None:
         self.history.append(f"kill {reason.name}")
         self.is_active = False

@@ -6,14 +6,19 @@ Its guests are to start with the host: that must not be the second copy of one.
 from __future__ import annotations
 
 import json
+import os
+import re
+import sqlite3
+import subprocess
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.culvert import culvert
-from tests.support.daemon import DaemonProcess
+from tests.support.daemon import DaemonFailed, DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny, state_of
 from tests.support.proxy import Proxy
 from tests.support.virsh import Running, virsh
@@ -55,6 +60,116 @@ def test_a_guest_that_has_left_does_not_start_with_its_old_host(
         host_a.lose_power()
         host_a.start()
         wait_for(lambda: state_of(guest.uuid, host_a) == "running", "it starts with the host")
+
+
+@contextmanager
+def small_disk(folder: Path, size: str = "24m") -> Iterator[None]:
+    """A file system of its own in ``folder``."""
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "tests", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Path:
+    filler = folder / "filler"
+    with open(filler, "ab", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    return filler
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a disk that is full needs a file system of its own, and that root")
+def test_a_disk_that_takes_no_word_of_its_leaving(folder: Path) -> None:
+    """The source can write nothing from the moment on when the guest runs there; then its host loses its power."""
+    a, b = (DaemonProcess(folder / name, name=f"host-{name}") for name in "ab")
+    a.root.mkdir()
+    with small_disk(a.root / "lib"), a, b, starting_with_the_host(a, folder) as guest, Proxy(b.port) as proxy:
+        proxy.hold_on(FINISH_REPLY)
+        with Running(a.uri, *P2P, guest.name, b.uri_by(proxy.port)) as running:
+            wait_for(proxy.held.is_set, "the answer to finish is on its way")
+            filler = fill(a.root / "lib")
+            proxy.let_go()
+            running.finish()
+        told(a, "'left' is not on the disk")
+        guest.assert_runs_only_on(b, a)
+        a.lose_power()
+        filler.unlink()
+        a.start()
+        told(a, "is not started with the host: it has gone to")
+        guest.assert_runs_only_on(b, a)
+
+
+@pytest.mark.parametrize("lost", ["rubbish", "folder"])
+def test_a_journal_that_cannot_be_read_starts_nobody(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, lost: str
+) -> None:
+    with starting_with_the_host(host_a, folder) as guest:
+        virsh(*P2P, guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        host_a.lose_power()
+        journal = host_a.root / "lib" / "migrations.sqlite"
+        for each in journal.parent.glob("migrations.sqlite*"):
+            each.unlink()
+        if lost == "rubbish":
+            journal.write_bytes(b"this is no database" * 100)
+            host_a.start()
+            told(host_a, "is not started with the host: the migration journal was damaged")
+        else:
+            journal.mkdir()
+            with pytest.raises(DaemonFailed, match="migration journal"):
+                host_a.start()
+        assert host_a.qemu_pids() == []
+        assert state_of(guest.uuid, host_b) == "running"
+        if lost == "rubbish":
+            # An operator knows better, here: nothing else is between it and its start.
+            virsh("destroy", guest.name, uri=host_b.uri).expect()
+            journal.with_name("migrations.sqlite.unreadable").unlink()
+            wait_for(lambda: state_of(guest.uuid, host_a) == "running", "it starts with the host")
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["this domain", "one of that name"])
+def test_the_word_of_an_earlier_culvert_counts_once(host_a: DaemonProcess, folder: Path, same: bool) -> None:
+    """A file named like the domain; where the journal knows of another domain of that name, that one has gone."""
+    with starting_with_the_host(host_a, folder) as guest:
+        host_a.lose_power()
+        markers = host_a.root / "lib" / "qemu" / "left"
+        markers.mkdir()
+        (markers / guest.name).write_text("qemu+tcp://elsewhere/system\n")
+        (markers / "transient").write_text("qemu+tcp://elsewhere/system\n")
+        if not same:
+            with sqlite3.connect(host_a.root / "lib" / "migrations.sqlite") as database:
+                database.execute(
+                    "INSERT INTO migration (attempt, direction, name, uuid, peer, was_running, stock, secret, flags,"
+                    " step, began, ended) VALUES ('a', 'out', ?, 'another', '', 1, 0, '', 0, 'left', ?, ?)",
+                    (guest.name, time.time(), time.time()),
+                )
+            database.close()
+        host_a.start()
+        if same:
+            told(host_a, "it has gone to qemu+tcp://elsewhere/system")
+            assert state_of(guest.uuid, host_a) == "shut off"
+            virsh("start", guest.name, uri=host_a.uri).expect()
+            host_a.lose_power()
+            host_a.start()
+        wait_for(lambda: state_of(guest.uuid, host_a) == "running", "it starts with the host")
+        assert not markers.exists()
+
+
+def test_a_transient_guest_that_has_left_is_in_nobodys_way(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    with running_tiny(host_a, folder) as guest:
+        virsh(*P2P, guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        xml = re.sub("<uuid>.*</uuid>", "", virsh("dumpxml", "--migratable", guest.name, uri=host_b.uri).expect())
+        (folder / "new.xml").write_text(xml)
+        virsh("define", str(folder / "new.xml"), uri=host_a.uri).expect()
+        virsh("autostart", guest.name, uri=host_a.uri).expect()
+        host_a.lose_power()
+        host_a.start()
+        told(host_a, f"domain={guest.name} is started with the host")
+        assert not (host_a.root / "lib" / "qemu" / "left").exists()
 
 
 @pytest.mark.parametrize(("lost", "arrived"), [(FINISH_REPLY, True), (FINISH_CALL, False)], ids=["reply", "call"])

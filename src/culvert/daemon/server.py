@@ -160,6 +160,7 @@ async def serve(
         )
         await service.pools.load()
         driver.host.may_start = service.source.check_free
+        driver.host.whereabouts = journal
         await recovery.recover(
             *(guests, journal, background), source=service.source.take_up, destination=service.destination.take_up
         )

@@ -268,9 +268,6 @@ class Guest(Protocol):
     def set_state(self, state: DomainState, reason: int, event: tuple[DomainEvent, int] | None = None) -> None:
         """Show it so from now on; ``event`` goes to the subscribers."""
 
-    async def set_left(self, where: str) -> None:
-        """It has gone to ``where``, and does not start with this host; empty: it is here again."""
-
     def tell(self, kind: EventID, **members: object) -> None:
         """Tell the subscribers of something that is not the lifecycle."""
 

@@ -110,3 +110,21 @@ def test_a_directory_is_no_status(files: store.Store) -> None:
     (files.layout.statuses / "x.json").mkdir()
     assert list(files.statuses()) == []
     assert (files.layout.statuses / "x.json").is_dir()
+
+
+def test_the_markers_of_an_earlier_version_are_read_and_go(files: store.Store) -> None:
+    assert files.markers() == {}
+    folder = files.layout.marker("x").parent
+    folder.mkdir()
+    (folder / "a").write_text("qemu+tcp://b:1/system\n")
+    (folder / "b").mkdir()
+    assert files.markers() == {"a": "qemu+tcp://b:1/system", "b": ""}, "what cannot be read has gone, too"
+    files.remove_marker("a")
+    with pytest.raises(errors.SystemCallError):
+        files.remove_marker("b")
+    (folder / "b").rmdir()
+    files.remove_marker("b")
+    assert not folder.exists()
+    folder.write_text("")
+    with pytest.raises(errors.SystemCallError, match="cannot list"):
+        files.markers()

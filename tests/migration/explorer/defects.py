@@ -140,6 +140,14 @@ def _cancels_a_switch(rules: Rules) -> None:
     )
 
 
+def _host_asks_for_no_journal(rules: Rules) -> None:
+    rules.may_have_left = frozenset()
+
+
+def _host_asks_for_the_last_row_only(rules: Rules) -> None:
+    rules.may_have_left = frozenset({Step.LEFT})
+
+
 _TWICE = Setting(faults=1, wishes=1, attempts=2, only_cuts=True)
 _WISH = Setting(faults=0, wishes=1)
 _TWO_FAULTS = Setting(faults=2, wishes=0)
@@ -193,6 +201,12 @@ DEFECTS: dict[str, Defect] = {
     "the source goes before its pages are there": Defect(_kill_before_all_is_there, "only whole copy", _POSTCOPY),
     "the destination gives up what may have switched": Defect(
         _gives_up_what_may_have_switched, "never settles", Setting(faults=0, wishes=1, postcopy=True)
+    ),
+    "the host starts what has left, whatever the journal says": Defect(
+        _host_asks_for_no_journal, "run on elsewhere", Setting(faults=1, wishes=0, power=True)
+    ),
+    "the host starts what has left when that could not be written": Defect(
+        _host_asks_for_the_last_row_only, "run on elsewhere", Setting(faults=2, wishes=0, power=True)
     ),
     "a switch is cancelled": Defect(_cancels_a_switch, ".", Setting(faults=0, wishes=2, postcopy=True)),
 }

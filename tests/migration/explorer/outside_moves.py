@@ -10,12 +10,13 @@ from culvert.migration.handover.machine_recovery import Qemu
 from culvert.migration.handover.machine_source import Event, State
 from tests.migration.explorer.destination_moves import DestinationMoves, put
 from tests.migration.explorer.source_moves import E, Move, SourceMoves, hang_up
-from tests.migration.explorer.truth import ROW, S_FINAL, D, S, may_continue
+from tests.migration.explorer.truth import ROW, S_FINAL, D, S, may_boot, may_continue
 from tests.migration.explorer.world import (
     ANSWERS_TO_THE_DRIVER,
     CALLS_OF_THE_DRIVER,
     ENTER,
     NOTHING,
+    STEPS,
     Compiled,
     Cpu,
     Kind,
@@ -154,7 +155,10 @@ class OutsideMoves:
             if world.s_conn == Link.OPEN:
                 yield "FAULT: connection cut", True, self._cut(poorer)
             return
-        if world.s_up:
+        if world.s_up and self._setting.power:
+            off = self._source_killed(poorer)._replace(cpu=Cpu.DEAD, mig=Mig.NONE, link=Link.BROKEN, died=1, boot=1)
+            yield "FAULT: source host loses its power", True, off
+        elif world.s_up:
             yield "FAULT: source daemon killed", True, self._source_killed(poorer)
         if world.d_up:
             yield "FAULT: destination daemon killed", True, self._destination_killed(poorer)
@@ -205,6 +209,11 @@ class OutsideMoves:
         """A daemon that is down comes up; questions to one that is down come to nothing."""
         if not world.s_up:
             yield "source daemon starts", False, self._source_starts(world)
+        # As long as it is not over it may run elsewhere (Source.check_free); then the journal has the word.
+        free = world.s_up and world.boot == 1 and world.s in S_FINAL and not world.s_queue
+        if free and (world.s_row == NOTHING or STEPS[world.s_row] not in self._rules.may_have_left):
+            may_boot(world)
+            yield "source host starts the guest", False, world._replace(cpu=Cpu.RUN, fresh=NOTHING, boot=2)
         if not world.d_up:
             yield "destination daemon starts", False, self._destination_starts(world)
             for index, (kind, _, _) in enumerate(world.net):

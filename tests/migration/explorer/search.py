@@ -62,6 +62,7 @@ class Model:
             refused=0,
             s_seen=0,
             resolved=0,
+            boot=0,
             faults=self.setting.faults,
             wishes=self.setting.wishes,
         )

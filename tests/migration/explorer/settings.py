@@ -12,6 +12,7 @@ QUICK: dict[str, Setting] = {
     "QEMU has the data path itself": Setting(faults=1, wishes=1, direct=True),
     "a client drives": Setting(faults=1, wishes=1, client=True),
     "the destination is a libvirtd": Setting(faults=1, wishes=1, stock=True),
+    "the guest starts with its host": Setting(faults=2, wishes=0, power=True),
     "post-copy, one fault": Setting(faults=1, wishes=1, postcopy=True),
 }
 DEEP: dict[str, Setting] = {
@@ -23,6 +24,8 @@ DEEP: dict[str, Setting] = {
     "QEMU has the data path itself, three faults": Setting(faults=3, wishes=0, direct=True),
     "a client drives, two faults": Setting(faults=2, wishes=1, client=True),
     "the destination is a libvirtd, two faults": Setting(faults=2, wishes=1, stock=True),
+    "the guest starts with its host, three faults": Setting(faults=3, wishes=1, power=True),
+    "post-copy, and the guest starts with its host": Setting(faults=2, wishes=1, postcopy=True, power=True),
     "post-copy, two faults": Setting(faults=2, wishes=1, postcopy=True),
     "post-copy, QEMU has the data path itself": Setting(faults=1, wishes=2, postcopy=True, direct=True),
 }

@@ -42,7 +42,7 @@ def check(world: World) -> None:
         raise Violation("the source's journal says 'left', and the guest has not arrived")
     if world.s_row == ROW[Step.STAYED] and not world.resolved and _any_started(world):
         raise Violation("the source's journal says 'stayed', and the guest has run at the destination")
-    if world.s_row == ROW[Step.LOST] and world.cpu != Cpu.DEAD:
+    if world.s_row == ROW[Step.LOST] and world.cpu != Cpu.DEAD and world.boot != 2:
         raise Violation("the source's journal says 'lost', and its QEMU is alive")
     for attempt in world.d:
         if attempt.started and (attempt.row == ROW[Step.GONE] or attempt.state == D[destination.State.GONE]):
@@ -77,6 +77,12 @@ def may_resume(world: World) -> None:
     """Raises ``Violation`` when the source's copy is an old one."""
     if _any_started(world) and world.resolved != 1:
         raise Violation("the source resumes a copy that has run on elsewhere")
+
+
+def may_boot(world: World) -> None:
+    """Raises ``Violation`` when the guest has run elsewhere since the source had it."""
+    if _any_started(world) and world.resolved != 1:
+        raise Violation("the source's host starts a guest that has run on elsewhere")
 
 
 def may_continue(world: World, attempt: int) -> None:

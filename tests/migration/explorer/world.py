@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from culvert.migration.handover import machine_destination as there
 from culvert.migration.handover import machine_recovery as recovery
 from culvert.migration.handover import machine_source as here
-from culvert.migration.handover.machine import Command, Do, Next, PeerKind, Step, Write
+from culvert.migration.handover.machine import MAY_HAVE_LEFT, Command, Do, Next, PeerKind, Step, Write
 
 STEPS = list(Step)
 S_STATES, S_EVENTS = list(here.State), list(here.Event)
@@ -118,6 +118,7 @@ class World(NamedTuple):
     refused: int  # truth: the destination's disk has refused a row
     s_seen: int  # the end of the source's QEMU is known to its machine
     resolved: int  # truth: an operator has decided: 1 here, 2 there
+    boot: int  # truth: 1 when the source's host has lost its power, 2 when it has started the guest anew since
     faults: int
     wishes: int
 
@@ -139,6 +140,8 @@ class Setting:
     """Nothing else breaks than the connection between the daemons."""
     stock: bool = False
     """The destination is a libvirtd."""
+    power: bool = False
+    """The source's host loses its power instead of its daemon, and the guest starts with it."""
 
 
 @dataclass
@@ -161,6 +164,8 @@ class Rules:
     grant_names_attempt: bool = True
     unknown_is_gone: bool = False
     """A source that takes "I have no such attempt" for a promise."""
+    may_have_left: frozenset[Step] = MAY_HAVE_LEFT
+    """The source's last rows with which the guest is not started with the host."""
     keeps_journal: bool = True
     """A destination whose journal outlives it."""
 

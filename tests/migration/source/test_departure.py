@@ -163,10 +163,10 @@ async def test_a_full_disk_stops_it_before_anything_is_given_away(
 ) -> None:
     write = journal.write
 
-    async def full(key: object, step: Step, text: str = "") -> None:
+    async def full(key: object, step: Step, text: str = "", *, stays: bool = True) -> None:
         if step is Step.PERFORM3_DONE:
             raise errors.SystemCallError("no space left on device", errno=28)
-        await write(driven.departure.begun.key, step, text)
+        await write(driven.departure.begun.key, step, text, stays=stays)
 
     monkeypatch.setattr(journal, "write", full)
     assert await driven.live() is State.STAYED

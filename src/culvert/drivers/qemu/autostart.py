@@ -8,6 +8,7 @@ and one of which that is not known yet waits until it is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 from culvert.drivers.qemu import process, save
@@ -38,8 +39,9 @@ async def set_autostart(domain: Domain, wanted: bool) -> None:
 async def run(driver: Driver) -> None:
     """Start those that are marked and do not run, by name; nothing when that has been done since the host's boot.
 
-    Returns when there is none left whose migration out of here is not over.
+    Returns when there is none left of which it is not known whether it may run elsewhere.
     """
+    await _take_over(driver)
     marker, boot = driver.layout.autostarted, process.boot_id()
     try:
         done = (await asyncio.to_thread(marker.read_text, encoding="ascii")).strip()
@@ -52,32 +54,65 @@ async def run(driver: Driver) -> None:
     except errors.SystemCallError as err:
         log.error("domains are not started with the host reason=%r", err.message)
         return
-    waiting = [domain for domain in driver.domains() if domain.autostart]
+    waiting = {domain: "" for domain in driver.domains() if domain.autostart}
     while waiting and not driver.host.winding_up:
-        waiting = [domain for domain in waiting if not await _started(driver, domain)]
+        for domain, told in tuple(waiting.items()):
+            if not (obstacle := await _obstacle(driver, domain, told)):
+                del waiting[domain]
+            else:
+                waiting[domain] = obstacle
         if waiting:
             await asyncio.sleep(PAUSE)
 
 
-async def _started(driver: Driver, domain: Domain) -> bool:
-    """Start ``domain``. False: it may run elsewhere, which will be known later."""
+async def _take_over(driver: Driver) -> None:
+    """What an earlier culvert has kept in files of domains that have gone is the journal's word on return."""
+    store, told = driver.host.store, ""
+    while not driver.host.winding_up:
+        try:
+            for name, peer in (await asyncio.to_thread(store.markers)).items():
+                # A transient domain that has gone leaves nothing that could be started.
+                with contextlib.suppress(errors.NoDomain):
+                    await driver.host.whereabouts.believe(name, driver.lookup_by_name(name).uuid, peer)
+                try:
+                    await asyncio.to_thread(store.remove_marker, name)
+                except errors.SystemCallError as err:
+                    log.error("domain=%s has gone, which is read at every start reason=%r", name, err.message)
+            return
+        except errors.RequestError as err:
+            if err.message != told:
+                log.error("domains are not started with the host until it is known which have gone: %s", err.message)
+            told = err.message
+        await asyncio.sleep(PAUSE)
+
+
+async def _obstacle(driver: Driver, domain: Domain, told: str) -> str:
+    """Start ``domain``, if it may be: empty. Else why it is not known yet whether it runs elsewhere; ``told``: what
+    the log has already."""
     if driver.host.winding_up or domain.is_active or not domain.autostart:
-        return True
+        return ""
     try:
         driver.host.may_start(domain.uuid)
     except errors.OperationInvalid as err:
-        log.info("domain=%s is not started with the host yet: %s", domain.name, err.message)
-        return False
-    if domain.left:
+        if err.message != told:
+            log.info("domain=%s is not started with the host yet: %s", domain.name, err.message)
+        return err.message
+    try:
+        gone_to = await driver.host.whereabouts.gone_to(domain.uuid)
+    except errors.RequestError as err:
+        if err.message != told:
+            log.error("domain=%s is not started with the host: %s", domain.name, err.message)
+        return err.message
+    if gone_to:
         log.warning(
             "domain=%s is not started with the host: it has gone to %s; 'virsh start' starts it here all the same",
-            *(domain.name, domain.left),
+            *(domain.name, gone_to),
         )
-        return True
+        return ""
     log.info("domain=%s is started with the host", domain.name)
     try:
         # To its end, also when the daemon stops: half a start would have to be taken back.
         await driver.host.carry_out(save.start(driver, domain), name=f"autostart-{domain.name}")
     except errors.RequestError as err:
         log.error("domain=%s cannot be started with the host reason=%r", domain.name, err.message)
-    return True
+    return ""

@@ -65,8 +65,6 @@ class Domain:
         self.job: Job | None = None
         self.autostart = False
         """It is started with the host."""
-        self.left = ""
-        """Where it has gone by a migration, until it runs here again: meanwhile it is not started with the host."""
         self.has_managed_save = False
         """Its next start goes on where it was saved."""
         self.agent_lock = asyncio.Lock()
@@ -227,14 +225,13 @@ class Domain:
         if event is not None:
             self.emit(*event)
 
-    async def set_left(self, where: str) -> None:
-        """It has gone to ``where``; empty: it is here again. On the disk on return, or the log says why not."""
-        if where != self.left:
-            try:
-                await asyncio.to_thread(self.host.store.set_left, self.name, where)
-            except errors.SystemCallError as err:
-                log.error("domain=%s %s", self.name, err)
-            self.left = where
+    async def here_again(self) -> None:
+        """It runs here by somebody's will, wherever it had gone. Where that cannot be kept the log says so, and its
+        next start with the host waits for a word."""
+        try:
+            await self.host.whereabouts.here_again(self.uuid)
+        except errors.RequestError as err:
+            log.error("domain=%s runs here, and will not be started with the host reason=%r", self.name, err.message)
 
     def emit(self, event: int, detail: int) -> None:
         """Tell the subscribers of the driver."""

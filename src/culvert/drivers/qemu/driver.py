@@ -216,8 +216,11 @@ class Driver:
                 await asyncio.to_thread(files.remove, self.layout.managed_save(domain.name))
                 domain.has_managed_save = False
             await asyncio.to_thread(self.host.store.set_autostart, domain.name, False)
-            await domain.set_left("")
             await asyncio.to_thread(self.host.store.remove_definition, domain.name)
+            try:
+                await self.host.whereabouts.undefined(domain.uuid)
+            except errors.RequestError as err:  # what is kept for nobody does no harm
+                log.error("domain=%s is undefined reason=%r", domain.name, err.message)
             domain.persistent, domain.autostart = None, False
             if not domain.is_active and domain.startup is None:
                 self._retire(domain)
@@ -302,7 +305,6 @@ class Driver:
                 await asyncio.to_thread(files.set_aside, path, why)
                 continue
             domain.autostart = name in autostarts
-            domain.left = await asyncio.to_thread(host.store.left, name)
             domain.has_managed_save = await asyncio.to_thread(self.layout.managed_save(name).exists)
             self._by_uuid[domain.uuid] = domain
         statuses = await asyncio.to_thread(lambda: list(host.store.statuses()))

@@ -33,6 +33,39 @@ class Retiring(Protocol):
     def uuid(self) -> UUID: ...
 
 
+class Absences(Protocol):
+    """Who knows which of this host's domains have gone to another one. Every call raises ``errors.RequestError`` when
+    what it keeps cannot be read, or written."""
+
+    async def gone_to(self, uuid: UUID) -> str:
+        """Where the domain has gone, or may have; empty: it is here."""
+
+    async def here_again(self, uuid: UUID) -> None:
+        """Somebody has started it here."""
+
+    async def undefined(self, uuid: UUID) -> None:
+        """Its definition is gone."""
+
+    async def believe(self, name: str, uuid: UUID, peer: str) -> None:
+        """A file of culvert 0.1.0 says that the domain ``name``, which is ``uuid`` here, has gone to ``peer``."""
+
+
+class Nowhere:
+    """Of a driver whose domains go nowhere."""
+
+    async def gone_to(self, uuid: UUID) -> str:
+        return ""
+
+    async def here_again(self, uuid: UUID) -> None:
+        return
+
+    async def undefined(self, uuid: UUID) -> None:
+        return
+
+    async def believe(self, name: str, uuid: UUID, peer: str) -> None:
+        return
+
+
 @dataclass
 class QemuHost:
     """Made by the driver, given to every domain.
@@ -65,6 +98,9 @@ class QemuHost:
 
     may_start: Callable[[UUID], None] = lambda uuid: None
     """Raises why the domain of that UUID must not be started here; set by who knows where else it may run."""
+
+    whereabouts: Absences = field(default_factory=Nowhere)
+    """Set with ``may_start``: that speaks of migrations that are not over, this of those that are."""
 
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _finishing: set[asyncio.Task[None]] = field(default_factory=set)

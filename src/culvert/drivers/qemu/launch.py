@@ -70,7 +70,6 @@ async def boot(domain: Domain, definition: DomainDef, *, paused: bool) -> None:
     """
     async with _all_or_nothing(domain) as startup:
         run = await _launch(domain, startup, definition, incoming=False)
-        await startup.step(StartStep.HERE, domain.set_left(""))
         run.started = True
         if paused:
             domain.set_state(DomainState.PAUSED, PausedReason.USER, (DomainEvent.STARTED, StartedDetail.BOOTED))
@@ -80,6 +79,7 @@ async def boot(domain: Domain, definition: DomainDef, *, paused: bool) -> None:
             await startup.step(StartStep.RUNS, domain.monitor.execute("cont"))
             domain.emit(DomainEvent.STARTED, StartedDetail.BOOTED)
         await startup.step(StartStep.DONE, domain.persist())
+        await startup.step(StartStep.HERE, domain.here_again())
 
 
 async def incoming(domain: Domain, definition: DomainDef) -> None:
@@ -104,7 +104,6 @@ async def restored(
     async with _all_or_nothing(domain) as startup:
         run = await _launch(domain, startup, definition, incoming=True)
         await startup.step(StartStep.FED, feed())
-        await startup.step(StartStep.HERE, domain.set_left(""))
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.RESTORED)
         if paused:
@@ -114,6 +113,7 @@ async def restored(
             run.resume_reason = RunningReason.RESTORED
             await startup.step(StartStep.RUNS, domain.monitor.execute("cont"))
         await startup.step(StartStep.DONE, domain.persist())
+        await startup.step(StartStep.HERE, domain.here_again())
 
 
 @contextlib.asynccontextmanager

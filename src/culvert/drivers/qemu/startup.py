@@ -42,12 +42,12 @@ class StartStep(Enum):
     """What only a running QEMU knows is in the definition."""
     FED = "fed"
     """The saved state is loaded; only of a guest that is restored."""
-    HERE = "here"
-    """It is on the disk that the guest is here and nowhere else; not of one that comes in."""
     RUNS = "runs"
     """The CPUs run; not of a guest that is to stand still."""
     DONE = "done"
     """The status says so."""
+    HERE = "here"
+    """It is on the disk that the guest is here and nowhere else; not of one that comes in."""
 
 
 @dataclass(slots=True)

@@ -362,7 +362,6 @@ class Arrival:
         except errors.RequestError as err:
             self._because(err)
             return Event.NOT_CONTINUED
-        await self.domain.set_left("")
         self.record.reported = self.theirs.statistics
         if self.state is State.STARTING:
             self._has_arrived()

@@ -73,6 +73,10 @@ class Step(Enum):
 OVER = frozenset({Step.LEFT, Step.STAYED, Step.ARRIVED, Step.GONE, Step.LOST})
 """Steps after which nothing more is done about a migration."""
 
+MAY_HAVE_LEFT = frozenset({Step.POSTCOPY, Step.PERFORM3_DONE, Step.CONFIRM3, Step.RESOLVED_THERE, Step.LEFT})
+"""Source: as long as one of these is the last row, the guest may run elsewhere, and is not started with its old host.
+The first two must be on the disk before it can run there, so a later row that the disk refuses opens nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Write:

@@ -20,18 +20,20 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import UUID
 
 from culvert.ground import errors
 from culvert.io import files
 from culvert.migration.handover.machine import OVER, Step
-from culvert.migration.journal import history
+from culvert.migration.journal import away, history
 from culvert.migration.journal.history import Begun, Direction, Entry, EntryLine, Key, Retention, Summary
+from culvert.protocol.constants_migrate import MigrateFlag
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-VERSION = 1  # PRAGMA user_version
+VERSION = 2  # PRAGMA user_version; 1: without the table "away"
 APPLICATION = 0x63756C76  # PRAGMA application_id: "culv"
 BUSY_SECONDS = 5.0  # for somebody who looks into the file meanwhile
 KEPT = Retention()
@@ -129,10 +131,13 @@ class Journal:
                 )
             if version == 0:
                 database.executescript(
-                    f"BEGIN; {SCHEMA} PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; COMMIT;"
+                    f"BEGIN; {SCHEMA} {away.SCHEMA} PRAGMA application_id = {APPLICATION};"
+                    f" PRAGMA user_version = {VERSION}; COMMIT;"
                 )
             elif (found := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(found)
+            elif version == 1:
+                database.executescript(f"BEGIN; {away.SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
         except BaseException:
             database.close()
             raise
@@ -171,8 +176,11 @@ class Journal:
                 raise errors.OperationInvalid(f"migration {begun.key} is known here: a name is used once") from err
             raise
 
-    async def write(self, key: Key, step: Step, text: str = "") -> None:
-        """``step`` is the last one of ``key`` from now on. Raises ``SystemCallError``, ``InternalError``."""
+    async def write(self, key: Key, step: Step, text: str = "", *, stays: bool = True) -> None:
+        """``step`` is the last one of ``key`` from now on: after ``left`` the guest is away, after ``arrived`` here.
+
+        ``stays``: the definition of a guest that leaves is still here. Raises ``SystemCallError``, ``InternalError``.
+        """
 
         def update(database: sqlite3.Connection) -> None:
             now = self._clock()
@@ -180,6 +188,13 @@ class Journal:
             ended = now if step in OVER else None
             database.execute("UPDATE migration SET step = ?, ended = ? WHERE number = ?", (step.value, ended, number))
             database.execute("INSERT INTO line VALUES (?, ?, ?, ?)", (number, now, step.value, text))
+            uuid, peer, flags = database.execute(
+                "SELECT uuid, peer, flags FROM migration WHERE number = ?", (number,)
+            ).fetchone()
+            if step is Step.ARRIVED:
+                away.forget(database, uuid)
+            elif step is Step.LEFT and not flags & MigrateFlag.OFFLINE:  # then only its definition is there too
+                away.put(database, uuid, key.attempt, peer, stays=stays)
 
         await self._transaction(f"{step.value} {key}", update)
 
@@ -226,6 +241,47 @@ class Journal:
             database.executemany("DELETE FROM migration WHERE number = ?", [(number,) for number in old])
             database.execute("COMMIT")
             log.info("journal: %d records of old migrations are dropped", len(old))
+        away.prune(database)
+
+    # -- where guests are -----------------------------------------------------------------------------------------
+
+    async def gone_to(self, uuid: UUID) -> str:
+        """Where the domain has gone, or may have, by the journal; empty: it is this host's.
+
+        Raises ``SystemCallError`` when that cannot be read, ``OperationFailed`` while a journal that was set aside
+        may know more: then nobody may take it to be here.
+        """
+
+        def look() -> str:
+            aside = sorted(self.path.parent.glob(f"{self.path.name}*{files.UNREADABLE}*"))
+            if not (found := away.where(self._opened(), str(uuid))) and aside:
+                raise errors.OperationFailed(
+                    f"the migration journal was damaged, and it may have gone to another host: remove '{aside[0]}'"
+                    " when you know that it runs nowhere else"
+                )
+            return found
+
+        return await self._run("where is it?", look)
+
+    async def here_again(self, uuid: UUID) -> None:
+        """The domain runs here by somebody's will. Raises ``SystemCallError``."""
+        await self._transaction(f"{uuid} is here", lambda database: away.forget(database, str(uuid)))
+
+    async def undefined(self, uuid: UUID) -> None:
+        """Its definition is not kept here any more. Raises ``SystemCallError``."""
+        await self._transaction(f"{uuid} is undefined", lambda database: away.release(database, str(uuid)))
+
+    async def believe(self, name: str, uuid: UUID, peer: str) -> None:
+        """An earlier culvert has left the word that the domain ``name`` has gone to ``peer``.
+
+        Where the journal says that another domain of that name has, that one is meant. Raises ``SystemCallError``.
+        """
+
+        def put(database: sqlite3.Connection) -> None:
+            if (away.gone_by(database, name) or str(uuid)) == str(uuid):
+                away.put(database, str(uuid), "", peer, stays=True)
+
+        await self._transaction(f"{name} has gone", put)
 
     # -- reading --------------------------------------------------------------------------------------------------
 

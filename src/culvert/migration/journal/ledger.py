@@ -22,10 +22,11 @@ class Ledger:
         self._begun = begun
         self._known = known
 
-    async def write(self, step: Step) -> None:
-        """``step`` is in the journal on return. Raises ``SystemCallError``; nothing has changed then."""
+    async def write(self, step: Step, *, stays: bool = True) -> None:
+        """``step`` is in the journal on return; ``stays`` as in ``Journal.write``. Raises ``SystemCallError``;
+        nothing has changed then."""
         if self._known:
-            await self._journal.write(self._begun.key, step)
+            await self._journal.write(self._begun.key, step, stays=stays)
         else:
             await self._journal.begin(self._begun, step)
             self._known = True

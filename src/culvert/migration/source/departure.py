@@ -25,7 +25,7 @@ from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.status import PAUSED
 from culvert.migration.convergence import autopilot
 from culvert.migration.convergence.budget import Budget
-from culvert.migration.handover.machine import Do, Next, PeerKind
+from culvert.migration.handover.machine import Do, Next, PeerKind, Step
 from culvert.migration.handover.machine_source import FINAL, START, Event, State, table
 from culvert.migration.journal.history import Begun, Direction, Entry, Key
 from culvert.migration.journal.journal import Journal
@@ -120,7 +120,7 @@ class Departure:
             name=f"migration {self.attempt} of domain '{begun.name}'",
             rules=RULES[PeerKind.STOCK if begun.stock else PeerKind.CULVERT],
             state=state,
-            write=self.account.ledger.write,
+            write=self._write,
             acts={
                 Do.PREPARE: self._prepare,
                 Do.SEND: self._send,
@@ -319,6 +319,10 @@ class Departure:
             self.fail(await self.guest.hypervisor.gone("source", EOFError("no more output")))
         self.shell.feed(Event.QEMU_GONE)
 
+    async def _write(self, step: Step) -> None:
+        # Of a domain that is not on the list a definition may be here all the same, only not readable.
+        await self.account.ledger.write(step, stays=self.guest is None or self.guest.is_persistent)
+
     # -- the commands ---------------------------------------------------------------------------------------------
 
     async def _prepare(self) -> Event:
@@ -480,9 +484,6 @@ class Departure:
                     await self.account.sending.over.wait()
 
     async def _kill(self) -> Event:
-        if self.guest is not None:
-            # Before the copy goes: a host that dies now must not start the guest anew with its next boot.
-            await self.guest.set_left(self.begun.peer or self.destination_uri)
         await self._last_words()
         event, self.obstacle = await guest_here.kill(self.guest)
         return event

@@ -299,12 +299,9 @@ class Source:
 
     async def _leave(self, departure: Departure) -> None:
         """What stays here of a domain that has gone: nothing, or a definition that does not start by itself."""
-        if departure.guest is None or not departure.guest.is_persistent:
-            return
-        if departure.options.has(MigrateFlag.UNDEFINE_SOURCE):
-            await self._guests.undefine(departure.guest)
-        elif not departure.options.has(MigrateFlag.OFFLINE):
-            await departure.guest.set_left(departure.begun.peer or departure.destination_uri)
+        guest = departure.guest
+        if guest is not None and guest.is_persistent and departure.options.has(MigrateFlag.UNDEFINE_SOURCE):
+            await self._guests.undefine(guest)
 
     def _answer(self, departure: Departure, what: str) -> None:
         """Return when the guest has arrived; raise why it has not, or why nobody knows."""

@@ -7,7 +7,7 @@
     run/qemu/NAME.json            the live status of a running domain
     run/qemu/domain-ID-SHORT/     sockets and short-lived files of one run (monitor.sock …)
     log/qemu/NAME.log             what QEMU has said, over all runs
-    lib/qemu/left/NAME            where the guest has gone: it does not start with this host
+    lib/qemu/left/NAME            where the guest has gone, written by culvert 0.1.0 and read once: now the journal's
     lib/qemu/save/NAME.save       the guest as it was saved; its next start goes on there
     lib/qemu/                     what outlives a reboot and is nobody's configuration
 """
@@ -89,7 +89,7 @@ class Layout:
     def managed_save(self, name: str) -> Path:
         return self.state / "save" / f"{name}.save"
 
-    def left(self, name: str) -> Path:
+    def marker(self, name: str) -> Path:
         return self.state / "left" / name
 
     def status(self, name: str) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +13,8 @@ from culvert.drivers.qemu.state.layout import DIRECTORY_MODE, Layout
 from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
 from culvert.io import files
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -48,26 +52,31 @@ class Store:
         except OSError as err:
             raise errors.SystemCallError(f"cannot make link '{link}': {err.strerror}", errno=err.errno) from err
 
-    def left(self, name: str) -> str:
-        """Where the domain has gone; empty while it has not."""
+    def markers(self) -> dict[str, str]:
+        """Name of a domain → where it has gone, as culvert 0.1.0 has kept it: a file each. One that cannot be read
+        says that it has, and not where. Raises ``errors.SystemCallError`` when they cannot be listed."""
+        found = {}
+        folder = self.layout.marker("x").parent
         try:
-            return self.layout.left(name).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):
-            return ""
-
-    def set_left(self, name: str, where: str) -> None:
-        """``where``: empty when it is here again. Raises ``errors.SystemCallError``."""
-        path = self.layout.left(name)
-        if not where:
-            files.remove(path)
-            return
-        try:
-            path.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+            names = sorted(os.listdir(folder))
+        except FileNotFoundError:
+            names = []
         except OSError as err:
-            raise errors.SystemCallError(
-                f"cannot create directory '{path.parent}': {err.strerror}", errno=err.errno
-            ) from err
-        files.write_atomically(path, where + "\n")
+            raise errors.SystemCallError(f"cannot list '{folder}': {err.strerror}", errno=err.errno) from err
+        for name in names:
+            path = self.layout.marker(name)
+            try:
+                found[name] = path.read_text(encoding="utf-8", errors="replace").strip()
+            except OSError as err:
+                log.error("file=%s cannot be read reason=%r: its domain counts as gone", path, str(err))
+                found[name] = ""
+        return found
+
+    def remove_marker(self, name: str) -> None:
+        """Raises ``errors.SystemCallError``."""
+        files.remove(self.layout.marker(name))
+        with contextlib.suppress(OSError):  # others are in it
+            self.layout.marker(name).parent.rmdir()
 
     def save_status(self, status: Status) -> None:
         files.write_atomically(self.layout.status(status.name), status.to_text())
@@ -77,9 +86,9 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what is left of a write that was cut short; the file it was to replace is whole."""
-        kept = (self.layout.definitions, self.layout.statuses, self.layout.state, self.layout.run)
-        made_late = (self.layout.left("x").parent, self.layout.managed_save("x").parent)
-        for directory in (*kept, *made_late):
+        layout = self.layout
+        saves = layout.managed_save("x").parent
+        for directory in (layout.definitions, layout.statuses, layout.state, layout.run, saves):
             files.sweep(directory)
 
     def definitions(self, parse: Callable[[str], T]) -> Iterator[tuple[str, T]]:
