@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from culvert.channels.ticket import Gate, Ticket, Token, opening, opening_number
+from culvert.channels.ticket import TICKET_PARAMETER, Gate, Ticket, Token, hidden, opening, opening_number
 from culvert.ground import errors
 from culvert.protocol.culvert import ChannelKind
 
@@ -104,3 +104,15 @@ def test_a_token_expires_unless_its_channel_was_open_before() -> None:
     admit(door, TICKET.token(MAIN, 2), now=3000.0)
     with pytest.raises(errors.AuthenticationFailed, match="expired"):
         admit(door, TICKET.token(OTHER, 3), now=30.1)
+
+
+@given(st.from_regex(r"[a-z]{1,8}=[a-z0-9]{0,8}", fullmatch=True), st.integers(0, 2))
+def test_a_hidden_ticket_is_in_no_text(other: str, place: int) -> None:
+    ticket = Ticket.draw()
+    query = [other, other]
+    query.insert(place, f"{TICKET_PARAMETER}={ticket}")
+    shown = hidden(f"cannot reach 'qemu+tcp://b:1/system?{'&'.join(query)}': no")
+    assert ticket.secret not in shown
+    assert ticket.name not in shown
+    assert shown.endswith("': no")
+    assert shown.count(other) >= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import struct
 import threading
@@ -46,6 +47,7 @@ class Proxy:
         """Set while a piece is kept (``hold_on``), and from then on."""
         self._let_go = threading.Event()
         self._delays: dict[bytes, float] = {}
+        self._taps: dict[re.Pattern[bytes], set[bytes]] = {}
         self._refusing = False
         self._flowing = threading.Event()
         self._flowing.set()
@@ -110,6 +112,10 @@ class Proxy:
         """Pass a piece that holds ``pattern`` on ``seconds`` late, each time; what comes behind it waits too."""
         self._delays[pattern] = seconds
 
+    def tap(self, pattern: bytes) -> set[bytes]:
+        """Everything in one piece that the expression ``pattern`` matches from now on, whichever way it goes."""
+        return self._taps.setdefault(re.compile(pattern), set())
+
     def stall(self) -> None:
         """Let no byte through, either way, while the connections stay."""
         self._flowing.clear()
@@ -157,6 +163,8 @@ class Proxy:
         with contextlib.suppress(OSError), memoryview(buffer) as view:
             while count := source.recv_into(view):
                 self._flowing.wait()
+                for tap, found in tuple(self._taps.items()):
+                    found.update(tap.findall(buffer, 0, count))
                 if self._cut_on and self._cut_on in buffer[:count]:
                     self._cut_on = b""
                     self._refusing = self._then_refuse

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass, field
 
@@ -61,6 +62,11 @@ class Ticket:
     def matches(self, token: Token) -> bool:
         """Whether ``token`` was made with this ticket's secret; takes the same time whatever is wrong."""
         return hmac.compare_digest(self._mac(token.opens, token.attempt), token.mac)
+
+
+def hidden(text: str) -> str:
+    """``text``, a URI or what holds one, without the ticket in it."""
+    return re.sub(rf"({re.escape(TICKET_PARAMETER)}=)[^&\s'\"]*", r"\1…", text)
 
 
 def opening(kind: str, name: str) -> str:

@@ -9,10 +9,9 @@ from typing import Any
 
 from culvert.channels.data_path import DataPath
 from culvert.channels.simple_paths import DirectPath
-from culvert.channels.ticket import TICKET_PARAMETER
+from culvert.channels.ticket import Ticket, hidden
 from culvert.channels.work import Done
 from culvert.ground import errors
-from culvert.ground import uri as uris
 from culvert.migration.handover.machine_source import Event
 from culvert.migration.peers import native, peer
 from culvert.migration.peers.connection import PeerConnection
@@ -37,17 +36,23 @@ class ByClient:
         self._performing = asyncio.Event()
         self._confirmed: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
         self._connection: PeerConnection | None = None
+        self._ticket = Ticket("", "")
         self._watching: asyncio.Task[Done[Any]] | None = None
 
     def perform(self, migrate_uri: str) -> None:
         """The client says where to. Raises ``ArgumentUnsupported`` for an address that leads nowhere."""
         departure = self._departure
-        if not native.is_address(migrate_uri) and not uris.parse(migrate_uri).parameters.get(TICKET_PARAMETER):
-            raise errors.ArgumentUnsupported(
-                f"migration of domain '{departure.begun.name}': the destination's migration URI '{migrate_uri}'"
-                " does not lead into a tunnel; use --p2p --tunnelled"
-            )
-        departure.destination_uri = migrate_uri
+        if native.is_address(migrate_uri):
+            departure.destination_uri = migrate_uri
+        else:
+            try:
+                public, self._ticket = opening.way_in(migrate_uri)
+            except errors.InvalidArgument as err:
+                raise errors.ArgumentUnsupported(
+                    f"migration of domain '{departure.begun.name}': the destination's migration URI"
+                    f" '{hidden(migrate_uri)}' does not lead into a tunnel; use --p2p --tunnelled"
+                ) from err
+            departure.destination_uri = str(public)
         self._performing.set()
 
     def confirm(self, *, arrived: bool) -> None:
@@ -81,8 +86,7 @@ class ByClient:
             await departure.is_stock(where)
             connecting = native.connect(where, departure.dialler.seconds)
             return DirectPath(await departure.until_failed(connecting), departure.options.setup(return_path=True))
-        public = uris.parse(where).without_parameters(TICKET_PARAMETER)
-        await departure.account.ledger.learn(peer=str(public))
+        await departure.met()
         self._connection = PeerConnection(
             departure.shell.name, where, departure.dialler, self._spawn, hypervisor=False
         )
@@ -91,7 +95,7 @@ class ByClient:
     async def _open(self, connection: PeerConnection) -> DataPath:
         destination = await connection.open()
         await destination.keep_alive()
-        data_path = await opening.open_prepared(destination, self._departure, opening.ticket(connection.uri))
+        data_path = await opening.open_prepared(destination, self._departure, self._ticket)
         name = f"{self._departure.shell.name}: connection lost?"
         self._watching = self._spawn(name, self._watch(destination, data_path))
         return data_path

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, NoReturn, Self, TypeVar
 from uuid import UUID
@@ -270,7 +271,13 @@ class Departure:
     async def is_stock(self, where: str) -> None:
         """The destination at ``where`` is no culvert. Raises ``SystemCallError``; nothing has changed then."""
         await self.account.ledger.learn(peer=where, stock=True)
+        self.begun = replace(self.begun, peer=where, stock=True)
         self.shell.rules = RULES[PeerKind.STOCK]
+
+    async def met(self) -> None:
+        """The destination is known, to those too who will ask it: ``destination_uri``. Raises as ``is_stock``."""
+        await self.account.ledger.learn(peer=self.destination_uri)
+        self.begun = replace(self.begun, peer=self.destination_uri)
 
     def note(self, text: str) -> None:
         """Tell people of something that was decided: in the log and in the history."""

@@ -13,7 +13,7 @@ from culvert.channels.plan import Channel, ChannelPlan
 from culvert.channels.pump_path import PumpPath
 from culvert.channels.route import AUTO, COMPRESSION_PARAMETER, PARAMETER, Route, choose
 from culvert.channels.simple_paths import DirectPath, StreamPath
-from culvert.channels.ticket import TICKET_PARAMETER, WITHOUT_POSTCOPY, Ticket
+from culvert.channels.ticket import TICKET_PARAMETER, WITHOUT_POSTCOPY, Ticket, hidden
 from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.io.detached import Detached
@@ -28,9 +28,14 @@ log = logging.getLogger(__name__)
 PROBE_TIMEOUT = 5.0  # seconds: who takes longer for 64 KiB is not measured
 
 
-def ticket(where: str) -> Ticket:
-    """The ticket in a destination's migration URI. Raises ``errors.InvalidArgument``."""
-    return Ticket.parse(uris.parse(where).parameters.get(TICKET_PARAMETER, ""))
+def way_in(where: str) -> tuple[uris.ConnectionURI, Ticket]:
+    """A destination's migration URI without its ticket, and the ticket: whatever is kept, shown or logged is made of
+    the former. Raises ``errors.InvalidArgument``, without the ticket too."""
+    try:
+        uri = uris.parse(where)
+    except errors.InvalidArgument:
+        raise errors.InvalidArgument(f"the destination's migration URI '{hidden(where)}' cannot be read") from None
+    return uri.without_parameters(TICKET_PARAMETER), Ticket.parse(uri.parameters.get(TICKET_PARAMETER, ""))
 
 
 async def choose_route(destination: peer.Peer, departure: Departure) -> tuple[Route, str]:
@@ -107,19 +112,19 @@ async def _probe(destination: peer.Peer, abilities: frozenset[str]) -> link.Link
     return None
 
 
-def lead(where: str, departure: Departure) -> None:
-    """Have the data go to the address that a migration URI has named, as the destination's answer ``where`` has it;
-    without one it takes the way that is known to be open, whatever the destination calls itself."""
+def lead(public: uris.ConnectionURI, departure: Departure) -> None:
+    """Have the data go to the address that a migration URI has named, as the destination's answer has it; without one
+    it takes the way that is known to be open, whatever the destination calls itself."""
     if departure.options.migrate_uri:
-        calls, named = uris.parse(departure.destination_uri), uris.parse(where)
+        calls, named = uris.parse(departure.destination_uri), public
         if calls.transport == named.transport:
             named = replace(calls, host=named.host, port=named.port)
-        departure.data_uri = str(named.without_parameters(TICKET_PARAMETER, WITHOUT_POSTCOPY))
+        departure.data_uri = str(named.without_parameters(WITHOUT_POSTCOPY))
 
 
-def heed(where: str, departure: Departure) -> None:
+def heed(public: uris.ConnectionURI, departure: Departure) -> None:
     """What the destination says in its migration URI of what it cannot do, and need not."""
-    if why := uris.parse(where).parameters.get(WITHOUT_POSTCOPY):
+    if why := public.parameters.get(WITHOUT_POSTCOPY):
         options = departure.options = departure.options.without_postcopy()
         instead = f"; {options.connections} channels instead" if options.connections else ""
         departure.record.auto = f"without post-copy: {why}{instead}"

@@ -101,11 +101,12 @@ class PeerToPeer:
         source_cookie.check_destination(departure, cookie_out)
         if is_stock:
             return await self._native(where or options.migrate_uri or "")
-        opening.heed(where, departure)
-        opening.lead(where, departure)
+        public, ticket = opening.way_in(where)
+        opening.heed(public, departure)
+        opening.lead(public, departure)
         if route is Route.STREAM:
-            return await self._stream_beside(wire, opening.ticket(where))
-        return await opening.open_data_path(wire, departure, opening.ticket(where), route, compression)
+            return await self._stream_beside(wire, ticket)
+        return await opening.open_data_path(wire, departure, ticket, route, compression)
 
     async def _native(self, where: str) -> DataPath:
         """To the address at which a libvirtd's QEMU listens, as a migration URI has asked for."""
