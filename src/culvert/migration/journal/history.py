@@ -7,7 +7,7 @@ daemon that was killed goes by. The rest is for people: when, how fast, by which
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -122,17 +122,6 @@ class Summary:
 
 
 DAY = 86_400.0  # seconds
-
-
-def outdated(entries: Iterable[tuple[int, float | None]], now: float, retention: Retention) -> list[int]:
-    """The numbers of those ``(number, ended)`` that need not be kept at ``now``. What is not over always stays."""
-    over = sorted(((ended, number) for number, ended in entries if ended is not None), reverse=True)
-    return [
-        number
-        for place, (ended, number) in enumerate(over)
-        if (retention.records and place >= retention.records)
-        or (retention.days and now - ended > retention.days * DAY)
-    ]
 
 
 def figures_to_text(figures: Mapping[str, int]) -> str:

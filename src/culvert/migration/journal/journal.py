@@ -25,7 +25,7 @@ from uuid import UUID
 from culvert.ground import errors
 from culvert.io import files
 from culvert.migration.handover.machine import OVER, Step
-from culvert.migration.journal import away, history
+from culvert.migration.journal import away, history, retention
 from culvert.migration.journal.history import Begun, Direction, Entry, EntryLine, Key, Retention, Summary
 from culvert.protocol.constants_migrate import MigrateFlag
 
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-VERSION = 2  # PRAGMA user_version; 1: without the table "away"
+VERSION = 2  # PRAGMA user_version; 1: without "away" and "ended"
 APPLICATION = 0x63756C76  # PRAGMA application_id: "culv"
 BUSY_SECONDS = 5.0  # for somebody who looks into the file meanwhile
 KEPT = Retention()
@@ -66,6 +66,7 @@ CREATE TABLE line (
 ) STRICT;
 CREATE INDEX line_of ON line (migration);
 """
+INDEX = "CREATE INDEX ended ON migration (ended, number) WHERE ended IS NOT NULL;"  # since version 2
 _COLUMNS = (
     "number, attempt, direction, name, uuid, peer, was_running, stock, secret, flags, step, began, ended, "
     "route, cause, figures"
@@ -79,9 +80,9 @@ class Journal:
     failure. ``clock``: seconds since 1970.
     """
 
-    def __init__(self, path: Path, retention: Retention = KEPT, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, keep: Retention = KEPT, clock: Callable[[], float] = time.time) -> None:
         self.path = path
-        self._retention = retention
+        self._retention = keep
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._database: sqlite3.Connection | None = None
@@ -113,7 +114,10 @@ class Journal:
                 if file.exists():
                     files.set_aside(file, err)
             self._database = self._connect()
-        self._prune()
+        database = self._database
+        with database:
+            database.execute("BEGIN IMMEDIATE")
+            self._prune(database)
 
     def _connect(self) -> sqlite3.Connection:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -131,13 +135,13 @@ class Journal:
                 )
             if version == 0:
                 database.executescript(
-                    f"BEGIN; {SCHEMA} {away.SCHEMA} PRAGMA application_id = {APPLICATION};"
+                    f"BEGIN; {SCHEMA} {INDEX} {away.SCHEMA} PRAGMA application_id = {APPLICATION};"
                     f" PRAGMA user_version = {VERSION}; COMMIT;"
                 )
             elif (found := database.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
                 raise sqlite3.DatabaseError(found)
             elif version == 1:
-                database.executescript(f"BEGIN; {away.SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+                database.executescript(f"BEGIN; {INDEX} {away.SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
         except BaseException:
             database.close()
             raise
@@ -199,11 +203,13 @@ class Journal:
         await self._transaction(f"{step.value} {key}", update)
 
     async def note(self, key: Key, text: str) -> None:
-        """Add a line for people. Raises as ``write``."""
+        """Add a line for people; of more than ``retention.NOTES`` the oldest goes. Raises as ``write``."""
 
         def insert(database: sqlite3.Connection) -> None:
-            values = (_number(database, key), self._clock(), text)
+            number = _number(database, key)
+            values = (number, self._clock(), text)
             database.execute("INSERT INTO line (migration, at, text) VALUES (?, ?, ?)", values)
+            retention.limit_notes(database, number)
 
         await self._transaction(f"note {key}", insert)
 
@@ -220,7 +226,7 @@ class Journal:
         await self._transaction(f"learn {key}", update)
 
     async def summarise(self, key: Key, summary: Summary) -> None:
-        """What is to be told of a migration that is over. Raises as ``write``."""
+        """What is to be told of a migration that is over; what is too old goes. Raises as ``write``."""
 
         def update(database: sqlite3.Connection) -> None:
             database.execute(
@@ -232,16 +238,18 @@ class Journal:
             )
 
         await self._transaction(f"summarise {key}", update)
+        await self._drop_outdated()
 
-    def _prune(self) -> None:
-        database = self._opened()
-        found = database.execute("SELECT number, ended FROM migration").fetchall()
-        if old := history.outdated(found, self._clock(), self._retention):
-            database.execute("BEGIN IMMEDIATE")
-            database.executemany("DELETE FROM migration WHERE number = ?", [(number,) for number in old])
-            database.execute("COMMIT")
-            log.info("journal: %d records of old migrations are dropped", len(old))
-        away.prune(database)
+    async def _drop_outdated(self) -> None:
+        """After every migration: the file stays as large as what it keeps, however many there are."""
+        try:
+            await self._transaction("drop what is old", self._prune)
+        except errors.RequestError as err:
+            log.error("what is old stays: %s", err)
+
+    def _prune(self, database: sqlite3.Connection) -> None:
+        if dropped := retention.prune(database, self._retention, self._clock()):
+            log.debug("journal: %d records of old migrations are dropped", dropped)
 
     # -- where guests are -----------------------------------------------------------------------------------------
 
