@@ -50,7 +50,7 @@ def run(*args: str) -> Result:
         (["-c", "nonsense", "list"], "no 'driver://' part"),
         (["migrate", "g"], "Missing argument 'DEST-URI'"),
         (["migrate", "g", "nonsense"], "no 'driver://' part"),
-        (["migrate", "g", "qemu+ssh://h/system"], "transport 'ssh'"),
+        (["migrate", "g", "qemu+libssh://h/system"], "transport 'libssh'"),
         (
             ["migrate", "g", "qemu+tcp://h/system", "--offline"],
             "--offline moves a definition, so it needs --persistent",

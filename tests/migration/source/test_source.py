@@ -12,6 +12,7 @@ from uuid import UUID
 import pytest
 
 from culvert.channels.work import Background
+from culvert.domain.parse import parse
 from culvert.ground import errors
 from culvert.migration.handover.machine import Do, Next, Step
 from culvert.migration.handover.machine_source import Event, State
@@ -28,13 +29,16 @@ from culvert.migration.source.departure import Departure
 from culvert.migration.source.driving import Driving
 from culvert.migration.source.source import Source
 from culvert.protocol.constants_migrate import MigrateFlag
+from tests.drivers.support import domain_xml
 from tests.migration.fakes import FakeDomain
 
 SETTINGS = Settings("host-a", UUID(int=1), stall_seconds=0)
 
 
 class Changeable(FakeDomain):
-    """With the lock that a real domain has."""
+    """With the lock that a real domain has, and a definition."""
+
+    definition = parse(domain_xml("g", uuid="11111111-2222-4333-8444-000000000001"))
 
     @asynccontextmanager
     async def changing(self, what: str) -> AsyncIterator[None]:
@@ -52,8 +56,8 @@ def a_source(background: Background, journal: Journal) -> Source:
 async def test_an_offline_migration_that_the_journal_does_not_take_leaves_the_domain_free(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def check(*args: object) -> str:
-        return "<domain/>"
+    async def check(*args: object) -> None:
+        """All is well."""
 
     async def full(*args: object) -> None:
         raise errors.SystemCallError("no space left on device", errno=28)
