@@ -91,6 +91,16 @@ def test_an_older_token_is_worth_nothing_once_a_newer_one_was_seen() -> None:
     admit(door, TICKET.token(OTHER, 4))  # another channel's attempts are its own
 
 
+@pytest.mark.parametrize(("first", "second"), [(MAIN, opening_number(0)), (opening_number(0), MAIN)])
+def test_a_channel_is_not_opened_once_by_each_form_of_token(first: str, second: str) -> None:
+    door = gate()
+    admit(door, TICKET.token(first, 1))
+    for attempt in (1, 2):
+        with pytest.raises(errors.AuthenticationFailed, match="of another wire"):
+            admit(door, TICKET.token(second, attempt))
+    admit(door, TICKET.token(first, 2))
+
+
 def test_a_foreign_token_says_whose_it_is_and_stays_good() -> None:
     door = gate(holder="CN=host-a")
     with pytest.raises(errors.AuthenticationFailed, match="given to 'CN=host-a', not to 'CN=host-c'"):

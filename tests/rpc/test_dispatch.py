@@ -37,7 +37,7 @@ async def refusal(peer: Raw, data: bytes) -> types.Error:
         (call(1, version=2), 39, 7, f"Cannot find program {PROGRAM.number} version 2"),
         (call(9999), 39, 7, "unknown procedure: 9999"),
         (call(-1), 39, 7, "unknown procedure: -1"),
-        (call(support.UNSERVED.number), 39, 7, "unknown procedure: 12"),
+        (call(support.UNSERVED.number), 39, 7, "unknown procedure: 12 (UNSERVED is not served by culvert)"),
         (call(support.NEEDS_OPEN.number), 1, 7, "hypervisor connection not open"),
         (
             call(support.ECHO.number),

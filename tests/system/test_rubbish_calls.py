@@ -53,6 +53,7 @@ def test_programs_versions_and_procedures_that_do_not_exist(host: DaemonProcess)
             ({"procedure": 0}, "unknown procedure: 0"),
             ({"procedure": -1}, "unknown procedure: -1"),
             ({"procedure": 2**31 - 1}, "unknown procedure"),
+            ({"procedure": 220}, "unknown procedure: 220 (INTERFACE_CHANGE_BEGIN is not served by culvert)"),
             ({"status": PacketStatus.ERROR}, "unexpected message status"),
         ):
             found = raw.ask(remote_connect.CONNECT_GET_TYPE, b"", **changed)

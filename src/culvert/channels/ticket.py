@@ -96,6 +96,11 @@ class Token:
             return cls(name, ".".join(opens), attempt, mac)
         raise refused()
 
+    @property
+    def numbered(self) -> bool:
+        """Whether it is of wire 1."""
+        return "." not in self.opens
+
 
 def refused() -> errors.AuthenticationFailed:
     """For a token that opens nothing here; it does not say what is wrong with it."""
@@ -108,13 +113,14 @@ class Gate:
 
     ``holder`` is who alone may come through (empty: whoever may migrate to here); ``closes`` is when, on the caller's
     clock, a channel can no longer be opened for the first time; opening one again is possible as long as the
-    migration is.
+    migration is. Its source speaks one wire: the two forms of token would count the attempts at a channel apart.
     """
 
     ticket: Ticket
     holder: str
     closes: float
     _attempts: dict[str, int] = field(default_factory=dict)
+    _numbered: bool | None = None
 
     def admit(self, token: Token, who: str, now: float) -> None:
         """Let the bearer in, once.
@@ -125,9 +131,14 @@ class Gate:
             raise refused()
         if self.holder and who != self.holder:
             raise errors.AuthenticationFailed(f"this token was given to '{self.holder}', not to '{who}'")
+        if self._numbered not in (None, token.numbered):
+            raise errors.AuthenticationFailed(
+                "this token is of another wire than those that have opened the migration"
+            )
         last = self._attempts.get(token.opens, 0)
         if token.attempt <= last:
             raise errors.AuthenticationFailed("this token has been used already")
         if not last and now > self.closes:
             raise errors.AuthenticationFailed("this token has expired: the migration was prepared too long ago")
         self._attempts[token.opens] = token.attempt
+        self._numbered = token.numbered

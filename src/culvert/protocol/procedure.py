@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Generic, TypeVar
 
 A = TypeVar("A")
@@ -60,7 +60,10 @@ class Message(Generic[A]):
 
 
 class Program:
-    """A numbered set of procedures and messages. Raises ``ValueError`` when two rows claim one number."""
+    """A numbered set of procedures and messages. Raises ``ValueError`` when two rows claim one number.
+
+    ``others``: names of procedures that have no row here, by their numbers.
+    """
 
     def __init__(
         self,
@@ -69,12 +72,15 @@ class Program:
         version: int,
         procedures: Iterable[Procedure[Any, Any]],
         messages: Iterable[Message[Any]] = (),
+        *,
+        others: Mapping[int, str] = MappingProxyType({}),
     ) -> None:
         self.name = name
         self.number = number
         self.version = version
         self.procedures: dict[int, Procedure[Any, Any]] = {}
         self.messages: dict[int, Message[Any]] = {}
+        self._others = others
         for row in procedures:
             if row.number in self.procedures:
                 raise ValueError(f"{name}: procedure {row.number} is declared twice")
@@ -85,7 +91,14 @@ class Program:
             self.messages[message.number] = message
 
     @classmethod
-    def of_modules(cls, name: str, number: int, version: int, *modules: ModuleType) -> Program:
+    def of_modules(
+        cls,
+        name: str,
+        number: int,
+        version: int,
+        *modules: ModuleType,
+        others: Mapping[int, str] = MappingProxyType({}),
+    ) -> Program:
         """The program whose rows are those of ``modules``, in their order.
 
         Raises ``ValueError`` when a row's name in its module is not the name in the row.
@@ -102,7 +115,12 @@ class Program:
                     continue
                 if key != row.name:
                     raise ValueError(f"{name}: {key} is declared as {row.name}")
-        return cls(name, number, version, procedures, messages)
+        return cls(name, number, version, procedures, messages, others=others)
+
+    def name_of(self, number: int) -> str:
+        """The name of procedure ``number``, whether it has a row or not; empty for one that nobody knows."""
+        row = self.procedures.get(number)
+        return self._others.get(number, "") if row is None else row.name
 
     def __iter__(self) -> Iterator[Procedure[Any, Any]]:
         return iter(self.procedures.values())

@@ -22,6 +22,7 @@ from culvert.protocol import (
     remote_snapshot,
     remote_stats,
     remote_storage,
+    remote_unserved,
 )
 from culvert.protocol.procedure import Program
 
@@ -48,4 +49,5 @@ PROGRAM = Program.of_modules(
     0x20008086,  # REMOTE_PROGRAM
     1,  # REMOTE_PROTOCOL_VERSION
     *MODULES,
+    others=remote_unserved.UNSERVED,
 )

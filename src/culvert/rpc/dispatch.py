@@ -153,7 +153,9 @@ class Dispatcher:
         row = handlers.program.procedures.get(call.procedure)
         function = handlers.get(call.procedure)
         if row is None or function is None:
-            raise errors.RpcError(f"{wire_errors.UNKNOWN_PROCEDURE}: {call.procedure}")
+            name = handlers.program.name_of(call.procedure)
+            said = f" ({name} is not served by culvert)" if name else ""
+            raise errors.RpcError(f"{wire_errors.UNKNOWN_PROCEDURE}: {call.procedure}{said}")
         return row, function
 
     def _permit(self, session: Session, row: Procedure[Any, Any]) -> None:
