@@ -19,6 +19,14 @@ GIVE_BACK = bytes.fromhex(
     "66b800010000 66ef"  # mov eax, 256; out dx, eax
 )
 GIVEN_BACK_KIB = 1024
+# ACPI's CPU hot-plug of a pc, port 0xaf00 (docs/specs/acpi_cpu_hotplug.txt of QEMU): processor 1 leaves when asked to
+_SELECT = (
+    "ba00af b000 ee"  # out 0xaf00, 0: not by the legacy registers
+    "ba00af 66b801000000 66ef"  # processor 1 is meant
+    "ba04af ec a804 74ed"  # in al, 0xaf04; not to be removed: select it again
+)
+LET_GO = bytes.fromhex(_SELECT + "b008 ee ebe8")  # out 0xaf04, 8: ejected; again
+LET_GO_AT_A_KEY = bytes.fromhex(_SELECT + "e464 a801 74fa b008 ee ebe2")  # first waits for the keyboard, port 0x64
 
 
 def disk(place: Path, name: str, code: bytes) -> str:

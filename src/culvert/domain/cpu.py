@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from culvert.domain.binding import attribute, child, children, content, leaf
-from culvert.domain.scalars import ON_OFF, TOKEN, Integer, Pattern, one_of
+from culvert.domain.scalars import ON_OFF, TOKEN, YES_NO, Integer, Pattern, one_of
 from culvert.ground import errors
 
 
@@ -20,6 +20,24 @@ class Vcpu:
     placement: Annotated[str | None, attribute("placement", one_of("static"))] = None
     current: Annotated[int | None, attribute("current", Integer(low=1, high=4096))] = None
     count: Annotated[int, content(Integer(low=1, high=4096))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OneVcpu:
+    """One processor. ``enabled``: it is there; ``hotpluggable``: it was plugged in, or can be; ``order``: when it
+    came, from 1 on."""
+
+    id: Annotated[int, attribute("id", Integer(high=4095))]
+    enabled: Annotated[bool, attribute("enabled", YES_NO)]
+    hotpluggable: Annotated[bool | None, attribute("hotpluggable", YES_NO)] = None
+    order: Annotated[int | None, attribute("order", Integer(low=1, high=4096))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VcpuStates:
+    """``<vcpus>``: the processors one by one; ``domain.vcpus`` says what it means."""
+
+    states: Annotated[tuple[OneVcpu, ...], children("vcpu", OneVcpu)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from culvert.domain import addresses, defaults_devices
+from culvert.domain import addresses, defaults_devices, vcpus
 from culvert.domain.cpu import Cpu, CpuModel, Vcpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
@@ -40,17 +40,13 @@ def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
         raise errors.InternalError(f"internal error: no UUID was made for domain '{definition.name}'")
     os = _os(definition, host)
     vcpu = definition.vcpu or Vcpu(count=1)
-    if (vcpu.current or 1) > vcpu.count:
-        raise errors.XMLError(
-            f"XML error: maxvcpus must not be less than current vcpus ({vcpu.count} < {vcpu.current})"
-        )
+    counted = vcpus.complete(replace(vcpu, placement="static"), definition.vcpu_states, definition)
     if definition.memory == 0:
         raise errors.XMLError("XML error: the domain has no memory")
     whole = replace(
-        definition,
+        counted,
         uuid=uuid,
         current_memory=min(definition.current_memory or definition.memory, definition.memory),
-        vcpu=replace(vcpu, placement="static", current=None if vcpu.current == vcpu.count else vcpu.current),
         os=os,
         features=_features(definition.features),
         cpu=_cpu(definition, vcpu.count),
@@ -103,14 +99,14 @@ def _features(features: Features | None) -> Features | None:
     return replace(features, **states)
 
 
-def _cpu(definition: DomainDef, vcpus: int) -> Cpu:
+def _cpu(definition: DomainDef, count: int) -> Cpu:
     cpu = definition.cpu or Cpu()
     topology = cpu.topology
     if topology is not None:
-        if topology.count != vcpus:
+        if topology.count != count:
             raise errors.ConfigUnsupported(
                 "unsupported configuration: CPU topology doesn't match maximum vcpu count"
-                f" ({topology.count} and {vcpus})"
+                f" ({topology.count} and {count})"
             )
         cpu = replace(cpu, topology=replace(topology, dies=topology.dies or 1))
     mode = cpu.mode or "custom"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from culvert.domain.binding import amount, attribute, child, leaf, verbatim
-from culvert.domain.cpu import Cpu, Vcpu
+from culvert.domain.cpu import Cpu, Vcpu, VcpuStates
 from culvert.domain.devices import Devices
 from culvert.domain.features import Features
 from culvert.domain.platform import Clock, MemoryBacking, Os, Pm, Resource
@@ -35,6 +35,7 @@ class DomainDef:
     current_memory: Annotated[int | None, amount("currentMemory")] = None
     memory_backing: Annotated[MemoryBacking | None, child("memoryBacking", MemoryBacking)] = None
     vcpu: Annotated[Vcpu | None, child("vcpu", Vcpu)] = None
+    vcpu_states: Annotated[VcpuStates | None, child("vcpus", VcpuStates)] = None
     resource: Annotated[Resource | None, child("resource", Resource)] = None
     os: Annotated[Os, child("os", Os)]
     features: Annotated[Features | None, child("features", Features)] = None
@@ -53,7 +54,7 @@ class DomainDef:
 
     @property
     def current_vcpus(self) -> int:
-        """How many processors the guest starts with."""
+        """How many processors the guest has, or starts with."""
         return (self.vcpu.current if self.vcpu else None) or self.vcpus
 
     @property

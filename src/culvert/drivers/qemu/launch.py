@@ -15,7 +15,7 @@ from culvert.domain.chardev import ChannelDevice, ChardevSource, ConsoleDevice, 
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
 from culvert.domain.start import prepare
-from culvert.drivers.qemu import balloon, lifecycle, network, news, process, strays, vnc
+from culvert.drivers.qemu import balloon, lifecycle, network, news, process, strays, vcpus, vnc
 from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event, Monitor
@@ -176,6 +176,7 @@ async def _try_launch(domain: Domain, startup: Startup, definition: DomainDef, *
     host.spawn(domain.supervise(run), name=f"supervise-{domain.name}")
     await startup.step(StartStep.SPAWNED, domain.persist())
     await startup.step(StartStep.CONNECTED, attach(domain, run))
+    await startup.step(StartStep.PROCESSORS, vcpus.prepare(domain))
     on_reboot = definition.on_reboot or lifecycle.RESTART
     await startup.step(StartStep.ACTIONS, domain.monitor.execute("set-action", lifecycle.actions(on_reboot)))
     for graphics in definition.devices.graphics:

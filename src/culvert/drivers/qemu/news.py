@@ -13,7 +13,7 @@ from typing import Any
 
 from culvert.domain.chardev import ChannelDevice
 from culvert.domain.disk import Disk
-from culvert.drivers.qemu import agent, balloon, unplug
+from culvert.drivers.qemu import agent, balloon, unplug, vcpus
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Heard
 from culvert.drivers.qemu.monitor import Event
@@ -166,6 +166,8 @@ def note_channel(domain: Domain, run: Run, alias: str, *, connected: bool, reaso
 
 def _deleted(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     alias = data.get("device")
+    looking = vcpus.heard_of(domain, run, str(data.get("path", "")))
+    domain.host.spawn(looking, name=f"unplugged-{domain.name}", essential=True)
     if alias:
         domain.host.spawn(unplug.clear_away(domain, run, str(alias)), name=f"unplugged-{domain.name}", essential=True)
 

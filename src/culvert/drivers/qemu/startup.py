@@ -32,6 +32,8 @@ class StartStep(Enum):
     """The process is there, and the status has it."""
     CONNECTED = "connected"
     """QEMU answers on its monitor."""
+    PROCESSORS = "processors"
+    """The processors are there that a guest has been given while it ran."""
     ACTIONS = "actions"
     """It knows what to do when the guest ends."""
     SECRETS = "secrets"

@@ -13,6 +13,7 @@ from dataclasses import replace
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk
 from culvert.domain.interface import Interface
+from culvert.drivers.qemu import vcpus
 from culvert.drivers.qemu.command import command_disk, command_network
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.run import Run
@@ -76,6 +77,7 @@ async def find_gone(domain: Domain, run: Run) -> None:
     for alias in pluggable(run):
         if alias not in there:
             await clear_away(domain, run, alias)
+    await vcpus.look(domain, run)
 
 
 async def _remove_backends(domain: Domain, device: Disk | Interface) -> None:

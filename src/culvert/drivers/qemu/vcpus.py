@@ -6,21 +6,25 @@ Source: QMP ``query-cpus-fast``, ``query-hotpluggable-cpus`` (qapi/machine.json 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from culvert.domain.cpu import Vcpu
-from culvert.domain.definition import DomainDef
+from culvert.domain import vcpus
 from culvert.drivers.qemu import impact, threads
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.impact import Impact
+from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 from culvert.protocol.constants_flag import AffectFlag, VcpuFlag
 from culvert.protocol.constants_state import VcpuState
 
 UNPLUG_TIMEOUT = 5.0  # seconds for the guest to let go of a processor; libvirt waits as long
 ALIAS = "vcpu"  # and the number: libvirt's name of a processor that was plugged in
+PLUGGED = re.compile(rf"/machine/peripheral/{ALIAS}[0-9]+(/|$)")  # in QEMU's tree of objects
+LEVELS = ("socket-id", "die-id", "core-id", "thread-id")  # of a place for a processor, the outermost first
 BITS = 8  # CPUs in a byte of a map
 
 
@@ -86,7 +90,7 @@ async def set_count(domain: Domain, number: int, flags: int) -> None:
                 raise errors.InvalidArgument(
                     "invalid argument: maximum vcpu count of a live domain can't be modified"
                 )
-            await impact.keep(domain, lambda definition: _with_maximum(definition, number), about)
+            await impact.keep(domain, lambda definition: vcpus.with_maximum(definition, number), about)
             return
         for name, wanted, definition in (
             ("live", about.live, domain.active),
@@ -101,37 +105,61 @@ async def set_count(domain: Domain, number: int, flags: int) -> None:
             try:
                 await _plug(domain, number)
             finally:
-                present = len(await domain.monitor.execute("query-cpus-fast"))
-                await impact.keep(domain, lambda one: _with_current(one, present), Impact(live=True, config=False))
+                await look(domain, domain.require_active())
         if about.config:
-            await impact.keep(domain, lambda one: _with_current(one, number), Impact(live=False, config=True))
+            can_leave = bool(flags & VcpuFlag.HOTPLUGGABLE)
+            await impact.keep(
+                domain,
+                lambda one: vcpus.with_count(one, number, hotpluggable=can_leave),
+                Impact(live=False, config=True),
+            )
 
 
-def _with_current(definition: DomainDef, number: int) -> DomainDef:
-    vcpu = definition.vcpu or Vcpu(count=definition.vcpus)
-    return replace(definition, vcpu=replace(vcpu, current=None if number == vcpu.count else number))
+async def look(domain: Domain, run: Run) -> None:
+    """Bring the definition up to the processors that the guest has now; on the disk on return."""
+    slots = await _slots(domain)
+    present = [place for place, slot in enumerate(slots) if "qom-path" in slot]
+    before = run.definition
+    if present != [one.id for one in vcpus.states(before) if one.enabled] and domain.run is run:
+        run.definition = vcpus.with_present(before, present)
+        await domain.persist()
 
 
-def _with_maximum(definition: DomainDef, number: int) -> DomainDef:
-    topology = definition.cpu.topology if definition.cpu else None
-    if topology is not None and topology.count != number:
-        raise errors.ConfigUnsupported("unsupported configuration: CPU topology doesn't match the desired vcpu count")
-    vcpu = definition.vcpu or Vcpu(count=number)
-    now = min(definition.current_vcpus, number)
-    return replace(definition, vcpu=replace(vcpu, count=number, current=None if now == number else now))
+async def heard_of(domain: Domain, run: Run, path: str) -> None:
+    """QEMU has let go of the device at ``path``, which may be a processor, or a part of one."""
+    if PLUGGED.match(path) and domain.run is run:
+        with contextlib.suppress(errors.RequestError):
+            await look(domain, run)
+
+
+async def prepare(domain: Domain) -> None:
+    """Plug in the processors of a starting guest that QEMU was not started with. Raises QEMU's refusals."""
+    wanted = vcpus.plugged(domain.require_active().definition)
+    slots = await _slots(domain) if wanted else []
+    for number in wanted:
+        await _add(domain, number, slots[number])
+
+
+async def _slots(domain: Domain) -> list[dict[str, Any]]:
+    """The places for processors, by number (of QEMU's own list, which is in no order)."""
+    slots: list[dict[str, Any]] = await domain.monitor.execute("query-hotpluggable-cpus")
+    return sorted(slots, key=lambda slot: [int(slot["props"].get(name, 0)) for name in LEVELS])
+
+
+async def _add(domain: Domain, number: int, slot: dict[str, Any]) -> None:
+    arguments = {"driver": slot["type"], "id": f"{ALIAS}{number}", **slot["props"]}
+    await domain.monitor.execute("device_add", arguments)
 
 
 async def _plug(domain: Domain, number: int) -> None:
     """Add the next free ones, or take the last that were added."""
-    slots: list[dict[str, Any]] = await domain.monitor.execute("query-hotpluggable-cpus")
-    ordered = sorted(slots, key=lambda slot: tuple(sorted(slot["props"].items())))
-    there = [slot for slot in ordered if "qom-path" in slot]
-    free = [slot for slot in ordered if "qom-path" not in slot]
-    for slot in free[: max(0, number - len(there))]:
-        alias = f"{ALIAS}{ordered.index(slot)}"
-        await domain.monitor.execute("device_add", {"driver": slot["type"], "id": alias, **slot["props"]})
-    for slot in reversed(there[number:]):
-        await _unplug(domain, str(slot["qom-path"]))
+    slots = await _slots(domain)
+    there = [place for place, slot in enumerate(slots) if "qom-path" in slot]
+    free = [place for place, slot in enumerate(slots) if "qom-path" not in slot]
+    for place in free[: max(0, number - len(there))]:
+        await _add(domain, place, slots[place])
+    for place in reversed(there[number:]):
+        await _unplug(domain, str(slots[place]["qom-path"]))
 
 
 async def _unplug(domain: Domain, path: str) -> None:

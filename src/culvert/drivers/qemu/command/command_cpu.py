@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from culvert.domain import vcpus
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.features import Features, HyperV
@@ -114,8 +115,10 @@ def _enlightenments(hyperv: HyperV) -> Iterator[str]:
 
 
 def smp(definition: DomainDef) -> list[str]:
-    """``-smp``. Raises ``errors.ConfigUnsupported`` where the topology and the number of vcpus disagree."""
-    total, now = definition.vcpus, definition.current_vcpus
+    """``-smp``: the processors that are not plugged in afterwards.
+
+    Raises ``errors.ConfigUnsupported`` where the topology and the number of vcpus disagree."""
+    total, now = definition.vcpus, vcpus.booted(definition)
     head = f"{now}" if now == total else f"{now},maxcpus={total}"
     topology = definition.cpu.topology if definition.cpu else None
     if topology is None:
