@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from pathlib import Path
@@ -63,6 +64,40 @@ def test_driven_by_the_client(host_a: DaemonProcess, host_b: DaemonProcess, fold
         assert_moved(guest, host_a, host_b)
         virsh("migrate", "--live", guest.name, host_a.uri, uri=host_b.tcp_uri).expect()
         assert_moved(guest, host_b, host_a)
+
+
+@EVERY_ROUTE
+@pytest.mark.parametrize("options", [("--p2p", "--tunnelled"), ()], ids=["p2p", "client"])
+def test_the_history_has_what_was_sent_though_nobody_looked(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str, options: tuple[str, ...]
+) -> None:
+    with running_tiny(host_a, folder) as guest:
+        virsh("migrate", "--live", *options, guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        assert_moved(guest, host_a, host_b)
+        sent, came = (figures(host) for host in (host_a, host_b))
+        assert sent["tunnel_bytes"] > 1 << 20
+        if route != "direct":  # on which the destination's daemon sees no byte
+            assert sent["tunnel_bytes"] == pytest.approx(came["tunnel_bytes"], rel=0.05)
+        assert sent["interruptions"] == 0
+
+
+@pytest.mark.parametrize("route", ["pump"])
+def test_the_history_has_every_interruption_though_nobody_looked(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str
+) -> None:
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        proxy.cut_after(1 << 20)
+        virsh(*P2P, guest.name, host_b.uri_by(proxy.port), uri=host_a.uri).expect()
+        assert_moved(guest, host_a, host_b)
+        assert figures(host_a)["interruptions"] == 1
+        assert figures(host_a)["tunnel_bytes"] > 1 << 20
+
+
+def figures(host: DaemonProcess) -> dict[str, int]:
+    """Of the newest migration in the history of ``host``."""
+    newest, *_ = culvert("history", "--json", uri=host.uri).expect().splitlines()
+    found: dict[str, int] = json.loads(newest)["figures"]
+    return found
 
 
 @pytest.mark.parametrize("route", ["stream", "direct", "pump", "auto"])

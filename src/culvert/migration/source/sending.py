@@ -69,7 +69,8 @@ class Sending:
         self._switched = switched
         self._brief = brief
         self.over = asyncio.Event()
-        """Set when nothing is sent any more, and QEMU's last figures are in the record."""
+        """Set when nothing is sent any more, and the last figures, QEMU's and the way's, are in the record."""
+        self._bytes_before, self._cuts_before = record.tunnel_bytes, record.interruptions
         self._committed = False
         self._governor = governor.Governor()
         self._outgoing: Outgoing | None = None
@@ -91,11 +92,13 @@ class Sending:
                 self._record.update(await self._outgoing.statistics())
 
     def count(self) -> None:
-        """Put what the way has counted into the record."""
+        """Put what the way has counted into the record, behind what an earlier way has."""
         meter = None
         if self._data_path is not None:
-            meter, self._record.interruptions = self._data_path.meter, self._data_path.interruptions
-        self._record.tunnel_bytes = self._record.qemu.ram_transferred if meter is None else meter.bytes
+            meter = self._data_path.meter
+            self._record.interruptions = self._cuts_before + self._data_path.interruptions
+        sent = self._record.qemu.ram_transferred if meter is None else self._bytes_before + meter.bytes
+        self._record.tunnel_bytes = sent
 
     def _commit(self) -> bool:
         """Nothing ends it from here on but QEMU. False: something has already."""
@@ -151,6 +154,7 @@ class Sending:
             return status
         finally:
             data_path.close()
+            self.count()
             self.over.set()
 
     async def limit(self, mib_per_second: int) -> None:
@@ -210,6 +214,7 @@ class Sending:
             return await self._last_status(outgoing)
         finally:
             outgoing.close()
+            self.count()
             self.over.set()
 
     async def _last_status(self, outgoing: Outgoing) -> str:
