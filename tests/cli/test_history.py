@@ -45,7 +45,48 @@ def test_an_operator_hears_what_is_at_stake(here: bool, words: str) -> None:
         ["resolve", "g", "--running-here", "--running-there"],
         ["history", "show", "0"],
         ["history", "--limit", "0"],
+        ["history", "g", "--domain", "h"],
+        ["history", "--domain=h", "g"],
+        ["history", "g", "h"],
+        ["history", "show"],
     ],
 )
 def test_what_makes_no_sense_is_refused_before_anybody_is_asked(arguments: list[str]) -> None:
     assert CliRunner().invoke(cli, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked"),
+    [
+        ([], ("", 20)),
+        (["g"], ("g", 20)),
+        (["g", "--limit", "3", "--json"], ("g", 3)),
+        (["--limit", "3", "g"], ("g", 3)),
+        (["--limit=3", "--json", "g"], ("g", 3)),
+        (["--domain", "show"], ("show", 20)),
+        (["--domain=g"], ("g", 20)),
+    ],
+)
+def test_of_a_domain_by_its_bare_name(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], asked: tuple[str, int]
+) -> None:
+    heard: list[tuple[str, int]] = []
+
+    async def records(uri: object, domain: str, limit: int) -> list[Record]:
+        heard.append((domain, limit))
+        return []
+
+    monkeypatch.setattr(history, "records", records)
+    told = CliRunner().invoke(cli, ["history", *arguments])
+    assert told.exit_code == 0, told.output
+    assert heard == [asked]
+
+
+def test_show_is_a_command_and_no_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def record(uri: object, number: int) -> Record:
+        assert number == 7
+        return Record.from_json(json.dumps(RECORD))
+
+    monkeypatch.setattr(history, "record", record)
+    told = CliRunner().invoke(cli, ["history", "--limit", "3", "show", "7"])
+    assert "migration 7 of domain 'g'" in told.output

@@ -64,6 +64,8 @@ def test_driven_by_the_client(host_a: DaemonProcess, host_b: DaemonProcess, fold
         assert_moved(guest, host_a, host_b)
         virsh("migrate", "--live", guest.name, host_a.uri, uri=host_b.tcp_uri).expect()
         assert_moved(guest, host_b, host_a)
+        for host in (host_a, host_b):
+            assert " WARNING " not in host.log, "nobody need look where all is well"
 
 
 @EVERY_ROUTE

@@ -203,13 +203,33 @@ def migrate_(
     sys.exit(ending.exit)
 
 
-@cli.group("history", invoke_without_command=True)
-@click.option("--domain", default="", metavar="DOMAIN", help="Only of this domain (name or UUID).")
+class _OfDomain(click.Group):
+    """A group whose first word is a command of it, or else what its option --domain says."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        valued = {
+            name for each in self.params if isinstance(each, click.Option) for name in each.opts if not each.is_flag
+        }
+        place = 0
+        while place < len(args) and args[place].startswith("-"):
+            place += 2 if args[place] in valued else 1
+        if place < len(args) and args[place] not in self.commands:
+            if any(word.split("=")[0] == "--domain" for word in args):
+                raise click.UsageError(f"of which domain: '{args[place]}', or that of --domain?", ctx)
+            args = [*args[:place], "--domain", *args[place:]]
+        return super().parse_args(ctx, args)
+
+
+@cli.group("history", cls=_OfDomain, invoke_without_command=True, subcommand_metavar="[DOMAIN | COMMAND [ARGS]...]")
+@click.option(
+    "--domain", default="", metavar="DOMAIN", help="Only of this domain (name or UUID), whatever it is called."
+)
 @click.option("--limit", type=click.IntRange(1, 256), default=20, show_default=True, help="The newest so many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_context
 def history_(context: click.Context, domain: str, limit: int, as_json: bool) -> None:
-    """Tell what migrations there were, out of this host and into it: one line each, the newest first."""
+    """Tell what migrations there were, out of this host and into it, of DOMAIN or of all: one line each, the newest
+    first."""
     if context.invoked_subcommand is not None:
         return
     found = _run(history.records(context.obj, domain, limit))

@@ -181,7 +181,9 @@ def _after_the_grant() -> Table[State, Event]:
     done = _S.PERFORM3_DONE
     return join(
         row(done, _E.YES, _S.CONFIRM3, *_LEAVES),
-        row(done, (_E.CUT, _E.DEADLINE, _E.CLAIMED), _S.ASKING, Do.REPORT, Do.ASK),
+        row(done, (_E.CUT, _E.DEADLINE), _S.ASKING, Do.REPORT, Do.ASK),
+        # So ends every migration that a client drives: nobody need look unless the answer does not come.
+        row(done, _E.CLAIMED, _S.ASKING, Do.ASK),
         row(done, (_E.CANCEL, _E.SWITCH, _E.RECOVER, *_RESOLVED), done, Do.REFUSE),
         ignored([done], (_E.QEMU_GONE,)),
         _waiting(_S.ASKING),
@@ -196,7 +198,8 @@ def _postcopy() -> Table[State, Event]:
     late = (_E.SENT, _E.NO, _E.CUT, _E.DEADLINE, _E.CLAIMED, _E.QEMU_GONE)
     return join(
         row(on, (_E.YES, _E.WORD_RUNNING), _S.CONFIRM3, *_LEAVES),
-        row(on, (_E.NO, _E.CUT, _E.DEADLINE, _E.CLAIMED, _E.BROKEN, _E.QEMU_GONE), broken, Do.REPORT, Do.ASK),
+        row(on, (_E.NO, _E.CUT, _E.DEADLINE, _E.BROKEN, _E.QEMU_GONE), broken, Do.REPORT, Do.ASK),
+        row(on, _E.CLAIMED, broken, Do.ASK),
         row(on, (_E.CANCEL, _E.SWITCH, _E.RECOVER, *_RESOLVED), on, Do.REFUSE),
         ignored([on], (_E.SENT, *words, _E.WORD_GONE, _E.WORD_LOST)),
         row(broken, (_E.YES, _E.WORD_RUNNING), _S.CONFIRM3, *_LEAVES),
