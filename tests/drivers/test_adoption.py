@@ -5,18 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from culvert.drivers.qemu import launch, power, process
+from culvert.drivers.qemu import adoption, launch, power, process
+from culvert.drivers.qemu import host as host_module
 from culvert.drivers.qemu.console import open_console
 from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.monitor import Monitor
+from culvert.drivers.qemu.process import ProcessIdentity
+from culvert.drivers.qemu.run import Ending
 from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
 from culvert.io import files
-from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason
+from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 from tests.drivers.support import (
     PATIENCE,
     POWER_OFF,
@@ -140,6 +145,89 @@ async def test_an_adopted_guest_that_dies_is_noticed(tmp_path: Path) -> None:
             await eventually(lambda: list(driver.layout.statuses.iterdir()) == [])
 
 
+async def _ends_while_it_is_left(driver: Driver, how: str, place: Path) -> str:
+    """Begin to end a guest of ``driver``; returns what must be said of it."""
+    if how == "powers off":
+        domain = await driver.define_xml(domain_xml("g", SERIAL_PTY + echo_disk(place)))
+        await launch.start(domain, paused=True)
+        console = await booted(domain)
+        async with domain.monitor.events(["SHUTDOWN"]) as told:
+            await console.write(POWER_OFF)
+            await told.get(PATIENCE)
+        return "SHUTDOWN"
+    domain = await driver.define_xml(domain_xml("g"))
+    await launch.start(domain)
+    if how == "quits":
+        await domain.monitor.execute("quit")
+        return "SHUTDOWN"
+    if how == "is killed":
+        os.kill(process_of(domain).pid, signal.SIGKILL)
+        return "CRASHED"
+    if how == "is slow to be destroyed":
+        os.kill(process_of(domain).pid, signal.SIGSTOP)  # it goes on when nobody waits for it any more
+    driver.host.spawn(power.destroy(domain), name="destroy")
+    await asyncio.sleep(0)
+    return "DESTROYED"
+
+
+@pytest.mark.parametrize(
+    "how", ["is destroyed", "is slow to be destroyed", "powers off", "quits", "is killed"], ids=lambda how: how
+)
+async def test_a_guest_that_ends_while_the_daemon_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """What it is said to have come to is the same as with a daemon that stays."""
+    if how == "is slow to be destroyed":
+        monkeypatch.setattr(host_module, "FINISH_TIMEOUT", 0.2)
+    async with running_driver(tmp_path, leave_guests=True) as driver:
+        expected = await _ends_while_it_is_left(driver, how, tmp_path)
+        (domain,) = driver.domains()
+        pid = domain.run.process.pid if domain.run is not None and domain.run.process is not None else 0
+    if how == "is slow to be destroyed":
+        os.kill(pid, signal.SIGCONT)
+        await ended(pid)
+    async with running_driver(tmp_path) as driver:
+        domain = driver.lookup_by_name("g")
+        async with asyncio.timeout(PATIENCE):
+            await domain.exited.wait()
+        # The daemon that stopped may have seen it end: then there is nothing for this one to tell.
+        seen = {"is destroyed": ["UNKNOWN"], "is slow to be destroyed": [expected]}.get(how, ["UNKNOWN", expected])
+        assert ShutoffReason(domain.reason).name in seen
+        async with asyncio.timeout(PATIENCE):
+            await eventually(lambda: list(driver.layout.statuses.iterdir()) == [])
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "process", "ending", "expected"),
+    [
+        (DomainState.RUNNING, 1, True, None, (ShutoffReason.CRASHED, StoppedDetail.FAILED)),
+        (DomainState.SHUTDOWN, 0, True, None, (ShutoffReason.SHUTDOWN, StoppedDetail.SHUTDOWN)),
+        (DomainState.RUNNING, 1, True, (2, 1), (ShutoffReason.DESTROYED, StoppedDetail.DESTROYED)),
+        (DomainState.SHUTDOWN, 0, True, (5, 4), (ShutoffReason.SAVED, StoppedDetail.SAVED)),
+        (DomainState.PAUSED, PausedReason.STARTING_UP, True, None, (ShutoffReason.FAILED, None)),
+        (DomainState.PAUSED, PausedReason.MIGRATION, False, None, (ShutoffReason.FAILED, None)),
+        (
+            DomainState.PAUSED,
+            PausedReason.STARTING_UP,
+            False,
+            (2, 1),
+            (ShutoffReason.DESTROYED, StoppedDetail.DESTROYED),
+        ),
+        (DomainState.RUNNING, 1, True, (99, 1), (ShutoffReason.CRASHED, StoppedDetail.FAILED)),
+    ],
+)
+def test_how_a_guest_has_ended_that_nobody_saw(
+    state: int,
+    reason: int,
+    process: bool,
+    ending: tuple[int, int | None] | None,
+    expected: tuple[ShutoffReason, StoppedDetail | None],
+) -> None:
+    identity = ProcessIdentity(1, 2, "boot") if process else None
+    status = Status("g", "uuid", 1, "<domain/>", state, reason, identity, 0, "/run", ending=ending)
+    assert adoption._known_ending(Status.from_text(status.to_text())) == Ending(*expected)
+
+
 async def test_a_start_that_was_never_written_down_is_ended(tmp_path: Path) -> None:
     async with running_driver(tmp_path, leave_guests=True) as driver:
         domain = await driver.create_xml(domain_xml("g"))
@@ -156,6 +244,43 @@ async def test_a_start_that_was_never_written_down_is_ended(tmp_path: Path) -> N
             await ended(pid)
         assert driver.domains() == []
         assert list(driver.layout.statuses.iterdir()) == []
+
+
+@pytest.mark.parametrize("left", ["nothing", "a socket", "a QEMU", "one that does not answer"])
+async def test_who_listens_where_a_start_was_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, left: str
+) -> None:
+    """The daemon was killed between starting QEMU and writing its pid down, or before: nothing may run on unseen."""
+    monkeypatch.setattr(adoption, "FIRST_TIMEOUT", 1.0 if left == "one that does not answer" else PATIENCE)
+    async with running_driver(tmp_path, leave_guests=True) as driver:
+        domain = await driver.define_xml(domain_xml("g"))
+        await launch.start(domain)
+        run, status = domain.require_active(), domain.status()
+        assert status is not None
+        pid = process_of(domain).pid
+    if left == "one that does not answer":
+        os.kill(pid, signal.SIGSTOP)
+    elif left != "a QEMU":
+        os.kill(pid, signal.SIGKILL)
+        await ended(pid)
+    if left == "nothing":
+        run.monitor_path.unlink()
+    files.write_atomically(driver.layout.status("g"), replace(status, process=None).to_text())
+    async with running_driver(tmp_path) as driver:
+        domain = driver.lookup_by_name("g")
+        assert (domain.state, domain.reason) == (DomainState.SHUTOFF, ShutoffReason.FAILED)
+        assert ("was being started when the last daemon ended: ended" in caplog.text) is (left == "a QEMU")
+        if left == "a QEMU":
+            async with asyncio.timeout(PATIENCE):
+                await ended(pid)
+        left_over = [run.runtime] if left == "one that does not answer" else []
+        assert list(driver.layout.statuses.iterdir()) == left_over
+        if left == "one that does not answer":
+            with pytest.raises(errors.OperationInvalid, match="end that one first"):
+                await launch.start(domain)
+            os.kill(pid, signal.SIGKILL)
+            await ended(pid)
+        await launch.start(domain)
 
 
 async def test_a_start_that_was_not_finished_is_ended(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import logging
 from pathlib import Path
 
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import launch, lifecycle, news, process, states, unplug, vnc
+from culvert.drivers.qemu import launch, lifecycle, news, process, states, strays, unplug, vnc
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
-from culvert.drivers.qemu.run import START_FAILED, UNANNOUNCED, Run
+from culvert.drivers.qemu.run import ANNOUNCED, START_FAILED, UNANNOUNCED, Ending, Run
 from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
 from culvert.protocol.constants_event import AgentReason
@@ -39,14 +39,18 @@ async def adopt(domain: Domain, status: Status, definition: DomainDef) -> None:
     domain.begin(run)
     domain.annotations = dict(status.annotations)
     domain.set_state(_known_state(status), status.reason)
+    unseen = False
     if status.process is None:
-        await _quit_unwritten(domain, run)
+        unseen = not await _quit_unwritten(domain, run)
     else:
         run.process = process.adopt(domain.name, status.process, output)
     if run.process is None:
-        log.warning("domain=%s id=%d ended while no daemon was there", domain.name, run.id)
-        run.ending = UNANNOUNCED
-        await domain.clear(run)
+        run.ending = _known_ending(status)
+        if unseen:
+            domain.host.strays[domain.uuid] = run.monitor_path
+        else:
+            log.warning("domain=%s id=%d ended while no daemon was there", domain.name, run.id)
+        await domain.clear(run, keep_files=unseen)
         return
     vnc.reserve(domain.host, run)
     domain.host.spawn(domain.supervise(run), name=f"supervise-{domain.name}")
@@ -56,6 +60,17 @@ async def adopt(domain: Domain, status: Status, definition: DomainDef) -> None:
     except (TimeoutError, errors.RequestError) as err:
         log.warning("domain=%s pid=%d its monitor does not answer reason=%r", domain.name, run.process.pid, str(err))
         domain.host.spawn(_keep_trying(domain, run), name=f"reconnect-{domain.name}")
+
+
+def _known_ending(status: Status) -> Ending:
+    """How a guest has ended that nobody has seen end."""
+    if status.ending is not None:
+        with contextlib.suppress(ValueError):
+            return Ending.of(*status.ending)
+    unfinished = (status.state, status.reason) == (DomainState.PAUSED, PausedReason.STARTING_UP)
+    if unfinished or status.process is None:
+        return START_FAILED
+    return ANNOUNCED if status.state == DomainState.SHUTDOWN else UNANNOUNCED
 
 
 def _known_state(status: Status) -> DomainState:
@@ -121,15 +136,27 @@ async def _keep_trying(domain: Domain, run: Run) -> None:
             log.debug("domain=%s its monitor still does not answer reason=%r", domain.name, str(err))
 
 
-async def _quit_unwritten(domain: Domain, run: Run) -> None:
-    """The last daemon ended between starting QEMU and writing its pid down: whoever listens there is to end."""
-    if not run.monitor_path.exists():
-        return
+async def _quit_unwritten(domain: Domain, run: Run) -> bool:
+    """The last daemon ended between starting QEMU and writing its pid down: whoever listens there is to end.
+
+    False: somebody listens and does not answer; its pid is not known, so it runs on, and is known as a stray.
+    """
+    if not strays.lives(run.monitor_path):
+        return True
     try:
         monitor = await Monitor.connect(run.monitor_path, domain.host, name=domain.name, timeout=FIRST_TIMEOUT)
-    except errors.RequestError:
-        return
+        try:
+            await monitor.execute("quit", timeout=FIRST_TIMEOUT)
+        finally:
+            await monitor.close()
+    except errors.RequestError as err:
+        if not strays.lives(run.monitor_path):
+            return True  # it went with its answer
+        log.error(
+            "domain=%s monitor=%s is a QEMU that was being started when the last daemon ended, and does not answer: "
+            "end it by its process; until then its domain cannot be started reason=%r",
+            *(domain.name, run.monitor_path, str(err)),
+        )
+        return False
     log.warning("domain=%s id=%d was being started when the last daemon ended: ended", domain.name, run.id)
-    with contextlib.suppress(errors.RequestError):
-        await monitor.execute("quit", timeout=FIRST_TIMEOUT)
-    await monitor.close()
+    return True

@@ -278,6 +278,7 @@ class Domain:
             runtime=str(run.runtime),
             fake_reboot=run.fake_reboot,
             annotations=dict(self.annotations),
+            ending=run.ending.numbers if run.ending else None,
         )
 
     @contextlib.asynccontextmanager
@@ -332,6 +333,7 @@ class Domain:
             return
         if run.ending is None:
             run.ending = ending
+            self.changed()  # for the next daemon, if this one does not see the end
         try:
             if run.process is not None and run is self.run:
                 if graceful:
@@ -345,6 +347,7 @@ class Domain:
             # An end to come is not our doing any more, unless it is still being killed.
             if not run.killing and run.ending is ending:
                 run.ending = None
+                self.changed()
             if startup is not None and startup.ending is ending and not run.killing:
                 startup.ending = None
             if isinstance(err, errors.OperationTimeout):
@@ -360,9 +363,19 @@ class Domain:
             log.error("domain=%s %s", self.name, err.message)
 
     async def supervise(self, run: Run) -> None:
-        """Wait for the process to end, then clear the run away. The one task of every run."""
+        """Wait for the process to end, then clear the run away. The one task of every run.
+
+        A daemon that stops does not wait for the process, but for what follows its end.
+        """
         assert run.process is not None
         await run.process.exited.wait()
+        self.host.spawn(self.conclude(run), name=f"conclude-{self.name}", essential=True)
+
+    async def conclude(self, run: Run) -> None:
+        """The process has ended: hear what it said last, and clear the run away. Does nothing the second time."""
+        if run.concluding:
+            return
+        run.concluding = True
         if run.monitor is not None:
             # What QEMU said last tells how it ended.
             with contextlib.suppress(TimeoutError):
@@ -371,15 +384,19 @@ class Domain:
             await run.monitor.close()
         await self.clear(run)
 
-    async def clear(self, run: Run) -> None:
-        """The run is over: files gone, state SHUTOFF, STOPPED sent; a transient domain leaves the list."""
+    async def clear(self, run: Run, *, keep_files: bool = False) -> None:
+        """The run is over: files gone, state SHUTOFF, STOPPED sent; a transient domain leaves the list.
+
+        ``keep_files``: somebody whom we cannot end still listens among them.
+        """
         ending = run.ending or run.natural_ending
         if run.process is not None:
             log.info("domain=%s pid=%d qemu=%s", self.name, run.process.pid, run.process.exit_text)
         if self.close_console is not None:
             self.close_console()
         self._last_output = await run.last_output()
-        await asyncio.to_thread(shutil.rmtree, run.runtime, ignore_errors=True)
+        if not keep_files:
+            await asyncio.to_thread(shutil.rmtree, run.runtime, ignore_errors=True)
         # From here to the next await everybody sees the same: nothing runs.
         self.host.vnc_ports.difference_update(run.vnc_ports)
         self.run, self._leaving = None, run

@@ -99,6 +99,9 @@ class Driver:
             if domain.run is not None and domain.run.monitor is not None:
                 await domain.run.monitor.close()
             if domain.run is not None and domain.run.process is not None:
+                if domain.run.process.exited.is_set():
+                    await domain.conclude(domain.run)  # it has ended when nobody was waited for any more
+                    continue
                 domain.run.process.forget()
         await host.recorder.flush()
         # The group has cancelled nobody and has nobody left; what ends the caller is the caller's own.
@@ -317,7 +320,8 @@ class Driver:
                 path = self.layout.managed_save(domain.name)
                 await asyncio.to_thread(files.set_aside, path, errors.OperationFailed("its guest runs on"))
                 domain.has_managed_save = False
-        await strays.find(host, {domain.run.runtime for domain in self.domains() if domain.run is not None})
+        known = {domain.run.runtime for domain in self.domains() if domain.run is not None}
+        await strays.find(host, known | {monitor.parent for monitor in host.strays.values()})
 
     def _clashes(self, domain: Domain) -> bool:
         return any(other.uuid == domain.uuid or other.name == domain.name for other in self._by_uuid.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -144,8 +145,11 @@ class QemuHost:
     async def wind_up(self) -> None:
         """Wait for essential work, cancel the rest."""
         self.winding_up = True
-        if self._finishing:
-            await asyncio.wait(tuple(self._finishing), timeout=FINISH_TIMEOUT)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_TIMEOUT):
+                while self._finishing:  # one may lead to another: a guest that is ended is cleared away
+                    await asyncio.wait(tuple(self._finishing))
+                    await asyncio.sleep(0)
         rest = (*self._running, *self._finishing)
         for task in rest:
             task.cancel()

@@ -174,7 +174,8 @@ async def _try_launch(domain: Domain, startup: Startup, definition: DomainDef, *
         await run.gone.wait()
         raise
     host.spawn(domain.supervise(run), name=f"supervise-{domain.name}")
-    await startup.step(StartStep.SPAWNED, domain.persist())
+    await startup.reach(StartStep.SPAWNED)
+    await startup.step(StartStep.NOTED, domain.persist())
     await startup.step(StartStep.CONNECTED, attach(domain, run))
     await startup.step(StartStep.PROCESSORS, vcpus.prepare(domain))
     on_reboot = definition.on_reboot or lifecycle.RESTART

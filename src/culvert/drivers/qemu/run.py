@@ -23,6 +23,16 @@ class Ending:
     reason: ShutoffReason
     detail: StoppedDetail | None
 
+    @property
+    def numbers(self) -> tuple[int, int | None]:
+        """As the status file has it."""
+        return int(self.reason), None if self.detail is None else int(self.detail)
+
+    @classmethod
+    def of(cls, reason: int, detail: int | None) -> Ending:
+        """What ``numbers`` says. Raises ``ValueError`` for other numbers."""
+        return cls(ShutoffReason(reason), None if detail is None else StoppedDetail(detail))
+
 
 # qemu/qemu_process.c, qemuProcessHandleMonitorEOF: an end that was announced is a shutdown, any other a crash.
 ANNOUNCED = Ending(ShutoffReason.SHUTDOWN, StoppedDetail.SHUTDOWN)
@@ -50,6 +60,7 @@ class Run:
     ending: Ending | None = None
     shutdown_announced: bool = False
     killing: bool = False
+    concluding: bool = False
     fake_reboot: bool = False
     heard: int = 0
     stop_reason: int | None = None

@@ -38,7 +38,7 @@ async def find(host: QemuHost, known: Collection[Path]) -> None:
 
 async def _ask(host: QemuHost, runtime: Path) -> None:
     path = runtime / MONITOR_SOCKET
-    if not _lives(path):
+    if not lives(path):
         log.warning("directory=%s is left of a run of which nothing else is known", runtime)
         return
     try:
@@ -63,7 +63,7 @@ def check(host: QemuHost, name: str, uuid: UUID) -> None:
     path = host.strays.get(uuid)
     if path is None:
         return
-    if _lives(path):
+    if lives(path):
         raise errors.OperationInvalid(
             f"domain '{name}' still runs in a QEMU that an earlier daemon has left and whose status file could not "
             f"be read: end that one first, by its monitor '{path}' or its process"
@@ -71,7 +71,7 @@ def check(host: QemuHost, name: str, uuid: UUID) -> None:
     del host.strays[uuid]
 
 
-def _lives(path: Path) -> bool:
+def lives(path: Path) -> bool:
     """Whether somebody listens at ``path``."""
     try:
         unix_sockets.connect(path).close()
