@@ -101,6 +101,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "migration/test_postcopy_recovery.py": ALL,
     "daemon/test_loop_guard.py": ("test_a_process_that_is_not_let_run_is_not_told_of",),
     "daemon/test_notify.py": ALL,
+    "daemon/test_start.py": ALL,
     "client/test_host.py": ALL,
     "client/test_migration.py": ALL,
     "client/test_target.py": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import Annotated
 
@@ -54,16 +55,30 @@ def test_instances_are_values() -> None:
     point = Point(1, 2)
     assert point == Point(1, 2)
     assert hash(point) == hash(Point(1, 2))
+    assert point != Point(1, 3)
+    others: list[object] = [One(1), (1, 2)]
+    assert point not in others
+    assert repr(point) == "Point(x=1, y=2)"
+    assert dataclasses.replace(point, x=3) == Point(x=3, y=2)
+    assert copy.deepcopy(point) == point
+    assert dataclasses.asdict(point) == {"x": 1, "y": 2}
     with pytest.raises(dataclasses.FrozenInstanceError):
         point.x = 3  # type: ignore[misc]  # that it is refused is the test
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        del point.x
+    assert not hasattr(point, "__dict__")
+    for wrong in ((1,), (1, 2, 3)):
+        with pytest.raises(TypeError):
+            Point(*wrong)
 
 
-def test_a_type_without_codec_is_refused_when_the_class_is_made() -> None:
+def test_a_type_without_codec_is_refused_when_it_is_first_used() -> None:
+    @struct
+    class Wrong:
+        field: int
+
     with pytest.raises(TypeError, match="has no XDR codec"):
-
-        @struct
-        class Wrong:
-            field: int
+        encode(Wrong(1))
 
 
 def test_a_value_of_the_wrong_size_says_so() -> None:

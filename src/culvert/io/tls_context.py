@@ -11,20 +11,24 @@ import os
 import ssl
 from datetime import UTC, datetime
 from pathlib import Path
-
-from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+from typing import TYPE_CHECKING
 
 from culvert.ground import errors
 from culvert.io import files as files_io
 from culvert.io.tls_files import Files
 
+if TYPE_CHECKING:
+    from cryptography import x509
+
+# cryptography takes a fifth of the daemon's start to import, and most daemons' first certificate is read much later:
+# it is imported by the functions that need it.
+
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 DEFAULT_VERSION = "1.3"
-PURPOSES: dict[str, ObjectIdentifier] = {
-    "server": ExtendedKeyUsageOID.SERVER_AUTH,
-    "client": ExtendedKeyUsageOID.CLIENT_AUTH,
-}
+PURPOSES = {"server": "1.3.6.1.5.5.7.3.1", "client": "1.3.6.1.5.5.7.3.2"}
+"""Object identifiers of extended key usages, of which certificates have those that they are meant for (RFC 5280,
+4.2.1.12)."""
+ANY_PURPOSE = "2.5.29.37.0"
 HOW_TO = {"server": "culvert pki host", "client": "culvert pki client"}
 
 
@@ -128,7 +132,7 @@ def check(files: Files, side: str, now: datetime | None = None) -> datetime:
     if not all(_is_authority(certificate) for certificate, path in looked_at if path == files.ca):
         raise errors.InvalidArgument(f"CA certificate {files.ca} is not the certificate of an authority")
     usage = _usage(own)
-    if usage is not None and not {PURPOSES[side], ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE} & set(usage):
+    if usage is not None and not {PURPOSES[side], ANY_PURPOSE} & {each.dotted_string for each in usage}:
         raise errors.InvalidArgument(
             f"certificate {files.cert} is not meant for a TLS {side}: make one with '{HOW_TO[side]}'"
         )
@@ -137,6 +141,8 @@ def check(files: Files, side: str, now: datetime | None = None) -> datetime:
 
 def read(path: Path) -> x509.Certificate:
     """The first certificate in a PEM file. Raises ``errors.InvalidArgument`` naming it."""
+    from cryptography import x509
+
     try:
         with files_io.open_regular(path) as file:
             return x509.load_pem_x509_certificate(file.read())
@@ -146,6 +152,8 @@ def read(path: Path) -> x509.Certificate:
 
 def names(path: Path) -> tuple[str, ...]:
     """The host names and addresses that the certificate in ``path`` is for; raises as ``read``."""
+    from cryptography import x509
+
     try:
         found = read(path).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
@@ -157,6 +165,8 @@ def names(path: Path) -> tuple[str, ...]:
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
+    from cryptography import x509
+
     try:
         return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     except x509.ExtensionNotFound:
@@ -164,6 +174,8 @@ def _is_authority(certificate: x509.Certificate) -> bool:
 
 
 def _usage(certificate: x509.Certificate) -> x509.ExtendedKeyUsage | None:
+    from cryptography import x509
+
     try:
         return certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
