@@ -19,7 +19,12 @@ from tests.support import unit
 
 ROOT = Path(__file__).resolve().parents[2]
 
-PREFIXES = {"RuntimeDirectory": "/run", "StateDirectory": "/var/lib", "ConfigurationDirectory": "/etc"}
+PREFIXES = {
+    "RuntimeDirectory": "/run",
+    "StateDirectory": "/var/lib",
+    "ConfigurationDirectory": "/etc",
+    "LogsDirectory": "/var/log",
+}
 
 
 @pytest.fixture
@@ -49,11 +54,18 @@ def test_its_folders_are_those_of_the_daemon(service: dict[str, str], monkeypatc
         "RuntimeDirectory": layout.run,
         "StateDirectory": layout.lib,
         "ConfigurationDirectory": layout.etc,
+        "LogsDirectory": layout.log,
     }
+    assert int(service["LogsDirectoryMode"], 8) & 0o007 == 0
     # Definitions are written below /etc: where it is read-only, the folder named above stays writable.
     assert service["ProtectSystem"] in ("full", "no")
     # The next daemon finds the guests by what is in there, also after a stop.
     assert service["RuntimeDirectoryPreserve"] == "yes"
+
+
+def test_a_guest_that_the_kernel_ends_does_not_end_the_daemon(service: dict[str, str]) -> None:
+    """Guests are of this unit, and systemd's default is to stop a unit of which the kernel has killed a process."""
+    assert service["OOMPolicy"] == "continue"
 
 
 def test_systemd_waits_as_long_as_the_daemon_may_take_to_stop(service: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ KEYS = {
         *("Type", "NotifyAccess", "ExecStart", "ExecReload", "Restart", "RestartSec", "KillMode", "TimeoutStopSec"),
         *("LimitNOFILE", "LimitMEMLOCK", "TasksMax", "UMask"),
         *("StateDirectory", "RuntimeDirectory", "RuntimeDirectoryPreserve", "ConfigurationDirectory"),
+        *("LogsDirectory", "LogsDirectoryMode", "OOMPolicy"),
         *("NoNewPrivileges", "LockPersonality", "RestrictRealtime", "RestrictSUIDSGID", "ProtectKernelLogs"),
         *("ProtectKernelModules", "ProtectControlGroups", "ProtectHostname", "ProtectSystem"),
         *("SystemCallArchitectures", "RestrictAddressFamilies"),
