@@ -24,16 +24,18 @@ def where(
     asked: str | None = None,
     configured: str = "",
     names: tuple[str, ...] | None = None,
+    source: str = "",
+    hostname: str = "beta",
 ) -> str:
     service = SimpleNamespace(
         reachable=list(reachable),
-        hostname="beta",
+        hostname=hostname,
         socket_path="/run/s",
         security=None if names is None else SimpleNamespace(names=names),
         config=SimpleNamespace(migration=SimpleNamespace(host=configured)),
     )
     session = SimpleNamespace(transport=transport, local_address=came_in)
-    return str(reach.address(cast(Service, service), cast(Session, session), asked))
+    return str(reach.address(cast(Service, service), cast(Session, session), asked, source=source))
 
 
 def test_the_way_the_client_came() -> None:
@@ -80,6 +82,30 @@ def test_a_local_client_gets_tls_first_then_tcp_then_the_socket() -> None:
     assert where(TCP, ANYWHERE, names=("beta",)) == "qemu+tls://beta:2000/system"
     assert where(TCP) == "qemu+tcp://10.0.0.2:1000/system"
     assert where() == "qemu+unix:///system?socket=/run/s"
+
+
+LOOPBACK = ("tcp", "127.0.0.1", 1000)
+WILDCARD = ("tcp", "0.0.0.0", 1000)
+
+
+def test_what_means_itself_on_any_host_is_for_a_source_on_this_one() -> None:
+    assert where(source="beta") == "qemu+unix:///system?socket=/run/s"
+    assert where(LOOPBACK, source="beta") == "qemu+tcp://127.0.0.1:1000/system"
+    assert where(LOOPBACK, source="alpha", asked="tcp://10.0.0.2") == "qemu+tcp://10.0.0.2:1000/system"
+    assert where(LOOPBACK, source="alpha", configured="10.0.0.2") == "qemu+tcp://10.0.0.2:1000/system"
+    assert where(LOOPBACK, TLS, source="alpha") == "qemu+tls://10.0.0.2:2000/system"
+    came_in = ("127.0.0.1", 1000)
+    assert where(WILDCARD, transport="tcp", came_in=came_in, source="alpha") == "qemu+tcp://beta:1000/system"
+    assert where(WILDCARD, transport="tcp", came_in=came_in, source="beta") == "qemu+tcp://127.0.0.1:1000/system"
+
+
+@pytest.mark.parametrize(
+    ("reachable", "hostname"),
+    [((), "beta"), ((LOOPBACK,), "beta"), ((("tls", "::1", 1),), "beta"), ((WILDCARD,), "localhost.localdomain")],
+)
+def test_what_is_missing_is_said(reachable: tuple[tuple[str, str, int], ...], hostname: str) -> None:
+    with pytest.raises(errors.OperationInvalid, match=rf"host '{hostname}' listens nowhere that host 'alpha' can"):
+        where(*reachable, source="alpha", hostname=hostname)
 
 
 def test_what_cannot_be() -> None:

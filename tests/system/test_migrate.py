@@ -143,6 +143,42 @@ def test_the_data_takes_the_address_of_the_migration_uri(host_a: DaemonProcess, 
         assert calls.forwarded < 1 << 20
 
 
+@pytest.mark.parametrize("route", ["stream", "direct", "pump"])
+@pytest.mark.parametrize("driving", [("--p2p",), ()], ids=["p2p", "client"])
+def test_an_address_that_leads_back_to_the_source(
+    host_b: DaemonProcess, folder: Path, route: str, driving: tuple[str, ...]
+) -> None:
+    """A name that means another host there than here: the guest is not sent to where it is."""
+    (folder / "a").mkdir()
+    listen = ["--listen", f"tcp://127.0.0.2:{host_b.port}"]
+    config = f'[migration]\nroute = "{route}"\n'
+    with (
+        DaemonProcess(folder / "a", name="host_a", arguments=listen, config=config) as host_a,
+        running_tiny(host_a, folder) as guest,
+    ):
+        options = ("migrate", "--live", *driving, guest.name, host_b.tcp_uri, "tcp://127.0.0.2")
+        result = virsh(*options, uri=host_a.uri)
+        assert "the daemon of the source itself" in result.err, result
+        assert f"127.0.0.2:{host_b.port}" in result.err, result
+        guest.assert_runs_only_on(host_a, host_b)
+        host_b.assert_no_leftovers()
+
+
+def test_a_destination_without_an_address_says_so(host_a: DaemonProcess, folder: Path) -> None:
+    """It has a socket and loopback, which mean something else on another host. Peer-to-peer needs neither."""
+    (folder / "b").mkdir()
+    with (
+        DaemonProcess(folder / "b", name="host_b", config="[daemon]\nhostname = 'beta'\n") as host_b,
+        running_tiny(host_a, folder) as guest,
+    ):
+        for to in (host_b.uri, host_b.tcp_uri):
+            result = virsh("migrate", "--live", guest.name, to, uri=host_a.uri)
+            assert "host 'beta' listens nowhere that host" in result.err, result
+            guest.assert_runs_only_on(host_a, host_b)
+        virsh("migrate", "--live", "--p2p", guest.name, host_b.uri, uri=host_a.uri).expect()
+        assert_moved(guest, host_a, host_b)
+
+
 def test_not_live(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
     with running_tiny(host_a, folder) as guest:
         virsh("migrate", "--p2p", "--tunnelled", guest.name, host_b.tcp_uri, uri=host_a.uri).expect()

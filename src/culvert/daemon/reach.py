@@ -16,18 +16,22 @@ from culvert.rpc.session import Session
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
 
-def address(service: Service, session: Session, asked: str | None) -> ConnectionURI:
+def address(service: Service, session: Session, asked: str | None, *, source: str = "") -> ConnectionURI:
     """Where the source is to connect to for the data: always a listener that already is there.
 
     The host is, in this order: the one in the migration URI that the user typed (``tcp://HOST``), the configured one,
     the address at which the client itself came in, a listener's own. The listener is the client's own, or one of the
     same kind, or one for TLS, or any; among equals one that is at that host. A client that came by the UNIX socket of
-    a daemon without other listeners gets that socket. Raises ``InvalidArgument`` for a migration URI that cannot be
-    read.
+    a daemon without other listeners gets that socket.
+
+    ``source``: the name of the source's host, where it has no other way than this. What means itself on any host, a
+    socket and loopback, is then given only where the source seems to be on this one. Raises ``InvalidArgument`` for a
+    migration URI that cannot be read, ``OperationInvalid`` saying what is missing where nothing can be given.
     """
     host = migration_uri.host(asked) if asked else service.config.migration.host
     came_in = session.local_address
-    if not host and came_in is not None:
+    elsewhere = bool(source) and source != service.hostname
+    if not host and came_in is not None and not (elsewhere and _means_itself(came_in[0])):
         name = _certified(service, session.transport, came_in[0])
         return ConnectionURI("qemu", session.transport, host=name, port=came_in[1])
     preferred = (session.transport, "tls")
@@ -37,10 +41,18 @@ def address(service: Service, session: Session, asked: str | None) -> Connection
     )
     for transport, listener_host, port in best_first:
         own = service.hostname if listener_host in WILDCARDS else listener_host
+        if not host and elsewhere and _means_itself(own):
+            continue
         return ConnectionURI("qemu", transport, host=host or _certified(service, transport, own), port=port)
     if host:
         raise errors.OperationInvalid(
             f"this daemon has no TLS or TCP listener, so it cannot be reached at '{host}': start it with --listen"
+        )
+    if elsewhere:
+        raise errors.OperationInvalid(
+            f"host '{service.hostname}' listens nowhere that host '{source}' can reach: set 'listen' in section"
+            " [daemon] of its configuration (and 'host' in section [migration], or a migration URI, where its name"
+            " does not do), or migrate peer-to-peer (--p2p), which goes through qemu+ssh:// too"
         )
     return ConnectionURI("qemu", "unix", parameters={"socket": service.socket_path})
 
@@ -70,6 +82,14 @@ def bare(service: Service, session: Session, options: Options) -> str:
     asked = migration_uri.host(options.migrate_uri) if options.migrate_uri else service.config.migration.host
     host = asked or came_in[0] or own
     return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
+
+
+def _means_itself(host: str) -> bool:
+    """Whether every host takes ``host`` for itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.startswith("localhost.")
 
 
 def _rank(transport: str, preferred: tuple[str, ...]) -> int:

@@ -114,7 +114,10 @@ class MigrateHandlers:
             uri = reach.bare(self._service, session, options)
             cookie_out, _ = await self._service.destination.prepare(options, cookie_in, session)
             return shapes.CookieURIRet(cookie_out, uri)
-        where = reach.address(self._service, session, options.migrate_uri)
+        # Peer-to-peer the source has a way already, and offline there is nothing to send.
+        has_way = options.has(MigrateFlag.OFFLINE) or (options.has(MigrateFlag.PEER2PEER) and not options.migrate_uri)
+        source = "" if has_way else cookie.parse(cookie_in).hostname
+        where = reach.address(self._service, session, options.migrate_uri, source=source)
         cookie_out, intake = await self._service.destination.prepare(options, cookie_in, session)
         # Nothing is sent for an offline migration, but a client wants a URI in every answer.
         way_in = reach.for_ticket(where, str(intake.gate.ticket) if intake else "")

@@ -43,7 +43,12 @@ class Peer:
     def __init__(self, where: ConnectionURI, connection: client.Client) -> None:
         self.uri = where
         self._client = connection
-        self._abilities: frozenset[str] | None = None
+        self._hello: culvert.HelloRet | None = None
+
+    @property
+    def name(self) -> str:
+        """Where the daemon is, for people."""
+        return self._client.peer
 
     @property
     def closed(self) -> asyncio.Event:
@@ -91,15 +96,21 @@ class Peer:
 
     async def abilities(self) -> frozenset[str]:
         """What of culvert's own program the daemon has; nothing where it is no culvert. Asked once a connection."""
-        if self._abilities is None:
+        return frozenset((await self._said_hello()).abilities)
+
+    async def host(self) -> str:
+        """The daemon's host UUID as it says it; empty where it is no culvert."""
+        return (await self._said_hello()).host_uuid
+
+    async def _said_hello(self) -> culvert.HelloRet:
+        if self._hello is None:
             try:
-                answer = await self._client.call(culvert.HELLO, culvert.HelloArgs(list(culvert.WIRES)))
-                self._abilities = frozenset(answer.abilities)
+                self._hello = await self._client.call(culvert.HELLO, culvert.HelloArgs(list(culvert.WIRES)))
             except errors.RemoteError as err:
                 if not is_unsupported(err):
                     raise
-                self._abilities = frozenset()
-        return self._abilities
+                self._hello = culvert.HelloRet("", "", [])
+        return self._hello
 
     async def wire(self) -> int:
         """Which form of culvert's own program is spoken with the daemon."""

@@ -94,6 +94,7 @@ class ByClient:
 
     async def _open(self, connection: PeerConnection) -> DataPath:
         destination = await connection.open()
+        await opening.check_host(destination, self._departure)
         await destination.keep_alive()
         data_path = await opening.open_prepared(destination, self._departure, self._ticket)
         name = f"{self._departure.shell.name}: connection lost?"

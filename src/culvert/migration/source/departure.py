@@ -92,6 +92,8 @@ class Departure:
         self.destination_uri = begun.peer
         self.data_uri = ""
         """Where the data connections lead, where that is not the destination's URI too."""
+        self.destination_host = ""
+        """The host UUID that the destination has given; empty while it is not known."""
         self.cause = Cause(f"migration {begun.key.attempt}")
         self.account = Account(begun, journal, self.cause, state)
         self.rescue = rescue.Rescue(path_lost=state is State.POSTCOPY_FAILED)

@@ -122,6 +122,23 @@ def lead(public: uris.ConnectionURI, departure: Departure) -> None:
         departure.data_uri = str(named.without_parameters(WITHOUT_POSTCOPY))
 
 
+async def check_host(reached: peer.Peer, departure: Departure) -> None:
+    """Whoever is at the address that the data is to take must be who has prepared: a name or a socket that leads to
+    the destination there may lead to this very daemon here. Raises ``OperationInvalid``; nothing has happened then.
+    """
+    host = await reached.host()
+    if host in ("", departure.destination_host):
+        return
+    who = "a daemon that has not prepared for it"
+    if host == str(departure.settings.host_uuid):
+        who = f"the daemon of the source itself, '{departure.settings.hostname}'"
+    raise errors.OperationInvalid(
+        f"the data of domain '{departure.begun.name}' would go to {who}: that is who is at '{reached.name}' as seen "
+        "from here, the address that the destination gives. Have it give another one: 'host' in section [migration] "
+        "of its configuration, or a migration URI (tcp://ADDRESS)"
+    )
+
+
 def heed(public: uris.ConnectionURI, departure: Departure) -> None:
     """What the destination says in its migration URI of what it cannot do, and need not."""
     if why := public.parameters.get(WITHOUT_POSTCOPY):
@@ -159,12 +176,16 @@ async def open_data_path(
     key = ChannelKey(opened_by, wire, ChannelPlan.of(setup))
     if route is Route.DIRECT:
         async with departure.dialler.connect(uri, hypervisor=False) as data:
+            if departure.data_uri:
+                await check_host(data, departure)
             return DirectPath(await data.direct(key), setup)
 
     async def dial(channel: Channel, received: int) -> tuple[int, Detached]:
         opened: Detached | None = None
         try:
             async with departure.dialler.connect(uri, hypervisor=False) as data:
+                if departure.data_uri:
+                    await check_host(data, departure)
                 there, opened = await data.channel(key, channel, received)
             return there, opened
         except BaseException:

@@ -124,6 +124,7 @@ class PeerToPeer:
             *(self._name, departure.data_uri, departure.dialler, self._spawn), hypervisor=False
         )
         destination, setup = await beside.open(), departure.options.setup()
+        await opening.check_host(destination, departure)
         await destination.keep_alive()
         return StreamPath(await destination.attach(ChannelKey(opened_by, wire, ChannelPlan.of(setup))), setup)
 

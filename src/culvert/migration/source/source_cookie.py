@@ -31,10 +31,12 @@ async def offline(departure: Departure) -> bytes:
 
 
 def check_destination(departure: Departure, cookie_in: bytes) -> None:
-    """Refuse a destination that is this very host. Raises ``InternalError``, as libvirt does."""
+    """Refuse a destination that is this very host, and keep which one it is. Raises ``InternalError``, as libvirt
+    does."""
     peer = cookie.parse(cookie_in)
     if peer.host_uuid == departure.settings.host_uuid:
         raise errors.InternalError(f"Attempt to migrate guest to the same host {peer.host_uuid}")
+    departure.destination_host = str(peer.host_uuid)
 
 
 def _last(departure: Departure, **more: object) -> bytes:
