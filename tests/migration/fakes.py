@@ -127,6 +127,9 @@ class FakeDomain:
         self.is_active = False
         self.exited.set()
 
+    destroyed = False
+    exit_text = ""
+
     async def last_output(self) -> str:
         return "QEMU's last words"
 

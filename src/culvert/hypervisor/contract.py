@@ -179,6 +179,9 @@ class Hypervisor(Protocol):
     async def gone(self, side: str, cause: Exception) -> errors.OperationFailed:
         """The error for a hypervisor that ended in mid-migration at ``side``, with its last words."""
 
+    async def behind(self, side: str, error: errors.RequestError) -> errors.RequestError:
+        """``error``; where a call to the hypervisor failed because that has ended, ``gone`` tells how it did."""
+
     def on_round(self, begun: Callable[[], None]) -> Callable[[], object]:
         """Have ``begun`` called as each round of a migration begins, until what is answered is called."""
 

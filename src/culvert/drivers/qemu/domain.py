@@ -83,6 +83,8 @@ class Domain:
         """The start that is under way; whether the domain stays on the list is decided at its end."""
         self._last = definition
         self._last_output = ""
+        self._last_ending: Ending | None = None
+        self._last_exit = ""
 
     # what it is
 
@@ -159,6 +161,20 @@ class Domain:
             )
         kept = self.persistent or self.definition
         return await apart.run(lambda: xml_format.format(aliases.strip(kept), migratable=migratable, secure=secure))
+
+    @property
+    def destroyed(self) -> bool:
+        """Whether somebody has ended this run, or the last one, by a call."""
+        ending = self.run.ending if self.run else self._last_ending
+        return ending is not None and ending.reason is ShutoffReason.DESTROYED
+
+    @property
+    def exit_text(self) -> str:
+        """How QEMU has ended, in words; empty while it runs."""
+        process = self.run.process if self.run else None
+        if process is None:
+            return self._last_exit
+        return process.exit_text if process.exited.is_set() else ""
 
     async def last_output(self) -> str:
         """The tail of what QEMU has said in this run, or in the last one."""
@@ -394,7 +410,8 @@ class Domain:
             log.info("domain=%s pid=%d qemu=%s", self.name, run.process.pid, run.process.exit_text)
         if self.close_console is not None:
             self.close_console()
-        self._last_output = await run.last_output()
+        self._last_output, self._last_ending = await run.last_output(), ending
+        self._last_exit = run.process.exit_text if run.process is not None else ""
         if not keep_files:
             await asyncio.to_thread(shutil.rmtree, run.runtime, ignore_errors=True)
         # From here to the next await everybody sees the same: nothing runs.

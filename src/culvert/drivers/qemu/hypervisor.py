@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from culvert.drivers.qemu import migration, shared
 from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.drivers.qemu.migration import QemuGuest, QemuIncoming, QemuOutgoing
-from culvert.drivers.qemu.monitor import Event
+from culvert.drivers.qemu.monitor import Event, MonitorGone
 from culvert.ground import errors
 from culvert.hypervisor.setup import Setup
 from culvert.protocol.constants_state import RunningReason
@@ -62,6 +62,9 @@ class QemuHypervisor:
 
     async def gone(self, side: str, cause: Exception) -> errors.OperationFailed:
         return await migration.process_gone(self._domain, side, cause)
+
+    async def behind(self, side: str, error: errors.RequestError) -> errors.RequestError:
+        return await self.gone(side, error) if isinstance(error, MonitorGone) else error
 
     def on_round(self, begun: Callable[[], None]) -> Callable[[], object]:
         def heard(event: Event) -> None:

@@ -48,6 +48,12 @@ class QemuGuest(Guest, Protocol):
     @property
     def monitor(self) -> Monitor: ...
 
+    @property
+    def destroyed(self) -> bool: ...
+
+    @property
+    def exit_text(self) -> str: ...
+
     def require_active(self) -> Run: ...
 
 
@@ -107,10 +113,15 @@ async def announce(domain: QemuGuest) -> None:
 
 
 async def process_gone(domain: QemuGuest, side: str, cause: Exception) -> errors.OperationFailed:
-    """The error for a QEMU that ended in mid-migration, with its last output."""
-    output = (await domain.last_output()).strip()
+    """The error for a QEMU that ended in mid-migration: how it did, with its last output, or who wanted it so."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(NOTICE_TIMEOUT):
+            await domain.exited.wait()
+    if domain.destroyed:
+        return errors.OperationFailed(f"domain '{domain.name}' was destroyed at the {side} during its migration")
+    output, how = (await domain.last_output()).strip(), f" ({domain.exit_text})" if domain.exit_text else ""
     return errors.OperationFailed(
-        f"domain '{domain.name}': QEMU at the {side} ended during the migration: {output or cause}"
+        f"domain '{domain.name}': QEMU at the {side} ended during the migration{how}: {output or cause}"
     )
 
 

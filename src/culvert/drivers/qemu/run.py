@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import last_words
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.process import Process
 from culvert.io import apart
@@ -99,4 +101,4 @@ class Run:
 
     async def last_output(self) -> str:
         """The tail of what QEMU has said in this run."""
-        return await self.process.output.tail() if self.process else ""
+        return last_words.told(await self.process.output.tail(), os.getpid()) if self.process else ""

@@ -340,7 +340,7 @@ class Departure:
             self._data_path = data_path = await self.driving.prepare()
             self._before = await self.domain.hypervisor.personal(data_path.setup)
         except errors.RequestError as err:
-            self.cause.set(err)
+            self.cause.set(err if self.guest is None else await self.guest.hypervisor.behind("source", err))
             return Event.NOT_PREPARED
         return Event.PREPARED
 

@@ -143,7 +143,7 @@ class Sending:
                         await self._cause.guard(outgoing.start(entrance, data_path.setup))
                     status = await self._carry(outgoing, data_path)
             except errors.RequestError as err:
-                self._cause.set(err)
+                self._cause.set(await self._domain.hypervisor.behind("source", err))
             finally:
                 outgoing.close()
                 await self._budget.leave(self)
@@ -197,7 +197,7 @@ class Sending:
                 await self._cause.guard(data_path.finish())
                 (await figures).unwrap()
             except errors.RequestError as err:
-                self._cause.set(err)
+                self._cause.set(await self._domain.hypervisor.behind("source", err))
                 if not self._committed:
                     await self._stop(outgoing, data_path)
             finally:
