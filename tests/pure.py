@@ -44,6 +44,7 @@ REAL: dict[str, tuple[str, ...]] = {
         "test_tls_to_nobody",
         "test_unix_with_a_long_path",
         "test_unknown_host",
+        "test_what_no_resolver_would_be_asked_for",
     ),
     "io/test_listener.py": ALL,
     "io/test_ssh.py": ALL,

@@ -79,6 +79,18 @@ async def test_unknown_host() -> None:
     assert unknown.value.errno is None
 
 
+@pytest.mark.parametrize("name", ["a..b", "a" * 64 + ".invalid", ".invalid"])
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+async def test_what_no_resolver_would_be_asked_for(name: str, transport: str, tmp_path: Path) -> None:
+    folder = Pki(tmp_path / "pki").holder("nobody").folder
+    where = to(f"qemu+{transport}://{name}/system?pkipath={folder}")
+    with pytest.raises(errors.RequestError, match=r"resolve|no host name|cannot be read|host") as refused:
+        await connector.connect(where, Greeted)
+    assert name in str(refused.value)
+    with pytest.raises(errors.SystemCallError, match="cannot listen on"):
+        await listen_tcp(name, 0)
+
+
 async def test_deadline_and_a_queue_that_gets_room(tmp_path: Path) -> None:
     path = tmp_path / "sock"
     target = to(f"qemu+unix:///system?socket={path}")

@@ -64,12 +64,12 @@ async def connect(
         raise errors.OperationTimeout(
             f"unable to connect to server at '{name}': no answer in {timeout:g} s"
         ) from None
+    except (socket.gaierror, UnicodeError) as err:  # a name that no resolver knows, or would be asked for
+        # getaddrinfo's numbers are its own, and no errno. The words are libvirt's (virNetSocketNewConnectTCP).
+        why = "it is no host name" if isinstance(err, UnicodeError) else err.strerror or err
+        unresolved = f"unable to resolve address '{uri.host}' service '{uri.port}': {why}"
+        raise errors.SystemCallError(unresolved, errno=None) from err
     except OSError as err:
-        if isinstance(err, socket.gaierror):  # its numbers are getaddrinfo's own, and no errno
-            unresolved = f"unable to resolve address '{uri.host}' service '{uri.port}': {err.strerror or err}"
-            raise errors.SystemCallError(
-                unresolved, errno=None
-            ) from err  # libvirt's words (virNetSocketNewConnectTCP)
         # asyncio words a refusal after its own functions; the system's words are the ones people know.
         reason = os.strerror(err.errno) if err.errno else str(err)
         raise errors.SystemCallError(f"unable to connect to server at '{name}': {reason}", errno=err.errno) from err

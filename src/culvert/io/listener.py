@@ -184,11 +184,14 @@ async def listen_tcp(host: str, port: int, security: ServerSide | None = None) -
         for family, _, _, _, where in dict.fromkeys(found):
             chosen = (where[0], port or _chosen(listeners), *where[2:])
             listeners.append(_listen(family, chosen, security))
-    except OSError as err:
+    except (OSError, UnicodeError) as err:
         for listener in listeners:
             listener.close()
-        number = None if isinstance(err, socket.gaierror) else err.errno  # getaddrinfo's numbers are its own
-        reason = err.strerror or str(err)
+        if isinstance(err, UnicodeError):
+            number, reason = None, "it is no host name"
+        else:
+            number = None if isinstance(err, socket.gaierror) else err.errno  # getaddrinfo's numbers are its own
+            reason = err.strerror or str(err)
         raise errors.SystemCallError(f"cannot listen on {_host_port(host, port)}: {reason}", errno=number) from err
     return listeners
 

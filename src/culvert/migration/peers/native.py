@@ -15,6 +15,7 @@ import socket
 
 from culvert.ground.uri import ConnectionURI
 from culvert.io import connector
+from culvert.migration.options.parameters import PORT_MAX
 
 # libvirt writes "tcp:HOST:PORT" where the user named none, else what he typed (qemuMigrationDstPrepareDirect).
 _ADDRESS = re.compile(r"tcp:(?://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/?:]+):(?P<port>[0-9]{1,5})/?")
@@ -22,7 +23,8 @@ _ADDRESS = re.compile(r"tcp:(?://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\[\]/?:]+):(?P<
 
 def is_address(migration_uri: str) -> bool:
     """Whether ``migration_uri`` is a QEMU's own address, not a daemon's."""
-    return _ADDRESS.fullmatch(migration_uri) is not None
+    found = _ADDRESS.fullmatch(migration_uri)
+    return found is not None and 0 < int(found["port"]) <= PORT_MAX
 
 
 async def connect(migration_uri: str, timeout: float) -> socket.socket:
