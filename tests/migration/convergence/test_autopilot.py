@@ -17,15 +17,17 @@ from culvert.hypervisor.setup import Setup
 from culvert.migration.convergence import autopilot, policy
 from culvert.migration.convergence.autopilot import Autopilot
 from culvert.migration.convergence.policy import Action
+from culvert.migration.options.parameters import Options
 from culvert.migration.progress.progress import Course, Forecast
 from culvert.migration.progress.statistics import JobRecord
-from culvert.protocol.constants_migrate import JobOperation, JobType
+from culvert.protocol.constants_migrate import JobOperation, JobType, MigrateFlag
 from culvert.tunnel import relay
 from guests import domain_xml, tiny, watch
 from tests.drivers.support import PATIENCE, needs_qemu
 from tests.migration import postcopy_road
 from tests.migration.fakes import FakeDomain
 
+LIVE = MigrateFlag.LIVE
 WHY = "the guest changes 300 MiB/s, the way carries 110 MiB/s"
 STUCK = Forecast(round=4, stuck=WHY, why_not=WHY)
 
@@ -205,3 +207,41 @@ async def test_the_forecast_knows_what_the_autopilot_is_going_to_do(
     await pilot.step(made, 1.0)
     assert notes
     assert all(note.startswith(name) for note in notes), notes
+
+
+async def unmeasured() -> None:
+    """No link is known."""
+
+
+ASKED = [
+    (Options(flags=LIVE), (1, 1, 1)),
+    (Options(flags=LIVE | MigrateFlag.AUTO_CONVERGE), (1, 1, 1)),
+    (Options(flags=LIVE | MigrateFlag.AUTO_CONVERGE, throttle_initial=30), (30, None, None)),
+    (Options(flags=LIVE | MigrateFlag.AUTO_CONVERGE, throttle_increment=5), (None, 5, None)),
+    (
+        Options(flags=LIVE | MigrateFlag.AUTO_CONVERGE, throttle_initial=1, throttle_increment=1),
+        (1, 1, None),
+    ),
+]
+
+
+@pytest.mark.parametrize(("asked", "throttles"), ASKED)
+async def test_what_a_person_says_of_slowing_down_stays(
+    asked: Options, throttles: tuple[int | None, int | None, int | None]
+) -> None:
+    flight = Flight(postcopy=False)
+    armed, _ = await autopilot.arm(flight.domain.hypervisor, asked, autopilot.May(postcopy=True), unmeasured)
+    assert (armed.throttle_initial, armed.throttle_increment, armed.throttle_max) == throttles
+    assert armed.has(MigrateFlag.AUTO_CONVERGE)
+    pilot = autopilot.aboard(
+        *(flight.domain.hypervisor, flight.look, Course()),
+        auto=True,
+        switch=None,
+        note=flight.notes.append,
+        floor=None,
+        as_asked=not autopilot.is_held(armed),
+    )
+    decision = await pilot.step(record(), 0.0)
+    held = throttles[2] is not None
+    assert decision.action is (Action.THROTTLE if held else Action.GO_ON)
+    assert ("migrate-set-parameters" in flight.monitor.commands) is held

@@ -42,8 +42,8 @@ async def arm(
     """``options`` with all that may be needed switched on, before anything is sent; and what was planned.
 
     The link is measured by ``probe`` first, and beside it, where the plan depends on it, how fast the guest changes
-    its memory, which takes about a second. What the person has asked for stays, but for how fast QEMU slows the guest
-    down: that is decided step by step.
+    its memory, which takes about a second. What the person has asked for stays. Where nobody has said how fast QEMU
+    slows the guest down, that is held back (``is_held``) and decided step by step.
     """
     async with asyncio.TaskGroup() as tasks:
         probing = tasks.create_task(probe(), name="auto: the link")
@@ -53,14 +53,20 @@ async def arm(
     parallel = may.parallel and not options.connections and not options.xbzrle and not options.postcopy
     plan = policy.plan(known, may_postcopy=may.postcopy, may_parallel=parallel, may_compress=may.compress)
     wanted = MigrateFlag.AUTO_CONVERGE | (MigrateFlag.POSTCOPY if plan.postcopy else NO_FLAGS)
-    held = replace(options, throttle_initial=HELD, throttle_increment=HELD, throttle_max=HELD)
-    armed = held.with_flags(wanted)
+    armed = options.with_flags(wanted)
+    if options.throttle_initial is None and options.throttle_increment is None:
+        armed = replace(armed, throttle_initial=HELD, throttle_increment=HELD, throttle_max=HELD)
     if plan.postcopy and not options.postcopy:
         # Only the destination knows whether its QEMU can have it.
         armed = replace(armed, optional=True, instead=policy.CHANNELS if may.parallel else 0)
     if plan.connections:
         armed = replace(armed, parallel_connections=plan.connections)
     return armed, plan
+
+
+def is_held(options: Options) -> bool:
+    """Whether ``arm`` has held QEMU's auto-converge back."""
+    return options.throttle_max == HELD
 
 
 async def dirty_rate(hypervisor: Hypervisor) -> float | None:
@@ -81,6 +87,7 @@ def aboard(
     switch: Callable[[], Awaitable[object]] | None,
     note: Callable[[str], object],
     floor: int | None,
+    as_asked: bool = False,
 ) -> Autopilot:
     """The autopilot of one migration: with ``auto`` it decides everything, else only what an armed post-copy needs.
 
@@ -98,12 +105,14 @@ def aboard(
         note=lambda said: note(f"{name}: {said}"),
         floor=policy.FLOOR if floor is None else floor,
         rows=rows,
+        as_asked=as_asked,
     )
 
 
 class Autopilot:
     """One migration's. ``look`` fetches its record with QEMU's latest figures; ``switch`` goes over to post-copy,
-    ``None`` where that is not armed; ``note`` is told each new decision in a sentence. ``rows``: of the policy.
+    ``None`` where that is not armed; ``note`` is told each new decision in a sentence. ``rows``: of the policy;
+    ``as_asked``: a person has said how the guest is slowed down.
 
     Slowing down works by QEMU's auto-converge, which must be on from the start, and be held (``arm``) until it is
     decided: QEMU is told of the capability and its limits together, after ``run`` has begun.
@@ -118,6 +127,7 @@ class Autopilot:
         note: Callable[[str], object],
         floor: int = policy.FLOOR,
         rows: Sequence[policy.PolicyRow] = policy.AUTO,
+        as_asked: bool = False,
     ) -> None:
         self._hypervisor = hypervisor
         self._look = look
@@ -125,6 +135,7 @@ class Autopilot:
         self._note = note
         self._floor = floor
         self._rows = rows
+        self._as_asked = as_asked
         self._throttle = 0
         self._round = 0
         self._interruptions = 0
@@ -154,6 +165,7 @@ class Autopilot:
                 postcopy=self._switch is not None,
                 throttle=self._throttle,
                 floor=self._floor,
+                as_asked=self._as_asked,
             ),
             self._rows,
         )

@@ -70,6 +70,7 @@ class Situation:
     ``limit``: seconds that the guest may stand still as QEMU has been told, ``most``: as a person allows.
     ``steady``: seconds since the link last broke, ``None`` if it never has. ``postcopy``: allowed and armed;
     ``throttle``: how many percent of its CPU time the guest may be denied by now; ``floor``: how many it keeps.
+    ``as_asked``: a person has said how QEMU slows the guest down, and nobody else says anything of it.
     """
 
     forecast: Forecast
@@ -80,6 +81,7 @@ class Situation:
     postcopy: bool = False
     throttle: int = 0
     floor: int = FLOOR
+    as_asked: bool = False
 
     @property
     def at_floor(self) -> bool:
@@ -161,6 +163,11 @@ AUTO = (
         lambda now: (
             f"{now.forecast.stuck}; {_no_postcopy(now)}: the guest may stand still for {1000 * _longer(now):.0f} ms"
         ),
+    ),
+    PolicyRow(
+        lambda now: now.as_asked,
+        Action.GO_ON,
+        lambda now: f"{now.forecast.stuck}; {_no_postcopy(now)}: QEMU slows the guest down as it was asked to",
     ),
     PolicyRow(
         lambda now: not now.at_floor,

@@ -376,6 +376,7 @@ class Departure:
             switch=switch if self.options.postcopy else None,
             note=self.note,
             floor=self.settings.auto_floor,
+            as_asked=not autopilot.is_held(self.options),
         )
         return self._tasks.create_task(pilot.run(), name=f"{self.shell.name}: autopilot")
 
