@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from culvert.domain import binding, vcpus
+from culvert.domain import binding, memory, vcpus
 from culvert.domain.cpu import VcpuStates
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
@@ -69,12 +69,12 @@ def check(source: DomainDef, destination: DomainDef, *, name: str | None = None)
 
 def _ordered(definition: DomainDef) -> DomainDef:
     """Devices that libvirt sorts or adds by itself in an order of their own, so that only content is compared, and
-    memory in the whole MiB that QEMU is given; each processor by itself, but for when it came.
+    the memory that QEMU is given; each processor by itself, but for when it came.
     """
     devices = definition.devices
     return replace(
         definition,
-        memory=-(-definition.memory // 1024) * 1024,
+        memory=memory.ram(definition),
         vcpu_states=VcpuStates(states=tuple(replace(one, order=None) for one in vcpus.states(definition))),
         devices=replace(
             devices,

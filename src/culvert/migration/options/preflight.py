@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 
-from culvert.domain import abi
+from culvert.domain import abi, memory
 from culvert.domain import format as xml_format
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
@@ -36,11 +36,11 @@ async def check(domain: Guest, options: Options) -> None:
             )
     else:
         await _check_blockers(domain)
-        if loses_pages(domain.definition):
+        if memory.loses_pages(domain.definition):
             log.warning(
                 "domain=%s runs under TCG with %d KiB of RAM: QEMU before 9.0 can lose pages of such a guest while "
-                "it migrates; a RAM that is no multiple of 256 KiB keeps clear of that",
-                *(domain.name, domain.definition.memory),
+                "it migrates; <memory unit='KiB'>%d</memory> keeps clear of that",
+                *(domain.name, memory.ram(domain.definition), memory.safe(domain.definition)),
             )
         if not options.has(MigrateFlag.UNSAFE):
             await _check_disks(domain, domain.definition)
@@ -70,16 +70,6 @@ def _replacement(definition: DomainDef, wanted: DomainDef) -> DomainDef:
     wanted = replace(wanted, name=definition.name)
     abi.check(definition, wanted)
     return wanted
-
-
-def loses_pages(definition: DomainDef) -> bool:
-    """Whether QEMU's dirty bitmap of this guest takes the way that forgets TCG's own copies of its state.
-
-    Seen with 7.2.22: a guest under TCG whose RAM is a whole number of bitmap words (64 pages) arrives with stale
-    pages when it migrates in several iterations; mended upstream by "physmem: Fix migration dirty bitmap coherency
-    with TCG memory access".
-    """
-    return definition.type == "qemu" and definition.memory % (64 * 4) == 0
 
 
 async def _check_blockers(domain: Guest) -> None:

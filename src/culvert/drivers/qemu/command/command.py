@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from culvert.domain import memory
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.features import Features, Toggle
@@ -131,21 +132,9 @@ def _machine(definition: DomainDef) -> str:
     return ",".join(parts)
 
 
-def _ram_size(definition: DomainDef) -> int:
-    """Bytes of RAM: rounded up to whole MiB as libvirt does; under TCG a multiple of QEMU's 8 KiB stays what it is.
-
-    QEMU before 9.0 loses writes of a TCG guest during live migration: reading the dirty bitmap of a RAM block whose
-    length is a multiple of 64 pages forgets the TCG TLB (fixed by "physmem: Fix migration dirty bitmap coherency with
-    TCG memory access"). A domain that asks for a few KiB more than whole MiB is spared.
-    """
-    size = definition.memory * KiB
-    exact = definition.type == "qemu" and size % (8 * KiB) == 0
-    return size if exact else -(-size // MiB) * MiB
-
-
 def _memory(definition: DomainDef) -> list[str]:
     backing = definition.memory_backing or MemoryBacking()
-    size = _ram_size(definition)
+    size = memory.ram(definition) * KiB
     memfd = backing.source == "memfd"
     share = None if backing.access is None else backing.access == "shared"
     ram = {
