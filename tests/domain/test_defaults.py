@@ -55,13 +55,13 @@ DISK = "<disk><source file='/d'/><target dev='{}'/>{}</disk>"
             "used for more than one",
         ),
         ({"devices": DISK.format("vda", "") * 2}, "target 'vda' duplicated"),
-        ({"devices": "<disk><target dev='vda'/></disk>"}, "missing source of disk 'vda'"),
+        ({"devices": "<disk><target dev='vda'/></disk>"}, "missing source information for device vda"),
         ({"devices": "<disk device='cdrom'><target dev='vda'/></disk>"}, "cannot be on the virtio bus"),
-        ({"devices": DISK.format("hde", "")}, "machine pc has no ide controller 1"),
-        ({"machine": "q35", "devices": DISK.format("hda", "")}, "machine q35 has no ide controller 0"),
+        ({"devices": DISK.format("hde", "")}, "there is one ide controller, and no 1 for a disk"),
+        ({"machine": "q35", "devices": DISK.format("hda", "")}, "machine q35 has no ide controller"),
         (
-            {"devices": DISK.format("sda", "") + DISK.format("sdb", "<address type='drive' unit='0'/>")},
-            "same sata address",
+            {"devices": DISK.format("hda", "") + DISK.format("hdb", "<address type='drive' unit='0'/>")},
+            "same ide address",
         ),
         (
             {"devices": "".join(DISK.format(f"vd{d}", "<address type='pci' slot='5'/>") for d in "ab")},

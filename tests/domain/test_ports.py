@@ -19,7 +19,15 @@ def devices(xml: str, machine: str = "pc") -> Devices:
 
 
 def disk(name: str) -> str:
-    return f"<disk><source file='/d/{name}'/><target dev='{name}'/></disk>"
+    bus = " bus='sata'" if name.startswith("sd") else ""
+    return f"<disk><source file='/d/{name}'/><target dev='{name}'{bus}/></disk>"
+
+
+def test_a_target_sd_that_names_no_bus_is_scsi_and_refused_by_name() -> None:
+    with pytest.raises(
+        errors.ConfigUnsupported, match=r"disk 'sda'.* SCSI bus, which is not supported .* bus='sata'"
+    ):
+        devices("<disk><source file='/d'/><target dev='sda'/></disk>")
 
 
 @pytest.mark.parametrize(

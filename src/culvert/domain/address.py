@@ -10,6 +10,9 @@ from typing import Annotated
 
 from culvert.domain.binding import attribute
 from culvert.domain.scalars import ON_OFF, Integer, Pattern
+from culvert.ground import errors
+
+USB_PORT = Pattern(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}", "USB port", refusal=errors.InternalError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -60,7 +63,12 @@ class UsbAddress:
     """USB controller and the port on it, a number or, behind hubs, numbers joined by dots."""
 
     bus: Annotated[int, attribute("bus", Integer(high=255))] = 0
-    port: Annotated[str | None, attribute("port", Pattern(r"[0-9]{1,3}(\.[0-9]{1,3}){0,3}", "USB port"))] = None
+    port: Annotated[str | None, attribute("port", USB_PORT)] = None
+
+    @property
+    def wanted(self) -> bool:
+        """Only the bus is said: a port is to be assigned (virDomainUSBAddressPortIsValid)."""
+        return self.port in (None, "0")
 
 
 PCI = {"pci": PciAddress}

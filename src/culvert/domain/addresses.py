@@ -11,7 +11,7 @@ Source: qemu/qemu_domain_address.c (qemuDomainAssignPCIAddresses and below).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,15 @@ ICH9_FUNCTIONS = {"ich9-uhci1": 0, "ich9-uhci2": 1, "ich9-uhci3": 2, "ich9-ehci1
 
 # On q35: (bus, slot) for the first and the second set of ICH9 USB controllers.
 ICH9_SLOTS = ((0, 0x1D), (0, 0x1A))
+
+Chipset = Mapping[tuple[str, str | None], PciAddress]
+
+# Controllers that are functions of the chipset, by type and model.
+PIIX3: Chipset = {
+    ("ide", None): PciAddress(slot=1, function=1),
+    ("usb", "piix3-uhci"): PciAddress(slot=1, function=2),
+}
+ICH9: Chipset = {("sata", None): PciAddress(slot=0x1F, function=2)}
 
 EXPRESS_USB = frozenset({"qemu-xhci", "nec-xhci"})
 EXPRESS_CARDS = frozenset({"virtio", "e1000e"})
@@ -201,14 +210,7 @@ def _fixed(definition: DomainDef, slots: Slots) -> Placed:
 
 def _chipset_pc(seats: list[Seat], slots: Slots) -> Placed:
     """PIIX3: ISA bridge 1.0, IDE 1.1, USB 1.2, power management 1.3; the primary video card takes slot 2."""
-    placed: Placed = {}
-    for seat in seats:
-        one = seat.device
-        if seat.field == "controllers" and not seat.has_address and one.index == 0:
-            if one.type == "ide":
-                _put(placed, slots, seat, PciAddress(slot=1, function=1))
-            elif one.type == "usb" and one.model == "piix3-uhci":
-                _put(placed, slots, seat, PciAddress(slot=1, function=2))
+    placed = _built_in(seats, slots, PIIX3)
     for function in (0, 3):
         slots.reserve(PciAddress(slot=1, function=function), "the PIIX3 chipset")
     _primary_video(placed, slots, seats, PciAddress(slot=2))
@@ -217,14 +219,31 @@ def _chipset_pc(seats: list[Seat], slots: Slots) -> Placed:
 
 def _chipset_q35(seats: list[Seat], slots: Slots) -> Placed:
     """ICH9: LPC bridge 1f.0, SATA 1f.2, SMBus 1f.3; the primary video card takes slot 1."""
-    placed: Placed = {}
-    for seat in seats:
-        one = seat.device
-        if seat.field == "controllers" and one.type == "sata" and one.index == 0 and not seat.has_address:
-            _put(placed, slots, seat, PciAddress(slot=0x1F, function=2))
+    placed = _built_in(seats, slots, ICH9)
     for function in (0, 3):
         slots.reserve(PciAddress(slot=0x1F, function=function), "the ICH9 chipset")
     _primary_video(placed, slots, seats, PciAddress(slot=1))
+    return placed
+
+
+def _built_in(seats: list[Seat], slots: Slots, chipset: Chipset) -> Placed:
+    """Controllers with number 0 that are part of the chipset, and so where they are.
+
+    Raises ``errors.InternalError`` for one whose address says something else.
+    """
+    placed: Placed = {}
+    for seat in seats:
+        one = seat.device
+        place = chipset.get((one.type, one.model)) if seat.field == "controllers" and one.index == 0 else None
+        if place is None:
+            continue
+        if not seat.has_address:
+            _put(placed, slots, seat, place)
+        elif one.address.domain or one.address.place != place.place:
+            raise errors.InternalError(
+                f"internal error: {one.type} controller 0 is part of the chipset: its PCI address is {place},"
+                f" not {one.address}"
+            )
     return placed
 
 

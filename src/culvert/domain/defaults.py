@@ -76,7 +76,7 @@ def _os(definition: DomainDef, host: HostFacts) -> Os:
             "unsupported configuration: per-device boot elements cannot be used together with os/boot elements"
         )
     if len(set(orders)) < len(orders):
-        raise errors.XMLError("XML error: a boot order is used for more than one device")
+        raise errors.ConfigUnsupported("unsupported configuration: a boot order is used for more than one device")
     if not orders and not boot:
         boot = (Boot(dev="hd"),)
     return replace(os, type=replace(os.type, arch=os.type.arch or "x86_64", machine=machine), boot=boot)
@@ -113,6 +113,8 @@ def _cpu(definition: DomainDef, count: int) -> Cpu:
     kvm = definition.type == "kvm"
     if mode == "custom":
         named = cpu.model is not None and cpu.model.name is not None
+        if not named and (cpu.features or cpu.vendor is not None):
+            raise errors.XMLError("XML error: /domain/cpu names features or a vendor, and no model")
         check = "partial" if kvm and named else "none"
         model = (
             DEFAULT_CPU

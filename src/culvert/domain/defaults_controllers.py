@@ -136,11 +136,13 @@ def check(devices: Devices, *, q35: bool) -> None:
             raise errors.ConfigUnsupported(
                 f"unsupported configuration: {one.type} controller model '{one.model}' is not supported by culvert"
             )
-        if one.type == "ide" and (q35 or one.index != 0):
+        if one.type == "ide" and q35:
+            raise errors.ConfigUnsupported("unsupported configuration: machine q35 has no ide controller")
+        if one.type == "ide" and one.index != 0:
             raise errors.ConfigUnsupported(
-                f"unsupported configuration: machine {MACHINES[q35]} has no ide controller {one.index}"
+                f"unsupported configuration: machine pc has one ide controller, and none {one.index}"
             )
-        if one.master is None:
+        if one.master is None or not (one.model or "").startswith(ICH9):
             if (one.type, one.index) in seen:
                 raise errors.XMLError(f"XML error: Multiple '{one.type}' controllers with index '{one.index}'")
             seen.add((one.type, one.index))

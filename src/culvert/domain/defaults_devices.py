@@ -88,13 +88,18 @@ def _disk(disk: Disk) -> Disk:
     name = disk.target.dev
     driver = disk.driver or DiskDriver()
     cdrom = disk.is_cdrom
+    if disk.bus == "scsi":
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: disk '{name}': a target 'sd…' that names no bus is on a SCSI bus, which is"
+            " not supported by culvert; say bus='sata' for a SATA disk"
+        )
     if cdrom and disk.bus == "virtio":
         raise errors.ConfigUnsupported(
             f"unsupported configuration: disk '{name}': a cdrom cannot be on the virtio bus"
         )
     if not cdrom and disk.path is None:
         attribute = "dev" if disk.type == "block" else "file"
-        raise errors.XMLError(f"XML error: missing source of disk '{name}': <source {attribute}='…'/>")
+        raise errors.NoSource(f"missing source information for device {name}: <source {attribute}='…'/>")
     return replace(
         disk,
         device=disk.device or "disk",
@@ -233,6 +238,8 @@ def _videos(devices: Devices) -> tuple[Video, ...]:
     videos = devices.videos
     if not videos and devices.graphics:
         videos = (Video(model=VideoModel(type="cirrus")),)
+    if sum(1 for one in videos if one.model.primary) > 1:
+        raise errors.ConfigUnsupported("unsupported configuration: only one video device can be the primary one")
     completed = []
     for place, video in enumerate(videos):
         model = video.model
@@ -246,7 +253,8 @@ def _videos(devices: Devices) -> tuple[Video, ...]:
                 f"unsupported configuration: video type '{model.type}' is only valid as primary video device"
             )
         else:
-            vram = model.vram if model.vram is not None else VIDEO_MEMORY.get(model.type)
+            # A power of two, as libvirt makes it; nothing is nothing said.
+            vram = 1 << (model.vram - 1).bit_length() if model.vram else VIDEO_MEMORY.get(model.type)
             model = replace(model, vram=vram, heads=model.heads or 1, primary=True if place == 0 else None)
         completed.append(replace(video, model=model))
     return tuple(completed)

@@ -11,9 +11,13 @@ from typing import Annotated
 from culvert.domain import address
 from culvert.domain.binding import attribute, child, flag, leaf, lone, variant
 from culvert.domain.scalars import ANY_TEXT, PATH, UINT, Integer, Pattern, one_of
+from culvert.ground import errors
 
 # Prefix of the target name → the bus it stands for (virDiskNameToBusDeviceIndex, virDomainDiskDefaultBus).
-BUS_OF_PREFIX = {"vd": "virtio", "hd": "ide", "sd": "sata"}
+BUS_OF_PREFIX = {"vd": "virtio", "hd": "ide", "sd": "scsi"}
+
+SERIAL = Pattern(r"[A-Za-z0-9_ .+-]{1,255}", "disk serial", refusal=errors.InternalError)
+WWN = Pattern(r"(0x)?[0-9a-fA-F]{16}", "WWN of 16 hexadecimal digits", refusal=errors.InternalError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,8 +84,8 @@ class Disk:
     target: Annotated[DiskTarget, child("target", DiskTarget)]
     readonly: Annotated[bool, flag("readonly")] = False
     shareable: Annotated[bool, flag("shareable")] = False
-    serial: Annotated[str | None, leaf("serial", Pattern(r"[A-Za-z0-9_ .+-]{1,255}", "disk serial"))] = None
-    wwn: Annotated[str | None, leaf("wwn", Pattern(r"[0-9a-fA-F]{16}", "WWN of 16 hexadecimal digits"))] = None
+    serial: Annotated[str | None, leaf("serial", SERIAL)] = None
+    wwn: Annotated[str | None, leaf("wwn", WWN)] = None
     boot: Annotated[int | None, lone("boot", "order", Integer(low=1, high=2**31 - 1))] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | address.DriveAddress | None, variant("address", "type", address.DISK)] = (

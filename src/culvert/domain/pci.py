@@ -131,6 +131,8 @@ class Slots:
             raise errors.XMLError(
                 f"XML error: Invalid PCI address {address} of {who}: {bus.model} has slots {first} to {last}"
             )
+        if connect is PciConnect.ROOT_PORT and bus.model != "pcie-root":
+            raise errors.XMLError(f"XML error: {who} is a root port on PCI bus {address.bus}, which is no pcie-root")
         functions = bus.used.setdefault(address.slot, set())
         if address.function in functions:
             raise errors.XMLError(f"XML error: Attempted double use of PCI Address {address} by {who}")

@@ -10,6 +10,7 @@ from typing import Annotated
 
 from culvert.domain.binding import attribute, child, children, content, flag, leaf, lone
 from culvert.domain.scalars import ANY_TEXT, PATH, TOKEN, ULONG, YES_NO, Integer, one_of
+from culvert.ground import errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class BootMenu:
     """The firmware's menu; ``timeout`` in milliseconds."""
 
     enable: Annotated[bool, attribute("enable", YES_NO)]
-    timeout: Annotated[int | None, attribute("timeout", Integer(high=65535))] = None
+    timeout: Annotated[int | None, attribute("timeout", Integer(high=65535, refusal=errors.ConfigUnsupported))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ Source: conf/domain_conf.c (virDomainDiskDefAssignAddress), conf/domain_addr.c (
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from culvert.domain.address import DriveAddress, SerialPortAddress, UsbAddress
+from culvert.domain.address import DriveAddress, PciAddress, SerialPortAddress, UsbAddress
 from culvert.domain.chardev import ChannelDevice, ConsoleDevice
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.devices import Devices
@@ -71,13 +71,22 @@ def _assign_drives(devices: Devices) -> Devices:
     taken: dict[tuple[str, DriveAddress], str] = {}
     for disk in devices.disks:
         if disk.bus == "virtio":
+            if isinstance(disk.address, DriveAddress):
+                raise errors.ConfigUnsupported(
+                    f"unsupported configuration: disk '{disk.target.dev}' on bus 'virtio' has no drive address"
+                )
             disks.append(disk)
             continue
+        if isinstance(disk.address, PciAddress):
+            raise errors.ConfigUnsupported(
+                f"unsupported configuration: disk '{disk.target.dev}' on bus '{disk.bus}' has no PCI address:"
+                " it sits on its controller"
+            )
         place = disk.address if isinstance(disk.address, DriveAddress) else _drive(disk)
         other = taken.setdefault((disk.bus, place), disk.target.dev)
         if other != disk.target.dev:
-            raise errors.XMLError(
-                f"XML error: disks '{other}' and '{disk.target.dev}' have the same {disk.bus} address"
+            raise errors.ConfigUnsupported(
+                f"unsupported configuration: disks '{other}' and '{disk.target.dev}' have the same {disk.bus} address"
             )
         disks.append(replace(disk, address=place))
     devices = replace(devices, disks=tuple(disks))
@@ -85,7 +94,10 @@ def _assign_drives(devices: Devices) -> Devices:
         needed = [
             disk.address.controller for disk in disks if disk.bus == kind and isinstance(disk.address, DriveAddress)
         ]
-        devices = _with_controllers(devices, kind, range(max(needed, default=-1) + 1))
+        highest = max(needed, default=-1)
+        if kind == "ide" and highest > 0:
+            raise errors.InternalError(f"internal error: there is one ide controller, and no {highest} for a disk")
+        devices = _with_controllers(devices, kind, range(highest + 1))
     return devices
 
 
@@ -106,6 +118,7 @@ def _assign_serial(devices: Devices) -> Devices:
     ported: tuple[ChannelDevice | ConsoleDevice, ...] = (*devices.channels, *devices.consoles)
     places = [one.address for one in ported if one.address is not None]
     devices = _with_controllers(devices, "virtio-serial", sorted({0, *(place.controller for place in places)}))
+    _check_serial_ports(places, devices.controllers)
     free = _SerialPorts(devices.controllers, {(place.controller, place.port) for place in places if place.port})
     channels: list[ChannelDevice] = []
     for channel in devices.channels:
@@ -115,6 +128,17 @@ def _assign_serial(devices: Devices) -> Devices:
         channels.append(channel)
     devices = _with_controllers(devices, "virtio-serial", free.added)
     return replace(devices, channels=tuple(channels))
+
+
+def _check_serial_ports(places: Sequence[SerialPortAddress], controllers: Iterable[Controller]) -> None:
+    """Raise ``errors.XMLError`` for a port that its controller does not have, or that two devices want."""
+    counts = {one.index: one.ports or SERIAL_PORTS for one in controllers if one.type == "virtio-serial"}
+    for place, wanting in Counter((place.controller, place.port) for place in places).items():
+        controller, port = place
+        if port >= counts[controller]:
+            raise errors.XMLError(f"XML error: virtio-serial controller {controller} does not have port {port}")
+        if port and wanting > 1:
+            raise errors.XMLError(f"XML error: two devices want port {port} of virtio-serial controller {controller}")
 
 
 class _SerialPorts:
@@ -167,23 +191,29 @@ def _assign_usb(devices: Devices) -> Devices:
     if not _usb_controllers(devices):
         raise errors.ConfigUnsupported("unsupported configuration: a USB device needs a USB controller")
     given = [place for place in (*(one.address for one in plugged), *(hub.address for hub in devices.hubs)) if place]
-    fixed = [place for place in given if isinstance(place, UsbAddress) and place.port is not None]
+    if any(not isinstance(place, UsbAddress) for place in given):
+        raise errors.XMLError("XML error: a device on bus 'usb' has an address of another type")
+    fixed = [place for place in given if isinstance(place, UsbAddress) and not place.wanted]
     taken = {(place.bus, place.port) for place in fixed}
     if len(taken) < len(fixed):
         raise errors.XMLError("XML error: two USB devices have the same address")
     free = _UsbPorts(_usb_controllers(devices), taken)
-    devices = _with_hubs(devices, free, sum(1 for one in plugged if not _has_port(one.address)))
+    devices = _with_hubs(devices, free)
+    for one in plugged:
+        if isinstance(one.address, UsbAddress):
+            free.check(one.address)
+    devices = _with_more_hubs(devices, free, sum(1 for one in plugged if not _has_port(one.address)))
     inputs = []
     for one in devices.inputs:
         if one.bus == "usb" and not _has_port(one.address):
-            place = free.take("a device")
+            place = free.take("a device", one.address.bus if isinstance(one.address, UsbAddress) else None)
             one = replace(one, address=place)  # noqa: PLW2901  # the completed one takes its place
         inputs.append(one)
     return replace(devices, inputs=tuple(inputs))
 
 
 def _has_port(address: object) -> bool:
-    return isinstance(address, UsbAddress) and address.port is not None
+    return isinstance(address, UsbAddress) and not address.wanted
 
 
 def _usb_controllers(devices: Devices) -> Sequence[Controller]:
@@ -198,16 +228,30 @@ class _UsbPorts:
 
     def __init__(self, controllers: Iterable[Controller], taken: set[tuple[int, str | None]]) -> None:
         self._taken = taken
+        self._there: set[tuple[int, str | None]] = set()
+        self._given: set[tuple[int, str]] = set()
+        self._buses: dict[int, deque[tuple[int, str]]] = {}
         self._free: deque[tuple[int, str]] = deque()
         for one in controllers:
+            self._buses.setdefault(one.index or 0, deque())
             self._offer(one.index or 0, "", one.ports or USB_PORTS[one.model or "piix3-uhci"])
 
     def __len__(self) -> int:
-        return len(self._free)
+        return len(self._there - self._taken) - len(self._given)
 
     def _offer(self, bus: int, prefix: str, count: int) -> None:
-        ports = ((bus, f"{prefix}{port}") for port in range(1, count + 1))
-        self._free.extend(place for place in ports if place not in self._taken)
+        ports = [(bus, f"{prefix}{port}") for port in range(1, count + 1)]
+        self._there.update(ports)
+        free = [place for place in ports if place not in self._taken]
+        self._free.extend(free)
+        self._buses[bus].extend(free)
+
+    def check(self, place: UsbAddress) -> None:
+        """Raise ``errors.XMLError`` unless there is such a bus, and such a port where one is named."""
+        if place.bus not in self._buses:
+            raise errors.XMLError(f"XML error: there is no USB bus {place.bus}: no controller has this index")
+        if not place.wanted and (place.bus, place.port) not in self._there:
+            raise errors.XMLError(f"XML error: USB bus {place.bus} has no port {place.port}")
 
     def add_hub(self, place: UsbAddress) -> None:
         """A hub sits at ``place``: its ports can be given out.
@@ -221,24 +265,41 @@ class _UsbPorts:
             )
         self._offer(place.bus, f"{place.port}.", HUB_PORTS)
 
-    def take(self, who: str) -> UsbAddress:
-        """The next port. Raises ``errors.ConfigUnsupported`` naming ``who`` where there is none."""
-        if not self._free:
-            raise errors.ConfigUnsupported(f"unsupported configuration: no USB port is free for {who}")
-        bus, port = self._free.popleft()
-        return UsbAddress(bus=bus, port=port)
+    def take(self, who: str, bus: int | None = None) -> UsbAddress:
+        """The next port, of bus ``bus`` or of any.
+
+        Raises ``errors.ConfigUnsupported`` naming ``who`` where there is none.
+        """
+        free = self._free if bus is None else self._buses[bus]
+        while free:
+            place = free.popleft()
+            if place not in self._given:
+                self._given.add(place)
+                return UsbAddress(bus=place[0], port=place[1])
+        raise errors.ConfigUnsupported(f"unsupported configuration: no USB port is free for {who}")
 
 
-def _with_hubs(devices: Devices, free: _UsbPorts, wanted: int) -> Devices:
-    """Give hubs their ports, and add hubs while there are fewer free ports than devices that want one."""
+def _with_hubs(devices: Devices, free: _UsbPorts) -> Devices:
+    """Give hubs their ports. Raises as ``_UsbPorts`` does."""
     hubs: list[Hub] = []
     for hub in devices.hubs:
-        place = hub.address if _has_port(hub.address) else free.take("a hub")
-        assert place is not None
+        place = hub.address
+        if place is not None:
+            free.check(place)
+        if place is None or place.wanted:
+            place = free.take("a hub", place.bus if place else None)
         free.add_hub(place)
         hubs.append(replace(hub, address=place))
-    while len(free) < wanted:
+    return replace(devices, hubs=tuple(hubs))
+
+
+def _with_more_hubs(devices: Devices, free: _UsbPorts, wanted: int) -> Devices:
+    """Add hubs while there are fewer free ports than devices that want one."""
+    hubs = list(devices.hubs)
+    missing = wanted - len(free)
+    while missing > 0:
         place = free.take("a hub")
         free.add_hub(place)
         hubs.append(Hub(type="usb", address=place))
+        missing -= HUB_PORTS - 1
     return replace(devices, hubs=tuple(hubs))

@@ -49,12 +49,14 @@ class Text:
 class Integer:
     """A whole number from ``low`` to ``high``, read in decimal or, with ``0x``, in hexadecimal.
 
-    ``width`` > 0 writes it in hexadecimal with so many digits, as libvirt writes addresses.
+    ``width`` > 0 writes it in hexadecimal with so many digits, as libvirt writes addresses. ``refusal``: how a number
+    out of these bounds is refused, with what comes before the text.
     """
 
     low: int = 0
     high: int = 2**64 - 1
     width: int = 0
+    refusal: type[errors.RequestError] = errors.XMLError
 
     def read(self, text: str, where: str) -> int:
         stripped = text.strip()
@@ -62,7 +64,9 @@ class Integer:
             raise errors.XMLError(f"XML error: {where}: '{text}' is not a whole number")
         value = int(stripped, 16 if "x" in stripped.lower() else 10)
         if not self.low <= value <= self.high:
-            raise errors.XMLError(f"XML error: {where}: {value} is not between {self.low} and {self.high}")
+            raise self.refusal(
+                f"{errors.PREFIXES[self.refusal.code]}: {where}: {value} is not between {self.low} and {self.high}"
+            )
         return value
 
     def write(self, value: int) -> str:
@@ -114,15 +118,16 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Text of a certain form, brought to lower case when ``lower``."""
+    """Text of a certain form, brought to lower case when ``lower``; ``refusal``: how another one is refused."""
 
     form: str
     name: str
     lower: bool = False
+    refusal: type[errors.RequestError] = errors.XMLError
 
     def read(self, text: str, where: str) -> str:
         if not re.fullmatch(self.form, text):
-            raise errors.XMLError(f"XML error: {where}: '{text}' is not a {self.name}")
+            raise self.refusal(f"{errors.PREFIXES[self.refusal.code]}: {where}: '{text}' is not a {self.name}")
         return text.lower() if self.lower else text
 
     def write(self, value: str) -> str:
@@ -139,7 +144,7 @@ class Uuid:
     def read(self, text: str, where: str) -> str:
         digits = re.sub(r"[\s-]", "", text)
         if not re.fullmatch(r"[0-9a-fA-F]{32}", digits):
-            raise errors.XMLError(f"XML error: {where}: '{text}' is not a UUID")
+            raise errors.InternalError(f"internal error: {where}: '{text}' is not a UUID")
         return str(uuid.UUID(digits))
 
     def write(self, value: str) -> str:

@@ -53,8 +53,8 @@ def complete(vcpu: Vcpu, spelled: VcpuStates | None, definition: DomainDef) -> D
     Raises ``errors.XMLError`` for what contradicts itself.
     """
     if (vcpu.current or 1) > vcpu.count:
-        raise errors.XMLError(
-            f"XML error: maxvcpus must not be less than current vcpus ({vcpu.count} < {vcpu.current})"
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: maxvcpus must not be less than current vcpus ({vcpu.count} < {vcpu.current})"
         )
     whole = replace(definition, vcpu=vcpu, vcpu_states=spelled)
     if spelled is None:

@@ -50,9 +50,11 @@ class ErrorCode(IntEnum):
     NO_SUPPORT = 3
     INVALID_ARG = 8
     OPERATION_FAILED = 9
+    NO_SOURCE = 19
     XML_ERROR = 27
     DOM_EXIST = 28
     OPERATION_DENIED = 29
+    XML_DETAIL = 35
     SYSTEM_ERROR = 38
     RPC = 39
     NO_DOMAIN = 42
@@ -157,6 +159,20 @@ class XMLError(RequestError):
     """The XML is not a domain description."""
 
     code = ErrorCode.XML_ERROR
+    domain = ErrorDomain.DOMAIN
+
+
+class XMLDetail(RequestError):
+    """A part of the XML lacks another part."""
+
+    code = ErrorCode.XML_DETAIL
+    domain = ErrorDomain.DOMAIN
+
+
+class NoSource(RequestError):
+    """A disk has no image."""
+
+    code = ErrorCode.NO_SOURCE
     domain = ErrorDomain.DOMAIN
 
 
@@ -336,6 +352,7 @@ PREFIXES: dict[int, str] = {
     ErrorCode.INTERNAL_ERROR: "internal error",
     ErrorCode.INVALID_ARG: "invalid argument",
     ErrorCode.OPERATION_FAILED: "operation failed",
+    ErrorCode.NO_SOURCE: "missing source information for device",
     ErrorCode.XML_ERROR: "XML error",
     ErrorCode.NO_DOMAIN: "Domain not found",
     ErrorCode.NO_NETWORK: "Network not found",

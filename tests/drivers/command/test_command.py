@@ -268,3 +268,13 @@ def test_what_travels_starts_a_qemu_that_takes_the_state(name: str, folder: Path
         while destination("query-status")["status"] == "inmigrate" and time.monotonic() < deadline:
             time.sleep(0.05)
         assert destination("query-status")["status"] in ("paused", "prelaunch")
+
+
+@pytest.mark.parametrize("wwn", ["5000c50015ea71ad", "0x5000c50015ea71ad", "5000C50015EA71AD"])
+def test_a_wwn_is_a_number(wwn: str) -> None:
+    """QEMU takes no text for it in JSON."""
+    disk = f"<disk><source file='/d'/><target dev='hda'/><wwn>{wwn}</wwn></disk>"
+    xml = golden.text("pc-minimal").replace("<devices>", f"<devices>{disk}", 1)
+    argv = build(golden.running(complete(parse(xml), golden.FACTS)), LaunchOptions(monitor_fd=9))
+    device = next(json.loads(word) for word in argv if word.startswith('{"driver":"ide-hd"'))
+    assert device["wwn"] == 0x5000C50015EA71AD

@@ -18,7 +18,7 @@ from culvert.migration.handover.machine import Do, Next, Step
 from culvert.migration.handover.machine_source import Event, State
 from culvert.migration.journal.history import Begun, Direction, Key
 from culvert.migration.journal.journal import Journal
-from culvert.migration.options import preflight
+from culvert.migration.options import guest_cpu, preflight
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
 from culvert.migration.peers.peer import Dialler
@@ -63,6 +63,8 @@ async def test_an_offline_migration_that_the_journal_does_not_take_leaves_the_do
         raise errors.SystemCallError("no space left on device", errno=28)
 
     monkeypatch.setattr(preflight, "check", check)
+    monkeypatch.setattr(preflight, "travelling", lambda *args: "<domain/>")
+    monkeypatch.setattr(guest_cpu, "configured", lambda guest: None)
     monkeypatch.setattr(journal, "begin", full)
     domain = Changeable()
     options = Options(flags=MigrateFlag.OFFLINE | MigrateFlag.PERSIST_DEST)

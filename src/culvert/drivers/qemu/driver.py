@@ -16,7 +16,7 @@ from dataclasses import replace
 from types import TracebackType
 from uuid import UUID
 
-from culvert.domain import defaults
+from culvert.domain import defaults, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
@@ -180,9 +180,15 @@ class Driver:
         )
         return defaults.complete(definition, facts)
 
+    def accept(self, definition: DomainDef) -> DomainDef:
+        """``complete`` for a definition that somebody gives: what libvirt's validators refuse is refused."""
+        completed = self.complete(definition)
+        validate.check(completed)
+        return completed
+
     async def read(self, xml: str) -> DomainDef:
-        """The definition that ``xml`` gives, complete. Raises as ``complete`` and ``domain.parse.parse``."""
-        return await apart.run(lambda: self.complete(xml_parse.parse(xml)))
+        """The definition that ``xml`` gives. Raises as ``accept`` and ``domain.parse.parse``."""
+        return await apart.run(lambda: self.accept(xml_parse.parse(xml)))
 
     async def define_xml(self, xml: str) -> Domain:
         """Make a domain persistent, or give a persistent one another definition (from its next start on).

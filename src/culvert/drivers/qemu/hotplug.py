@@ -12,7 +12,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from culvert.domain import addresses, defaults_devices
+from culvert.domain import addresses, defaults_devices, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
@@ -50,11 +50,11 @@ async def _attach(driver: Driver, domain: Domain, device: Device, flags: int) ->
         changed = None
         if about.config:
             assert domain.persistent is not None
-            changed = await apart.run(driver.complete, _added(domain.persistent, device))
+            changed = await apart.run(driver.accept, _added(domain.persistent, device))
         if about.live:
             await _plug(domain, domain.require_active(), device)
         if changed is not None:
-            await domain.change_persistent(lambda one: driver.complete(_added(one, device)))
+            await domain.change_persistent(lambda one: driver.accept(_added(one, device)))
 
 
 async def detach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
@@ -75,7 +75,7 @@ async def detach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
             _check_pluggable(found)
             await unplug.unplug(domain, run, found.alias or "")
         if about.config:
-            await domain.change_persistent(lambda one: driver.complete(_removed(one, find(one, wanted))))
+            await domain.change_persistent(lambda one: driver.accept(_removed(one, find(one, wanted))))
 
 
 async def detach_alias(domain: Domain, alias: str) -> None:
@@ -102,7 +102,7 @@ async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force:
         if about.config:
             assert domain.persistent is not None
             found = find(domain.persistent, wanted)
-            changed = await apart.run(driver.complete, _replaced(domain.persistent, found, wanted))
+            changed = await apart.run(driver.accept, _replaced(domain.persistent, found, wanted))
         if about.live:
             run = domain.require_active()
             live = find(run.definition, wanted)
@@ -110,7 +110,7 @@ async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force:
                 raise errors.OperationUnsupported("only the medium of a cdrom drive can be changed live")
             await _change_medium(domain, run, live, wanted, force=force)
         if changed is not None:
-            await domain.change_persistent(lambda one: driver.complete(_replaced(one, find(one, wanted), wanted)))
+            await domain.change_persistent(lambda one: driver.accept(_replaced(one, find(one, wanted), wanted)))
 
 
 def find(definition: DomainDef, wanted: Device) -> Device:
@@ -135,9 +135,13 @@ def find(definition: DomainDef, wanted: Device) -> Device:
 
 
 def _completed(device: Device) -> Device:
+    completed: Device
     if isinstance(device, Disk):
-        return defaults_devices.complete_disk(device)
-    return defaults_devices.complete_interface(device, os.urandom(8).hex())
+        completed = defaults_devices.complete_disk(device)
+    else:
+        completed = defaults_devices.complete_interface(device, os.urandom(8).hex())
+    validate.check_device(completed)
+    return completed
 
 
 def _added(definition: DomainDef, device: Device) -> DomainDef:

@@ -114,7 +114,8 @@ def _device(definition: DomainDef, disk: Disk, node: str | None, bootindex: int 
             "bootindex": bootindex,
             "write-cache": on_off(CACHE_MODES[mode][2]) if mode and node else None,
             "serial": disk.serial,
-            "wwn": f"0x{disk.wwn}" if disk.wwn and disk.bus != "virtio" else None,
+            # A number in JSON; it is an error as text.
+            "wwn": int(disk.wwn, 16) if disk.wwn and disk.bus != "virtio" else None,
             "werror": "enospc" if write_error == "enospace" else write_error,
             "rerror": read_error,
         }

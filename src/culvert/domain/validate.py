@@ -1,0 +1,319 @@
+"""What libvirt refuses to define for a reason, though every part of it is understood: tables of rules by kind.
+
+``check`` is for definitions that somebody gives; a guest that arrives or is restored runs already, and is not asked
+(libvirt: VIR_DOMAIN_DEF_PARSE_SKIP_VALIDATE). What contradicts itself so that it cannot be placed is refused by
+``defaults.complete``, always.
+
+Source: conf/domain_validate.c and qemu/qemu_validate.c of libvirt 9.0, tried out with its daemon.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from culvert.domain import aliases
+from culvert.domain.chardev import ChannelDevice, Chardev
+from culvert.domain.controller import Controller, ControllerTarget
+from culvert.domain.definition import DomainDef
+from culvert.domain.disk import Disk
+from culvert.domain.features import HyperV
+from culvert.domain.interface import Interface
+from culvert.domain.platform import Timer
+from culvert.ground import errors
+
+# The APIC of a pc without a virtual IOMMU numbers so many processors.
+MOST_VCPUS = 255
+
+DIRECT = frozenset({"none", "directsync"})  # cache modes that pass by the host's page cache
+
+# Timers → attributes that say something of them, beside name and present.
+TIMER_ATTRIBUTES = {
+    "rtc": frozenset({"tickpolicy", "track"}),
+    "pit": frozenset({"tickpolicy"}),
+    "hpet": frozenset({"tickpolicy"}),
+    "tsc": frozenset({"tickpolicy", "frequency"}),
+    "kvmclock": frozenset[str](),
+    "hypervclock": frozenset[str](),
+}
+
+# PCI controller → the numbers of its own that it has.
+PCI_TARGETS = {
+    "pci-bridge": frozenset({"chassis_number"}),
+    "pcie-root-port": frozenset({"chassis", "port"}),
+}
+PCI_NAMES = {
+    "pci-bridge": "pci-bridge",
+    "pcie-root-port": "pcie-root-port",
+    "pcie-to-pci-bridge": "pcie-pci-bridge",
+}
+ROOTS = frozenset({"pci-root", "pcie-root"})
+MOST_XHCI_PORTS = 15
+COMPANION = "ich9-uhci"
+
+NOT_KEPT = frozenset({"preserve", "rename-restart"})  # for on_poweroff and on_reboot
+
+VNC_PASSWORD = 8  # what the protocol carries of one
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """``wrong`` is true of what must not be; ``says`` why, with the thing in braces."""
+
+    wrong: Callable[[Any], object]
+    says: str
+    refusal: type[errors.RequestError] = errors.ConfigUnsupported
+
+
+DISK: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: one.shareable and not one.readonly and one.format != "raw",
+        "disk '{0.target.dev}' is shareable, and so must be of type raw: two guests that write to one image of type"
+        " {0.format} destroy it",
+    ),
+    Wrong(
+        lambda one: _driver(one, "io") == "native" and _driver(one, "cache") not in DIRECT,
+        "disk '{0.target.dev}': io='native' needs cache='none' or cache='directsync'",
+    ),
+    Wrong(
+        lambda one: _driver(one, "queues") is not None and one.bus != "virtio",
+        "disk '{0.target.dev}': only a virtio disk has queues, not one on bus '{0.bus}'",
+    ),
+    Wrong(
+        lambda one: one.wwn is not None and one.bus != "ide",
+        "disk '{0.target.dev}': only an ide disk has a wwn, not one on bus '{0.bus}'",
+    ),
+    Wrong(
+        lambda one: one.target.tray is not None and not one.is_cdrom, "disk '{0.target.dev}': only a cdrom has a tray"
+    ),
+    Wrong(
+        lambda one: one.readonly and not one.is_cdrom and one.bus != "virtio",
+        "disk '{0.target.dev}': a disk on bus '{0.bus}' cannot be read-only",
+    ),
+    Wrong(
+        lambda one: one.bus != "virtio" and one.address is not None and one.address.target,
+        "disk '{0.target.dev}': the target of an address on bus '{0.bus}' is 0",
+    ),
+    Wrong(
+        lambda one: one.bus == "sata" and one.address is not None and one.address.bus,
+        "disk '{0.target.dev}': the bus of an address on a sata controller is 0",
+    ),
+)
+
+INTERFACE: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: one.mac is not None and int(one.mac[:2], 16) & 1,
+        "the MAC address {0.mac} of an interface is a multicast one",
+        errors.XMLError,
+    ),
+    Wrong(
+        lambda one: one.mtu is not None and one.type == "user",
+        "an interface of type '{0.type}' has no MTU that could be set",
+    ),
+    Wrong(
+        lambda one: one.rom is not None and one.rom.enabled is False and (one.rom.bar is not None or one.rom.file),
+        "the ROM of interface {0.mac} is switched off, and so has neither bar nor file",
+    ),
+    Wrong(
+        lambda one: one.target is not None and one.target.managed is False and one.type != "ethernet",
+        "an interface of type '{0.type}' cannot have a target that is not managed",
+    ),
+)
+
+CONTROLLER: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: one.type == "usb" and (one.model or "").endswith("xhci") and (one.ports or 0) > MOST_XHCI_PORTS,
+        f"usb controller {{0.index}}: {{0.model}} has at most {MOST_XHCI_PORTS} ports",
+    ),
+    Wrong(
+        lambda one: one.type == "pci" and one.model in ROOTS and one.address is not None,
+        "PCI controller {0.index}: {0.model} has no address",
+    ),
+    Wrong(
+        lambda one: one.type == "pci" and _told(one.target) - PCI_TARGETS.get(one.model or "", frozenset()),
+        "PCI controller {0.index}: <target> says what {0.model} does not have",
+    ),
+    Wrong(
+        lambda one: one.type == "pci" and one.model_name not in (None, PCI_NAMES.get(one.model or "")),
+        "PCI controller {0.index}: {0.model} is not called '{0.model_name}'",
+    ),
+    Wrong(
+        lambda one: one.type == "pci" and one.address is not None and one.address.bus >= (one.index or 0),
+        "PCI controller {0.index} is on bus {0.address.bus}: its index must be larger than that of its bus",
+    ),
+)
+
+CHARDEV: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: _is_file(one) and (one.source is None or one.source.path is None),
+        "a character device of type '{0.type}' needs <source path='…'/>",
+        errors.InternalError,
+    ),
+    Wrong(
+        lambda one: one.type == "tcp" and (one.source is None or one.source.host is None),
+        "a character device of type 'tcp' needs <source host='…'/>",
+        errors.InternalError,
+    ),
+    Wrong(
+        lambda one: one.type == "tcp" and one.source is not None and one.source.service is None,
+        "a character device of type 'tcp' needs <source service='…'/>",
+        errors.InternalError,
+    ),
+)
+
+GRAPHICS: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: len((one.passwd or "").encode()) > VNC_PASSWORD,
+        f"the VNC password is longer than {VNC_PASSWORD} characters, and the rest would not count",
+    ),
+)
+
+VIDEO: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: (one.model.heads or 1) > 1 and one.model.type != "virtio",
+        "a video card of type '{0.model.type}' has one head",
+    ),
+    Wrong(
+        lambda one: one.model.type == "vga" and 0 < (one.model.vram or 0) < 1024,
+        "a video card of type 'vga' has at least 1 MiB (1024 KiB) of vram",
+    ),
+)
+
+WATCHDOG: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: one.model == "ib700" and one.address is not None,
+        "a watchdog of model 'ib700' is on no bus and has no address",
+    ),
+)
+
+TIMER: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: _spoken(one, ("tickpolicy", "track", "frequency")) - TIMER_ATTRIBUTES[one.name],
+        "timer '{0.name}' has no tickpolicy, track or frequency but what it knows",
+    ),
+    Wrong(
+        lambda one: one.name == "rtc" and one.tickpolicy == "discard",
+        "timer 'rtc' has no tickpolicy 'discard'",
+    ),
+)
+
+DOMAIN: tuple[Wrong, ...] = (
+    Wrong(lambda one: "\n" in (one.title or ""), "the title of a domain is one line", errors.XMLError),
+    Wrong(
+        lambda one: one.vcpus > MOST_VCPUS,
+        f"more than {MOST_VCPUS} processors need an IOMMU, which culvert does not support",
+    ),
+    Wrong(
+        lambda one: one.on_poweroff in NOT_KEPT or one.on_reboot in NOT_KEPT,
+        "on_poweroff and on_reboot are 'destroy' or 'restart' with QEMU",
+    ),
+    Wrong(lambda one: one.on_crash == "rename-restart", "on_crash is not 'rename-restart' with QEMU"),
+    Wrong(
+        lambda one: one.on_poweroff == "restart" and one.on_reboot == "destroy",
+        "on_poweroff 'restart' does not go with on_reboot 'destroy'",
+    ),
+    Wrong(
+        lambda one: _spinlocks_without_retries(one.features.hyperv if one.features else None),
+        "/domain/features/hyperv/spinlocks/@retries is missing",
+        errors.XMLError,
+    ),
+    Wrong(lambda one: len(one.devices.watchdogs) > 1, "a domain has one watchdog, at most", errors.InternalError),
+    Wrong(
+        lambda one: _twice(audio.id for audio in one.devices.audios),
+        "an audio id is used for more than one backend",
+        errors.XMLError,
+    ),
+    Wrong(
+        lambda one: _twice(name for name in _aliases(one) if name.startswith(aliases.USER_PREFIX)),
+        "an alias is that of more than one device",
+    ),
+)
+
+CPU: tuple[Wrong, ...] = (
+    Wrong(
+        lambda cpu: _twice(feature.name for feature in cpu.features),
+        "a feature of the CPU is there more than once",
+        errors.XMLError,
+    ),
+    Wrong(
+        lambda cpu: cpu.migratable is not None and cpu.mode not in ("host-passthrough", "maximum"),
+        "/domain/cpu/@migratable does not go with CPU mode '{0.mode}'",
+    ),
+)
+
+
+def check(definition: DomainDef) -> None:
+    """Raise for the first rule that the complete ``definition`` breaks, with libvirt's code and naming the thing."""
+    devices = definition.devices
+    _all(DOMAIN, (definition,))
+    _all(CPU, (definition.cpu,) if definition.cpu else ())
+    _all(TIMER, definition.clock.timers if definition.clock else ())
+    _all(DISK, devices.disks)
+    _all(CONTROLLER, devices.controllers)
+    _all(INTERFACE, devices.interfaces)
+    _all(CHARDEV, (*devices.serials, *devices.consoles, *devices.channels))
+    _all(GRAPHICS, devices.graphics)
+    _all(VIDEO, devices.videos)
+    _all(WATCHDOG, devices.watchdogs)
+    _check_usb([one for one in devices.controllers if one.type == "usb"])
+
+
+def check_device(device: Disk | Interface) -> None:
+    """The same for a device that is to be plugged in."""
+    _all(DISK if isinstance(device, Disk) else INTERFACE, (device,))
+
+
+def _all(rules: Iterable[Wrong], things: Iterable[Any]) -> None:
+    for thing in things:
+        for rule in rules:
+            if rule.wrong(thing):
+                raise rule.refusal(f"{errors.PREFIXES[rule.refusal.code]}: {rule.says.format(thing)}")
+
+
+def _check_usb(controllers: list[Controller]) -> None:
+    if len(controllers) > 1 and any(one.model == "none" for one in controllers):
+        raise errors.XMLDetail("USB is switched off for this domain, and another USB controller is there")
+    companions = {one.index for one in controllers if one.master is not None or _is_companion(one)}
+    masters = {one.index for one in controllers if one.master is None and not _is_companion(one)}
+    for index in sorted(one or 0 for one in companions - masters):
+        raise errors.XMLDetail(f"usb controller {index} is a companion only: the master of its set is not there")
+
+
+def _is_companion(one: Controller) -> bool:
+    return (one.model or "").startswith(COMPANION)
+
+
+def _is_file(one: Chardev) -> bool:
+    # A channel without a path is given one at each start.
+    return one.type == "file" or (one.type == "unix" and not isinstance(one, ChannelDevice))
+
+
+def _driver(one: Disk, name: str) -> object:
+    return getattr(one.driver, name) if one.driver else None
+
+
+def _told(target: ControllerTarget | None) -> frozenset[str]:
+    names = ("chassis_number", "chassis", "port")
+    return frozenset() if target is None else _spoken(target, names)
+
+
+def _spoken(one: ControllerTarget | Timer, names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name for name in names if getattr(one, name) is not None)
+
+
+def _spinlocks_without_retries(hyperv: HyperV | None) -> bool:
+    spinlocks = hyperv.spinlocks if hyperv else None
+    return spinlocks is not None and spinlocks.state and spinlocks.retries is None
+
+
+def _twice(names: Iterable[object]) -> bool:
+    return any(count > 1 for count in Counter(names).values())
+
+
+def _aliases(definition: DomainDef) -> Iterator[str]:
+    for kind in aliases.ALIASED:
+        # The first console is the first serial port, by whatever name.
+        held = definition.devices.consoles[1:] if kind == "consoles" else getattr(definition.devices, kind)
+        yield from (one.alias for one in held if one.alias is not None)

@@ -1,0 +1,53 @@
+"""What libvirt 9.0 takes and what it refuses, with its codes: a table that its daemon has filled in.
+
+``verdicts.txt`` has only definitions that both come to the same verdict on, and that is what it holds; the daemon is
+asked again by ``tests/interop/test_verdicts.py``.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from culvert.domain import validate
+from culvert.domain.defaults import complete
+from culvert.domain.parse import parse, parse_device
+from culvert.ground import errors
+from tests.domain import golden, verdicts
+from tests.domain.test_virt_install import RUN, completed, text
+
+
+@pytest.mark.parametrize("one", verdicts.ROWS, ids=lambda one: one.name)
+def test_the_verdict_is_libvirts(one: verdicts.Verdict) -> None:
+    if one.code == 0:
+        validate.check(complete(parse(one.xml), golden.FACTS))
+        return
+    with pytest.raises(errors.RequestError) as refused:
+        validate.check(complete(parse(one.xml), golden.FACTS))
+    assert refused.value.code == one.code, refused.value.message
+
+
+@pytest.mark.parametrize("name", golden.NAMES)
+def test_what_libvirt_has_defined_is_valid(name: str) -> None:
+    validate.check(golden.complete(name))
+    validate.check(golden.running(golden.complete(name)))
+
+
+@pytest.mark.parametrize("name", RUN)
+def test_what_virt_install_writes_is_valid(name: str) -> None:
+    validate.check(completed(text(name)))
+
+
+@pytest.mark.parametrize(
+    ("xml", "what"),
+    [
+        (
+            "<disk><driver type='qcow2'/><source file='/d'/><target dev='vda'/><shareable/></disk>",
+            "disk 'vda' is shareable, and so must be of type raw",
+        ),
+        ("<disk><driver io='native'/><source file='/d'/><target dev='vda'/></disk>", "needs cache='none'"),
+        ("<interface type='user'><mtu size='1500'/></interface>", "no MTU that could be set"),
+    ],
+)
+def test_a_device_to_be_plugged_in_is_looked_at_too(xml: str, what: str) -> None:
+    with pytest.raises(errors.ConfigUnsupported, match=what):
+        validate.check_device(parse_device(xml))
