@@ -7,15 +7,21 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
+from culvert.daemon.handlers.guest import GuestHandlers
+from culvert.daemon.service import Service
 from culvert.drivers.qemu import agent, news
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Happening
 from culvert.ground import errors
+from culvert.protocol import remote_guest, shapes, types
 from culvert.protocol.constants_event import AgentReason, AgentState
 from culvert.protocol.constants_state import EventID
+from culvert.rpc.session import Session
 from tests.drivers.support import domain_xml, needs_qemu, running_driver
 
 pytestmark = needs_qemu
@@ -72,7 +78,10 @@ def echo(asked: dict[str, object]) -> object:
 async def test_a_command_and_its_answer(tmp_path: Path) -> None:
     stale = b'{"return": "of somebody before"}\n\xff{"return": 1}\n'
     async with guest(tmp_path) as (domain, path, told), agent_at(path, echo, greeting=stale):
-        assert [(one.kind, one.members["state"]) for one in told] == [(EventID.AGENT_LIFECYCLE, AgentState.CONNECTED)]
+        assert [(one.kind, one.members) for one in told] == [
+            (EventID.AGENT_LIFECYCLE, {"state": AgentState.DISCONNECTED, "reason": AgentReason.DOMAIN_STARTED}),
+            (EventID.AGENT_LIFECYCLE, {"state": AgentState.CONNECTED, "reason": AgentReason.CHANNEL}),
+        ]
         asked = {"execute": "guest-ping", "arguments": {"x": "ü"}}
         assert json.loads(await agent.command(domain, json.dumps(asked))) == {"return": asked}
         assert await agent.execute(domain, "guest-info") == {"execute": "guest-info", "arguments": {}}
@@ -101,7 +110,7 @@ async def test_nobody_is_there(tmp_path: Path) -> None:
 
 async def test_a_channel_that_nobody_has_opened(tmp_path: Path) -> None:
     async with guest(tmp_path, connected=False) as (domain, _, told):
-        assert told == []
+        assert [one.members["state"] for one in told] == [AgentState.DISCONNECTED]
         with pytest.raises(errors.AgentUnresponsive, match="not connected"):
             await agent.command(domain, '{"execute":"guest-ping"}')
 
@@ -180,3 +189,31 @@ async def test_an_answer_without_an_end(tmp_path: Path, monkeypatch: pytest.Monk
     async with guest(tmp_path) as (domain, path, _), agent_at(path, lambda asked: "x" * (1 << 20)):
         with pytest.raises(errors.AgentUnresponsive, match="limit"):
             await agent.command(domain, '{"execute":"guest-ping"}')
+
+
+async def test_file_systems_are_held_by_the_agent(tmp_path: Path) -> None:
+    heard: list[tuple[str, object]] = []
+
+    def answer(asked: dict[str, object]) -> object:
+        heard.append((str(asked["execute"]), asked["arguments"]))
+        return {"return": 3}
+
+    async with guest(tmp_path) as (domain, path, _), agent_at(path, answer):
+        handlers = GuestHandlers(cast(Service, SimpleNamespace(domain=lambda dom: domain)))
+        session, dom = cast(Session, None), types.Domain("g", domain.uuid.bytes, 1)
+        for points in ([], ["/a", "/b"]):
+            asked = remote_guest.DomainMountpointsArgs(dom, points, 0)
+            assert (await handlers.fs_freeze(session, asked)).filesystems == 3
+        assert (await handlers.fs_thaw(session, remote_guest.DomainMountpointsArgs(dom, [], 0))).filesystems == 3
+        with pytest.raises(errors.ArgumentUnsupported, match="mountpoints"):
+            await handlers.fs_thaw(session, remote_guest.DomainMountpointsArgs(dom, ["/a"], 0))
+        await handlers.fs_trim(session, remote_guest.DomainFSTrimArgs(dom, None, 4096, 0))
+        with pytest.raises(errors.OperationFailed, match="something else"):
+            await handlers.get_fs_info(session, shapes.DomainFlagsArgs(dom, 0))
+    assert heard == [
+        ("guest-fsfreeze-freeze", {}),
+        ("guest-fsfreeze-freeze-list", {"mountpoints": ["/a", "/b"]}),
+        ("guest-fsfreeze-thaw", {}),
+        ("guest-fstrim", {"minimum": 4096}),
+        ("guest-get-fsinfo", {}),
+    ]

@@ -76,7 +76,8 @@ async def test_start_paused_then_resume_then_suspend(tmp_path: Path) -> None:
         assert (domain.state, domain.reason) == (DomainState.PAUSED, PausedReason.USER)
         await power.resume(domain)
         assert (domain.state, domain.reason) == (DomainState.RUNNING, RunningReason.UNPAUSED)
-        await power.resume(domain)
+        with pytest.raises(errors.OperationInvalid, match="already running"):
+            await power.resume(domain)
         await power.suspend(domain)
         assert (domain.state, domain.reason) == (DomainState.PAUSED, PausedReason.USER)
         await power.suspend(domain)
@@ -242,7 +243,7 @@ async def test_undefined_while_a_start_waits(tmp_path: Path) -> None:
 
         _, failure = await asyncio.gather(undefine(), launch.start(domain), return_exceptions=True)
         assert isinstance(failure, errors.NoDomain)
-        assert "was undefined before it could be started" in failure.message
+        assert "was undefined meanwhile" in failure.message
         assert driver.domains() == []
         assert list(driver.layout.statuses.iterdir()) == []
 

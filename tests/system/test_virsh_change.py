@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from guests import domain_xml
@@ -117,9 +118,21 @@ def test_shutdown_by_an_agent_that_is_not_there(uri: str, host_a: DaemonProcess,
         for command in ("shutdown", "reboot"):
             result = virsh(command, "--mode", "agent", guest.name, uri=uri)
             assert "QEMU guest agent is not configured" in result.err
-        for asked in ("domhostname", "domtime"):
+        for asked in ("domhostname", "domtime", "domfsfreeze", "domfsthaw", "domfsinfo", "domfstrim"):
             assert "QEMU guest agent is not configured" in virsh(asked, guest.name, uri=uri).err
         result = virsh("domifaddr", "--source", "agent", guest.name, uri=uri)
         assert "QEMU guest agent is not configured" in result.err
         virsh("domifaddr", guest.name, uri=uri).expect()
         assert "not configured" in virsh("qemu-agent-command", guest.name, '{"execute":"guest-ping"}', uri=uri).err
+
+
+def test_file_systems_by_an_agent_that_has_not_come(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    channel = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+    guest = domain_xml.tiny_guest(folder, "g")
+    guest = replace(guest, domain=replace(guest.domain, devices=channel))
+    virsh("define", str(guest.write_xml()), uri=uri).expect()
+    for command in ("domfsfreeze", "domfsthaw", "domfsinfo", "domfstrim"):
+        assert "domain is not running" in virsh(command, "g", uri=uri).err
+    virsh("start", "g", uri=uri).expect()
+    for command in ("domfsfreeze", "domfsthaw", "domfsinfo", "domfstrim"):
+        assert "Guest agent is not responding: QEMU guest agent is not connected" in virsh(command, "g", uri=uri).err

@@ -17,6 +17,7 @@ from culvert.rpc import client as rpc
 from guests import domain_xml
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import running_tiny, state_of
+from tests.support.libvirt_python import libvirt_python
 from tests.support.terminal import Terminal
 from tests.support.virsh import virsh
 
@@ -93,6 +94,23 @@ def test_nodeinfo(uri: str) -> None:
     assert parts[0] * parts[1] * parts[2] * parts[3] >= int(told["CPU(s)"])
     assert "KiB" in virsh("freecell", uri=uri).expect()
     assert int(virsh("maxvcpus", uri=uri).expect()) > 1
+
+
+def test_how_many_processors_by_the_kind_of_guest(uri: str) -> None:
+    told = libvirt_python(
+        """
+        for kind in (None, "qemu", "KVM", "nonsense", ""):
+            try:
+                print(connection.getMaxVcpus(kind))
+            except libvirt.libvirtError as err:
+                print(err.get_error_code(), err)
+        """,
+        uri,
+    )
+    assert told.splitlines() == [
+        *("16", "16", "255"),
+        *("8 invalid argument: unknown type 'nonsense'", "8 invalid argument: unknown type ''"),
+    ]
 
 
 def test_many_commands_on_one_connection(uri: str, host_a: DaemonProcess) -> None:

@@ -99,6 +99,10 @@ def test_the_life_of_a_transient_domain(uri: str, host_a: DaemonProcess, folder:
         listener.expect("Defined Added")
         virsh("undefine", "t", uri=uri).expect()
         listener.expect("Undefined Removed")
+        virsh("define", path, uri=uri).expect()
+        listener.expect("Defined Updated")  # libvirt knows what it was defined as until it ends
+        virsh("undefine", "t", uri=uri).expect()
+        listener.expect("Undefined Removed")
         virsh("destroy", "t", "--graceful", uri=uri).expect()
         listener.expect(*DESTROYED)
         virsh("create", str(folder / "t.xml"), uri=uri).expect()

@@ -39,9 +39,14 @@ class JobInfo:
 
 
 async def stats(client: rpc.Client, dom: types.Domain, flags: int = 0, timeout: float | None = None) -> JobInfo:
-    """The job under way, or with ``LAST`` the last one that ended."""
+    """The job under way, or with ``LAST`` the last one that ended. A domain that does not run is in none."""
     args = shapes.DomainFlagsArgs(dom, flags)
-    told = await client.call(remote_job.DOMAIN_GET_JOB_STATS, args, timeout)
+    try:
+        told = await client.call(remote_job.DOMAIN_GET_JOB_STATS, args, timeout)
+    except errors.RemoteError as err:
+        if flags or errors.triple(err)[0] != errors.ErrorCode.OPERATION_INVALID:
+            raise
+        told = remote_job.JobStatsRet(int(JobType.NONE), [])
     kind = JobType(told.type).name.lower() if told.type in list(JobType) else f"type {told.type}"
     running = told.type in (JobType.BOUNDED, JobType.UNBOUNDED)
     return JobInfo(kind, typed_params.loose(told.params), Progress.from_stats(told), running)

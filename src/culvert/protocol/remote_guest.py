@@ -9,7 +9,7 @@ from typing import Annotated
 
 from culvert.protocol.procedure import Procedure
 from culvert.protocol.shapes import DomainFlagsArgs
-from culvert.protocol.types import Domain, Hyper, Int, OptStr, Str, UInt, listed, struct
+from culvert.protocol.types import Domain, Hyper, Int, OptStr, Str, UHyper, UInt, listed, struct
 from culvert.xdr.struct import Void
 
 
@@ -66,9 +66,55 @@ class DomainSetTimeArgs:
     flags: UInt
 
 
+@struct
+class DomainMountpointsArgs:
+    """``mountpoints``: none for all file systems."""
+
+    dom: Domain
+    mountpoints: Annotated[list[str], listed(Str, 256)]  # REMOTE_DOMAIN_FSFREEZE_MOUNTPOINTS_MAX
+    flags: UInt
+
+
+@struct
+class FilesystemsRet:
+    """How many file systems."""
+
+    filesystems: Int
+
+
+@struct
+class FSInfo:
+    """``remote_domain_fsinfo``: ``dev_aliases`` the targets (``vda``) of the disks below it."""
+
+    mountpoint: Str
+    name: Str
+    fstype: Str
+    dev_aliases: Annotated[list[str], listed(Str, 256)]  # REMOTE_DOMAIN_FSINFO_DISKS_MAX
+
+
+@struct
+class FSInfoRet:
+    info: Annotated[list[FSInfo], listed(FSInfo, 256)]  # REMOTE_DOMAIN_FSINFO_MAX
+    ret: UInt
+
+
+@struct
+class DomainFSTrimArgs:
+    """``minimum``: bytes of free space in one piece that are worth it."""
+
+    dom: Domain
+    mount_point: OptStr
+    minimum: UHyper
+    flags: UInt
+
+
 DOMAIN_GET_HOSTNAME = Procedure(277, "DOMAIN_GET_HOSTNAME", DomainFlagsArgs, GuestHostnameRet)
 DOMAIN_INTERFACE_ADDRESSES = Procedure(
     353, "DOMAIN_INTERFACE_ADDRESSES", DomainInterfaceAddressesArgs, GuestInterfacesRet
 )
 DOMAIN_GET_TIME = Procedure(337, "DOMAIN_GET_TIME", DomainFlagsArgs, TimeRet, read_only=False)
 DOMAIN_SET_TIME = Procedure(338, "DOMAIN_SET_TIME", DomainSetTimeArgs, Void, read_only=False)
+DOMAIN_FSFREEZE = Procedure(335, "DOMAIN_FSFREEZE", DomainMountpointsArgs, FilesystemsRet, read_only=False)
+DOMAIN_FSTHAW = Procedure(336, "DOMAIN_FSTHAW", DomainMountpointsArgs, FilesystemsRet, read_only=False)
+DOMAIN_GET_FSINFO = Procedure(349, "DOMAIN_GET_FSINFO", DomainFlagsArgs, FSInfoRet, read_only=False)
+DOMAIN_FSTRIM = Procedure(294, "DOMAIN_FSTRIM", DomainFSTrimArgs, Void, read_only=False)

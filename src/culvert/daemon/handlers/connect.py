@@ -15,6 +15,8 @@ from culvert.xdr.struct import Void
 log = logging.getLogger(__name__)
 
 LIB_VERSION = 9_000_000  # the libvirt whose protocol and behaviour this is; clients compare it
+# What libvirt says of emulated guests, and of no kind in particular (qemu/qemu_driver.c, qemuConnectGetMaxVcpus).
+EMULATED_VCPUS = 16
 MAX_VCPUS = 255  # of the machine types served (QEMU, query-machines cpu-max of pc)
 READ_ONLY = 1  # VIR_CONNECT_RO
 # What a client that is not root sends besides: VIR_DRV_OPEN_REMOTE_USER, _AUTOSTART (remote/remote_driver.c) concern
@@ -108,7 +110,13 @@ class ConnectHandlers:
         return remote_connect.URIRet(session.data["uri"])
 
     async def get_max_vcpus(self, session: Session, args: remote_connect.MaxVcpusArgs) -> remote_connect.MaxVcpusRet:
-        return remote_connect.MaxVcpusRet(MAX_VCPUS)
+        match "qemu" if args.type is None else args.type.lower():
+            case "qemu":
+                return remote_connect.MaxVcpusRet(EMULATED_VCPUS)
+            case "kvm":
+                return remote_connect.MaxVcpusRet(MAX_VCPUS)
+            case _:
+                raise errors.InvalidArgument(f"invalid argument: unknown type '{args.type}'")
 
     async def is_secure(self, session: Session, args: Void) -> remote_connect.SecureRet:
         return remote_connect.SecureRet(int(session.transport in ("unix", "tls")))

@@ -49,6 +49,7 @@ class JobHandlers:
             case Arrival():
                 raise errors.OperationUnsupported("migration statistics are available only on the source host")
             case _:
+                domain.require_active()
                 return None
 
     async def get_job_info(self, session: Session, args: shapes.DomainArgs) -> remote_job.JobInfoRet:

@@ -40,7 +40,7 @@ def channel(definition: DomainDef) -> ChannelDevice | None:
 async def command(domain: Domain, text: str, timeout: float = SYNC_TIMEOUT) -> str:
     """Give the agent a command as JSON text and return its answer as JSON text.
 
-    Raises ``errors.OperationInvalid`` for a guest without the channel, ``errors.AgentUnresponsive`` when nobody
+    Raises ``errors.ArgumentUnsupported`` for a guest without the channel, ``errors.AgentUnresponsive`` when nobody
     answers within ``timeout`` seconds, ``errors.InvalidArgument`` for text that is no command.
     """
     parsed = _parsed(text)
@@ -109,7 +109,7 @@ def _parsed(text: str) -> dict[str, Any]:
 def _path(domain: Domain, run: Run) -> Path:
     found = channel(run.definition)
     if found is None:
-        raise errors.OperationInvalid("QEMU guest agent is not configured")
+        raise errors.ArgumentUnsupported("QEMU guest agent is not configured")
     if found.target.state != "connected":
         raise errors.AgentUnresponsive("Guest agent is not responding: QEMU guest agent is not connected")
     if found.source is not None and found.source.path:

@@ -57,6 +57,8 @@ class Domain:
     def __init__(self, host: QemuHost, name: str, uuid: UUID, definition: DomainDef, *, persistent: bool) -> None:
         self.host = host
         self.name = name
+        self.was_persistent = False
+        """It was undefined while it runs: to be defined again is no news of a domain, but of a definition."""
         self.uuid = uuid
         self.persistent = definition if persistent else None
         self.run: Run | None = None
@@ -125,6 +127,15 @@ class Domain:
             raise errors.OperationInvalid(f"domain is not running: '{self.name}'")
         return self.run
 
+    def require_persistent(self) -> DomainDef:
+        """It may have been undefined while the caller waited for it: nobody would find it again.
+
+        Raises ``errors.NoDomain``.
+        """
+        if self.persistent is None:
+            raise errors.NoDomain(f"Domain not found: '{self.name}' was undefined meanwhile")
+        return self.persistent
+
     @property
     def hypervisor(self) -> QemuHypervisor:
         """Its QEMU, as a migration knows it."""
@@ -189,7 +200,7 @@ class Domain:
         """
         plain = await apart.run(aliases.strip, definition)
         text = await apart.run(xml_format.format, plain, secure=True)
-        await asyncio.to_thread(self.host.store.save_definition, self.name, text)
+        await asyncio.to_thread(self.host.store.save_definition, definition.name, text)
         return plain
 
     async def became_persistent(self, definition: DomainDef) -> None:
@@ -222,7 +233,8 @@ class Domain:
 
     def note_persistent(self, definition: DomainDef) -> None:
         """``definition``, as ``save_definition`` has written it, is the persistent one; event DEFINED."""
-        detail = DefinedDetail.UPDATED if self.is_persistent else DefinedDetail.ADDED
+        known = self.is_persistent or self.was_persistent
+        detail = DefinedDetail.UPDATED if known else DefinedDetail.ADDED
         self.persistent = definition
         self.emit(LifecycleEvent.DEFINED, detail)
 

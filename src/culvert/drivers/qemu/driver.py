@@ -33,7 +33,7 @@ from culvert.drivers.qemu.state.status import Status
 from culvert.drivers.qemu.state.store import Store
 from culvert.ground import errors
 from culvert.io import apart, files
-from culvert.protocol.constants_state import DomainEvent, UndefinedDetail
+from culvert.protocol.constants_state import DefinedDetail, DomainEvent, UndefinedDetail
 
 log = logging.getLogger(__name__)
 
@@ -230,10 +230,41 @@ class Driver:
                 await self.host.whereabouts.undefined(domain.uuid)
             except errors.RequestError as err:  # what is kept for nobody does no harm
                 log.error("domain=%s is undefined reason=%r", domain.name, err.message)
-            domain.persistent, domain.autostart = None, False
+            domain.persistent, domain.autostart, domain.was_persistent = None, False, True
             if not domain.is_active and domain.startup is None:
                 self._retire(domain)
             domain.emit(DomainEvent.UNDEFINED, UndefinedDetail.REMOVED)
+
+    async def rename(self, domain: Domain, name: str) -> None:
+        """Call a persistent domain that does not run something else; events UNDEFINED and DEFINED, renamed.
+
+        Raises ``errors.XMLError`` for what is no name, ``errors.OperationInvalid`` for another domain, a name that is
+        taken, and a domain that has a saved image, which goes by the name.
+        """
+        check_name(name)
+        await self.host.carry_out(self._rename(domain, name), name=f"rename-{domain.name}")
+
+    async def _rename(self, domain: Domain, name: str) -> None:
+        async with domain.changing("rename"), self._changing, domain.keeping:
+            if domain.is_active:
+                raise errors.OperationInvalid("cannot rename active domain")
+            persistent = domain.require_persistent()
+            if name == domain.name:
+                raise errors.OperationInvalid("Can't rename domain to itself")
+            if any(other.name == name for other in self._by_uuid.values()):
+                raise errors.OperationInvalid(f"domain with name '{name}' already exists")
+            if domain.has_managed_save:
+                raise errors.OperationInvalid("domain with a managed save image can't be renamed")
+            renamed = replace(persistent, name=name)
+            # The new one first: whenever the host goes down, one of the two is there.
+            await domain.save_definition(renamed)
+            if domain.autostart:
+                await asyncio.to_thread(self.host.store.set_autostart, name, True)
+                await asyncio.to_thread(self.host.store.set_autostart, domain.name, False)
+            await asyncio.to_thread(self.host.store.remove_definition, domain.name)
+            domain.emit(DomainEvent.UNDEFINED, UndefinedDetail.RENAMED)
+            domain.name, domain.persistent = name, renamed
+            domain.emit(DomainEvent.DEFINED, DefinedDetail.RENAMED)
 
     # starts that bring their own definition
 
@@ -269,6 +300,8 @@ class Driver:
             async with domain.changing(operation):
                 if domain.is_active:
                     raise errors.OperationInvalid(f"domain '{domain.name}' is already active")
+                if domain.name != definition.name:
+                    raise errors.OperationInvalid(f"domain '{definition.name}' is called '{domain.name}' now")
                 # It may have been undefined while we waited for it.
                 self._by_uuid[domain.uuid] = domain
                 yield domain

@@ -24,6 +24,7 @@ from culvert.drivers.qemu.startup import StartStep, Startup
 from culvert.drivers.qemu.state.layout import DIRECTORY_MODE
 from culvert.ground import errors
 from culvert.io import apart, unix_sockets
+from culvert.protocol.constants_event import AgentReason
 from culvert.protocol.constants_state import (
     DomainEvent,
     DomainState,
@@ -54,13 +55,11 @@ async def start(domain: Domain, *, paused: bool = False) -> None:
 def check_startable(domain: Domain) -> None:
     """For a start of the persistent definition that has waited for the domain.
 
-    Raises ``errors.OperationInvalid`` when it runs, ``errors.NoDomain`` when it was undefined meanwhile: nobody would
-    find it again.
+    Raises ``errors.OperationInvalid`` when it runs, ``errors.NoDomain`` when it was undefined meanwhile.
     """
     if domain.run is not None:
         raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
-    if not domain.is_persistent:
-        raise errors.NoDomain(f"Domain not found: '{domain.name}' was undefined before it could be started")
+    domain.require_persistent()
 
 
 async def boot(domain: Domain, definition: DomainDef, *, paused: bool) -> None:
@@ -186,6 +185,7 @@ async def _try_launch(domain: Domain, startup: Startup, definition: DomainDef, *
             await startup.step(StartStep.SECRETS, domain.monitor.execute("set_password", password))
     await startup.step(StartStep.BALLOON, balloon.prepare(domain, run.definition, incoming=incoming))
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
+    news.tell_agent(domain, run, AgentReason.DOMAIN_STARTED)
     return run
 
 

@@ -160,7 +160,14 @@ def note_channel(domain: Domain, run: Run, alias: str, *, connected: bool, reaso
     domain.changed()
     found = agent.channel(run.definition)
     if found is not None and found.alias == alias:
-        told = AgentState.CONNECTED if connected else AgentState.DISCONNECTED
+        tell_agent(domain, run, reason)
+
+
+def tell_agent(domain: Domain, run: Run, reason: AgentReason) -> None:
+    """Whether the guest's agent is there, if it has a channel for one; ``reason``: why that is told."""
+    found = agent.channel(run.definition)
+    if found is not None:
+        told = AgentState.CONNECTED if found.target.state == "connected" else AgentState.DISCONNECTED
         domain.tell(EventID.AGENT_LIFECYCLE, state=int(told), reason=int(reason))
 
 

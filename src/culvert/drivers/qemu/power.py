@@ -65,13 +65,13 @@ async def suspend(domain: Domain) -> None:
 
 
 async def resume(domain: Domain) -> None:
-    """Let the virtual CPUs run: RUNNING, unpaused. Nothing happens when they run already."""
+    """Let the virtual CPUs run: RUNNING, unpaused."""
     async with domain.changing("resume"):
         run = domain.require_active()
         if domain.state is DomainState.PMSUSPENDED:
             raise errors.OperationInvalid(f"domain is pmsuspended: '{domain.name}'")
         if domain.state is DomainState.RUNNING:
-            return
+            raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
         if domain.state is DomainState.SHUTDOWN:
             raise errors.OperationInvalid(f"domain is being shut down: '{domain.name}'")
         run.resume_reason = RunningReason.UNPAUSED
