@@ -103,6 +103,7 @@ async def _run(places: Places, config: Config, addresses: list[Address]) -> int:
             print("culvertd ready", *(f"listen={name}" for name in running.addresses), flush=True)
             notify("READY=1")
             await stopping.wait()
+            loop.add_signal_handler(signal.SIGHUP, lambda: None)  # too late to reload, and no reason to die
             log.info("culvertd is stopping; guests run on")
             notify("STOPPING=1")
     except errors.RequestError as err:
