@@ -256,3 +256,48 @@ def test_armed_and_never_used_it_is_no_hindrance_and_the_limit_stays_the_persons
             virsh("migrate-setspeed", guest.name, FASTER, uri=host_a.uri).expect()
             running.finish().expect()
         guest.assert_runs_only_on(host_b, host_a)
+
+
+@pytest.mark.migration(bandwidth=2)
+def test_the_host_s_budget_limits_post_copy_too(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    """QEMU is told, whatever a person says beside it; that is shown as it was said."""
+
+    def told() -> int:
+        command = '{"execute": "query-migrate-parameters"}'
+        answer = json.loads(virsh("qemu-monitor-command", guest.name, command, uri=host_a.uri).expect())
+        return int(answer["return"]["max-postcopy-bandwidth"]) >> 20
+
+    def said() -> str:
+        return virsh("migrate-getspeed", "--postcopy", guest.name, uri=host_a.uri).expect().strip()
+
+    with running_tiny(host_a, folder) as guest:
+        with Running(host_a.uri, *P2P, guest.name, host_b.tcp_uri) as moving:
+            wait_for(lambda: phase(guest, host_a) == "perform", "it sends")
+            wait_for(lambda: told() == 2, "QEMU knows before the switch")
+            assert said() == "0"
+            faster(guest, host_a)
+            assert (told(), said()) == (2, FASTER)
+            switch(guest, host_a)
+            wait_for(lambda: "(post-copy)" in state(guest, host_b), "the guest runs at the destination")
+            virsh("migrate-setspeed", "--postcopy", guest.name, "1", uri=host_a.uri).expect()
+            assert (told(), said()) == (1, "1")
+            faster(guest, host_a)
+            assert (told(), said()) == (2, FASTER)
+            moving.finish(120).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+
+
+@pytest.mark.migration(bandwidth=2)
+def test_what_a_person_has_said_is_there_after_a_migration_that_failed(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    with running_tiny(host_a, folder) as guest:
+        virsh("migrate-setspeed", "--postcopy", guest.name, "7", uri=host_a.uri).expect()
+        for more in ((), ("--postcopy-bandwidth", "5")):
+            with Running(host_a.uri, *P2P, *more, guest.name, host_b.tcp_uri) as moving:
+                wait_for(lambda: phase(guest, host_a) == "perform", "it sends")
+                virsh("domjobabort", guest.name, uri=host_a.uri).expect()
+                assert not moving.finish().ok
+            told = virsh("migrate-getspeed", "--postcopy", guest.name, uri=host_a.uri).expect()
+            assert told.strip() == "7"
+        guest.assert_runs_only_on(host_a, host_b)

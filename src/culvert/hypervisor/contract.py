@@ -191,6 +191,12 @@ class Hypervisor(Protocol):
     def max_speed(self) -> int:
         """What people have allowed this guest's migrations, in MiB/s."""
 
+    async def postcopy_speed(self) -> int:
+        """What ``set_postcopy_speed`` has been told, in bytes per second; 0 for no limit."""
+
+    async def set_postcopy_speed(self, bytes_per_second: int) -> None:
+        """Limit what post-copy sends without having been asked for it, also of a running one; 0: no limit."""
+
     async def set_speed(self, bytes_per_second: int) -> None:
         """Limit the migration; 0 for no limit."""
 

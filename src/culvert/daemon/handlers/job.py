@@ -128,6 +128,10 @@ class JobHandlers:
         no_flags(args.flags, "qemuDomainMigrateSetMaxSpeed", MaxSpeedFlag.POSTCOPY)
         domain = self._service.domain(args.dom)
         if args.flags & MaxSpeedFlag.POSTCOPY:
+            if isinstance(domain.job, Departure) and domain.job.postcopy_limit is not None:
+                tuning.check_postcopy_speed(args.bandwidth)
+                await domain.job.limit_postcopy(args.bandwidth)
+                return Void()
             await tuning.set_postcopy_speed(domain.monitor, args.bandwidth)
             return Void()
         await qemu.keep_speed(domain, args.bandwidth)
@@ -139,6 +143,8 @@ class JobHandlers:
         no_flags(args.flags, "qemuDomainMigrateGetMaxSpeed", MaxSpeedFlag.POSTCOPY)
         domain = self._service.domain(args.dom)
         if args.flags & MaxSpeedFlag.POSTCOPY:
+            if isinstance(domain.job, Departure) and (said := domain.job.postcopy_limit) is not None:
+                return remote_job.BandwidthRet(said)
             return remote_job.BandwidthRet(await tuning.postcopy_speed(domain.monitor))
         return remote_job.BandwidthRet(qemu.max_speed(domain))
 

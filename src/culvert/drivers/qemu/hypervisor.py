@@ -80,6 +80,12 @@ class QemuHypervisor:
     async def set_speed(self, bytes_per_second: int) -> None:
         await migration.set_speed(self._domain.monitor, bytes_per_second)
 
+    async def postcopy_speed(self) -> int:
+        return await tuning.postcopy_limit(self._domain.monitor)
+
+    async def set_postcopy_speed(self, bytes_per_second: int) -> None:
+        await tuning.limit_postcopy(self._domain.monitor, bytes_per_second)
+
     async def max_downtime(self) -> int:
         return await migration.max_downtime(self._domain.monitor)
 

@@ -26,14 +26,29 @@ async def set_postcopy_speed(monitor: Monitor, mib_per_second: int) -> None:
 
     Pages that the guest waits for are not held back. Raises ``InvalidArgument`` for more than the parameter holds.
     """
+    check_postcopy_speed(mib_per_second)
+    await limit_postcopy(monitor, mib_per_second * MiB)
+
+
+def check_postcopy_speed(mib_per_second: int) -> None:
+    """Raises ``InvalidArgument`` for more than QEMU's parameter holds."""
     if mib_per_second > POSTCOPY_SPEED_MAX:
         raise errors.InvalidArgument(f"bandwidth must be less than {POSTCOPY_SPEED_MAX + 1}")
-    await monitor.execute("migrate-set-parameters", {"max-postcopy-bandwidth": mib_per_second * MiB})
 
 
 async def postcopy_speed(monitor: Monitor) -> int:
     """What ``set_postcopy_speed`` has set, in MiB/s."""
-    return int(await _parameter(monitor, "max-postcopy-bandwidth")) // MiB
+    return await postcopy_limit(monitor) // MiB
+
+
+async def limit_postcopy(monitor: Monitor, bytes_per_second: int) -> None:
+    """``set_postcopy_speed`` in bytes per second, unchecked."""
+    await monitor.execute("migrate-set-parameters", {"max-postcopy-bandwidth": bytes_per_second})
+
+
+async def postcopy_limit(monitor: Monitor) -> int:
+    """The same in bytes per second; 0 for no limit."""
+    return int(await _parameter(monitor, "max-postcopy-bandwidth"))
 
 
 async def set_cache(monitor: Monitor, size: int) -> None:

@@ -41,7 +41,7 @@ class Budget:
     """``total`` bytes per second for everybody who has joined, 0 for no limit."""
 
     def __init__(self, total: int = 0) -> None:
-        self._total = total
+        self.total = total
         self._members: dict[object, tuple[int, Apply]] = {}
         self._changing = asyncio.Lock()
 
@@ -55,15 +55,15 @@ class Budget:
 
     async def leave(self, who: object) -> None:
         """``who`` sends no more. Idempotent."""
-        if self._members.pop(who, None) is not None and self._total:
+        if self._members.pop(who, None) is not None and self.total:
             await self._divide(None)
 
     async def _divide(self, caller: object) -> None:
         async with self._changing:
             members = list(self._members.items())
-            limits = shares(self._total, [wanted for _, (wanted, _) in members])
+            limits = shares(self.total, [wanted for _, (wanted, _) in members])
             for (who, (_, apply)), limit in zip(members, limits, strict=True):
-                if who is not caller and not self._total:
+                if who is not caller and not self.total:
                     continue  # without a budget nobody else is concerned
                 try:
                     await apply(limit)

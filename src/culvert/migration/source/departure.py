@@ -266,6 +266,16 @@ class Departure:
         if self.account.sending is not None:
             await self.account.sending.limit(mib_per_second)
 
+    @property
+    def postcopy_limit(self) -> int | None:
+        """``Sending.postcopy_limit`` of what is being sent."""
+        return self.account.sending.postcopy_limit if self.sends and self.account.sending is not None else None
+
+    async def limit_postcopy(self, mib_per_second: int) -> None:
+        """``Sending.limit_postcopy``, where ``postcopy_limit`` is known."""
+        if self.account.sending is not None:
+            await self.account.sending.limit_postcopy(mib_per_second)
+
     async def refreshed(self) -> statistics.JobRecord:
         """The job's record with the latest figures."""
         return await self.account.refreshed(sends=self.sends)

@@ -25,6 +25,7 @@ from culvert.hypervisor.contract import Guest, Outgoing
 from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
 from culvert.migration.convergence import allowance, governor, sampling
 from culvert.migration.convergence.budget import Budget
+from culvert.migration.convergence.postcopy_limit import PostcopyLimit
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
 from culvert.migration.progress import downtime
@@ -73,6 +74,8 @@ class Sending:
         self._bytes_before, self._cuts_before = record.tunnel_bytes, record.interruptions
         self._committed = False
         self._governor = governor.Governor()
+        self._postcopy: PostcopyLimit | None = None
+        self._in_postcopy = False
         self._outgoing: Outgoing | None = None
         self._data_path: DataPath | None = None
 
@@ -132,6 +135,10 @@ class Sending:
                 outgoing.on_io_error = self._io_error
             try:
                 await allowance.begin(self._domain, self._record.course, brief=self._brief and not again)
+                if self._budget.total and self._options.postcopy:
+                    asked = self._options.bandwidth_postcopy * MiB
+                    self._postcopy = await PostcopyLimit.of(self._domain.hypervisor, asked)
+                    self._in_postcopy = again
                 await self.limit(self._options.bandwidth or self._domain.hypervisor.max_speed)
                 if again:
                     self._committed = True
@@ -141,12 +148,16 @@ class Sending:
                 else:
                     with data_path.entrance() as entrance:
                         await self._cause.guard(outgoing.start(entrance, data_path.setup))
+                    if self._postcopy is not None:
+                        await self._postcopy.repeat()  # the setup has told QEMU what was asked for
                     status = await self._carry(outgoing, data_path)
             except errors.RequestError as err:
                 self._cause.set(await self._domain.hypervisor.behind("source", err))
             finally:
                 outgoing.close()
                 await self._budget.leave(self)
+                if self._postcopy is not None and status != "completed":
+                    await self._postcopy.give_back()
             if status != "completed":
                 data_path.abort(str(self._cause.error or status))
             if self._cause.error is not None:
@@ -159,10 +170,31 @@ class Sending:
 
     async def limit(self, mib_per_second: int) -> None:
         """Send at most so much from now on, within the host's budget; 0 for no limit of its own."""
-        wanted = 0 if mib_per_second >= UNLIMITED_SPEED else mib_per_second * MiB
-        await self._budget.join(self, wanted, self._slow_down)
+        if not self._in_postcopy:
+            wanted = 0 if mib_per_second >= UNLIMITED_SPEED else mib_per_second * MiB
+            await self._budget.join(self, wanted, self._slow_down)
+        elif self._postcopy is not None:
+            await self._budget.join(self, self._postcopy.wanted, self._slow_down)
+
+    @property
+    def postcopy_limit(self) -> int | None:
+        """In MiB/s, what a person has said of post-copy, 0 for nothing; ``None``: only QEMU knows."""
+        return None if self._postcopy is None else self._postcopy.wanted // MiB
+
+    async def limit_postcopy(self, mib_per_second: int) -> None:
+        """A person says so, where ``postcopy_limit`` is known: within the host's budget."""
+        assert self._postcopy is not None, "it is known"
+        self._postcopy.wanted = mib_per_second * MiB
+        if self._in_postcopy:
+            await self._budget.join(self, self._postcopy.wanted, self._slow_down)
+        else:
+            await self._postcopy.repeat()
 
     async def _slow_down(self, limit: int) -> None:
+        if self._postcopy is not None:
+            await self._postcopy.apply(limit)
+        if self._in_postcopy:
+            return
         await self._domain.hypervisor.set_speed(self._governor.change(limit))
 
     async def _carry(self, outgoing: Outgoing, data_path: DataPath, *, again: bool = False) -> str:
@@ -226,7 +258,17 @@ class Sending:
             if status == "postcopy-active":
                 self._committed = True
                 self._switched()
+                await self._share_postcopy()
         return status
+
+    async def _share_postcopy(self) -> None:
+        """From the switch on another limit counts; what QEMU was told of it is no more than the share before."""
+        if self._postcopy is not None and not self._in_postcopy:
+            self._in_postcopy = True
+            try:
+                await self._budget.join(self, self._postcopy.wanted, self._slow_down)
+            except errors.RequestError as err:
+                log.warning("%s: the limit of its post-copy stays as it is: %s", self._name, err)
 
     def _fail(self, cause: errors.RequestError) -> None:
         """End it because of ``cause``, as long as it can be ended."""
@@ -272,7 +314,7 @@ class Sending:
         """Keep to the limit there is."""
         while True:
             await asyncio.sleep(governor.INTERVAL)
-            if self._governor.limit:
+            if self._governor.limit and not self._in_postcopy:
                 sent = await self._moved()
                 with contextlib.suppress(errors.RequestError):
                     await self._domain.hypervisor.set_speed(self._governor.look(time.monotonic(), sent))
