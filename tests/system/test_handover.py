@@ -5,19 +5,23 @@ A road between the two real daemons is cut in the place of one certain packet of
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from culvert.ground import errors, uri
+from culvert.migration.options import cookie
 from culvert.migration.options.parameters import Options
-from culvert.protocol import remote, remote_list, remote_migrate
-from culvert.protocol.constants_migrate import MigrateFlag
+from culvert.migration.progress.downtime import FIGURES
+from culvert.protocol import remote, remote_list, remote_migrate, types
+from culvert.protocol.constants_migrate import CULVERT_DOWNTIMES, MigrateFlag
 from culvert.rpc.client import Client, connect
 from culvert.rpc.prologue import open_connection
 from culvert.wire.packet import PacketType
@@ -42,6 +46,7 @@ PREPARE_REPLY = {
     "direct": packet(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS.number, PacketType.REPLY),
     "pump": packet(remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS.number, PacketType.REPLY),
 }
+LIVE = int(MigrateFlag.LIVE)
 EVERY_ROUTE = pytest.mark.parametrize("route", ["stream", "direct", "pump"])
 
 
@@ -174,29 +179,10 @@ async def test_a_client_that_says_the_wrong_thing(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, finished: bool, claimed: bool
 ) -> None:
     """Who drives the steps may be wrong about finish, or lie: the source asks the destination before it acts."""
-    live = int(MigrateFlag.LIVE)
     with running_tiny(host_a, folder) as guest:
         async with connected(host_a) as at_a, connected(host_b) as at_b:
-            dom = (await at_a.call(remote_list.DOMAIN_LOOKUP_BY_NAME, remote_list.NameArgs(guest.name))).dom
-            begun = await at_a.call(
-                remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS, remote_migrate.Begin3ParamsArgs(dom, [], live)
-            )
-            named = Options(destination_xml=begun.xml, destination_name=guest.name).to_typed()
-            prepared = await at_b.call(
-                remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS,
-                remote_migrate.Prepare3ParamsArgs(named, begun.cookie_out, live),
-            )
-            where = Options(migrate_uri=prepared.uri_out).to_typed()
-            performed = await at_a.call(
-                remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS,
-                remote_migrate.Perform3ParamsArgs(dom, None, where, prepared.cookie_out, live),
-            )
-            if finished:
-                await at_b.call(
-                    remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,
-                    remote_migrate.Finish3ParamsArgs(named, performed.cookie_out, live, 0),
-                )
-            confirm = remote_migrate.Confirm3ParamsArgs(dom, [], b"", live, int(not claimed))
+            dom, _ = await driven(guest, at_a, at_b, finish=finished)
+            confirm = remote_migrate.Confirm3ParamsArgs(dom, [], b"", LIVE, int(not claimed))
             if claimed and not finished:
                 with pytest.raises(errors.RemoteError, match="has not arrived"):
                     await at_a.call(remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
@@ -205,6 +191,49 @@ async def test_a_client_that_says_the_wrong_thing(
         here, there = (host_b, host_a) if finished else (host_a, host_b)
         there.assert_no_leftovers()
         guest.assert_runs_only_on(here, there)
+
+
+async def test_the_client_hands_on_what_the_destination_has_measured(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """The last cookie comes with confirm: the source tells the standstill with the destination's parts of it."""
+    with running_tiny(host_a, folder) as guest:
+        async with connected(host_a) as at_a, connected(host_b) as at_b:
+            dom, last = await driven(guest, at_a, at_b, finish=True)
+            said = cookie.parse(last)
+            assert said.statistics.keys() >= set(FIGURES.values())
+            measured = {FIGURES["start"]: 1_000, FIGURES["announce"]: 0, FIGURES["ran"]: 0}  # microseconds
+            told = cookie.build(replace(said, statistics={**said.statistics, **measured}))
+            confirm = remote_migrate.Confirm3ParamsArgs(dom, [], told, LIVE, 0)
+            await at_a.call(remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS, confirm)
+        newest, *_ = culvert("history", "--json", uri=host_a.uri).expect().splitlines()
+        assert json.loads(newest)["figures"][CULVERT_DOWNTIMES["start"]] == 1
+        guest.assert_runs_only_on(host_b, host_a)
+
+
+async def driven(guest: RunningGuest, at_a: Client, at_b: Client, *, finish: bool) -> tuple[types.Domain, bytes]:
+    """A migration that a client drives up to confirm, or to before finish: the domain, the destination's cookie."""
+    dom = (await at_a.call(remote_list.DOMAIN_LOOKUP_BY_NAME, remote_list.NameArgs(guest.name))).dom
+    begun = await at_a.call(
+        remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS, remote_migrate.Begin3ParamsArgs(dom, [], LIVE)
+    )
+    named = Options(destination_xml=begun.xml, destination_name=guest.name).to_typed()
+    prepared = await at_b.call(
+        remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS,
+        remote_migrate.Prepare3ParamsArgs(named, begun.cookie_out, LIVE),
+    )
+    where = Options(migrate_uri=prepared.uri_out).to_typed()
+    performed = await at_a.call(
+        remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS,
+        remote_migrate.Perform3ParamsArgs(dom, None, where, prepared.cookie_out, LIVE),
+    )
+    if not finish:
+        return dom, prepared.cookie_out
+    finished = await at_b.call(
+        remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,
+        remote_migrate.Finish3ParamsArgs(named, performed.cookie_out, LIVE, 0),
+    )
+    return dom, finished.cookie_out
 
 
 @asynccontextmanager

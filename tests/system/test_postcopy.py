@@ -87,6 +87,7 @@ def test_after_a_round_of_precopy(host_a: DaemonProcess, host_b: DaemonProcess, 
         assert "postcopy" in steps(host_a)
         assert "held" in steps(host_b)
         host_a.assert_no_leftovers()
+        assert "postcopy_failed" not in host_a.log, "nobody need look where all is well"
 
 
 def test_at_any_time_and_it_cannot_be_taken_back(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:

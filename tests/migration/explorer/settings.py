@@ -27,6 +27,7 @@ DEEP: dict[str, Setting] = {
     "the guest starts with its host, three faults": Setting(faults=3, wishes=1, power=True),
     "post-copy, and the guest starts with its host": Setting(faults=2, wishes=1, postcopy=True, power=True),
     "post-copy, two faults": Setting(faults=2, wishes=1, postcopy=True),
+    "post-copy, a client drives": Setting(faults=1, wishes=1, postcopy=True, client=True),
     "post-copy, QEMU has the data path itself": Setting(faults=1, wishes=2, postcopy=True, direct=True),
 }
 WALK = Setting(faults=8, wishes=4, attempts=4)

@@ -72,7 +72,7 @@ class MigrateHandlers:
 
     async def confirm3_params(self, session: Session, args: remote_migrate.Confirm3ParamsArgs) -> Void:
         parameters.from_typed(args.params, args.flags)
-        return await self._confirm(args.dom, cancelled=bool(args.cancelled))
+        return await self._confirm(args.dom, args.cookie_in, cancelled=bool(args.cancelled))
 
     # -- fixed arguments ------------------------------------------------------------------------------------------
 
@@ -100,7 +100,7 @@ class MigrateHandlers:
 
     async def confirm3(self, session: Session, args: remote_migrate.Confirm3Args) -> Void:
         parameters.check_flags(args.flags)
-        return await self._confirm(args.dom, cancelled=bool(args.cancelled))
+        return await self._confirm(args.dom, args.cookie_in, cancelled=bool(args.cancelled))
 
     # -- the steps ------------------------------------------------------------------------------------------------
 
@@ -153,8 +153,8 @@ class MigrateHandlers:
         )
         return shapes.DomainCookieRet(on_wire(domain), cookie_out)
 
-    async def _confirm(self, dom: types.Domain, *, cancelled: bool) -> Void:
-        await self._service.source.confirm(self._service.domain(dom), cancelled=cancelled)
+    async def _confirm(self, dom: types.Domain, cookie_in: bytes, *, cancelled: bool) -> Void:
+        await self._service.source.confirm(self._service.domain(dom), cookie_in, cancelled=cancelled)
         return Void()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable
 from typing import NoReturn, Self
 
@@ -49,9 +48,11 @@ async def keep_looking(hypervisor: Hypervisor, look: Callable[[], Awaitable[obje
             await rounds.next(INTERVAL)
 
 
-def standstill(outgoing: Outgoing | None, record: JobRecord, *, postcopy: bool) -> downtime.Parts | None:
-    """The standstill in its parts; called when the destination has just said that the guest runs there, or after
-    ``postcopy`` has run there. ``None`` where it is not known."""
+def standstill(
+    outgoing: Outgoing | None, record: JobRecord, answered: float, *, postcopy: bool
+) -> downtime.Parts | None:
+    """The standstill in its parts: the destination's yes to finish came at ``answered``, on the monotonic clock; or
+    of ``postcopy``, which has run there since. ``None`` where it is not known."""
     if outgoing is None:
         return None
     stopped, sent = outgoing.stopped_at, outgoing.sent_at
@@ -60,6 +61,6 @@ def standstill(outgoing: Outgoing | None, record: JobRecord, *, postcopy: bool) 
         if said is None or stopped is None or record.qemu.downtime_ms is None:
             return None
         sent = stopped + record.qemu.downtime_ms / 1000  # QEMU's own downtime ends there
-    moments = downtime.Moments(stopped, outgoing.synced_at, sent, time.monotonic())
+    moments = downtime.Moments(stopped, outgoing.synced_at, sent, answered)
     rate = record.course.forecast.rate
     return downtime.parts(moments, last_bytes=record.qemu.downtime_bytes, rate=rate, there=said or downtime.There())

@@ -199,9 +199,11 @@ def _postcopy() -> Table[State, Event]:
     return join(
         row(on, (_E.YES, _E.WORD_RUNNING), _S.CONFIRM3, *_LEAVES),
         row(on, (_E.NO, _E.CUT, _E.DEADLINE, _E.BROKEN, _E.QEMU_GONE), broken, Do.REPORT, Do.ASK),
-        row(on, _E.CLAIMED, broken, Do.ASK),
+        # As above. Any other word than that it runs there is looked into as after a cut.
+        row(on, _E.CLAIMED, on, Do.ASK),
+        row(on, (*words, _E.WORD_GONE, _E.WORD_LOST), broken, Do.REPORT, Do.WAIT),
         row(on, (_E.CANCEL, _E.SWITCH, _E.RECOVER, *_RESOLVED), on, Do.REFUSE),
-        ignored([on], (_E.SENT, *words, _E.WORD_GONE, _E.WORD_LOST)),
+        ignored([on], (_E.SENT,)),
         row(broken, (_E.YES, _E.WORD_RUNNING), _S.CONFIRM3, *_LEAVES),
         row(broken, _E.WORD_GONE, _S.CONFIRM3_CANCELLED, Do.STOP_SENDING, *_STAYS),
         # One of the two halves is gone: what the other one is worth, only a person can say.

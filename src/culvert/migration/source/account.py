@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
 from culvert.ground import errors
 from culvert.migration.handover.machine_source import FINAL, State
@@ -10,7 +11,9 @@ from culvert.migration.handover.steps import SOURCE_STEPS
 from culvert.migration.journal.history import Begun
 from culvert.migration.journal.journal import Journal
 from culvert.migration.journal.ledger import Ledger
+from culvert.migration.options import cookie
 from culvert.migration.progress import statistics
+from culvert.migration.progress.downtime import FIGURES
 from culvert.migration.source.cause import Cause
 from culvert.migration.source.sending import Sending
 from culvert.migration.source.waiting import WAITING
@@ -34,6 +37,7 @@ class Account:
         """The furthest state before the end was decided, for telling where it failed."""
         self.sending: Sending | None = None
         """What is sent, or was sent last."""
+        self._answered_at: float | None = None
         self._name = begun.name
         self._cause = cause
 
@@ -44,7 +48,9 @@ class Account:
             self.reached = state
         if state is State.CONFIRM3:
             postcopy = self.reached is State.POSTCOPY
-            parts = self.record.parts = self.sending.parts(postcopy=postcopy) if self.sending is not None else None
+            answered = self._answered_at or time.monotonic()
+            sending = self.sending
+            parts = self.record.parts = sending.parts(answered, postcopy=postcopy) if sending is not None else None
             self.record.finish(JobType.COMPLETED, downtime=parts.total if parts is not None else self._standstill())
         elif state in _DECIDED and self.record.ended is None:
             ended = errors.OperationFailed(f"QEMU of domain '{self._name}' has ended here")
@@ -52,6 +58,13 @@ class Account:
             self._cause.set(cause)
             kind = JobType.CANCELLED if isinstance(cause, errors.OperationAborted) else JobType.FAILED
             self.record.finish(kind, downtime=self._standstill(), error=str(cause))
+
+    def hear(self, cookie_in: bytes) -> None:
+        """The destination's last cookie, with what it has measured; the guest runs there, whatever else it says."""
+        self._answered_at = time.monotonic()
+        with suppress(errors.RequestError):
+            said = cookie.parse(cookie_in).statistics if cookie_in else {}
+            self.record.reported = {name: said[name] for name in FIGURES.values() if name in said}
 
     def _standstill(self) -> float | None:
         """Seconds since QEMU stopped the guest here: up to now, when the destination has just said that it runs."""

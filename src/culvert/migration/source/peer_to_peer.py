@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +18,8 @@ from culvert.channels.work import Done
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.migration.handover.machine_source import Event
-from culvert.migration.options import cookie
 from culvert.migration.peers import native, peer, stock
 from culvert.migration.peers.connection import PeerConnection
-from culvert.migration.progress.downtime import FIGURES
 from culvert.migration.source import opening, source_cookie, stability
 from culvert.migration.source.departure import Departure
 from culvert.migration.source.sending import Broke
@@ -152,9 +149,7 @@ class PeerToPeer:
         except errors.RequestError as err:
             departure.doubt = err
             return Event.CUT
-        with suppress(errors.RequestError):  # the guest runs there, whatever else is told
-            said = cookie.parse(answer).statistics if answer else {}
-            departure.record.reported = {name: said[name] for name in FIGURES.values() if name in said}
+        departure.account.hear(answer)
         return Event.YES
 
     async def reopen(self) -> DataPath:

@@ -84,9 +84,9 @@ class Sending:
         """When QEMU stopped the guest, on the monotonic clock; ``None`` while it has not."""
         return self._outgoing.stopped_at if self._outgoing is not None else None
 
-    def parts(self, *, postcopy: bool) -> downtime.Parts | None:
+    def parts(self, answered: float, *, postcopy: bool) -> downtime.Parts | None:
         """The standstill in its parts (``sampling.standstill``)."""
-        return sampling.standstill(self._outgoing, self._record, postcopy=postcopy)
+        return sampling.standstill(self._outgoing, self._record, answered, postcopy=postcopy)
 
     async def refresh(self) -> None:
         """Ask QEMU for its latest figures."""

@@ -200,8 +200,8 @@ class Source:
         await departure.answerable.wait()
         self._answer(departure, f"migration of domain '{domain.name}'")
 
-    async def confirm(self, domain: Guest, *, cancelled: bool) -> None:
-        """CONFIRM3: the client says what the destination answered to finish.
+    async def confirm(self, domain: Guest, cookie_in: bytes = b"", *, cancelled: bool) -> None:
+        """CONFIRM3: the client says what the destination answered to finish; ``cookie_in`` is from there.
 
         After a failed perform the guest already runs on here, and confirming that again changes nothing. Raises
         ``OperationInvalid`` when there is no migration that could be confirmed.
@@ -222,6 +222,8 @@ class Source:
                 raise errors.OperationInvalid(f"domain '{domain.name}' has not been sent, so it runs nowhere else")
             departure.fail(errors.OperationAborted("migration out job: canceled by client"))
         elif isinstance(departure.driving, ByClient):
+            if not cancelled:
+                departure.account.hear(cookie_in)
             departure.driving.confirm(arrived=not cancelled)
         await departure.answerable.wait()
         if not cancelled:
