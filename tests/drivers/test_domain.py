@@ -292,7 +292,9 @@ async def test_monitor_commands(tmp_path: Path) -> None:
 async def test_a_guest_that_powers_off(tmp_path: Path, machine: str) -> None:
     async with running_driver(tmp_path) as driver:
         heard = Heard(driver)
-        disk = echo_disk(tmp_path).replace("hda", "hda" if machine == "pc" else "sda")
+        disk = echo_disk(tmp_path)
+        if machine == "q35":
+            disk = disk.replace("dev='hda'", "dev='sda' bus='sata'")
         domain = await driver.define_xml(domain_xml("g", SERIAL_PTY + disk, machine=machine))
         await launch.start(domain, paused=True)
         console = await booted(domain)
