@@ -79,6 +79,10 @@ REAL: dict[str, tuple[str, ...]] = {
     "drivers/test_announce.py": ALL,
     "drivers/test_apart.py": ALL,
     "drivers/test_console.py": ALL,
+    "drivers/test_cpu_check.py": (
+        "test_no_lesser_cpu_is_started",
+        "test_who_gets_what_he_insists_on_starts",
+    ),
     "drivers/test_domain.py": ALL,
     "drivers/test_driver.py": ALL,
     "drivers/test_keeping.py": ALL,

@@ -121,7 +121,9 @@ def _cpu(definition: DomainDef, count: int) -> Cpu:
             if cpu.model is None or not named
             else replace(cpu.model, fallback=cpu.model.fallback or "allow")
         )
-        return replace(cpu, mode=mode, match=cpu.match or "exact", check=cpu.check or check, model=model)
+        # Without a model there is nothing that could be insisted on.
+        check = (cpu.check or check) if named else "none"
+        return replace(cpu, mode=mode, match=cpu.match or "exact", check=check, model=model)
     if cpu.model is not None and cpu.model.name is not None:
         raise errors.ConfigUnsupported(
             f"unsupported configuration: /domain/cpu/model does not go with CPU mode '{mode}'"

@@ -6,13 +6,15 @@ from dataclasses import replace
 
 from culvert.domain import aliases, cpu
 from culvert.domain.definition import DomainDef
+from culvert.domain.platform import Resource
 
 
 def prepare(definition: DomainDef) -> DomainDef:
-    """A complete ``definition`` with its CPU settled and an alias for every device.
+    """A complete ``definition`` with its CPU settled, a resource group and an alias for every device.
 
     Raises ``errors.ConfigUnsupported`` for a CPU that cannot be settled here.
     """
     if definition.cpu is not None:
         definition = replace(definition, cpu=cpu.as_started(definition.cpu, definition.type))
-    return aliases.assign(definition)
+    # The group that libvirt names in every running guest's XML (qemu/qemu_cgroup.c); here it is a name only.
+    return aliases.assign(replace(definition, resource=definition.resource or Resource(partition="/machine")))

@@ -51,6 +51,12 @@ class QemuHypervisor:
         found: list[str] = await monitor.execute("qom-get", {"path": first, "property": "unavailable-features"})
         return sorted(set(found))
 
+    async def has_cpu_feature(self, name: str) -> bool:
+        """Whether the guest's processors have it, by QEMU's name."""
+        monitor = self._domain.monitor
+        first = (await monitor.execute("query-cpus-fast"))[0]["qom-path"]
+        return bool(await monitor.execute("qom-get", {"path": first, "property": name}))
+
     async def is_shared(self, path: str) -> bool:
         return await asyncio.to_thread(shared.is_shared, path)
 

@@ -15,7 +15,7 @@ from culvert.domain.chardev import ChannelDevice, ChardevSource, ConsoleDevice, 
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
 from culvert.domain.start import prepare
-from culvert.drivers.qemu import balloon, lifecycle, network, news, process, strays, vcpus, vnc
+from culvert.drivers.qemu import balloon, cpu_check, lifecycle, network, news, process, strays, vcpus, vnc
 from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event, Monitor
@@ -69,6 +69,7 @@ async def boot(domain: Domain, definition: DomainDef, *, paused: bool) -> None:
     """
     async with _all_or_nothing(domain) as startup:
         run = await _launch(domain, startup, definition, incoming=False)
+        await startup.step(StartStep.CPU, cpu_check.verify(domain))
         run.started = True
         if paused:
             domain.set_state(DomainState.PAUSED, PausedReason.USER, (DomainEvent.STARTED, StartedDetail.BOOTED))
@@ -102,6 +103,7 @@ async def restored(
     """
     async with _all_or_nothing(domain) as startup:
         run = await _launch(domain, startup, definition, incoming=True)
+        await startup.step(StartStep.CPU, cpu_check.verify(domain, arriving=True))
         await startup.step(StartStep.FED, feed())
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.RESTORED)

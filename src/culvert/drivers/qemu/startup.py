@@ -44,6 +44,8 @@ class StartStep(Enum):
     """The guest has the memory that it is to have."""
     LEARNT = "learnt"
     """What only a running QEMU knows is in the definition."""
+    CPU = "cpu"
+    """QEMU's CPU is what the definition insists on."""
     FED = "fed"
     """The saved state is loaded; only of a guest that is restored."""
     RUNS = "runs"
