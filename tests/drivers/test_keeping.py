@@ -140,6 +140,17 @@ async def test_a_guest_that_ends_while_it_becomes_persistent_is_on_the_list(
         assert driver.domains() == [domain]
 
 
+async def test_a_domain_that_may_run_elsewhere_keeps_its_name(tmp_path: Path) -> None:
+    def refuse(uuid: object) -> None:
+        raise errors.OperationInvalid("its migration is not over")
+
+    async with running_driver(tmp_path) as driver:
+        domain = await driver.define_xml(domain_xml("g"))
+        driver.host.may_start = refuse
+        assert "is not over" in str(await _refused(driver.rename(domain, "h")))
+        assert os.listdir(driver.layout.definitions) == ["g.xml"]
+
+
 @pytest.mark.parametrize("seed", range(5))
 async def test_whatever_many_callers_do_the_disk_says_what_the_list_says(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
@@ -176,5 +187,6 @@ async def something(driver: Driver, chance: random.Random) -> None:
         lambda: driver.undefine(domain),
         lambda: autostart.set_autostart(domain, chance.random() < 0.5),
         lambda: retitle(domain, str(chance.random())),
+        lambda: driver.rename(domain, f"g{chance.randrange(4)}"),
     ]
     await chance.choice(calls)()

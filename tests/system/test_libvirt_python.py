@@ -85,8 +85,8 @@ for call, code in (
     (lambda: domain.detachDevice("<disk><target dev='vdz'/></disk>"), libvirt.VIR_ERR_DEVICE_MISSING),
     (lambda: domain.attachDevice("<tpm/>"), libvirt.VIR_ERR_CONFIG_UNSUPPORTED),
     (lambda: connection.defineXML("<domain"), libvirt.VIR_ERR_XML_ERROR),
-    (lambda: domain.memoryParameters(), libvirt.VIR_ERR_NO_SUPPORT),
-    (lambda: domain.schedulerParameters(), libvirt.VIR_ERR_NO_SUPPORT),
+    (lambda: domain.memoryParameters(), libvirt.VIR_ERR_OPERATION_INVALID),
+    (lambda: domain.schedulerParameters(), libvirt.VIR_ERR_OPERATION_INVALID),
     (lambda: domain.snapshotCreateXML("<domainsnapshot/>"), libvirt.VIR_ERR_NO_SUPPORT),
     (lambda: domain.XMLDesc(1 << 20), libvirt.VIR_ERR_INVALID_ARG),
 ):

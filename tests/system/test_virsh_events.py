@@ -164,3 +164,30 @@ def test_no_events_without_a_listener_left(uri: str, host_a: DaemonProcess, fold
         listener.expect("Undefined Removed")
         listener.over()
     assert "ERROR" not in host_a.log
+
+
+def test_another_name(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    with listening(host_a, uri) as listener:
+        defined(uri, folder, "g")
+        defined(uri, folder, "taken")
+        virsh("autostart", "g", uri=uri).expect()
+        listener.expect("Defined Added", "Defined Added")
+        for name, why in (
+            ("g", "Can't rename domain to itself"),
+            ("taken", "domain with name 'taken' already exists"),
+            ("a/b", "must not contain '/'"),
+        ):
+            assert why in virsh("domrename", "g", name, uri=uri).err
+        virsh("domrename", "g", "h", uri=uri).expect()
+        listener.expect("Undefined Renamed", "Defined Renamed")
+        assert [name for name, _ in listener.told()[-2:]] == ["g", "h"]
+        listener.over()
+    assert "<name>h</name>" in virsh("dumpxml", "h", uri=uri).expect()
+    host_a.restart()
+    assert sorted(virsh("list", "--all", "--name", uri=uri).expect().split()) == ["h", "taken"]
+    assert virsh("list", "--autostart", "--all", "--name", uri=uri).expect().split() == ["h"]
+    virsh("start", "h", uri=uri).expect()
+    assert "cannot rename active domain" in virsh("domrename", "h", "i", uri=uri).err
+    virsh("managedsave", "h", uri=uri).expect()
+    assert "managed save image can't be renamed" in virsh("domrename", "h", "i", uri=uri).err
+    assert virsh("list", "--all", "--name", "--with-managed-save", uri=uri).expect().split() == ["h"]

@@ -174,3 +174,27 @@ def test_processors_compared(uri: str, host_a: DaemonProcess, folder: Path) -> N
     assert (
         "name='ssse3'" in virsh("hypervisor-cpu-baseline", *kind, "--features", written("Conroe"), uri=uri).expect()
     )
+
+
+def test_merged_memory_is_what_the_kernel_says(uri: str) -> None:
+    told = dict(re.findall(r"^\s+shm_(\w+) +(\d+)$", virsh("node-memory-tune", uri=uri).expect(), re.MULTILINE))
+    place = Path("/sys/kernel/mm/ksm")
+    assert set(told) == {name for name in SHARED if (place / name).exists()}
+    for name in ("pages_to_scan", "sleep_millisecs"):
+        assert name not in told or int(told[name]) == int((place / name).read_text())
+
+
+SHARED = {
+    *("pages_to_scan", "sleep_millisecs", "pages_shared", "pages_sharing", "pages_unshared", "pages_volatile"),
+    *("full_scans", "merge_across_nodes"),
+}
+
+
+def test_the_older_questions_about_processors(uri: str, folder: Path) -> None:
+    path = folder / "cpu.xml"
+    host = "<arch>x86_64</arch><signature family='6' model='6' stepping='3'/>"
+    path.write_text(f"<cpu>{host}<model>qemu64</model><topology sockets='1' cores='2' threads='1'/></cpu>")
+    assert "superset" in virsh("cpu-compare", str(path), uri=uri).expect()
+    assert "<model fallback='forbid'>qemu64</model>" in virsh("cpu-baseline", str(path), uri=uri).expect()
+    path.write_text(path.read_text().replace("</model>", "</model><feature name='nosuch'/>"))
+    assert not virsh("cpu-compare", str(path), uri=uri).ok

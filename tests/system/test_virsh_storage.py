@@ -144,3 +144,12 @@ def test_a_transient_pool_does_not_start_with_the_host(uri: str, folder: Path) -
         uri,
     )
     assert told.strip() == "1 internal error: pool has no config file"
+
+
+def test_which_pools_there_are(uri: str) -> None:
+    told = virsh("pool-capabilities", uri=uri).expect()
+    assert re.findall(r"type='([a-z-]+)' supported='yes'", told) == ["dir"]
+    assert "<value>qcow2</value>" in told
+    refused = virsh("find-storage-pool-sources", "dir", uri=uri).err
+    assert "pool type 'dir' does not support source discovery" in refused
+    assert "unknown storage pool type" in virsh("find-storage-pool-sources", "nonsense", uri=uri).err

@@ -14,6 +14,7 @@ from culvert.daemon.handlers.change import ChangeHandlers
 from culvert.daemon.handlers.connect import ConnectHandlers
 from culvert.daemon.handlers.culvert import CulvertHandlers
 from culvert.daemon.handlers.device import DeviceHandlers
+from culvert.daemon.handlers.dump import DumpHandlers
 from culvert.daemon.handlers.events import EventHandlers, MonitorEventHandlers
 from culvert.daemon.handlers.guest import GuestHandlers
 from culvert.daemon.handlers.job import JobHandlers
@@ -28,6 +29,7 @@ from culvert.daemon.handlers.save import SaveHandlers
 from culvert.daemon.handlers.stats import StatsHandlers
 from culvert.daemon.handlers.storage import StorageHandlers
 from culvert.daemon.handlers.streams import StreamHandlers
+from culvert.daemon.handlers.tune import TuneHandlers
 from culvert.daemon.listen import Address
 from culvert.daemon.places import Places
 from culvert.daemon.security import MigrationPeers, client_side, server_side
@@ -66,8 +68,10 @@ REMOTE_GROUPS = (
         StatsHandlers,
         ChangeHandlers,
         SaveHandlers,
+        DumpHandlers,
         DeviceHandlers,
         StorageHandlers,
+        TuneHandlers,
         GuestHandlers,
     ),
     *(JobHandlers, MigrateHandlers, EventHandlers, StreamHandlers),

@@ -14,6 +14,10 @@ from culvert.ground import errors
 ROOT = "domain"
 
 
+# What a <cpu> of a host has besides (docs/formatcaps of libvirt).
+HOST_CPU = ("arch", "microcode", "signature", "counter", "maxphysaddr", "pages")
+
+
 def parse(text: str, *, live: bool = False) -> DomainDef:
     """Read a domain description.
 
@@ -44,9 +48,13 @@ def parse_device(text: str) -> Disk | Interface:
     )
 
 
-def parse_cpu(text: str) -> Cpu:
-    """Read a ``<cpu>`` of its own, as it travels in a migration cookie. Raises as ``parse``."""
+def parse_cpu(text: str, *, of_host: bool = False) -> Cpu:
+    """Read a ``<cpu>`` of its own, as it travels in a migration cookie; ``of_host``: it may be one that a host's
+    capabilities describe, of which only what a guest can see counts. Raises as ``parse``."""
     root = xml.read(text)
     if root.tag != "cpu":
         raise errors.XMLError(f"XML error: unexpected root element <{root.tag}>, expecting <cpu>")
+    if of_host:
+        for sub in [sub for sub in root if sub.tag in HOST_CPU]:
+            root.remove(sub)
     return binding.read(Cpu, root, "/cpu")

@@ -13,6 +13,13 @@ from culvert.domain.binding import attribute, child, content, flag, leaf
 from culvert.domain.scalars import NAME, PATH, TEXT, ULONG, UUID, Integer, Pattern, one_of
 from culvert.ground import errors
 
+SERVED = "dir"
+TYPES = (
+    *(SERVED, "fs", "netfs", "logical", "disk", "iscsi", "iscsi-direct", "scsi", "mpath", "rbd", "sheepdog"),
+    *("gluster", "zfs", "vstorage"),
+)
+"""libvirt's, in its order (virStoragePoolType)."""
+FORMATS = ("raw", "qcow2", "iso")  # that a volume is known to have
 SAME = 2**32 - 1  # owner or group that is left as it is; -1 is another spelling of it
 _ID = Integer(low=-1, high=SAME)
 
@@ -47,7 +54,7 @@ class PoolTarget:
 class PoolDef:
     """The definition of a pool."""
 
-    type: Annotated[str, attribute("type", one_of("dir"))]
+    type: Annotated[str, attribute("type", one_of(SERVED))]
     name: Annotated[str, leaf("name", NAME)]
     uuid: Annotated[str | None, leaf("uuid", UUID)] = None
     capacity: Annotated[Bytes | None, child("capacity", Bytes)] = None
@@ -75,3 +82,17 @@ def format(pool: PoolDef, capacity: int, available: int) -> str:
         available=Bytes(unit="bytes", value=available),
     )
     return xml.render(binding.write(told, "pool"))
+
+
+def capabilities() -> str:
+    """Which kinds of pools there are, and what the volumes in them can be: docs/formatstoragecaps of libvirt."""
+    pools: list[xml.Node | xml.Verbatim] = []
+    for name in TYPES:
+        pool = xml.Node("pool", {"type": name, "supported": "yes" if name == SERVED else "no"})
+        if name == SERVED:
+            formats = xml.Node("enum", {"name": "targetFormatType"})
+            formats.children = [xml.Node("value", text=each) for each in FORMATS]
+            options = [xml.Node("defaultFormat", {"type": FORMATS[0]}), formats]
+            pool.children = [xml.Node("volOptions", children=[*options])]
+        pools.append(pool)
+    return xml.render(xml.Node("storagepoolCapabilities", children=pools))

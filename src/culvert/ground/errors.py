@@ -111,6 +111,12 @@ class InternalError(RequestError):
     code = ErrorCode.INTERNAL_ERROR
 
 
+class NoSupport(RequestError):
+    """What libvirt has for others and not for this: not "unknown procedure", which is of the wire."""
+
+    code = ErrorCode.NO_SUPPORT
+
+
 class InvalidArgument(RequestError):
     code = ErrorCode.INVALID_ARG
 
@@ -350,6 +356,7 @@ class ProtocolViolation(CulvertError):
 # What a libvirt message of each code begins with (util/virerror.c, virErrorMsg): people and scripts know them by it.
 PREFIXES: dict[int, str] = {
     ErrorCode.INTERNAL_ERROR: "internal error",
+    ErrorCode.NO_SUPPORT: "this function is not supported by the connection driver",
     ErrorCode.INVALID_ARG: "invalid argument",
     ErrorCode.OPERATION_FAILED: "operation failed",
     ErrorCode.NO_SOURCE: "missing source information for device",

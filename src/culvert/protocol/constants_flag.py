@@ -194,3 +194,30 @@ class MemoryStatTag(IntEnum):
     DISK_CACHES = 10
     HUGETLB_PGALLOC = 11
     HUGETLB_PGFAIL = 12
+
+
+class DumpFlag(IntFlag):
+    """``virDomainCoreDumpFlags``: VIR_DUMP_*."""
+
+    CRASH = 1
+    LIVE = 2
+    BYPASS_CACHE = 4
+    RESET = 8
+    MEMORY_ONLY = 16
+
+
+class DumpFormat(IntEnum):
+    """``virDomainCoreDumpFormat``: VIR_DOMAIN_CORE_DUMP_FORMAT_*."""
+
+    RAW = 0
+    KDUMP_ZLIB = 1
+    KDUMP_LZO = 2
+    KDUMP_SNAPPY = 3
+    WIN_DMP = 4
+
+
+class PeekFlag(IntFlag):
+    """``virDomainMemoryFlags``: VIR_MEMORY_*: whose addresses are meant."""
+
+    VIRTUAL = 1
+    PHYSICAL = 2

@@ -22,6 +22,7 @@ from culvert.protocol import (
     remote_snapshot,
     remote_stats,
     remote_storage,
+    remote_tune,
     remote_unserved,
 )
 from culvert.protocol.procedure import Program
@@ -36,6 +37,7 @@ MODULES = (
     remote_save,
     remote_snapshot,
     remote_stats,
+    remote_tune,
     remote_guest,
     remote_job,
     remote_migrate,

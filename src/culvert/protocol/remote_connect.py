@@ -319,6 +319,20 @@ class SecurityModelRet:
     doi: Annotated[str, codec.Chars(SECURITY_MODEL_MAX, fixed=False)]
 
 
+@struct
+class NodeMemoryParametersArgs:
+    """``nparams`` 0 asks only how many there are."""
+
+    nparams: Int
+    flags: UInt
+
+
+@struct
+class NodeMemoryParametersRet:
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 64)]  # REMOTE_NODE_MEMORY_PARAMETERS_MAX
+    nparams: Int
+
+
 CONNECT_OPEN = Procedure(1, "CONNECT_OPEN", ConnectOpenArgs, Void, before_open=True)
 CONNECT_CLOSE = Procedure(2, "CONNECT_CLOSE", Void, Void, before_open=True)
 CONNECT_GET_TYPE = Procedure(3, "CONNECT_GET_TYPE", Void, TypeRet)
@@ -364,3 +378,6 @@ NODE_GET_CELLS_FREE_MEMORY = Procedure(
 NODE_GET_FREE_PAGES = Procedure(340, "NODE_GET_FREE_PAGES", NodeFreePagesArgs, NodeFreePagesRet)
 NODE_GET_CPU_MAP = Procedure(293, "NODE_GET_CPU_MAP", NodeCPUMapArgs, NodeCPUMapRet)
 NODE_GET_SECURITY_MODEL = Procedure(122, "NODE_GET_SECURITY_MODEL", Void, SecurityModelRet)
+NODE_GET_MEMORY_PARAMETERS = Procedure(
+    289, "NODE_GET_MEMORY_PARAMETERS", NodeMemoryParametersArgs, NodeMemoryParametersRet
+)

@@ -1,4 +1,4 @@
-"""REMOTE procedures that put a domain into a file and take it out again.
+"""REMOTE procedures that put a domain, or its memory, into a file, take it out again, and look into it.
 
 Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name.
 """
@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from culvert.ground.units import MiB
 from culvert.protocol import types
 from culvert.protocol.procedure import Procedure, Wait
 from culvert.protocol.shapes import DomainFlagsArgs, XMLRet
-from culvert.protocol.types import Domain, Int, OptStr, Str, UInt, listed, struct
+from culvert.protocol.types import Domain, Int, OptStr, Str, UHyper, UInt, listed, struct
+from culvert.xdr import codec
 from culvert.xdr.struct import Void
+
+PEEK_MAX = 4 * MiB  # REMOTE_DOMAIN_MEMORY_PEEK_BUFFER_MAX, REMOTE_DOMAIN_BLOCK_PEEK_BUFFER_MAX
 
 
 @struct
@@ -86,6 +90,51 @@ class ManagedSaveRet:
     result: Int
 
 
+@struct
+class DomainCoreDumpArgs:
+    """``to``: a file of the daemon's host."""
+
+    dom: Domain
+    to: Str
+    flags: UInt
+
+
+@struct
+class DomainCoreDumpWithFormatArgs:
+    """``dumpformat``: a ``constants_flag.DumpFormat``."""
+
+    dom: Domain
+    to: Str
+    dumpformat: UInt
+    flags: UInt
+
+
+@struct
+class DomainMemoryPeekArgs:
+    """Bytes; ``flags``: a ``constants_flag.PeekFlag``."""
+
+    dom: Domain
+    offset: UHyper
+    size: UInt
+    flags: UInt
+
+
+@struct
+class DomainBlockPeekArgs:
+    """Bytes; ``path``: the disk's source or its target's name."""
+
+    dom: Domain
+    path: Str
+    offset: UHyper
+    size: UInt
+    flags: UInt
+
+
+@struct
+class PeekRet:
+    buffer: Annotated[bytes, codec.Opaque(PEEK_MAX)]
+
+
 DOMAIN_SAVE = Procedure(55, "DOMAIN_SAVE", DomainSaveArgs, Void, wait=Wait.LONG, read_only=False)
 DOMAIN_SAVE_FLAGS = Procedure(232, "DOMAIN_SAVE_FLAGS", DomainSaveFlagsArgs, Void, wait=Wait.LONG, read_only=False)
 DOMAIN_SAVE_PARAMS = Procedure(440, "DOMAIN_SAVE_PARAMS", DomainSaveParamsArgs, Void, wait=Wait.LONG, read_only=False)
@@ -111,3 +160,9 @@ DOMAIN_MANAGED_SAVE_GET_XML_DESC = Procedure(
 DOMAIN_MANAGED_SAVE_DEFINE_XML = Procedure(
     389, "DOMAIN_MANAGED_SAVE_DEFINE_XML", ManagedSaveDefineArgs, Void, read_only=False
 )
+DOMAIN_CORE_DUMP = Procedure(53, "DOMAIN_CORE_DUMP", DomainCoreDumpArgs, Void, wait=Wait.NORMAL, read_only=False)
+DOMAIN_CORE_DUMP_WITH_FORMAT = Procedure(
+    334, "DOMAIN_CORE_DUMP_WITH_FORMAT", DomainCoreDumpWithFormatArgs, Void, wait=Wait.NORMAL, read_only=False
+)
+DOMAIN_BLOCK_PEEK = Procedure(103, "DOMAIN_BLOCK_PEEK", DomainBlockPeekArgs, PeekRet, read_only=False)
+DOMAIN_MEMORY_PEEK = Procedure(104, "DOMAIN_MEMORY_PEEK", DomainMemoryPeekArgs, PeekRet, read_only=False)

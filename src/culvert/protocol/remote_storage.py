@@ -11,8 +11,8 @@ from culvert.protocol.procedure import Procedure
 from culvert.protocol.remote_domain import ActiveRet, AutostartRet, PersistentRet
 from culvert.protocol.remote_list import NameArgs, NamesRet, UUIDArgs
 from culvert.protocol.remote_object import StoragePoolRet, StorageVol, StorageVolRet
-from culvert.protocol.shapes import NumRet, XMLFlagsArgs, XMLRet
-from culvert.protocol.types import DOMAIN_LIST_MAX, Int, StoragePool, Str, UHyper, UInt, listed, struct
+from culvert.protocol.shapes import CapabilitiesRet, FlagsArgs, NumRet, XMLFlagsArgs, XMLRet
+from culvert.protocol.types import DOMAIN_LIST_MAX, Int, OptStr, StoragePool, Str, UHyper, UInt, listed, struct
 from culvert.xdr.struct import Void
 
 
@@ -93,6 +93,15 @@ class VolsRet:
     ret: UInt
 
 
+@struct
+class FindPoolSourcesArgs:
+    """``src_spec``: XML that says where to look."""
+
+    type: Str
+    src_spec: OptStr
+    flags: UInt
+
+
 STORAGE_POOL_CREATE_XML = Procedure(76, "STORAGE_POOL_CREATE_XML", XMLFlagsArgs, StoragePoolRet, read_only=False)
 STORAGE_POOL_DEFINE_XML = Procedure(77, "STORAGE_POOL_DEFINE_XML", XMLFlagsArgs, StoragePoolRet, read_only=False)
 STORAGE_POOL_CREATE = Procedure(78, "STORAGE_POOL_CREATE", PoolFlagsArgs, Void, read_only=False)
@@ -120,3 +129,9 @@ STORAGE_VOL_GET_INFO = Procedure(98, "STORAGE_VOL_GET_INFO", VolArgs, VolInfoRet
 STORAGE_VOL_GET_INFO_FLAGS = Procedure(378, "STORAGE_VOL_GET_INFO_FLAGS", VolFlagsArgs, VolInfoRet)
 STORAGE_VOL_GET_XML_DESC = Procedure(99, "STORAGE_VOL_GET_XML_DESC", VolFlagsArgs, XMLRet)
 STORAGE_VOL_GET_PATH = Procedure(100, "STORAGE_VOL_GET_PATH", VolArgs, VolPathRet)
+CONNECT_FIND_STORAGE_POOL_SOURCES = Procedure(
+    75, "CONNECT_FIND_STORAGE_POOL_SOURCES", FindPoolSourcesArgs, XMLRet, read_only=False
+)
+CONNECT_GET_STORAGE_POOL_CAPABILITIES = Procedure(
+    403, "CONNECT_GET_STORAGE_POOL_CAPABILITIES", FlagsArgs, CapabilitiesRet
+)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from culvert.daemon.service import Service, no_flags, on_wire
 from culvert.drivers.qemu import agent, power, save
 from culvert.ground import errors
-from culvert.protocol import remote_domain, shapes
+from culvert.protocol import remote_change, remote_domain, shapes
 from culvert.protocol.constants_flag import CreateFlag, DefineFlag, DestroyFlag, ShutdownFlag, UndefineFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
@@ -46,6 +46,7 @@ class LifecycleHandlers:
         handlers.add(remote_domain.DOMAIN_RESET, self.reset)
         handlers.add(remote_domain.DOMAIN_SUSPEND, self.suspend)
         handlers.add(remote_domain.DOMAIN_RESUME, self.resume)
+        handlers.add(remote_change.DOMAIN_RENAME, self.rename)
 
     async def define_xml(self, session: Session, args: shapes.XMLArgs) -> shapes.DomainRet:
         return shapes.DomainRet(on_wire(await self._service.driver.define_xml(args.xml)))
@@ -54,6 +55,13 @@ class LifecycleHandlers:
         # VALIDATE asks for a check against the schema: what the schema does not know is refused here in any case.
         no_flags(args.flags, "qemuDomainDefineXMLFlags", DefineFlag.VALIDATE)
         return shapes.DomainRet(on_wire(await self._service.driver.define_xml(args.xml)))
+
+    async def rename(self, session: Session, args: remote_change.DomainRenameArgs) -> remote_change.RenameRet:
+        no_flags(args.flags, "qemuDomainRename")
+        if args.new_name is None:
+            raise errors.InvalidArgument("a domain cannot be renamed to nothing")
+        await self._service.driver.rename(self._service.domain(args.dom), args.new_name)
+        return remote_change.RenameRet(0)
 
     async def undefine(self, session: Session, args: shapes.DomainArgs) -> Void:
         await self._service.driver.undefine(self._service.domain(args.dom))

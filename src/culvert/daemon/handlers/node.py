@@ -13,6 +13,7 @@ from culvert.drivers.qemu.abilities import cpumodels, domcaps, nodeinfo, nodesta
 from culvert.ground import errors
 from culvert.io import apart
 from culvert.protocol import remote_connect, shapes, types
+from culvert.protocol.constants_flag import TypedParamFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
@@ -44,6 +45,9 @@ class NodeHandlers:
         handlers.add(remote_connect.CONNECT_GET_CPU_MODEL_NAMES, self.get_cpu_model_names)
         handlers.add(remote_connect.CONNECT_COMPARE_HYPERVISOR_CPU, self.compare_hypervisor_cpu)
         handlers.add(remote_connect.CONNECT_BASELINE_HYPERVISOR_CPU, self.baseline_hypervisor_cpu)
+        handlers.add(remote_connect.CONNECT_COMPARE_CPU, self.compare_cpu)
+        handlers.add(remote_connect.CONNECT_BASELINE_CPU, self.baseline_cpu)
+        handlers.add(remote_connect.NODE_GET_MEMORY_PARAMETERS, self.node_get_memory_parameters)
         handlers.add(remote_connect.CONNECT_GET_SYSINFO, self.get_sysinfo)
 
     async def node_get_info(self, session: Session, args: Void) -> remote_connect.NodeInfoRet:
@@ -141,6 +145,36 @@ class NodeHandlers:
                 lambda: cpumodels.baseline(known, [parse.parse_cpu(text) for text in texts], expand=expand)
             )
         )
+
+    async def compare_cpu(
+        self, session: Session, args: remote_connect.CompareCPUArgs
+    ) -> remote_connect.CompareCPURet:
+        """Guests see what QEMU emulates, never the host's own processor: that is what is compared with."""
+        no_flags(args.flags, "qemuConnectCompareCPU", INCOMPATIBLE_IS_ERROR | VALIDATE)
+        insist = bool(args.flags & INCOMPATIBLE_IS_ERROR)
+        wanted = parse.parse_cpu(args.xml, of_host=True)
+        known = self._service.driver.host.machines
+        return remote_connect.CompareCPURet(int(cpumodels.compare(known, wanted, insist=insist)))
+
+    async def baseline_cpu(
+        self, session: Session, args: remote_connect.BaselineCPUArgs
+    ) -> remote_connect.BaselineCPURet:
+        no_flags(args.flags, "qemuConnectBaselineCPU", EXPAND_FEATURES | MIGRATABLE)
+        cpus = [parse.parse_cpu(text, of_host=True) for text in args.xml_cpus]
+        expand = bool(args.flags & EXPAND_FEATURES)
+        return remote_connect.BaselineCPURet(
+            cpumodels.baseline(self._service.driver.host.machines, cpus, expand=expand)
+        )
+
+    async def node_get_memory_parameters(
+        self, session: Session, args: remote_connect.NodeMemoryParametersArgs
+    ) -> remote_connect.NodeMemoryParametersRet:
+        no_flags(args.flags, "qemuNodeGetMemoryParameters", TypedParamFlag.STRING_OKAY)
+        told = [
+            types.TypedParam(name, (types.TypedParamType.ULLONG if long else types.TypedParamType.UINT, value))
+            for name, value, long in await asyncio.to_thread(nodestats.shared_memory)
+        ]
+        return remote_connect.NodeMemoryParametersRet(told[: max(args.nparams, 0)], len(told))
 
     async def get_sysinfo(self, session: Session, args: shapes.FlagsArgs) -> remote_connect.SysinfoRet:
         no_flags(args.flags, "qemuConnectGetSysinfo")

@@ -6,9 +6,11 @@ import asyncio
 from uuid import UUID
 
 from culvert.daemon.service import Service, no_flags
+from culvert.domain import pool as pool_xml
 from culvert.drivers.storage import pools, volumes
 from culvert.drivers.storage.pools import Pool
 from culvert.drivers.storage.volumes import Volume
+from culvert.ground import errors
 from culvert.protocol import remote_domain, remote_list, remote_object, remote_storage, shapes, types
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
@@ -59,6 +61,8 @@ class StorageHandlers:
         handlers.add(remote_storage.STORAGE_POOL_NUM_OF_VOLUMES, self.count_volumes)
         handlers.add(remote_storage.STORAGE_POOL_LIST_VOLUMES, self.list_volumes)
         handlers.add(remote_storage.STORAGE_POOL_LIST_ALL_VOLUMES, self.list_all_volumes)
+        handlers.add(remote_storage.CONNECT_FIND_STORAGE_POOL_SOURCES, self.find_sources)
+        handlers.add(remote_storage.CONNECT_GET_STORAGE_POOL_CAPABILITIES, self.capabilities)
         handlers.add(remote_storage.STORAGE_VOL_LOOKUP_BY_NAME, self.volume_by_name)
         handlers.add(remote_storage.STORAGE_VOL_LOOKUP_BY_KEY, self.volume_by_path)
         handlers.add(remote_storage.STORAGE_VOL_LOOKUP_BY_PATH, self.volume_by_path)
@@ -158,6 +162,16 @@ class StorageHandlers:
 
     async def is_persistent(self, session: Session, args: remote_storage.PoolArgs) -> remote_domain.PersistentRet:
         return remote_domain.PersistentRet(int(self._pool(args.pool).persistent))
+
+    async def capabilities(self, session: Session, args: shapes.FlagsArgs) -> shapes.CapabilitiesRet:
+        no_flags(args.flags, "storageConnectGetCapabilities")
+        return shapes.CapabilitiesRet(pool_xml.capabilities())
+
+    async def find_sources(self, session: Session, args: remote_storage.FindPoolSourcesArgs) -> shapes.XMLRet:
+        no_flags(args.flags, "storageConnectFindStoragePoolSources")
+        if args.type not in pool_xml.TYPES:
+            raise errors.InternalError(f"unknown storage pool type {args.type}")
+        raise errors.NoSupport(f"pool type '{args.type}' does not support source discovery")
 
     # volumes
 

@@ -255,6 +255,7 @@ class Driver:
                 raise errors.OperationInvalid(f"domain with name '{name}' already exists")
             if domain.has_managed_save:
                 raise errors.OperationInvalid("domain with a managed save image can't be renamed")
+            self.host.may_start(domain.uuid)  # the other host of a migration that is not over knows it by its name
             renamed = replace(persistent, name=name)
             # The new one first: whenever the host goes down, one of the two is there.
             await domain.save_definition(renamed)

@@ -110,7 +110,7 @@ async def _stopped(domain: Domain, run: Run) -> AsyncIterator[None]:
 async def _write(domain: Domain, path: Path, text: str, *, running: bool) -> None:
     saving = await asyncio.to_thread(saved.create, path, text, running=running)
     try:
-        await _stream(domain.monitor, domain, saving.fd, "migrate")
+        await stream(domain.monitor, domain, saving.fd, "migrate")
         await asyncio.to_thread(saved.complete, saving)
     except BaseException:
         with contextlib.suppress(errors.RequestError):
@@ -121,7 +121,7 @@ async def _write(domain: Domain, path: Path, text: str, *, running: bool) -> Non
         os.close(saving.fd)
 
 
-async def _stream(monitor: Monitor, domain: Domain, fd: int, command: str) -> None:
+async def stream(monitor: Monitor, domain: Domain, fd: int, command: str) -> None:
     """Let QEMU write its state to ``fd``, or read it from there, to the end.
 
     Raises ``errors.OperationFailed`` with QEMU's words.
@@ -179,7 +179,7 @@ def _replaced(kept: str, xml: str) -> DomainDef:
 
 async def _go_on(domain: Domain, definition: DomainDef, fd: int, *, running: bool) -> None:
     async def feed() -> None:
-        await _stream(domain.monitor, domain, fd, "migrate-incoming")
+        await stream(domain.monitor, domain, fd, "migrate-incoming")
 
     await launch.restored(domain, definition, feed, paused=not running)
 

@@ -128,3 +128,22 @@ def sysinfo(root: Path = DMI) -> dict[str, dict[str, str]]:
     if not found:
         raise errors.ConfigUnsupported("unsupported configuration: Host SMBIOS information is not available")
     return found
+
+
+# What the kernel tells of merged pages (Documentation/admin-guide/mm/ksm.rst of Linux), and whether that has
+# 64 bits in libvirt (util/virhostmem.c, virHostMemGetParameters).
+_SHARED = (
+    *(("pages_to_scan", False), ("sleep_millisecs", False), ("pages_shared", True), ("pages_sharing", True)),
+    *(("pages_unshared", True), ("pages_volatile", True), ("full_scans", True), ("merge_across_nodes", False)),
+)
+
+
+def shared_memory(place: Path = Path("/sys/kernel/mm/ksm")) -> list[tuple[str, int, bool]]:
+    """(name, value, whether it has 64 bits) of merged pages; what the kernel does not say is left out."""
+    found = []
+    for name, long in _SHARED:
+        try:
+            found.append((f"shm_{name}", int((place / name).read_text(encoding="ascii")), long))
+        except (OSError, ValueError):
+            continue
+    return found

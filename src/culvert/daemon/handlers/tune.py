@@ -1,0 +1,134 @@
+"""What a guest may use of its host: shares and limits, the CPUs it runs on."""
+
+from __future__ import annotations
+
+from culvert.daemon.service import Service, no_flags
+from culvert.drivers.qemu import pinning, tuning
+from culvert.ground import errors
+from culvert.protocol import remote_tune, shapes
+from culvert.protocol.constants_flag import AffectFlag, TypedParamFlag
+from culvert.protocol.types import TypedParam
+from culvert.rpc.dispatch import Handlers
+from culvert.rpc.session import Session
+from culvert.xdr.struct import Void
+
+SCHEDULER = "posix"
+IMPACT = AffectFlag.LIVE | AffectFlag.CONFIG
+FLAGS = IMPACT | TypedParamFlag.STRING_OKAY
+
+
+class TuneHandlers:
+    """Handlers of the tuning group."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def register(self, handlers: Handlers) -> None:
+        """The procedures served here."""
+        handlers.add(remote_tune.DOMAIN_GET_SCHEDULER_TYPE, self.get_scheduler_type)
+        handlers.add(remote_tune.DOMAIN_GET_SCHEDULER_PARAMETERS, self.get_scheduler_parameters)
+        handlers.add(remote_tune.DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS, self.get_scheduler_parameters_flags)
+        handlers.add(remote_tune.DOMAIN_GET_MEMORY_PARAMETERS, self.get_memory_parameters)
+        handlers.add(remote_tune.DOMAIN_GET_BLKIO_PARAMETERS, self.get_blkio_parameters)
+        handlers.add(remote_tune.DOMAIN_GET_NUMA_PARAMETERS, self.get_numa_parameters)
+        handlers.add(remote_tune.DOMAIN_GET_BLOCK_IO_TUNE, self.get_block_io_tune)
+        handlers.add(remote_tune.DOMAIN_GET_INTERFACE_PARAMETERS, self.get_interface_parameters)
+        handlers.add(remote_tune.DOMAIN_GET_PERF_EVENTS, self.get_perf_events)
+        handlers.add(remote_tune.DOMAIN_GET_LAUNCH_SECURITY_INFO, self.get_launch_security_info)
+        handlers.add(remote_tune.DOMAIN_PIN_VCPU, self.pin_vcpu)
+        handlers.add(remote_tune.DOMAIN_PIN_VCPU_FLAGS, self.pin_vcpu_flags)
+        handlers.add(remote_tune.DOMAIN_PIN_EMULATOR, self.pin_emulator)
+
+    async def get_scheduler_type(self, session: Session, args: shapes.DomainArgs) -> remote_tune.SchedulerTypeRet:
+        return remote_tune.SchedulerTypeRet(SCHEDULER, tuning.scheduler(self._service.domain(args.dom)))
+
+    async def get_scheduler_parameters(
+        self, session: Session, args: remote_tune.DomainSchedulerParametersArgs
+    ) -> remote_tune.SchedulerParametersRet:
+        told = tuning.ask(self._service.domain(args.dom), tuning.SCHEDULER, 0)
+        return remote_tune.SchedulerParametersRet(told[: max(args.nparams, 0)])
+
+    async def get_scheduler_parameters_flags(
+        self, session: Session, args: remote_tune.DomainParametersArgs
+    ) -> remote_tune.SchedulerParametersRet:
+        no_flags(args.flags, "qemuDomainGetSchedulerParametersFlags", FLAGS)
+        told = tuning.ask(self._service.domain(args.dom), tuning.SCHEDULER, args.flags)
+        return remote_tune.SchedulerParametersRet(told[: max(args.nparams, 0)])
+
+    def _asked(self, args: remote_tune.DomainParametersArgs, group: tuning.Group, function: str) -> list[TypedParam]:
+        """Empty when only their number is asked for, which is known without looking."""
+        no_flags(args.flags, function, FLAGS)
+        domain = self._service.domain(args.dom)
+        return tuning.ask(domain, group, args.flags)[: args.nparams] if args.nparams > 0 else []
+
+    async def get_memory_parameters(
+        self, session: Session, args: remote_tune.DomainParametersArgs
+    ) -> remote_tune.ParametersRet:
+        told = self._asked(args, tuning.MEMORY, "qemuDomainGetMemoryParameters")
+        return remote_tune.ParametersRet(told, len(told) or len(tuning.MEMORY.params))
+
+    async def get_blkio_parameters(
+        self, session: Session, args: remote_tune.DomainParametersArgs
+    ) -> remote_tune.ParametersRet:
+        told = self._asked(args, tuning.BLKIO, "qemuDomainGetBlkioParameters")
+        return remote_tune.ParametersRet(told, len(told) or len(tuning.BLKIO.params))
+
+    async def get_numa_parameters(
+        self, session: Session, args: remote_tune.DomainParametersArgs
+    ) -> remote_tune.ParametersRet:
+        told = self._asked(args, tuning.NUMA, "qemuDomainGetNumaParameters")
+        return remote_tune.ParametersRet(told, len(told) or len(tuning.NUMA.params))
+
+    async def get_block_io_tune(
+        self, session: Session, args: remote_tune.DomainBlockIoTuneArgs
+    ) -> remote_tune.BlockIoTuneRet:
+        no_flags(args.flags, "qemuDomainGetBlockIoTune", FLAGS)
+        domain = self._service.domain(args.dom)
+        told = tuning.ask(domain, tuning.BLOCK_IO, args.flags)
+        if args.disk is None or args.nparams <= 0:
+            return remote_tune.BlockIoTuneRet([], len(told))
+        disks = domain.definition.devices.disks
+        if all(args.disk not in (disk.target.dev, disk.path) for disk in disks):
+            where = "not found in domain" if domain.is_active else "was not found in the domain config"
+            raise errors.InvalidArgument(f"disk '{args.disk}' {where}")
+        told = told[: args.nparams]
+        return remote_tune.BlockIoTuneRet(told, len(told))
+
+    async def get_interface_parameters(
+        self, session: Session, args: remote_tune.DomainInterfaceParametersArgs
+    ) -> remote_tune.ParametersRet:
+        no_flags(args.flags, "qemuDomainGetInterfaceParameters", FLAGS)
+        domain = self._service.domain(args.dom)
+        told = tuning.ask(domain, tuning.INTERFACE, args.flags)
+        if args.nparams <= 0:
+            return remote_tune.ParametersRet([], len(told))
+        cards = domain.definition.devices.interfaces
+        if all(args.device not in (card.mac, card.target and card.target.dev) for card in cards):
+            raise errors.InvalidArgument(f"'{args.device}' is not a known interface")
+        told = told[: args.nparams]
+        return remote_tune.ParametersRet(told, len(told))
+
+    async def get_perf_events(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_tune.ManyParametersRet:
+        no_flags(args.flags, "qemuDomainGetPerfEvents", FLAGS)
+        return remote_tune.ManyParametersRet(tuning.ask(self._service.domain(args.dom), tuning.PERF, args.flags))
+
+    async def get_launch_security_info(
+        self, session: Session, args: shapes.DomainFlagsArgs
+    ) -> remote_tune.ManyParametersRet:
+        no_flags(args.flags, "qemuDomainGetLaunchSecurityInfo", TypedParamFlag.STRING_OKAY)
+        self._service.domain(args.dom)
+        return remote_tune.ManyParametersRet([])  # no guest's memory is encrypted
+
+    async def pin_vcpu(self, session: Session, args: remote_tune.DomainPinVcpuArgs) -> Void:
+        await pinning.pin_vcpu(self._service.domain(args.dom), args.vcpu, args.cpumap, AffectFlag.LIVE)
+        return Void()
+
+    async def pin_vcpu_flags(self, session: Session, args: remote_tune.DomainPinVcpuFlagsArgs) -> Void:
+        no_flags(args.flags, "qemuDomainPinVcpuFlags", IMPACT)
+        await pinning.pin_vcpu(self._service.domain(args.dom), args.vcpu, args.cpumap, args.flags)
+        return Void()
+
+    async def pin_emulator(self, session: Session, args: remote_tune.DomainPinEmulatorArgs) -> Void:
+        no_flags(args.flags, "qemuDomainPinEmulator", IMPACT)
+        await pinning.pin_emulator(self._service.domain(args.dom), args.cpumap, args.flags)
+        return Void()

@@ -1,0 +1,79 @@
+"""On which of the host's CPUs a running guest's processors, and the rest of its QEMU, may run.
+
+The kernel keeps it with the threads: it outlives the daemon, and ends with the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from culvert.drivers.qemu import impact, vcpus
+from culvert.drivers.qemu.domain import Domain
+from culvert.ground import errors
+
+
+async def pin_vcpu(domain: Domain, number: int, cpumap: bytes, flags: int) -> None:
+    """Let processor ``number`` run on the CPUs of ``cpumap`` alone.
+
+    Raises ``errors.InvalidArgument`` for a processor that is not there and for no CPU, for the next start
+    ``errors.OperationUnsupported``, and ``errors.SystemCallError`` when the kernel refuses.
+    """
+    cpus = _wanted(domain, cpumap, flags)
+    async with domain.changing("pin the processors of", during_job=True):
+        found = await vcpus.running(domain)
+        thread = next((one.thread for one in found if one.number == number), None)
+        if thread is None:
+            raise errors.InvalidArgument(f"vcpu {number} is out of range of live cpu count {len(found)}")
+        await asyncio.to_thread(_pin, {thread}, cpus)
+
+
+async def pin_emulator(domain: Domain, cpumap: bytes, flags: int) -> None:
+    """Let all of QEMU but the guest's processors run on the CPUs of ``cpumap`` alone. Raises as ``pin_vcpu``."""
+    cpus = _wanted(domain, cpumap, flags)
+    async with domain.changing("pin the emulator of", during_job=True):
+        process = domain.require_active().process
+        if process is None:
+            raise errors.OperationInvalid(f"domain '{domain.name}' is being started")
+        processors = {one.thread for one in await vcpus.running(domain)}
+        await asyncio.to_thread(_pin_process, process.pid, processors, cpus)
+
+
+def unpacked(cpumap: bytes) -> frozenset[int]:
+    """The CPUs of a map: bit 0 of byte 0 is CPU 0."""
+    return frozenset(
+        index * vcpus.BITS + bit for index, byte in enumerate(cpumap) for bit in range(vcpus.BITS) if byte & 1 << bit
+    )
+
+
+def _wanted(domain: Domain, cpumap: bytes, flags: int) -> frozenset[int]:
+    about = impact.impact(domain, flags)
+    cpus = unpacked(cpumap)
+    if not cpus:
+        raise errors.InvalidArgument("Empty cpu list for pinning")
+    if about.config:
+        raise errors.OperationUnsupported(
+            f"domain '{domain.name}': CPUs are not pinned in the definition; pin them while the guest runs (--live)"
+        )
+    return cpus
+
+
+def _pin(threads: set[int], cpus: frozenset[int]) -> None:
+    for thread in threads:
+        try:
+            os.sched_setaffinity(thread, cpus)
+        except ProcessLookupError:
+            continue  # a thread of QEMU's that has ended meanwhile
+        except OSError as err:
+            raise errors.SystemCallError(
+                f"cannot set CPU affinity on process {thread}: {err.strerror}", errno=err.errno
+            ) from err
+
+
+def _pin_process(pid: int, processors: set[int], cpus: frozenset[int]) -> None:
+    try:
+        found = {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()}
+    except OSError as err:
+        raise errors.SystemCallError(f"cannot read the threads of {pid}: {err.strerror}", errno=err.errno) from err
+    _pin(found - processors, cpus)
