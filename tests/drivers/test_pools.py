@@ -201,6 +201,16 @@ async def test_its_own_description_defines_it_again(tmp_path: Path) -> None:
     assert pool_xml.parse(shown).capacity is None
 
 
+async def test_a_pool_that_ends_while_it_is_described(tmp_path: Path) -> None:
+    kept = Pools(tmp_path / "etc")
+    pool = await kept.create(xml("p", tmp_path))
+    await kept.stop(pool)
+    assert pools.space(pool) == (0, 0)
+    for inactive in (False, True):
+        with pytest.raises(errors.NoStoragePool):
+            pools.describe(pool, inactive=inactive)
+
+
 async def test_a_folder_is_made_as_its_permissions_say(tmp_path: Path) -> None:
     kept = Pools(tmp_path / "etc")
     pool = await kept.define(xml("p", tmp_path / "a" / "p", more=PERMISSIONS))

@@ -354,24 +354,33 @@ def _check_idle(pool: Pool) -> None:
 
 def space(pool: Pool) -> tuple[int, int]:
     """Bytes of the file system, and those that are free; zeros while it is not active. Blocks."""
-    if not pool.active:
-        return 0, 0
+    live = pool.live  # looked at once: this runs in a thread, beside a call that ends the pool
+    return _space(live.target.path) if live is not None and pool.active else (0, 0)
+
+
+def _space(path: str) -> tuple[int, int]:
     try:
-        found = os.statvfs(pool.path)
+        found = os.statvfs(path)
     except OSError:
         return 0, 0
     return found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
 
 
 def describe(pool: Pool, *, inactive: bool) -> str:
-    """The XML of what ``pool`` is now, or, ``inactive``, of what it will be at its next start. Blocks."""
-    if inactive or not pool.active:
-        return pool_xml.format(pool.kept or pool.definition, 0, 0)
-    shown = pool.definition
-    whole, free = space(pool)
+    """The XML of what ``pool`` is now, or, ``inactive``, of what it will be at its next start. Blocks.
+
+    Raises ``errors.NoStoragePool`` for a transient one that has just ended.
+    """
+    live, kept = (pool.live if pool.active else None), pool.kept
+    if live is None or (inactive and kept is not None):
+        shown = kept or live
+        if shown is None:
+            raise errors.NoStoragePool(f"no storage pool with matching uuid '{pool.uuid}'")
+        return pool_xml.format(shown, 0, 0)
+    whole, free = _space(live.target.path)
     try:
-        found = os.stat(shown.target.path)
+        found = os.stat(live.target.path)
     except OSError:
-        return pool_xml.format(shown, whole, free)
+        return pool_xml.format(live, whole, free)
     whose = Permissions(mode=f"{stat.S_IMODE(found.st_mode):04o}", owner=found.st_uid, group=found.st_gid)
-    return pool_xml.format(replace(shown, target=replace(shown.target, permissions=whose)), whole, free)
+    return pool_xml.format(replace(live, target=replace(live.target, permissions=whose)), whole, free)
