@@ -232,8 +232,10 @@ class FakeDaemon:
             (JobStat.DATA_REMAINING, 400),
             (JobStat.CULVERT_PHASE, "perform"),
         ]
-        self.guest(args.dom)
+        guest = self.guest(args.dom)
         self.looked.set()
+        if guest.state is DomainState.SHUTOFF and not args.flags:
+            raise errors.OperationInvalid("domain is not running")
         return remote_job.JobStatsRet(kind, typed_params.encode(values, JOB_STATS) if kind else [])
 
     async def abort(self, session: Session, args: shapes.DomainArgs) -> Void:

@@ -83,6 +83,11 @@ async def test_job(daemon: FakeDaemon, host: Host) -> None:
     assert (last.type, last.running) == ("completed", False)
 
 
+async def test_a_domain_that_does_not_run_is_in_no_job(host: Host) -> None:
+    await host.define("<domain><name>n</name></domain>")
+    assert await host.job("n") == client.JobInfo("none", {}, None)
+
+
 async def test_a_job_that_somebody_else_has_begun_is_watched(
     daemon: FakeDaemon, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:

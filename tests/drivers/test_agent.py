@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from culvert.daemon.handlers.guest import GuestHandlers
+from culvert.daemon.handlers.query import QueryHandlers
 from culvert.daemon.service import Service
 from culvert.drivers.qemu import agent, news
 from culvert.drivers.qemu.domain import Domain
@@ -20,6 +21,7 @@ from culvert.drivers.qemu.events import Happening
 from culvert.ground import errors
 from culvert.protocol import remote_guest, shapes, types
 from culvert.protocol.constants_event import AgentReason, AgentState
+from culvert.protocol.constants_flag import VcpuFlag
 from culvert.protocol.constants_state import EventID
 from culvert.rpc.session import Session
 from tests.drivers.support import domain_xml, needs_qemu, running_driver
@@ -217,3 +219,13 @@ async def test_file_systems_are_held_by_the_agent(tmp_path: Path) -> None:
         ("guest-fstrim", {"minimum": 4096}),
         ("guest-get-fsinfo", {}),
     ]
+
+
+async def test_the_agent_is_asked_for_processors(tmp_path: Path) -> None:
+    told = {"return": [{"logical-id": 0, "online": True}, {"logical-id": 1, "online": False}]}
+    async with guest(tmp_path) as (domain, path, _), agent_at(path, lambda asked: told):
+        handlers = QueryHandlers(cast(Service, SimpleNamespace(domain=lambda dom: domain)))
+        session, dom = cast(Session, None), types.Domain("g", domain.uuid.bytes, 1)
+        for flags, number in ((VcpuFlag.GUEST, 1), (VcpuFlag.GUEST | VcpuFlag.MAXIMUM, 2)):
+            asked = shapes.DomainFlagsArgs(dom, int(flags))
+            assert (await handlers.get_vcpus_flags(session, asked)).num == number

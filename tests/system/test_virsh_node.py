@@ -198,3 +198,12 @@ def test_the_older_questions_about_processors(uri: str, folder: Path) -> None:
     assert "<model fallback='forbid'>qemu64</model>" in virsh("cpu-baseline", str(path), uri=uri).expect()
     path.write_text(path.read_text().replace("</model>", "</model><feature name='nosuch'/>"))
     assert not virsh("cpu-compare", str(path), uri=uri).ok
+
+
+def test_guests_that_cannot_be_asked_about(uri: str) -> None:
+    refused = virsh("domcapabilities", "--virttype", "nonsense", uri=uri).err
+    assert "invalid argument: unknown virttype: nonsense" in refused
+    refused = virsh("domcapabilities", "--virttype", "xen", uri=uri).err
+    assert "the virt type 'xen' is not supported by emulator" in refused
+    refused = virsh("domcapabilities", "--arch", "s390x", uri=uri).err
+    assert "unsupported configuration: unable to find any emulator to serve 's390x' architecture" in refused

@@ -10,6 +10,7 @@ import pytest
 
 from guests import domain_xml
 from tests.support.daemon import DaemonProcess
+from tests.support.guest import running_tiny
 from tests.support.libvirt_python import libvirt_python
 from tests.support.virsh import virsh
 
@@ -189,3 +190,15 @@ def test_what_has_no_procedure_says_so(measured: DaemonProcess) -> None:
         assert not result.ok, command
         assert "unknown procedure" in result.err or "not supported" in result.err, result
     assert virsh("domstate", NAME, uri=measured.uri).expect().strip() == "running"
+
+
+def test_no_job_is_under_way_on_a_disk(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    with running_tiny(host_a, folder, boot="disk") as guest:
+        assert "No current block job for vda" in virsh("blockjob", guest.name, "vda", uri=uri).expect()
+        assert "disk 'vdz' not found in domain" in virsh("blockjob", guest.name, "vdz", uri=uri).err
+
+
+def test_processors_by_an_agent_that_has_not_come(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    channel = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+    with running_tiny(host_a, folder, devices=channel) as guest:
+        assert "QEMU guest agent is not connected" in virsh("vcpucount", guest.name, "--guest", uri=uri).err

@@ -208,6 +208,17 @@ class AllDomainStatsRet:
     ret_stats: Annotated[list[types.DomainStatsRecord], listed(types.DomainStatsRecord, types.DOMAIN_LIST_MAX)]
 
 
+@struct
+class BlockJobInfoRet:
+    """``found`` 0: there is no job, and nothing else counts."""
+
+    found: Int
+    type: Int
+    bandwidth: UHyper
+    cur: UHyper
+    end: UHyper
+
+
 DOMAIN_MEMORY_STATS = Procedure(159, "DOMAIN_MEMORY_STATS", DomainMemoryStatsArgs, DomainMemoryStatsRet)
 DOMAIN_GET_VCPUS = Procedure(20, "DOMAIN_GET_VCPUS", DomainVcpusArgs, DomainVcpusRet)
 DOMAIN_GET_BLOCK_INFO = Procedure(194, "DOMAIN_GET_BLOCK_INFO", DomainBlockArgs, BlockInfoRet)
@@ -222,3 +233,4 @@ DOMAIN_GET_CPU_STATS = Procedure(262, "DOMAIN_GET_CPU_STATS", DomainCPUStatsArgs
 DOMAIN_GET_DISK_ERRORS = Procedure(263, "DOMAIN_GET_DISK_ERRORS", DomainDiskErrorsArgs, DomainDiskErrorsRet)
 DOMAIN_GET_IOTHREAD_INFO = Procedure(351, "DOMAIN_GET_IOTHREAD_INFO", DomainFlagsArgs, IOThreadInfoRet)
 CONNECT_GET_ALL_DOMAIN_STATS = Procedure(344, "CONNECT_GET_ALL_DOMAIN_STATS", AllDomainStatsArgs, AllDomainStatsRet)
+DOMAIN_GET_BLOCK_JOB_INFO = Procedure(238, "DOMAIN_GET_BLOCK_JOB_INFO", DomainBlockArgs, BlockJobInfoRet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import vcpus
+from culvert.drivers.qemu import agent, vcpus
 from culvert.ground import errors
 from culvert.protocol import remote_domain, shapes
 from culvert.protocol.constants_flag import AffectFlag, VcpuFlag, XMLFlag
@@ -72,9 +72,13 @@ class QueryHandlers:
 
     async def get_vcpus_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.NumRet:
         no_flags(args.flags, "qemuDomainGetVcpusFlags", AffectFlag.LIVE | AffectFlag.CONFIG | sum(VcpuFlag))
-        if args.flags & VcpuFlag.GUEST:
-            raise errors.ArgumentUnsupported("the guest agent is not asked for processors")
-        return shapes.NumRet(vcpus.count(self._service.domain(args.dom), args.flags))
+        domain = self._service.domain(args.dom)
+        if not args.flags & VcpuFlag.GUEST:
+            return shapes.NumRet(vcpus.count(domain, args.flags))
+        told = await agent.execute(domain, "guest-get-vcpus")
+        with agent.believed(domain, "guest-get-vcpus"):
+            there = [one for one in told if one["online"] or args.flags & VcpuFlag.MAXIMUM]
+            return shapes.NumRet(len(there))
 
     async def is_active(self, session: Session, args: shapes.DomainArgs) -> remote_domain.ActiveRet:
         return remote_domain.ActiveRet(int(self._service.domain(args.dom).is_active))

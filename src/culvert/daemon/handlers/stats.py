@@ -16,6 +16,7 @@ from culvert.protocol.types import TypedParam, TypedParamType
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 
+BANDWIDTH_BYTES = 1  # VIR_DOMAIN_BLOCK_JOB_INFO_BANDWIDTH_BYTES
 IMPACT = AffectFlag.LIVE | AffectFlag.CONFIG
 # VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE … _OTHER are the same bits as the filters of a list.
 STATS_FILTERS = (
@@ -39,6 +40,7 @@ class StatsHandlers:
         handlers.add(remote_stats.DOMAIN_GET_EMULATOR_PIN_INFO, self.get_emulator_pin_info)
         handlers.add(remote_stats.DOMAIN_GET_CPU_STATS, self.get_cpu_stats)
         handlers.add(remote_stats.DOMAIN_GET_BLOCK_INFO, self.get_block_info)
+        handlers.add(remote_stats.DOMAIN_GET_BLOCK_JOB_INFO, self.get_block_job_info)
         handlers.add(remote_stats.DOMAIN_BLOCK_STATS, self.block_stats)
         handlers.add(remote_stats.DOMAIN_BLOCK_STATS_FLAGS, self.block_stats_flags)
         handlers.add(remote_stats.DOMAIN_GET_DISK_ERRORS, self.get_disk_errors)
@@ -133,6 +135,18 @@ class StatsHandlers:
         domain = self._service.domain(args.dom)
         sizes = await blockstats.sizes(domain, blockstats.find(domain, args.path))
         return remote_stats.BlockInfoRet(sizes.allocation, sizes.capacity, sizes.physical)
+
+    async def get_block_job_info(
+        self, session: Session, args: remote_stats.DomainBlockArgs
+    ) -> remote_stats.BlockJobInfoRet:
+        """No job is ever begun on a disk here."""
+        no_flags(args.flags, "qemuDomainGetBlockJobInfo", BANDWIDTH_BYTES)
+        domain = self._service.domain(args.dom)
+        domain.require_active()
+        disks = domain.definition.devices.disks
+        if all(args.path not in (disk.target.dev, disk.path) for disk in disks):
+            raise errors.InvalidArgument(f"disk '{args.path}' not found in domain")
+        return remote_stats.BlockJobInfoRet(0, 0, 0, 0, 0)
 
     async def block_stats(
         self, session: Session, args: remote_stats.DomainBlockStatsArgs

@@ -32,14 +32,24 @@ class Question:
     virttype: str
 
 
+# libvirt's kinds of guests (virDomainVirtType), most of other hypervisors.
+VIRT_TYPES = (
+    *("none", "qemu", "kqemu", "kvm", "xen", "lxc", "uml", "openvz", "test", "vmware", "hyperv", "vbox", "phyp"),
+    *("parallels", "bhyve", "vz", "hvf"),
+)
+
+
 def question(
     known: Machines, emulator: str | None, arch: str | None, machine: str | None, virttype: str | None
 ) -> Question:
-    """What a client means that leaves things out. Raises ``errors.InvalidArgument`` for what is not there."""
+    """What a client means that leaves things out.
+
+    Raises ``errors.InvalidArgument`` for what is not there, ``errors.ConfigUnsupported`` for another architecture.
+    """
     if emulator is not None and emulator != known.emulator:
         raise errors.InvalidArgument(f"invalid argument: emulator '{emulator}' is not the one that is served")
     if arch is not None and arch != ARCH:
-        raise errors.InvalidArgument(f"invalid argument: unable to find any emulator to serve '{arch}' architecture")
+        raise errors.ConfigUnsupported(f"unable to find any emulator to serve '{arch}' architecture")
     name = known.aliases.get(machine, machine) if machine else known.default_machine
     found = next((each for each in known.offered if each.name == name), None)
     if found is None:
@@ -47,6 +57,8 @@ def question(
             f"invalid argument: the machine '{machine}' is not supported by emulator '{known.emulator}'"
         )
     kind = virttype or (ACCELERATED if known.kvm else EMULATED)
+    if kind not in VIRT_TYPES:
+        raise errors.InvalidArgument(f"invalid argument: unknown virttype: {kind}")
     if kind not in (EMULATED, *([ACCELERATED] if known.kvm else [])):
         raise errors.InvalidArgument(
             f"invalid argument: the virt type '{kind}' is not supported by emulator '{known.emulator}'"
