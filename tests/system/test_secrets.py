@@ -11,7 +11,7 @@ from tests.support.daemon import DaemonProcess
 from tests.support.guest import running_tiny
 from tests.support.virsh import virsh
 
-PASSWORD = "s3cr3t-0f-3"
+PASSWORD = "s3cr3t-3"
 SCREEN = (
     f"<graphics type='vnc' autoport='yes' listen='127.0.0.1' passwd='{PASSWORD}'/><video><model type='vga'/></video>"
 )

@@ -12,6 +12,7 @@ from culvert.domain import address
 from culvert.domain.binding import attribute, child, children, lone, variant
 from culvert.domain.scalars import ANY_TEXT, TOKEN, UINT, YES_NO, Integer, Pattern, one_of
 
+PASSWORD_MAX = 8  # characters of a VNC password that count (RFC 6143, 7.2.2)
 LISTEN_ADDRESS = Pattern(r"[^\s,=]+", "listen address")
 
 

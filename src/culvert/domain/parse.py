@@ -8,6 +8,7 @@ from culvert.domain import aliases, binding, xml
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
+from culvert.domain.display import Graphics
 from culvert.domain.interface import Interface
 from culvert.ground import errors
 
@@ -46,6 +47,12 @@ def parse_device(text: str) -> Disk | Interface:
     raise errors.ConfigUnsupported(
         f"unsupported configuration: a device <{root.tag}> cannot be plugged in or out: <disk> and <interface> can"
     )
+
+
+def parse_changed(text: str) -> Disk | Interface | Graphics:
+    """Read one device of a kind that can be changed. Raises as ``parse``."""
+    root = xml.read(text)
+    return binding.read(Graphics, root, "/graphics") if root.tag == "graphics" else parse_device(text)
 
 
 def parse_cpu(text: str, *, of_host: bool = False) -> Cpu:

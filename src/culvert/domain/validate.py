@@ -19,6 +19,7 @@ from culvert.domain.chardev import ChannelDevice, Chardev
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
+from culvert.domain.display import PASSWORD_MAX, Graphics
 from culvert.domain.features import HyperV
 from culvert.domain.interface import Interface
 from culvert.domain.platform import Timer
@@ -54,8 +55,6 @@ MOST_XHCI_PORTS = 15
 COMPANION = "ich9-uhci"
 
 NOT_KEPT = frozenset({"preserve", "rename-restart"})  # for on_poweroff and on_reboot
-
-VNC_PASSWORD = 8  # what the protocol carries of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +164,8 @@ CHARDEV: tuple[Wrong, ...] = (
 
 GRAPHICS: tuple[Wrong, ...] = (
     Wrong(
-        lambda one: len((one.passwd or "").encode()) > VNC_PASSWORD,
-        f"the VNC password is longer than {VNC_PASSWORD} characters, and the rest would not count",
+        lambda one: len((one.passwd or "").encode()) > PASSWORD_MAX,
+        f"the VNC password is longer than {PASSWORD_MAX} characters, and the rest would not count",
     ),
 )
 
@@ -260,9 +259,10 @@ def check(definition: DomainDef) -> None:
     _check_usb([one for one in devices.controllers if one.type == "usb"])
 
 
-def check_device(device: Disk | Interface) -> None:
-    """The same for a device that is to be plugged in."""
-    _all(DISK if isinstance(device, Disk) else INTERFACE, (device,))
+def check_device(device: Disk | Interface | Graphics) -> None:
+    """The same for a device that is to be plugged in or changed."""
+    rules = GRAPHICS if isinstance(device, Graphics) else DISK if isinstance(device, Disk) else INTERFACE
+    _all(rules, (device,))
 
 
 def _all(rules: Iterable[Wrong], things: Iterable[Any]) -> None:

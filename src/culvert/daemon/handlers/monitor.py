@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import agent
+from culvert.drivers.qemu import agent, screen
 from culvert.ground import errors
 from culvert.protocol import qemu
 from culvert.rpc.dispatch import Handlers
@@ -26,9 +28,13 @@ class MonitorHandlers:
 
     async def monitor_command(self, session: Session, args: qemu.MonitorCommandArgs) -> qemu.MonitorCommandRet:
         no_flags(args.flags, "qemuDomainMonitorCommand", qemu.MonitorCommandFlag.HMP)
-        monitor = self._service.domain(args.dom).monitor
-        ask = monitor.human if args.flags & qemu.MonitorCommandFlag.HMP else monitor.raw
-        return qemu.MonitorCommandRet(await ask(args.cmd))
+        domain, human = self._service.domain(args.dom), bool(args.flags & qemu.MonitorCommandFlag.HMP)
+        answer = await (domain.monitor.human if human else domain.monitor.raw)(args.cmd)
+        password = screen.password_in(args.cmd, human=human)
+        # What QEMU has taken: the human monitor is silent about it, the other one has no error.
+        if password is not None and (not answer.strip() if human else "error" not in json.loads(answer)):
+            await screen.note_password(domain, password)
+        return qemu.MonitorCommandRet(answer)
 
     async def agent_command(self, session: Session, args: qemu.AgentCommandArgs) -> qemu.AgentCommandRet:
         no_flags(args.flags, "qemuDomainQemuAgentCommand")

@@ -16,8 +16,9 @@ from culvert.domain import addresses, defaults_devices, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
+from culvert.domain.display import Graphics
 from culvert.domain.interface import Interface, InterfaceTarget
-from culvert.drivers.qemu import impact, network, unplug
+from culvert.drivers.qemu import impact, network, screen, unplug
 from culvert.drivers.qemu.command import command_disk, command_network
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
@@ -90,12 +91,15 @@ async def detach_alias(domain: Domain, alias: str) -> None:
 
 
 async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force: bool) -> None:
-    """Change a device: the medium of a cdrom drive at once, anything for the next start.
+    """Change a device: the medium of a cdrom drive or a screen's password at once, anything for the next start.
 
     ``force``: open a tray that the guest has locked. Raises ``errors.OperationUnsupported`` for other changes of a
     running guest's device.
     """
-    wanted = await apart.run(xml_parse.parse_device, xml)
+    wanted = await apart.run(xml_parse.parse_changed, xml)
+    if isinstance(wanted, Graphics):
+        await screen.change(driver, domain, wanted, flags)
+        return
     async with domain.changing("update a device of"):
         about = impact.impact(domain, flags)
         changed = None
@@ -107,7 +111,9 @@ async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force:
             run = domain.require_active()
             live = find(run.definition, wanted)
             if not isinstance(live, Disk) or not isinstance(wanted, Disk) or not live.is_cdrom:
-                raise errors.OperationUnsupported("only the medium of a cdrom drive can be changed live")
+                raise errors.OperationUnsupported(
+                    "only the medium of a cdrom drive and a screen's password can be changed live"
+                )
             await _change_medium(domain, run, live, wanted, force=force)
         if changed is not None:
             await domain.change_persistent(lambda one: driver.accept(_replaced(one, find(one, wanted), wanted)))

@@ -183,8 +183,7 @@ async def _try_launch(domain: Domain, startup: Startup, definition: DomainDef, *
     await startup.step(StartStep.ACTIONS, domain.monitor.execute("set-action", lifecycle.actions(on_reboot)))
     for graphics in definition.devices.graphics:
         if graphics.passwd is not None:
-            password = {"protocol": "vnc", "password": graphics.passwd}
-            await startup.step(StartStep.SECRETS, domain.monitor.execute("set_password", password))
+            await startup.step(StartStep.SECRETS, vnc.set_password(domain, graphics.passwd))
     await startup.step(StartStep.BALLOON, balloon.prepare(domain, run.definition, incoming=incoming))
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
     news.tell_agent(domain, run, AgentReason.DOMAIN_STARTED)

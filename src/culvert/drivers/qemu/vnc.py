@@ -129,6 +129,11 @@ def reserve(host: QemuHost, run: Run) -> None:
     host.vnc_ports |= run.vnc_ports
 
 
+async def set_password(domain: Domain, password: str) -> None:
+    """Who connects is asked for ``password`` from now on. Raises QEMU's refusal for a server that asks for none."""
+    await domain.monitor.execute("set_password", {"protocol": "vnc", "password": password})
+
+
 async def connect(domain: Domain, number: int, *, skip_auth: bool) -> socket.socket:
     """A connection to VNC server ``number`` of a running domain, for the caller; ``skip_auth``: without password.
 
