@@ -7,6 +7,7 @@ gone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -98,4 +99,13 @@ def end_marked(root: Path) -> list[int]:
         except ProcessLookupError:
             continue
     wait_gone(found, 10)
+    return found
+
+
+def niceness(pid: int) -> dict[int, int]:
+    """The nice value of each of its threads, by thread id."""
+    found = {}
+    for entry in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            found[int(entry.name)] = os.getpriority(os.PRIO_PROCESS, int(entry.name))
     return found

@@ -15,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from culvert.channels.ticket import Ticket
+from culvert.daemon import priority
 from culvert.protocol import culvert as own
 from culvert.wire.packet import PacketType
+from tests.support import processes
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import SMALL, RunningGuest, running_tiny, state_of
@@ -90,6 +92,23 @@ def test_many_channels_through_the_one_port(
             guest.assert_runs_only_on(destination, source)
             source.assert_no_leftovers()
             assert told(guest, destination, "channels", "--completed") == 4
+
+
+def test_who_answers_goes_before_who_pumps(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    """Where that is allowed; the guests, and whatever else the daemons start, have no part in it."""
+    first = priority.NICE if os.geteuid() == 0 else os.getpriority(os.PRIO_PROCESS, 0)
+    with (
+        Proxy(host_b.port) as proxy,
+        running_tiny(host_a, folder) as guest,
+        interrupted(guest, host_a, proxy, host_b, "--parallel-connections", "3"),
+    ):
+        for host in (host_a, host_b):
+            answers, *others = sorted(processes.niceness(host.pid).items())  # the process's own number is the lowest
+            assert answers == (host.pid, first)
+            assert len(others) >= 4  # a channel each
+            for qemu in host.qemu_pids():
+                others += processes.niceness(qemu).items()
+            assert {nice for _, nice in others} == {os.getpriority(os.PRIO_PROCESS, 0)}
 
 
 def test_the_command_line_asks_for_them_too(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:

@@ -16,7 +16,7 @@ import click
 from culvert import __version__
 from culvert.daemon import config as configuration
 from culvert.daemon import listen as listen_addresses
-from culvert.daemon import log_queue, loop_guard
+from culvert.daemon import log_queue, loop_guard, priority
 from culvert.daemon.config import Config
 from culvert.daemon.listen import Address
 from culvert.daemon.notify import notify
@@ -80,6 +80,7 @@ def main(
     # To the log file below a root or in the log directory; also to the terminal or the journal.
     with log_queue.to(places.layout.log / "culvertd.log") as logs:
         logging.basicConfig(level=config.daemon.log_level.upper(), handlers=[logs])
+        priority.answer_first()
         try:
             with loop_guard.from_environment(), asyncio.Runner(loop_factory=Loop) as runner:
                 status = runner.run(_run(places, config, addresses))
