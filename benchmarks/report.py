@@ -73,6 +73,19 @@ SUITES: dict[str, tuple[str, tuple[Column, ...]]] = {
             *LATENCY,
         ),
     ),
+    "ten": (
+        "Ten guests of 8 MiB at once by TLS, both daemons asked every 5 ms",
+        (
+            Column("all_wall_s", "all of them", "s"),
+            Column("idle_p50_us", "state before, p50", "µs"),
+            Column("p50_us", "state, p50", "µs"),
+            Column("p99_us", "state, p99", "µs"),
+            Column("list_source_p99_us", "list at the source, p99", "µs"),
+            Column("list_destination_p99_us", "list at the destination, p99", "µs"),
+            Column("resident_before_bytes", "source's memory before", "MiB", MiB),
+            Column("resident_after_bytes", "a minute after", "MiB", MiB),
+        ),
+    ),
     "rpc": (
         "Calls of one client over the UNIX socket",
         (Column("calls_per_s", "calls", "1/s", picture=True), *LATENCY[:2]),

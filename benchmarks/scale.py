@@ -54,7 +54,7 @@ def fifty(lab: Lab, way: tuple[str, ...]) -> Figures:
         meter.start()
         begun = time.monotonic()
         with ThreadPoolExecutor(GUESTS + 1) as pool:
-            moves = [pool.submit(_move, stage.command(guest.name, way)) for guest, _ in guests]
+            moves = [pool.submit(moved, stage.command(guest.name, way)) for guest, _ in guests]
             asking = pool.submit(paced, state, lambda: not all(each.done() for each in moves), PERIOD)
             failures = [f"{g.name}: {m.result()}" for (g, _), m in zip(guests, moves, strict=True) if m.result()]
             wall = time.monotonic() - begun
@@ -80,7 +80,7 @@ def fifty(lab: Lab, way: tuple[str, ...]) -> Figures:
         }
 
 
-def _move(argv: list[str]) -> str:
+def moved(argv: list[str]) -> str:
     """Run a client; what it said when it failed, empty when it did not."""
     try:
         done = subprocess.run(argv, capture_output=True, text=True, env=ENVIRONMENT, timeout=DEADLINE, check=False)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from itertools import product
 
-from benchmarks import cut, micro_codec, micro_route, micro_rpc, micro_stream, move, scale
+from benchmarks import cut, micro_codec, micro_route, micro_rpc, micro_stream, move, scale, ten
 from benchmarks.movers import MOVERS
 from benchmarks.plan import Cell
 from benchmarks.workloads import WORKLOADS
 
+TEN = {"culvert-tls-1": "culvert", "libvirt-tunnelled-tls": "libvirt"}
 ASKED = ("culvert-pump", "culvert-pump-2", "culvert-tls-2", "libvirt-tunnelled")
 
 
@@ -46,6 +47,7 @@ def scales() -> list[Cell]:
             Cell("fifty", name, partial(scale.fifty, way=("--tunnelled", query)), stage="culvert", most=3)
             for name, query in fifty.items()
         ),
+        *(Cell("ten", name, partial(ten.measure, mover=name), stage=stage, most=3) for name, stage in TEN.items()),
         *(
             Cell("asked", mover.name, partial(scale.asked, mover=mover.name), stage=mover.stage)
             for mover in MOVERS
