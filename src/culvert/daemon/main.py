@@ -16,7 +16,7 @@ import click
 from culvert import __version__
 from culvert.daemon import config as configuration
 from culvert.daemon import listen as listen_addresses
-from culvert.daemon import log_queue, loop_guard, priority
+from culvert.daemon import log_queue, loop_guard, memory, priority
 from culvert.daemon.config import Config
 from culvert.daemon.listen import Address
 from culvert.daemon.notify import notify
@@ -103,7 +103,10 @@ async def _run(places: Places, config: Config, addresses: list[Address]) -> int:
             # One line that programs wait for, on standard output alone.
             print("culvertd ready", *(f"listen={name}" for name in running.addresses), flush=True)
             notify("READY=1")
-            await stopping.wait()
+            async with asyncio.TaskGroup() as tasks:
+                keeper = tasks.create_task(memory.give_back(running.under_way), name="memory")
+                await stopping.wait()
+                keeper.cancel()
             loop.add_signal_handler(signal.SIGHUP, lambda: None)  # too late to reload, and no reason to die
             log.info("culvertd is stopping; guests run on")
             notify("STOPPING=1")

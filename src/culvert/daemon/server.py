@@ -93,10 +93,14 @@ def handlers(service: Service) -> list[Handlers]:
 
 @dataclass(frozen=True, slots=True)
 class RunningDaemon:
-    """A daemon that runs: the addresses it listens on; ``reload`` reads the listeners' certificates again."""
+    """A daemon that runs: the addresses it listens on; ``reload`` reads the certificates again.
+
+    ``under_way``: how many guests leave or arrive at the moment.
+    """
 
     addresses: list[str]
     reload: Callable[[], object]
+    under_way: Callable[[], int]
 
 
 @asynccontextmanager
@@ -184,6 +188,7 @@ async def serve(
         yield RunningDaemon(
             [f"{each.transport}:{'//' if each.address else ''}{each.name}" for each in listeners],
             lambda: background.spawn("reload", _reload(security)),
+            lambda: service.source.under_way + service.destination.under_way,
         )
 
 

@@ -334,6 +334,11 @@ class Destination:
             if (other.name == name) != (other.uuid == uuid):
                 raise errors.DomainExists(f"domain '{other.name}' already exists here with uuid {other.uuid}")
 
+    @property
+    def under_way(self) -> int:
+        """How many guests are arriving."""
+        return len(self._arrivals)
+
     async def outcome(self, attempt: str, seal: str | None) -> tuple[Outcome, str]:
         """What became of ``attempt``, and why, for a source that has lost the answer to finish.
 

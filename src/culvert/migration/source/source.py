@@ -332,6 +332,11 @@ class Source:
                 f"{departure.waits_for or departure.description}"
             )
 
+    @property
+    def under_way(self) -> int:
+        """How many guests are leaving, those that wait for a word among them."""
+        return len(self._departures)
+
     def waiting(self) -> list[Departure]:
         """The migrations whose guest stands still here until it is known where it runs."""
         return [departure for departure in self._departures.values() if departure.waits_for]
