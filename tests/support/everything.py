@@ -31,6 +31,8 @@ DEVICES = """
 <watchdog model='i6300esb' action='none'/>
 <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>"""
 
+PORTS = 12  # for all that is there from the start, and what comes
+
 CARD = "<interface type='user'><mac address='52:54:00:00:00:02'/><model type='virtio'/></interface>"
 
 
@@ -43,7 +45,12 @@ def with_everything(xml: str) -> str:
     xml = xml.replace("<memory ", f"{told}<memory ", 1)
     xml = re.sub("<vcpu>1</vcpu>", "<vcpu current='1'>3</vcpu>", xml)
     xml = re.sub("<controller type='usb' model='none'/>", "", xml)
-    balloon = f"{DEVICES}<memballoon model='virtio'><stats period='2'/></memballoon>"
+    # A q35 has places for as many devices to be plugged in as its XML has ports.
+    ports = "<controller type='pci' index='0' model='pcie-root'/>" + "".join(
+        f"<controller type='pci' index='{index}' model='pcie-root-port'/>" for index in range(1, PORTS + 1)
+    )
+    ports = ports if "machine='q35'" in xml else ""
+    balloon = f"{ports}{DEVICES}<memballoon model='virtio'><stats period='2'/></memballoon>"
     return re.sub("<memballoon model='none'/>", balloon, xml)
 
 

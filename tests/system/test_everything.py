@@ -21,9 +21,9 @@ P2P = (*MIGRATE, "--p2p", "--tunnelled")
 
 
 @contextmanager
-def the_guest(host: DaemonProcess, folder: Path) -> Iterator[RunningGuest]:
+def the_guest(host: DaemonProcess, folder: Path, machine: str = "pc") -> Iterator[RunningGuest]:
     """It runs, and has been changed in every way."""
-    made = domain_xml.tiny_guest(folder, NAME, SMALL)
+    made = domain_xml.tiny_guest(folder, NAME, SMALL, machine=machine)
     xml = made.serial.with_suffix(".xml")
     xml.write_text(with_everything(made.xml))
     virsh("define", str(xml), uri=host.uri).expect()
@@ -34,21 +34,24 @@ def the_guest(host: DaemonProcess, folder: Path) -> Iterator[RunningGuest]:
         yield RunningGuest(made, follow)
 
 
+# The road, by the configuration of both daemons, the guest's machine, and what virsh is asked for.
 MOVES = {
-    "tunnelled": ("stream", P2P),
-    "pump": ("pump", P2P),
-    "direct": ("direct", P2P),
-    "parallel": ("pump", (*MIGRATE, "--p2p", "--parallel", "--parallel-connections", "2")),
-    "post-copy": ("pump", (*P2P, "--postcopy", "--postcopy-after-precopy")),
-    "client": ("auto", MIGRATE),
+    "tunnelled": ("stream", ("pc", P2P)),
+    "tunnelled-q35": ("stream", ("q35", P2P)),
+    "pump": ("pump", ("pc", P2P)),
+    "direct": ("direct", ("pc", P2P)),
+    "parallel": ("pump", ("pc", (*MIGRATE, "--p2p", "--parallel", "--parallel-connections", "2"))),
+    "post-copy": ("pump", ("q35", (*P2P, "--postcopy", "--postcopy-after-precopy"))),
+    "client": ("auto", ("pc", MIGRATE)),
 }
 
 
-@pytest.mark.parametrize(("route", "options"), list(MOVES.values()), ids=list(MOVES))
+@pytest.mark.parametrize(("route", "move"), list(MOVES.values()), ids=list(MOVES))
 def test_a_migration(
-    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str, options: tuple[str, ...]
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str, move: tuple[str, tuple[str, ...]]
 ) -> None:
-    with the_guest(host_a, folder) as guest:
+    machine, options = move
+    with the_guest(host_a, folder, machine) as guest:
         before = View.of(host_a, NAME)
         virsh(*options, NAME, host_b.tcp_uri, uri=host_a.uri).expect()
         guest.assert_runs_only_on(host_b, host_a)
