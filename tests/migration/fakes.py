@@ -19,6 +19,7 @@ from culvert.channels.simple_paths import StreamPath
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
 from culvert.drivers.qemu.monitor import Monitor, silent
+from culvert.drivers.qemu.run import Ending
 from culvert.ground import errors
 from culvert.hypervisor.setup import Setup
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
@@ -86,6 +87,7 @@ class FakeDomain:
         self.is_persistent = False
         self.persistent = None
         self.exited = asyncio.Event()
+        self.ending: Ending | None = None
         self.full_disk = False
         self.monitor.on["cont"] = self._continued
 
@@ -127,7 +129,6 @@ class FakeDomain:
         self.is_active = False
         self.exited.set()
 
-    destroyed = False
     exit_text = ""
 
     async def last_output(self) -> str:

@@ -125,6 +125,16 @@ class OperationFailed(RequestError):
     code = ErrorCode.OPERATION_FAILED
 
 
+class GuestEnded(OperationFailed):
+    """What was under way has failed because the guest itself has ended.
+
+    Not OPERATION_FAILED: libvirt's client then takes what the destination says of it for the better reason
+    (virDomainMigrateVersion3Full).
+    """
+
+    code = ErrorCode.OPERATION_INVALID
+
+
 class OperationInvalid(RequestError):
     """The object is in a state in which this makes no sense."""
 

@@ -177,7 +177,11 @@ class Hypervisor(Protocol):
         """Whether the migration has a channel for preempted pages."""
 
     async def gone(self, side: str, cause: Exception) -> errors.OperationFailed:
-        """The error for a hypervisor that ended in mid-migration at ``side``, with its last words."""
+        """The error for a hypervisor that ended in mid-migration at ``side``: ``ended``, or its last words."""
+
+    def ended(self, side: str) -> errors.GuestEnded | None:
+        """The error for a guest that has shut down, crashed or been destroyed in mid-migration, or is about to be
+        gone for that reason; ``None`` while it goes on, and for a hypervisor that ended by itself."""
 
     async def behind(self, side: str, error: errors.RequestError) -> errors.RequestError:
         """``error``; where a call to the hypervisor failed because that has ended, ``gone`` tells how it did."""

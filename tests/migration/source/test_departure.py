@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from culvert.channels.data_path import DataPath
+from culvert.drivers.qemu.run import Ending
 from culvert.ground import errors
 from culvert.migration.convergence.budget import Budget
 from culvert.migration.handover.machine import Step
@@ -22,7 +23,7 @@ from culvert.migration.source import ask as asking
 from culvert.migration.source import departure as module
 from culvert.migration.source.departure import Departure
 from culvert.protocol.constants_migrate import JobType, MigrateFlag
-from culvert.protocol.constants_state import DomainState
+from culvert.protocol.constants_state import DomainState, ShutoffReason, StoppedDetail
 from tests.migration.fakes import FakeDomain, FakeStream
 
 SETTINGS = Settings("host-a", UUID(int=1), stall_seconds=0)
@@ -253,3 +254,27 @@ async def test_qemu_ends_here(driven: Driven) -> None:
     assert await driven.live() is State.LOST
     assert "QEMU's last words" in str(driven.departure.cause.error)
     assert "cont" not in driven.domain.history
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        (Ending(ShutoffReason.SHUTDOWN, StoppedDetail.SHUTDOWN), "has shut down during the migration"),
+        (Ending(ShutoffReason.DESTROYED, StoppedDetail.DESTROYED), "was destroyed during the migration"),
+        (Ending(ShutoffReason.CRASHED, StoppedDetail.CRASHED), "has crashed during the migration"),
+        (Ending(ShutoffReason.FAILED, None), "QEMU's last words"),
+    ],
+)
+async def test_the_guest_ends_here(driven: Driven, ending: Ending, words: str) -> None:
+    """It is the reason, also when QEMU, or the other side, has said something of it before."""
+
+    def end() -> None:
+        driven.domain.ending = ending
+        driven.domain.is_active = False
+        driven.domain.exited.set()
+        driven.domain.monitor._end()
+
+    driven.domain.monitor.on["migrate"] = end
+    assert await driven.live() is State.LOST
+    assert words in str(driven.departure.cause.error)
+    assert isinstance(driven.departure.cause.error, errors.GuestEnded) is (ending.reason is not ShutoffReason.FAILED)

@@ -174,10 +174,9 @@ class Domain:
         return await apart.run(lambda: xml_format.format(aliases.strip(kept), migratable=migratable, secure=secure))
 
     @property
-    def destroyed(self) -> bool:
-        """Whether somebody has ended this run, or the last one, by a call."""
-        ending = self.run.ending if self.run else self._last_ending
-        return ending is not None and ending.reason is ShutoffReason.DESTROYED
+    def ending(self) -> Ending | None:
+        """How this run, or the last one, is ended on purpose, the guest's or a person's; ``None``: it is not."""
+        return self.run.ending if self.run else self._last_ending
 
     @property
     def exit_text(self) -> str:
@@ -422,13 +421,14 @@ class Domain:
             log.info("domain=%s pid=%d qemu=%s", self.name, run.process.pid, run.process.exit_text)
         if self.close_console is not None:
             self.close_console()
-        self._last_output, self._last_ending = await run.last_output(), ending
+        self._last_output = await run.last_output()
         self._last_exit = run.process.exit_text if run.process is not None else ""
         if not keep_files:
             await asyncio.to_thread(shutil.rmtree, run.runtime, ignore_errors=True)
         # From here to the next await everybody sees the same: nothing runs.
         self.host.vnc_ports.difference_update(run.vnc_ports)
         self.run, self._leaving = None, run
+        self._last_ending = run.ending
         self.annotations = {}
         if self.persistent is None and self.startup is None:
             self.host.retire(self)

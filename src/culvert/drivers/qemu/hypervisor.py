@@ -72,6 +72,9 @@ class QemuHypervisor:
     async def behind(self, side: str, error: errors.RequestError) -> errors.RequestError:
         return await self.gone(side, error) if isinstance(error, MonitorGone) else error
 
+    def ended(self, side: str) -> errors.GuestEnded | None:
+        return migration.ended(self._domain, side)
+
     def on_round(self, begun: Callable[[], None]) -> Callable[[], object]:
         def heard(event: Event) -> None:
             if event["event"] == "MIGRATION_PASS":

@@ -18,14 +18,14 @@ from culvert.drivers.qemu import migration_setup
 from culvert.drivers.qemu.migration_setup import DESTINATION_CAPABILITIES, SOURCE_CAPABILITIES
 from culvert.drivers.qemu.migration_statistics import read_statistics
 from culvert.drivers.qemu.monitor import CommandRefused, Event, Monitor, MonitorGone
-from culvert.drivers.qemu.run import Run
+from culvert.drivers.qemu.run import Ending, Run
 from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.hypervisor.statistics import Statistics
 from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
-from culvert.protocol.constants_state import PausedReason, RunningReason
+from culvert.protocol.constants_state import PausedReason, RunningReason, ShutoffReason
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class QemuGuest(Guest, Protocol):
     def monitor(self) -> Monitor: ...
 
     @property
-    def destroyed(self) -> bool: ...
+    def ending(self) -> Ending | None: ...
 
     @property
     def exit_text(self) -> str: ...
@@ -113,16 +113,32 @@ async def announce(domain: QemuGuest) -> None:
 
 
 async def process_gone(domain: QemuGuest, side: str, cause: Exception) -> errors.OperationFailed:
-    """The error for a QEMU that ended in mid-migration: how it did, with its last output, or who wanted it so."""
+    """The error for a QEMU that ended in mid-migration: why it was ended, or how it did, with its last output."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(NOTICE_TIMEOUT):
             await domain.exited.wait()
-    if domain.destroyed:
-        return errors.OperationFailed(f"domain '{domain.name}' was destroyed at the {side} during its migration")
+    if (told := ended(domain, side)) is not None:
+        return told
     output, how = (await domain.last_output()).strip(), f" ({domain.exit_text})" if domain.exit_text else ""
     return errors.OperationFailed(
         f"domain '{domain.name}': QEMU at the {side} ended during the migration{how}: {output or cause}"
     )
+
+
+_ENDS = {
+    ShutoffReason.SHUTDOWN: "has shut down",
+    ShutoffReason.DESTROYED: "was destroyed",
+    ShutoffReason.CRASHED: "has crashed",
+}
+
+
+def ended(domain: QemuGuest, side: str) -> errors.GuestEnded | None:
+    """The error for a guest that has ended in mid-migration and not its QEMU, which only followed; else ``None``."""
+    ending = domain.ending
+    if ending is None or ending.reason not in _ENDS:
+        return None
+    where = "; it runs on neither side" if side == "source" else f" at the {side}"
+    return errors.GuestEnded(f"domain '{domain.name}' {_ENDS[ending.reason]} during the migration{where}")
 
 
 class _Migration:

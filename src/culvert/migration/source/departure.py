@@ -336,6 +336,8 @@ class Departure:
         if self.guest is not None:
             await self.guest.exited.wait()
             self.fail(await self.guest.hypervisor.gone("source", EOFError("no more output")))
+            if self.state in _CANCELLABLE and not self._sent:
+                self._heed_the_end()
         self.shell.feed(Event.QEMU_GONE)
 
     async def _write(self, step: Step) -> None:
@@ -361,12 +363,19 @@ class Departure:
         try:
             event = await self._sent_by(self._new_sending().run(data_path))
             if event is Event.NOT_SENT:
+                self._heed_the_end()
                 with contextlib.suppress(errors.RequestError):  # then QEMU is no more
                     await self.domain.hypervisor.put_back(self._before, data_path.setup)
             return event
         finally:
             if flying is not None:
                 flying.cancel()
+
+    def _heed_the_end(self) -> None:
+        """A guest that has ended is the reason for what followed: QEMU's end, and what the other side made of it."""
+        ended = self.guest.hypervisor.ended("source") if self.guest is not None else None
+        if ended is not None and not isinstance(self.cause.error, errors.OperationAborted):
+            self.cause.error = ended
 
     @property
     def _flown(self) -> bool:

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 _PAUSED_BY_IT = (PausedReason.MIGRATION, PausedReason.POSTCOPY, PausedReason.POSTCOPY_FAILED)
 
+END_TIMEOUT = 60.0  # seconds for a guest that has shut down to be gone
 CANCEL_TIMEOUT = 60.0  # seconds QEMU may take to give a migration up
 
 
@@ -35,6 +36,10 @@ async def stop_sending(guest: Guest) -> None:
 
 async def resume(guest: Guest | None, *, was_running: bool) -> tuple[Event, str]:
     """Let the guest go on, if it ran before and only the migration has paused it: the event, why it does not."""
+    if guest is not None and guest.is_active and guest.hypervisor.ended("source") is not None:
+        with contextlib.suppress(TimeoutError):  # else it is as if it had not begun to end
+            async with asyncio.timeout(END_TIMEOUT):
+                await guest.exited.wait()
     if guest is None or not guest.is_active:
         return Event.QEMU_GONE, "QEMU has ended"
     paused_by_it = guest.state is DomainState.PAUSED and guest.reason in _PAUSED_BY_IT
