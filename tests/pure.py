@@ -28,7 +28,7 @@ ALL = ("",)  # every test of a module
 
 FOLDERS = (
     *("ground", "xdr", "wire", "protocol", "domain", "io", "rpc", "tunnel", "channels"),
-    *("drivers", "migration", "client", "daemon", "cli"),
+    *("hypervisor", "drivers", "migration", "client", "daemon", "cli"),
     *("benchmarks", "demo", "faults", "guests", "project"),
 )
 """Folders of pure tests, in the order of the floors."""

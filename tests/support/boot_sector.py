@@ -18,6 +18,8 @@ GIVE_BACK = bytes.fromhex(
     "bafc0c 66ed 25fcff 051800 89c2"  # in eax, 0xcfc; dx = (ax & ~3) + 20 + 4
     "66b800010000 66ef"  # mov eax, 256; out dx, eax
 )
+# PM1a_CNT of either machine at 0x604: SLP_EN, and the type that SeaBIOS' tables call S3
+SLEEP = bytes.fromhex("ba0406 b80024 ef")
 GIVEN_BACK_KIB = 1024
 # ACPI's CPU hot-plug of a pc, port 0xaf00 (docs/specs/acpi_cpu_hotplug.txt of QEMU): processor 1 leaves when asked to
 _SELECT = (

@@ -54,6 +54,9 @@ class Outgoing(Protocol):
     on_io_error: Callable[[str], None]
     """Called with the device when a disk of the guest fails meanwhile."""
 
+    on_sleep: Callable[[], None]
+    """Called when the guest goes to sleep (S3) meanwhile."""
+
     @property
     def stopped_at(self) -> float | None:
         """When the guest last stopped, on the monotonic clock; ``None`` while it has not."""

@@ -259,6 +259,8 @@ class QemuOutgoing(_Migration):
         """When QEMU had sent all of it."""
         self.on_io_error: Callable[[str], None] = lambda device: None
         """Called with the device when a disk of the guest fails meanwhile."""
+        self.on_sleep: Callable[[], None] = lambda: None
+        """Called when the guest goes to sleep (S3) meanwhile."""
         self._unsubscribe_stop = self.monitor.subscribe(self._heard)
 
         # Until this is over, what QEMU does with the CPUs by itself is the migration's doing.
@@ -279,6 +281,8 @@ class QemuOutgoing(_Migration):
             self.synced_at = time.monotonic()
         elif event["event"] == "MIGRATION" and event["data"]["status"] == "completed":
             self.sent_at = time.monotonic()
+        elif event["event"] == "SUSPEND":
+            self.on_sleep()
         elif event["event"] == "BLOCK_IO_ERROR":
             self.on_io_error(str(event["data"].get("device", "")))
 

@@ -24,6 +24,7 @@ from culvert.drivers.qemu.monitor import Monitor, MonitorGone
 from culvert.drivers.qemu.run import Run
 from culvert.drivers.qemu.saved import Saved
 from culvert.ground import errors
+from culvert.hypervisor import leaving
 from culvert.io import apart, files
 from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
@@ -55,8 +56,7 @@ async def save(domain: Domain, path: Path, *, xml: str | None = None, running: b
 async def _save(domain: Domain, path: Path, xml: str | None, running: bool | None) -> None:
     async with domain.changing("save"):
         run = domain.require_active()
-        if domain.state not in (DomainState.RUNNING, DomainState.PAUSED):
-            raise errors.OperationInvalid(f"cannot save domain '{domain.name}' in state {domain.state.name}")
+        leaving.check("save", domain.name, domain.state)
         if not domain.is_persistent and path == domain.host.layout.managed_save(domain.name):
             raise errors.OperationInvalid("cannot do managed save for transient domain")
         text = await domain.xml(XMLFlag.MIGRATABLE | XMLFlag.SECURE)
@@ -94,6 +94,7 @@ async def _stopped(domain: Domain, run: Run) -> AsyncIterator[None]:
     try:
         if ran:
             await domain.monitor.execute("stop")
+            leaving.check("save", domain.name, domain.state)  # it may have gone to sleep a moment ago
         yield
     except BaseException:
         if ran and domain.run is run and domain.state is DomainState.PAUSED:

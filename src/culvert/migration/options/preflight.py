@@ -11,6 +11,7 @@ from culvert.domain import format as xml_format
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
+from culvert.hypervisor import leaving
 from culvert.hypervisor.contract import Guest
 from culvert.migration.options import combinations
 from culvert.migration.options.parameters import Options
@@ -22,8 +23,8 @@ log = logging.getLogger(__name__)
 async def check(domain: Guest, options: Options) -> None:
     """Raise for what cannot work.
 
-    ``OperationInvalid``: QEMU says that this guest cannot migrate now. ``MigrateUnsafe``: its disks are not shared.
-    ``ArgumentUnsupported``: QEMU cannot do together what was asked for.
+    ``OperationInvalid``: in its state, or by QEMU's word, this guest cannot migrate now. ``MigrateUnsafe``: its disks
+    are not shared. ``ArgumentUnsupported``: QEMU cannot do together what was asked for.
     """
     if options.has(MigrateFlag.POSTCOPY_RESUME):
         raise errors.OperationInvalid(f"domain '{domain.name}' has no post-copy migration that could be resumed")
@@ -35,6 +36,7 @@ async def check(domain: Guest, options: Options) -> None:
                 f"domain '{domain.name}' is running: offline migration moves a definition only"
             )
     else:
+        leaving.check("migrate", domain.name, domain.state)
         await _check_blockers(domain)
         if memory.loses_pages(domain.definition):
             log.warning(

@@ -21,6 +21,7 @@ from culvert.channels.data_path import DataPath
 from culvert.channels.work import Done, captured
 from culvert.ground import errors
 from culvert.ground.units import MiB
+from culvert.hypervisor import leaving
 from culvert.hypervisor.contract import Guest, Outgoing
 from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
 from culvert.migration.convergence import allowance, governor, sampling
@@ -33,6 +34,7 @@ from culvert.migration.progress.statistics import JobRecord
 from culvert.migration.source.cause import Cause
 from culvert.migration.source.guest_here import CANCEL_TIMEOUT
 from culvert.protocol.constants_migrate import MigrateFlag
+from culvert.protocol.constants_state import DomainState
 
 log = logging.getLogger(__name__)
 
@@ -131,9 +133,12 @@ class Sending:
             self._record.route = data_path.route.value
             self._record.channels = len(data_path.plan)
             outgoing = self._outgoing = self._domain.hypervisor.outgoing()
+            outgoing.on_sleep = self._asleep
             if self._options.has(MigrateFlag.ABORT_ON_ERROR):
                 outgoing.on_io_error = self._io_error
             try:
+                if not again:
+                    leaving.check("migrate", self._domain.name, self._domain.state)  # it may have gone to sleep since
                 await allowance.begin(self._domain, self._record.course, brief=self._brief and not again)
                 if self._budget.total and self._options.postcopy:
                     asked = self._options.bandwidth_postcopy * MiB
@@ -287,6 +292,11 @@ class Sending:
         except OSError as err:
             # QEMU's end of the socket pair broke: the reason is QEMU's to tell, through its monitor.
             log.debug("%s: the data path ended: %s", self._name, err)
+
+    def _asleep(self) -> None:
+        refused = leaving.refusal("go on migrating", self._domain.name, DomainState.PMSUSPENDED)
+        if refused is not None:
+            self._fail(refused)
 
     def _io_error(self, device: str) -> None:
         self._fail(errors.OperationFailed(f"an I/O error of disk '{device}' ended the migration (--abort-on-error)"))
