@@ -42,7 +42,7 @@ def test_reads_and_writes(scalar: scalars.Scalar, text: str, value: Any, written
         (scalars.UINT, "9" * 5000, errors.XMLError),
         (HEXADECIMAL, "0x100", errors.XMLError),
         (scalars.ON_OFF, "yes", errors.XMLError),
-        (scalars.UUID, "1234", errors.InternalError),
+        (scalars.UUID, "1234", errors.XMLError),
         (scalars.MAC, "52:54:00:aa:bb", errors.XMLError),
         (scalars.TEXT, "", errors.XMLError),
         (scalars.NAME, "a/b", errors.XMLError),

@@ -144,7 +144,7 @@ class Uuid:
     def read(self, text: str, where: str) -> str:
         digits = re.sub(r"[\s-]", "", text)
         if not re.fullmatch(r"[0-9a-fA-F]{32}", digits):
-            raise errors.InternalError(f"internal error: {where}: '{text}' is not a UUID")
+            raise errors.XMLError(f"XML error: {where}: '{text}' is not a UUID")
         return str(uuid.UUID(digits))
 
     def write(self, value: str) -> str:
