@@ -27,7 +27,6 @@ def quiet() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-    gc.unfreeze()
 
 
 @pytest.mark.parametrize(("resident", "floor", "worth"), [(100, 100, False), (105, 100, False), (106, 100, True)])

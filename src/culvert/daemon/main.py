@@ -81,6 +81,7 @@ def main(
     with log_queue.to(places.layout.log / "culvertd.log") as logs:
         logging.basicConfig(level=config.daemon.log_level.upper(), handlers=[logs])
         priority.answer_first()
+        memory.settle()
         try:
             with loop_guard.from_environment(), asyncio.Runner(loop_factory=Loop) as runner:
                 status = runner.run(_run(places, config, addresses))

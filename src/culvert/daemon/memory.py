@@ -32,13 +32,15 @@ def resident() -> int:
     return int(_STATM.read_text(encoding="ascii").split()[1])
 
 
-async def give_back(under_way: Callable[[], int]) -> None:
-    """Look every ``PERIOD`` seconds, until cancelled, unless migrations are ``under_way``: what they hold they need.
-
-    What is there at the beginning stays for ever and is not looked through again: so a look takes a few milliseconds.
-    """
+def settle() -> None:
+    """What is there now, before anything runs, stays for ever: it is not looked through again, so that a look takes a
+    few milliseconds."""
     gc.collect()
     gc.freeze()
+
+
+async def give_back(under_way: Callable[[], int]) -> None:
+    """Look every ``PERIOD`` seconds, until cancelled, unless guests are ``under_way``: what they hold they need."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others have none
     floor = resident()
     while True:
