@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from culvert.ground import errors, ssh_command, uri
@@ -67,13 +67,14 @@ def test_what_is_run_there() -> None:
     found = script("qemu+ssh://h/system")
     assert "virt-ssh-helper qemu:///system" in found
     assert "r=/run;" in found
-    assert 'nc $q -U "$s"' in found
+    assert "n=nc;" in found
+    assert 'exec "$n" $q -U "$s"' in found
     assert "XDG_RUNTIME_DIR" in script("qemu+ssh://h/session")
     assert script("qemu+ssh://h/system?proxy=native&socket=/s") == "exec virt-ssh-helper qemu:///system"
     for other in ("socket=/s", "netcat=ncat", "proxy=netcat"):
         assert "virt-ssh-helper" not in script(f"qemu+ssh://h/system?{other}")
     assert "s=/s;" in script("qemu+ssh://h/system?socket=/s&proxy=auto")
-    assert "exec ncat $q" in script("qemu+ssh://h/system?netcat=ncat")
+    assert "n=ncat;" in script("qemu+ssh://h/system?netcat=ncat")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,7 @@ def test_what_would_be_taken_for_something_else_is_refused(text: str, what: str)
 TEXT = st.text(max_size=12)
 
 
+@example("0", "", {"netcat": "'"})
 @given(
     host=st.text(min_size=1, max_size=12),
     user=TEXT,
@@ -133,4 +135,4 @@ def test_whatever_a_uri_holds_it_stays_one_word(host: str, user: str, parameters
         if name == "socket" and value:
             assert f"s={value}" in inner
         if name == "netcat" and value:
-            assert value in inner
+            assert f"n={value}" in inner

@@ -79,12 +79,12 @@ def remote_command(uri: ConnectionURI) -> str:
         )
     if proxy == "native":
         return _sh(helper)
-    name = _word(uri, "netcat", netcat or "nc")
+    steps.append(f"n={_word(uri, 'netcat', netcat or 'nc')}")
     if not netcat:
         steps.append(f'command -v nc >/dev/null 2>&1 || exec python3 -c {shlex.quote(_RELAY)} "$s"')
     # Debian's netcat stays when its input has ended, unless it is told not to.
-    steps.append(f'case "$({name} -q 2>&1)" in *"requires an argument"*) q=-q0;; *) q=;; esac')
-    steps.append(f'exec {name} $q -U "$s"')
+    steps.append('case "$("$n" -q 2>&1)" in *"requires an argument"*) q=-q0;; *) q=;; esac')
+    steps.append('exec "$n" $q -U "$s"')
     return _sh("; ".join(steps))
 
 
