@@ -23,6 +23,28 @@ async def test_what_is_made_is_returned_or_raised() -> None:
     assert undone == []
 
 
+async def test_what_must_be_whole_is_waited_for_however_often_it_is_cancelled() -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def write() -> None:
+        begun.set()
+        goes_on.wait(30)
+        done.append("whole")
+
+    assert await blocking.to_its_end(lambda: 7) == 7
+    async with asyncio.TaskGroup() as tasks:
+        writing = tasks.create_task(blocking.to_its_end(write), name="writing")
+        await asyncio.to_thread(begun.wait, 30)
+        for _ in range(3):
+            writing.cancel()
+            await asyncio.sleep(0)
+        assert not writing.done()
+        goes_on.set()
+    assert writing.cancelled()
+    assert done == ["whole"]
+
+
 async def test_what_was_made_for_somebody_who_has_gone_is_taken_back() -> None:
     begun, goes_on = threading.Event(), threading.Event()
     undone: list[str] = []

@@ -1,4 +1,5 @@
-"""Calls that block, made beside the event loop: one that makes something, and one that may never come back."""
+"""Calls that block, made beside the event loop: one that must be whole, one that makes something, and one that may
+never come back."""
 
 from __future__ import annotations
 
@@ -9,6 +10,17 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+async def to_its_end(call: Callable[[], T]) -> T:
+    """``call`` in a thread; raises what it does. Cancelled, it is waited for: a thread cannot be stopped,
+    and the next one that writes must not meet it."""
+    future = asyncio.get_running_loop().run_in_executor(None, call)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        await _ended(future)
+        raise
 
 
 async def made(call: Callable[[], T], *, undo: Callable[[T], object]) -> T:

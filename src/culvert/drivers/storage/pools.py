@@ -28,7 +28,7 @@ from culvert.drivers.storage import volumes
 from culvert.drivers.storage.volumes import Volume
 from culvert.ground import errors
 from culvert.io import files
-from culvert.io.thread import to_its_end
+from culvert.io.blocking import to_its_end
 
 log = logging.getLogger(__name__)
 

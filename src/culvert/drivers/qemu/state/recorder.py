@@ -14,7 +14,7 @@ from uuid import UUID
 from culvert.drivers.qemu.state.status import Status
 from culvert.drivers.qemu.state.store import Store
 from culvert.ground import errors
-from culvert.io.thread import to_its_end
+from culvert.io.blocking import to_its_end
 
 log = logging.getLogger(__name__)
 
