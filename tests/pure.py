@@ -87,6 +87,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "drivers/test_driver.py": ALL,
     "drivers/test_keeping.py": ALL,
     "drivers/test_image.py": ("test_a_qcow2_image",),
+    "drivers/test_dump.py": ALL,
     "drivers/test_migration_setup.py": ALL,
     "drivers/test_monitor.py": ALL,
     "drivers/test_network.py": (
@@ -96,6 +97,7 @@ REAL: dict[str, tuple[str, ...]] = {
         "test_a_bridge_that_is_not_there",
     ),
     "drivers/test_process.py": ALL,
+    "drivers/test_scratch.py": ALL,
     "drivers/test_screenshot.py": ALL,
     "drivers/test_strays.py": ALL,
     "drivers/test_vnc.py": ALL,

@@ -20,6 +20,7 @@ from culvert.drivers.qemu import save
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import MonitorGone
 from culvert.drivers.qemu.run import Run
+from culvert.drivers.qemu.scratch import scratch
 from culvert.ground import errors
 from culvert.io import files
 from culvert.protocol.constants_flag import DumpFlag, DumpFormat, PeekFlag
@@ -99,6 +100,8 @@ async def _standing_still(domain: Domain, run: Run, flags: int) -> AsyncIterator
             try:
                 # Also of a live one: QEMU stands still when the last of its state has been written.
                 await domain.monitor.execute("cont")
+            except MonitorGone:
+                pass  # the guest has ended, and that is told elsewhere
             except errors.RequestError as err:
                 log.warning("domain=%s stays paused after a dump reason=%r", domain.name, str(err))
 
@@ -155,7 +158,7 @@ async def _memory(domain: Domain, fd: int, kind: str) -> None:
             await monitor.execute("dump-guest-memory", asked)
             event = await told.get(save.STREAM_TIMEOUT)
     except MonitorGone as err:
-        raise errors.OperationFailed(f"domain '{domain.name}': QEMU ended: {domain.last_output()}") from err
+        raise await save.qemu_gone(domain, err) from err
     if event["data"]["result"]["status"] != "completed":
         raise errors.OperationFailed(f"memory-only dump failed: {event['data'].get('error', 'unknown')}")
 
@@ -163,21 +166,14 @@ async def _memory(domain: Domain, fd: int, kind: str) -> None:
 async def peek(domain: Domain, offset: int, size: int, flags: int) -> bytes:
     """``size`` bytes of the guest's memory at ``offset``: of its RAM (PHYSICAL), or as its first processor sees it.
 
-    Raises ``errors.InvalidArgument`` for flags that are neither, and QEMU's refusals.
+    Raises ``errors.InvalidArgument`` for flags that are neither, and what ``scratch`` does, and QEMU's refusals.
     """
     if flags not in (PeekFlag.VIRTUAL, PeekFlag.PHYSICAL):
         raise errors.InvalidArgument("flags parameter must be VIR_MEMORY_VIRTUAL or VIR_MEMORY_PHYSICAL")
-    run = domain.require_active()
-    # QEMU opens it by name, so it is made first, where nobody else looks.
-    fd, path = await asyncio.to_thread(tempfile.mkstemp, prefix="peek-", dir=run.runtime)
-    try:
-        command = "memsave" if flags == PeekFlag.VIRTUAL else "pmemsave"
-        await domain.monitor.execute(command, {"val": offset, "size": size, "filename": path})
-        found = await asyncio.to_thread(os.pread, fd, size, 0)
-    finally:
-        os.close(fd)
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    command = "memsave" if flags == PeekFlag.VIRTUAL else "pmemsave"
+    async with scratch(domain, "peek") as made:
+        await made.monitor.execute(command, {"val": offset, "size": size, "filename": made.path})
+        found = await asyncio.to_thread(os.pread, made.fd, size, 0)
     if len(found) != size:
         raise errors.OperationFailed(f"QEMU has given {len(found)} of {size} bytes of memory at {offset}")
     return found

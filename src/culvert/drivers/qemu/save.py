@@ -137,10 +137,16 @@ async def stream(monitor: Monitor, domain: Domain, fd: int, command: str) -> Non
             await monitor.execute(command, {"uri": f"fd:{FD_NAME}"})
             event = await told.get(STREAM_TIMEOUT, where=lambda event: event["data"]["status"] in SETTLED)
         except MonitorGone as err:
-            raise errors.OperationFailed(f"domain '{domain.name}': QEMU ended: {await domain.last_output()}") from err
+            raise await qemu_gone(domain, err) from err
     if event["data"]["status"] != "completed":
         why = (await monitor.execute("query-migrate")).get("error-desc", event["data"]["status"])
         raise errors.OperationFailed(f"domain '{domain.name}': its state cannot be passed on: {why}")
+
+
+async def qemu_gone(domain: Domain, cause: MonitorGone) -> errors.OperationFailed:
+    """The error for a QEMU that ended while it wrote or read: with its last output, or with ``cause``."""
+    output = (await domain.last_output()).strip()
+    return errors.OperationFailed(f"domain '{domain.name}': QEMU ended: {output or cause}")
 
 
 # What a migration before may have left switched on (qapi/migration.json); with a file only the events are of use.

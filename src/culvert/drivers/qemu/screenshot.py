@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import tempfile
 
 from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.scratch import scratch
 from culvert.ground import errors
 
 MIME = "image/png"
@@ -46,7 +45,7 @@ async def take(domain: Domain, screen: int = 0) -> Screenshot:
     """Take a picture of ``screen``: the number of a video device, 0 for the first.
 
     Raises ``errors.OperationUnsupported`` for a guest without a screen, ``errors.InvalidArgument`` for one that it
-    does not have, and what the monitor raises.
+    does not have, and what ``scratch`` and the monitor raise.
     """
     run = domain.require_active()
     videos = [video for video in run.definition.devices.videos if video.model.type != "none"]
@@ -54,15 +53,7 @@ async def take(domain: Domain, screen: int = 0) -> Screenshot:
         raise errors.OperationUnsupported(f"domain '{domain.name}' has no screens to take a screenshot from")
     if not 0 <= screen < len(videos):
         raise errors.InvalidArgument(f"domain '{domain.name}' has no screen {screen}")
-    # QEMU opens it by name, so it is made first, where nobody else looks, and its name is gone before the answer.
-    fd, path = tempfile.mkstemp(prefix="screenshot-", suffix=".png", dir=run.runtime)
-    try:
-        where = {"device": videos[screen].alias} if videos[screen].alias and screen else {}
-        await domain.monitor.execute("screendump", {"filename": path, "format": "png", **where})
-        return Screenshot(fd)
-    except BaseException:
-        os.close(fd)
-        raise
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    where = {"device": videos[screen].alias} if videos[screen].alias and screen else {}
+    async with scratch(domain, "screenshot") as made:
+        await made.monitor.execute("screendump", {"filename": made.path, "format": "png", **where})
+        return Screenshot(os.dup(made.fd))
