@@ -25,7 +25,10 @@ LATE = "was destroyed while it was being started"
 
 BOOT = tuple(step for step in StartStep if step is not StartStep.FED)
 RESTORE = tuple(StartStep)
-INCOMING = tuple(step for step in BOOT if step not in (StartStep.SECRETS, StartStep.HERE, StartStep.RUNS))
+INCOMING = tuple(
+    step for step in BOOT if step not in (StartStep.SECRETS, StartStep.CPU, StartStep.RUNS, StartStep.HERE)
+)
+RUNNING = (StartStep.RUNS, StartStep.DONE, StartStep.HERE)
 WITHOUT_PROCESS = (StartStep.BEGUN, StartStep.WRITTEN)
 
 
@@ -292,7 +295,7 @@ def test_the_daemon_is_killed_while_it_boots(bench: Bench, step: StartStep) -> N
             bench.host.kill()
         assert not start.finish().ok
     bench.host.start()
-    runs = step in (StartStep.RUNS, StartStep.DONE)
+    runs = step in RUNNING
     wait_for(
         lambda: bench.state().startswith("running") is runs, f"it is known that it {'runs' if runs else 'is off'}"
     )
