@@ -308,3 +308,28 @@ def test_the_daemon_is_killed_while_it_boots(bench: Bench, step: StartStep) -> N
     bench.host.assert_no_leftovers()
     bench.virsh("start", NAME).expect()
     assert bench.state() == "running (booted)"
+
+
+@pytest.mark.parametrize("step", RESTORE, ids=lambda step: step.value)
+def test_the_daemon_is_killed_while_it_goes_on_from_its_image(bench: Bench, step: StartStep) -> None:
+    """As above: what has not run goes on from its image the next time; what runs has none any more."""
+    bench.define()
+    bench.virsh("start", NAME).expect()
+    bench.virsh("managedsave", NAME).expect()
+    with Running(bench.host.uri, "start", NAME) as start:
+        with bench.at(step):
+            bench.host.kill()
+        assert not start.finish().ok
+    bench.host.start()
+    runs = step in RUNNING
+    wait_for(
+        lambda: bench.state().startswith("running") is runs, f"it is known that it {'runs' if runs else 'is off'}"
+    )
+    if runs:
+        assert bench.virsh("list", "--with-managed-save", "--all", "--name").expect().split() == []
+        return
+    bench.host.wait_no_qemu()
+    assert bench.state() == "shut off (failed)"
+    bench.host.assert_no_leftovers()
+    bench.virsh("start", NAME).expect()
+    assert bench.state() == "running (restored)"

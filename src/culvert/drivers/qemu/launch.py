@@ -88,7 +88,7 @@ async def incoming(domain: Domain, definition: DomainDef) -> None:
     The caller holds the domain. When this raises or is cancelled, QEMU is gone.
     """
     async with _all_or_nothing(domain) as startup:
-        run = await _launch(domain, startup, definition, incoming=True)
+        run = await _launch(domain, startup, definition, incoming=True, stands=PausedReason.MIGRATION)
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.MIGRATED)
         await startup.step(StartStep.DONE, domain.persist())
@@ -133,8 +133,18 @@ async def _all_or_nothing(domain: Domain) -> AsyncIterator[Startup]:
             domain.host.retire(domain)
 
 
-async def _launch(domain: Domain, startup: Startup, definition: DomainDef, *, incoming: bool) -> Run:
-    """A QEMU whose CPUs stand still, whose monitor answers, and whose devices are known."""
+async def _launch(
+    domain: Domain,
+    startup: Startup,
+    definition: DomainDef,
+    *,
+    incoming: bool,
+    stands: PausedReason = PausedReason.STARTING_UP,
+) -> Run:
+    """A QEMU whose CPUs stand still, whose monitor answers, and whose devices are known.
+
+    ``stands``: why, as everybody sees it. The next daemon ends what is starting up, and asks about a migration.
+    """
     prepared = await apart.run(prepare, definition)
     places = await vnc.places(prepared)
     strays.check(domain.host, domain.name, domain.uuid)
@@ -143,7 +153,7 @@ async def _launch(domain: Domain, startup: Startup, definition: DomainDef, *, in
     for attempt in range(1, VNC_ATTEMPTS + 1):
         resolved = vnc.resolve(prepared, places, domain.host.vnc_ports, first)
         try:
-            return await _try_launch(domain, startup, resolved, incoming=incoming)
+            return await _try_launch(domain, startup, resolved, incoming=incoming, stands=stands)
         except errors.OperationFailed as err:
             chosen = vnc.ports(resolved) - vnc.ports(definition)
             if attempt == VNC_ATTEMPTS or not chosen or not any(text in err.message for text in vnc.TAKEN):
@@ -155,14 +165,16 @@ async def _launch(domain: Domain, startup: Startup, definition: DomainDef, *, in
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _try_launch(domain: Domain, startup: Startup, definition: DomainDef, *, incoming: bool) -> Run:
+async def _try_launch(
+    domain: Domain, startup: Startup, definition: DomainDef, *, incoming: bool, stands: PausedReason
+) -> Run:
     host = domain.host
     domain_id = host.allocate_id()
     run = Run(domain_id, definition, host.layout.runtime(domain_id, domain.name))
     domain.begin(run)
     startup.run = run
     vnc.reserve(host, run)
-    domain.set_state(DomainState.PAUSED, PausedReason.MIGRATION if incoming else PausedReason.STARTING_UP)
+    domain.set_state(DomainState.PAUSED, stands)
     try:
         await startup.reach(StartStep.BEGUN)
         # So the next daemon knows where to look for a QEMU that was started and not written down any more.
