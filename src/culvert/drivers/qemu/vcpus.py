@@ -78,8 +78,9 @@ async def set_count(domain: Domain, number: int, flags: int) -> None:
     """Let the guest have ``number`` processors, now or from its next start on; with MAXIMUM: at most, and then only
     in the persistent definition.
 
-    Processors the guest was started with cannot be taken away from it. Raises ``errors.InvalidArgument`` for more
-    than there may be, and ``errors.OperationFailed`` when QEMU or the guest refuse.
+    Processors the guest was started with cannot be taken away from it, and none from one under TCG. Raises
+    ``errors.InvalidArgument`` for more than there may be, ``errors.OperationUnsupported`` under TCG, and
+    ``errors.OperationFailed`` when QEMU or the guest refuse.
     """
     if number == 0:
         raise errors.InvalidArgument("invalid argument: nvcpus in virDomainSetVcpusFlags must be greater than zero")
@@ -103,7 +104,7 @@ async def set_count(domain: Domain, number: int, flags: int) -> None:
                 )
         if about.live:
             try:
-                await _plug(domain, number)
+                await plug(domain, number)
             finally:
                 await look(domain, domain.require_active())
         if about.config:
@@ -151,13 +152,19 @@ async def _add(domain: Domain, number: int, slot: dict[str, Any]) -> None:
     await domain.monitor.execute("device_add", arguments)
 
 
-async def _plug(domain: Domain, number: int) -> None:
+async def plug(domain: Domain, number: int) -> None:
     """Add the next free ones, or take the last that were added."""
     slots = await _slots(domain)
     there = [place for place, slot in enumerate(slots) if "qom-path" in slot]
     free = [place for place, slot in enumerate(slots) if "qom-path" not in slot]
     for place in free[: max(0, number - len(there))]:
         await _add(domain, place, slots[place])
+    if there[number:] and domain.require_active().definition.type == "qemu":
+        # A 7.2.22 that had done it under TCG has died later, and its guest with it (SIGSEGV, SIGABRT).
+        raise errors.OperationUnsupported(
+            f"a processor cannot be taken away from domain '{domain.name}' while it runs: QEMU does that safely only"
+            " with KVM (type='kvm'); change its next start with --config"
+        )
     for place in reversed(there[number:]):
         await _unplug(domain, str(slots[place]["qom-path"]))
 
