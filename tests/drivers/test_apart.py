@@ -11,6 +11,7 @@ import pytest
 
 from culvert.domain import abi, addresses, aliases, binding, xml
 from culvert.drivers.qemu import description, hotplug, launch, power, save
+from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.driver import Driver
 from culvert.io import apart
 from culvert.protocol.constants_flag import XMLFlag
@@ -23,6 +24,7 @@ pytestmark = needs_qemu
 LONG = (
     *((binding, "read"), (binding, "write"), (xml, "read"), (xml, "render")),
     *((addresses, "assign"), (addresses, "plug"), (abi, "check"), (aliases, "assign"), (aliases, "strip")),
+    (command, "build"),
 )
 
 CARD = "<interface type='user'><mac address='52:54:00:00:00:{:02x}'/><model type='virtio'/></interface>"

@@ -224,7 +224,7 @@ async def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
         options = command.LaunchOptions(
             monitor_fd=listener.fileno(), incoming=incoming, tap_fds=taps, channel_directory=str(channels)
         )
-        argv = command.build(run.definition, options)
+        argv = await apart.run(command.build, run.definition, options)
         log_file = domain.host.layout.log_file(domain.name)
         run.process = await process.launch(domain.name, argv, log_file=log_file, folder=run.runtime, pass_fds=fds)
         run.log_offset = run.process.output.offset
