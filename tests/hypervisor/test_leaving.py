@@ -34,3 +34,9 @@ def test_every_way_out_asks_the_one_table(way: object) -> None:
     source = inspect.getsource(way)  # type: ignore[arg-type]
     assert "leaving.check(" in source
     assert "DomainState.PMSUSPENDED" not in source
+
+
+def test_what_ends_with_a_connection_here_does_not_go_elsewhere() -> None:
+    leaving.check_bound("migrate", "g", {"migration.speed": "1"})
+    with pytest.raises(errors.OperationInvalid, match="cannot migrate domain 'g': domain is marked for auto destroy"):
+        leaving.check_bound("migrate", "g", {leaving.BOUND: "1"})

@@ -7,6 +7,8 @@ guest in S3 arrives paused there, and no wake-up reaches it any more (with 7.2.2
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from culvert.ground import errors
 from culvert.protocol.constants_state import DomainState
 
@@ -23,12 +25,24 @@ CAN_LEAVE: dict[DomainState, str] = {
 """State → why not; empty for those in which it can."""
 
 
+BOUND = "autodestroy"
+"""Annotation of a guest that ends with a connection to this host's daemon, whose number it is."""
+
+
 def refusal(operation: str, name: str, state: DomainState) -> errors.OperationInvalid | None:
     """Why domain ``name`` cannot leave in ``state``, if it cannot; ``operation`` is for the text."""
     why = CAN_LEAVE[state]
     if not why:
         return None
     return errors.OperationInvalid(f"cannot {operation} domain '{name}' in state {state.name}: {why}")
+
+
+def check_bound(operation: str, name: str, annotations: Mapping[str, str]) -> None:
+    """Raise ``errors.OperationInvalid`` when it ends with a connection: the other host does not see that end."""
+    if BOUND in annotations:
+        raise errors.OperationInvalid(
+            f"cannot {operation} domain '{name}': domain is marked for auto destroy, with a connection to this host"
+        )
 
 
 def check(operation: str, name: str, state: DomainState) -> None:

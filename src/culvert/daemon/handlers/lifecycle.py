@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncIterator
+
 from culvert.daemon.service import Service, no_flags, on_wire
-from culvert.drivers.qemu import agent, power, save
+from culvert.drivers.qemu import agent, autodestroy, power, save
 from culvert.ground import errors
 from culvert.protocol import remote_change, remote_domain, shapes
 from culvert.protocol.constants_flag import CreateFlag, DefineFlag, DestroyFlag, ShutdownFlag, UndefineFlag
@@ -21,6 +24,9 @@ UNDEFINE_FLAGS = (
     | UndefineFlag.TPM
     | UndefineFlag.KEEP_TPM
 )
+
+STARTS = CreateFlag.PAUSED | CreateFlag.AUTODESTROY
+AUTODESTROY = "autodestroy"  # of ``Session.data``: takes back what is done when the session has ended
 
 
 class LifecycleHandlers:
@@ -74,8 +80,11 @@ class LifecycleHandlers:
         return Void()
 
     async def create_xml(self, session: Session, args: remote_domain.DomainCreateXMLArgs) -> shapes.DomainRet:
-        no_flags(args.flags, "qemuDomainCreateXML", CreateFlag.PAUSED | CreateFlag.VALIDATE)
-        domain = await self._service.driver.create_xml(args.xml_desc, paused=bool(args.flags & CreateFlag.PAUSED))
+        no_flags(args.flags, "qemuDomainCreateXML", STARTS | CreateFlag.VALIDATE)
+        async with self._bound(session, args.flags) as annotations:
+            domain = await self._service.driver.create_xml(
+                args.xml_desc, paused=bool(args.flags & CreateFlag.PAUSED), annotations=annotations
+            )
         return shapes.DomainRet(on_wire(domain))
 
     async def create(self, session: Session, args: shapes.DomainArgs) -> Void:
@@ -83,11 +92,25 @@ class LifecycleHandlers:
         return Void()
 
     async def create_with_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.DomainRet:
-        no_flags(args.flags, "qemuDomainCreateWithFlags", CreateFlag.PAUSED | CreateFlag.FORCE_BOOT)
+        no_flags(args.flags, "qemuDomainCreateWithFlags", STARTS | CreateFlag.FORCE_BOOT)
         domain = self._service.domain(args.dom)
         paused, anew = bool(args.flags & CreateFlag.PAUSED), bool(args.flags & CreateFlag.FORCE_BOOT)
-        await save.start(self._service.driver, domain, paused=paused, force_boot=anew)
+        async with self._bound(session, args.flags) as annotations:
+            await save.start(self._service.driver, domain, paused=paused, force_boot=anew, annotations=annotations)
         return shapes.DomainRet(on_wire(domain))
+
+    @contextlib.asynccontextmanager
+    async def _bound(self, session: Session, flags: int) -> AsyncIterator[dict[str, str]]:
+        """What a start inside annotates its run with; with AUTODESTROY the guest then ends with ``session``, at once
+        when that has ended meanwhile."""
+        if not flags & CreateFlag.AUTODESTROY:
+            yield {}
+            return
+        yield autodestroy.mark(session.id)
+        if AUTODESTROY in session.data:
+            session.data[AUTODESTROY]()  # one is enough for all its guests
+        driver = self._service.driver
+        session.data[AUTODESTROY] = session.on_close(lambda: autodestroy.connection_ended(driver, session.id))
 
     async def destroy(self, session: Session, args: shapes.DomainArgs) -> Void:
         await power.destroy(self._service.domain(args.dom))

@@ -19,8 +19,9 @@ from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import ANNOUNCED, START_FAILED, UNANNOUNCED, Ending, Run
 from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
+from culvert.hypervisor.leaving import BOUND
 from culvert.protocol.constants_event import AgentReason
-from culvert.protocol.constants_state import DomainState, PausedReason
+from culvert.protocol.constants_state import DomainState, PausedReason, ShutoffReason, StoppedDetail
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,9 @@ async def _take_over(domain: Domain, run: Run) -> None:
         # Whoever asked for it has heard that it failed (qemu/qemu_process.c, qemuProcessReconnect).
         log.warning("domain=%s pid=%d its start was not finished when the last daemon ended: ended", domain.name, pid)
         await domain.kill(START_FAILED.reason, START_FAILED.detail)
+    elif BOUND in domain.annotations:
+        log.warning("domain=%s pid=%d the connection it was bound to ended with the last daemon", domain.name, pid)
+        await domain.kill(ShutoffReason.DESTROYED, StoppedDetail.DESTROYED)
     if domain.state is DomainState.SHUTDOWN and not run.shutdown_announced:
         run.shutdown_announced = True
         lifecycle.end_shutdown(domain, run, domain.definition.on_poweroff or lifecycle.DESTROY)

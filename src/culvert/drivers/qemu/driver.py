@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import uuid as uuids
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from types import TracebackType
 from uuid import UUID
@@ -269,15 +269,18 @@ class Driver:
 
     # starts that bring their own definition
 
-    async def create_xml(self, xml: str, *, paused: bool = False) -> Domain:
+    async def create_xml(
+        self, xml: str, *, paused: bool = False, annotations: Mapping[str, str] | None = None
+    ) -> Domain:
         """Start a domain from XML; it is transient unless it is defined already. The guest runs on return.
+        ``annotations`` as for ``launch.start``.
 
         Raises ``errors.OperationInvalid`` when it runs already, and what ``define_xml`` and a start raise; a domain
         that was not there before is not there then.
         """
         definition = await self.read(xml)
         async with self.starting(definition, "start") as domain:
-            await launch.boot(domain, definition, paused=paused)
+            await launch.boot(domain, definition, paused=paused, annotations=annotations)
         return domain
 
     async def launch_incoming(self, definition: DomainDef, name: str | None = None) -> Domain:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -41,15 +41,16 @@ C = TypeVar("C", Serial, ConsoleDevice, ChannelDevice)
 VNC_ATTEMPTS = 5  # starts, when each time somebody else was faster at the port
 
 
-async def start(domain: Domain, *, paused: bool = False) -> None:
-    """Start the persistent definition; the guest runs on return, or stands still with ``paused``.
+async def start(domain: Domain, *, paused: bool = False, annotations: Mapping[str, str] | None = None) -> None:
+    """Start the persistent definition; the guest runs on return, or stands still with ``paused``. ``annotations`` are
+    kept with the run from its beginning.
 
     A failed start raises with QEMU's output and leaves nothing behind. Events: RESUMED and STARTED, or STARTED
     and SUSPENDED.
     """
     async with domain.changing("start"):
         check_startable(domain)
-        await boot(domain, domain.definition, paused=paused)
+        await boot(domain, domain.definition, paused=paused, annotations=annotations)
 
 
 def check_startable(domain: Domain) -> None:
@@ -62,12 +63,14 @@ def check_startable(domain: Domain) -> None:
     domain.require_persistent()
 
 
-async def boot(domain: Domain, definition: DomainDef, *, paused: bool) -> None:
+async def boot(
+    domain: Domain, definition: DomainDef, *, paused: bool, annotations: Mapping[str, str] | None = None
+) -> None:
     """Start ``definition`` as ``domain`` and let the guest run, or leave it standing with ``paused``.
 
     The caller holds the domain. When this raises or is cancelled, QEMU is gone.
     """
-    async with _all_or_nothing(domain) as startup:
+    async with _all_or_nothing(domain, annotations) as startup:
         run = await _launch(domain, startup, definition, incoming=False)
         await startup.step(StartStep.CPU, cpu_check.verify(domain))
         run.started = True
@@ -95,13 +98,18 @@ async def incoming(domain: Domain, definition: DomainDef) -> None:
 
 
 async def restored(
-    domain: Domain, definition: DomainDef, feed: Callable[[], Awaitable[None]], *, paused: bool
+    domain: Domain,
+    definition: DomainDef,
+    feed: Callable[[], Awaitable[None]],
+    *,
+    paused: bool,
+    annotations: Mapping[str, str] | None = None,
 ) -> None:
     """Start ``definition`` with the state that ``feed`` gives QEMU: events STARTED and RESUMED, or SUSPENDED.
 
     The caller holds the domain. When this raises or is cancelled, QEMU is gone.
     """
-    async with _all_or_nothing(domain) as startup:
+    async with _all_or_nothing(domain, annotations) as startup:
         run = await _launch(domain, startup, definition, incoming=True)
         await startup.step(StartStep.CPU, cpu_check.verify(domain, arriving=True))
         await startup.step(StartStep.FED, feed())
@@ -118,8 +126,8 @@ async def restored(
 
 
 @contextlib.asynccontextmanager
-async def _all_or_nothing(domain: Domain) -> AsyncIterator[Startup]:
-    startup = domain.startup = Startup(domain.name)
+async def _all_or_nothing(domain: Domain, annotations: Mapping[str, str] | None = None) -> AsyncIterator[Startup]:
+    startup = domain.startup = Startup(domain.name, annotations=annotations or {})
     try:
         yield startup
     except BaseException as err:
@@ -172,6 +180,7 @@ async def _try_launch(
     domain_id = host.allocate_id()
     run = Run(domain_id, definition, host.layout.runtime(domain_id, domain.name))
     domain.begin(run)
+    domain.annotations.update(startup.annotations)
     startup.run = run
     vnc.reserve(host, run)
     domain.set_state(DomainState.PAUSED, stands)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,11 +184,18 @@ def _replaced(kept: str, xml: str) -> DomainDef:
     return wanted
 
 
-async def _go_on(domain: Domain, definition: DomainDef, fd: int, *, running: bool) -> None:
+async def _go_on(
+    domain: Domain,
+    definition: DomainDef,
+    fd: int,
+    *,
+    running: bool,
+    annotations: Mapping[str, str] | None = None,
+) -> None:
     async def feed() -> None:
         await stream(domain.monitor, domain, fd, "migrate-incoming")
 
-    await launch.restored(domain, definition, feed, paused=not running)
+    await launch.restored(domain, definition, feed, paused=not running, annotations=annotations)
 
 
 # Managed save
@@ -201,15 +208,23 @@ async def managed_save(domain: Domain, *, running: bool | None = None) -> None:
     await save(domain, path, running=running)
 
 
-async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_boot: bool = False) -> None:
+async def start(
+    driver: Driver,
+    domain: Domain,
+    *,
+    paused: bool = False,
+    force_boot: bool = False,
+    annotations: Mapping[str, str] | None = None,
+) -> None:
     """Start a domain: where it was saved if it has an image, which is then gone; else, or with ``force_boot``, anew.
+    ``annotations`` as for ``launch.start``.
 
     An image from which the guest cannot go on is kept, and told of.
     """
     if force_boot:
         await remove(domain)
     if not domain.has_managed_save:
-        await launch.start(domain, paused=paused)
+        await launch.start(domain, paused=paused, annotations=annotations)
         return
     if domain.is_active:
         raise errors.OperationInvalid(f"domain is already running: '{domain.name}'")
@@ -219,14 +234,15 @@ async def start(driver: Driver, domain: Domain, *, paused: bool = False, force_b
     except errors.OperationFailed as err:
         await asyncio.to_thread(files.set_aside, path, err)
         domain.has_managed_save = False
-        await launch.start(domain, paused=paused)
+        await launch.start(domain, paused=paused, annotations=annotations)
         return
     try:
         async with domain.changing("start"):
             launch.check_startable(domain)
             definition = await apart.run(lambda: driver.complete(_definition(found, None)))
             try:
-                await _go_on(domain, definition, fd, running=found.running and not paused)
+                running = found.running and not paused
+                await _go_on(domain, definition, fd, running=running, annotations=annotations)
             except errors.OperationFailed as err:
                 raise errors.OperationFailed(f"{err} (start it with --force-boot to boot it anew)") from err
             await remove(domain)  # before anybody can save it again

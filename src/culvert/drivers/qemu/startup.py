@@ -6,8 +6,8 @@ says so here (``Domain.kill``), and the start, which looks after each of its wai
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TypeVar
 
@@ -58,7 +58,8 @@ class StartStep(Enum):
 
 @dataclass(slots=True)
 class Startup:
-    """A start of the domain ``name`` that is under way; ``run`` is what it has begun last.
+    """A start of the domain ``name`` that is under way; ``run`` is what it has begun last, ``annotations`` is what
+    each run of it is annotated with from its beginning.
 
     ``ending``: how the domain was ended meanwhile, by somebody else than the start itself.
     """
@@ -66,6 +67,7 @@ class Startup:
     name: str
     run: Run | None = None
     ending: Ending | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
 
     async def step(self, step: StartStep, work: Awaitable[T]) -> T:
         """Do ``work``, which ends with ``step``, and return what it does. Raises as that and as ``look``."""

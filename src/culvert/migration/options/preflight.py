@@ -37,6 +37,7 @@ async def check(domain: Guest, options: Options) -> None:
             )
     else:
         leaving.check("migrate", domain.name, domain.state)
+        leaving.check_bound("migrate", domain.name, domain.annotations)
         await _check_blockers(domain)
         if memory.loses_pages(domain.definition):
             log.warning(
