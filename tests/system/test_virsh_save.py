@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import page_cache
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
 from tests.support.libvirt_python import libvirt_python
@@ -266,3 +267,23 @@ def test_during_a_migration(host_a: DaemonProcess, host_b: DaemonProcess, folder
             assert not moving.finish().ok
         assert not (folder / "s").exists()
         guest.assert_runs_only_on(host_a, host_b)
+
+
+def test_bypass_cache(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    """What is written and read with the flag is not in the page cache afterwards; without it, it is."""
+    with page_cache.place() as place, running_tiny(host_a, folder, persistent=True) as guest:
+        file, core = place / "tiny.save", place / "core"
+        for flags, clear in (((), False), (("--bypass-cache",), True)):
+            for kind in ((), ("--memory-only",)):
+                virsh("dump", guest.name, str(core), *kind, *flags, uri=uri).expect()
+                assert (page_cache.cached(core) == 0) is clear, (flags, kind)
+            virsh("save", guest.name, str(file), *flags, uri=uri).expect()
+            assert (page_cache.cached(file) == 0) is clear, flags
+            virsh("restore", str(file), *flags, uri=uri).expect()
+            assert (page_cache.cached(file) == 0) is clear, flags
+            assert reason_of(guest.name, uri) == "running (restored)"
+        virsh("managedsave", guest.name, "--bypass-cache", uri=uri).expect()
+        virsh("start", guest.name, "--bypass-cache", uri=uri).expect()
+        assert reason_of(guest.name, uri) == "running (restored)"
+        guest.watch.wait_verified()
+        assert boots(guest) == 1

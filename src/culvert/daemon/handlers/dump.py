@@ -13,7 +13,7 @@ from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
-FLAGS = DumpFlag.CRASH | DumpFlag.LIVE | DumpFlag.RESET | DumpFlag.MEMORY_ONLY
+FLAGS = DumpFlag.CRASH | DumpFlag.LIVE | DumpFlag.BYPASS_CACHE | DumpFlag.RESET | DumpFlag.MEMORY_ONLY
 
 
 class DumpHandlers:

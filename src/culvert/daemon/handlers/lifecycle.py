@@ -92,11 +92,17 @@ class LifecycleHandlers:
         return Void()
 
     async def create_with_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.DomainRet:
-        no_flags(args.flags, "qemuDomainCreateWithFlags", STARTS | CreateFlag.FORCE_BOOT)
+        no_flags(args.flags, "qemuDomainCreateWithFlags", STARTS | CreateFlag.FORCE_BOOT | CreateFlag.BYPASS_CACHE)
         domain = self._service.domain(args.dom)
-        paused, anew = bool(args.flags & CreateFlag.PAUSED), bool(args.flags & CreateFlag.FORCE_BOOT)
         async with self._bound(session, args.flags) as annotations:
-            await save.start(self._service.driver, domain, paused=paused, force_boot=anew, annotations=annotations)
+            await save.start(
+                self._service.driver,
+                domain,
+                paused=bool(args.flags & CreateFlag.PAUSED),
+                force_boot=bool(args.flags & CreateFlag.FORCE_BOOT),
+                bypass_cache=bool(args.flags & CreateFlag.BYPASS_CACHE),
+                annotations=annotations,
+            )
         return shapes.DomainRet(on_wire(domain))
 
     @contextlib.asynccontextmanager

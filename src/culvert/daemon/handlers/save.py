@@ -46,14 +46,22 @@ class SaveHandlers:
         return Void()
 
     async def save_flags(self, session: Session, args: remote_save.DomainSaveFlagsArgs) -> Void:
-        running = _running(args.flags, "qemuDomainSaveFlags")
-        await save.save(self._service.domain(args.dom), _file(args.to), xml=args.dxml, running=running)
+        running = _running(args.flags, "qemuDomainSaveFlags", SaveFlag.BYPASS_CACHE)
+        await save.save(
+            self._service.domain(args.dom),
+            _file(args.to),
+            xml=args.dxml,
+            running=running,
+            bypass_cache=_bypasses(args.flags),
+        )
         return Void()
 
     async def save_params(self, session: Session, args: remote_save.DomainSaveParamsArgs) -> Void:
-        running = _running(args.flags, "qemuDomainSaveParams")
+        running = _running(args.flags, "qemuDomainSaveParams", SaveFlag.BYPASS_CACHE)
         file, xml = _params(typed_params.loose(args.params))
-        await save.save(self._service.domain(args.dom), file, xml=xml, running=running)
+        await save.save(
+            self._service.domain(args.dom), file, xml=xml, running=running, bypass_cache=_bypasses(args.flags)
+        )
         return Void()
 
     async def restore(self, session: Session, args: remote_save.DomainRestoreArgs) -> Void:
@@ -61,14 +69,20 @@ class SaveHandlers:
         return Void()
 
     async def restore_flags(self, session: Session, args: remote_save.DomainRestoreFlagsArgs) -> Void:
-        running = _running(args.flags, "qemuDomainRestoreFlags")
-        await save.restore(self._service.driver, _file(args.origin), xml=args.dxml, running=running)
+        running = _running(args.flags, "qemuDomainRestoreFlags", SaveFlag.BYPASS_CACHE)
+        await save.restore(
+            self._service.driver,
+            _file(args.origin),
+            xml=args.dxml,
+            running=running,
+            bypass_cache=_bypasses(args.flags),
+        )
         return Void()
 
     async def restore_params(self, session: Session, args: remote_save.DomainRestoreParamsArgs) -> Void:
-        running = _running(args.flags, "qemuDomainRestoreParams")
+        running = _running(args.flags, "qemuDomainRestoreParams", SaveFlag.BYPASS_CACHE)
         file, xml = _params(typed_params.loose(args.params))
-        await save.restore(self._service.driver, file, xml=xml, running=running)
+        await save.restore(self._service.driver, file, xml=xml, running=running, bypass_cache=_bypasses(args.flags))
         return Void()
 
     async def image_xml(self, session: Session, args: remote_save.SaveImageArgs) -> shapes.XMLRet:
@@ -80,8 +94,8 @@ class SaveHandlers:
         return Void()
 
     async def managed_save(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
-        running = _running(args.flags, "qemuDomainManagedSave")
-        await save.managed_save(self._service.domain(args.dom), running=running)
+        running = _running(args.flags, "qemuDomainManagedSave", SaveFlag.BYPASS_CACHE)
+        await save.managed_save(self._service.domain(args.dom), running=running, bypass_cache=_bypasses(args.flags))
         return Void()
 
     async def has_managed_save_image(
@@ -117,9 +131,13 @@ def _file(name: str) -> Path:
     return path
 
 
-def _running(flags: int, procedure: str) -> bool | None:
-    """What the flags say of the state after a restore; ``None``: nothing."""
-    no_flags(flags, procedure, STATES)
+def _bypasses(flags: int) -> bool:
+    return bool(flags & SaveFlag.BYPASS_CACHE)
+
+
+def _running(flags: int, procedure: str, others: int = 0) -> bool | None:
+    """What the flags say of the state after a restore; ``None``: nothing. ``others`` are those that may be there."""
+    no_flags(flags, procedure, STATES | others)
     if flags & STATES == STATES:
         raise errors.InvalidArgument("invalid argument: running and paused flags are mutually exclusive")
     return bool(flags & SaveFlag.RUNNING) if flags & STATES else None

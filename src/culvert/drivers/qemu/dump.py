@@ -22,7 +22,7 @@ from culvert.drivers.qemu.monitor import MonitorGone
 from culvert.drivers.qemu.run import Run
 from culvert.drivers.qemu.scratch import scratch
 from culvert.ground import errors
-from culvert.io import files
+from culvert.io import files, page_cache
 from culvert.protocol.constants_flag import DumpFlag, DumpFormat, PeekFlag
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 
@@ -49,7 +49,7 @@ class DumpJob:
 async def dump(domain: Domain, path: Path, kind: int, flags: int) -> None:
     """Put the guest's memory into the file ``path``: in a format ``DumpFormat`` with MEMORY_ONLY, else QEMU's whole
     state; the file is on the disk on return. The guest stands still meanwhile, unless LIVE, and then goes on; with
-    CRASH it is ended, with RESET it boots anew.
+    CRASH it is ended, with RESET it boots anew. BYPASS_CACHE: see ``page_cache``.
 
     Raises ``errors.OperationInvalid``, ``errors.InvalidArgument`` for a format that this QEMU does not have,
     ``errors.OperationUnsupported`` for a format without MEMORY_ONLY, ``errors.SystemCallError``, and QEMU's refusals.
@@ -73,7 +73,7 @@ async def _dump(domain: Domain, path: Path, kind: DumpFormat, flags: int) -> Non
         domain.job = DumpJob()
         try:
             async with _standing_still(domain, run, flags):
-                await _write(domain, path, kind, memory_only=bool(flags & DumpFlag.MEMORY_ONLY))
+                await _write(domain, path, kind, flags)
                 if flags & DumpFlag.RESET:
                     await domain.monitor.execute("system_reset")
         finally:
@@ -112,14 +112,15 @@ async def _check_format(domain: Domain, wanted: str) -> None:
         raise errors.InvalidArgument(f"unsupported dumpformat '{wanted}' for this QEMU binary")
 
 
-async def _write(domain: Domain, path: Path, kind: DumpFormat, *, memory_only: bool) -> None:
+async def _write(domain: Domain, path: Path, kind: DumpFormat, flags: int) -> None:
     fd, beside = await asyncio.to_thread(_create, path)
     try:
-        if memory_only:
-            await _memory(domain, fd, FORMATS[kind])
-        else:
-            await save.stream(domain.monitor, domain, fd, "migrate")
-        await asyncio.to_thread(_complete, fd, beside, path)
+        async with page_cache.kept_clear(fd, wanted=bool(flags & DumpFlag.BYPASS_CACHE)):
+            if flags & DumpFlag.MEMORY_ONLY:
+                await _memory(domain, fd, FORMATS[kind])
+            else:
+                await save.stream(domain.monitor, domain, fd, "migrate")
+            await asyncio.to_thread(_complete, fd, beside, path)
     except BaseException:
         with contextlib.suppress(OSError):
             await asyncio.to_thread(beside.unlink)

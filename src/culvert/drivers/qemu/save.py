@@ -25,7 +25,7 @@ from culvert.drivers.qemu.run import Run
 from culvert.drivers.qemu.saved import Saved
 from culvert.ground import errors
 from culvert.hypervisor import leaving
-from culvert.io import apart, files
+from culvert.io import apart, files, page_cache
 from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 
@@ -43,17 +43,25 @@ class SaveJob:
     description: str = "save"
 
 
-async def save(domain: Domain, path: Path, *, xml: str | None = None, running: bool | None = None) -> None:
+async def save(
+    domain: Domain,
+    path: Path,
+    *,
+    xml: str | None = None,
+    running: bool | None = None,
+    bypass_cache: bool = False,
+) -> None:
     """Put the guest into the file ``path`` and end it; the file is on the disk on return.
 
     ``xml``: a description to keep in the place of its own; ``running``: whether it is to run when it is restored,
-    ``None`` for as it is now. Raises ``errors.OperationInvalid``, ``errors.ConfigUnsupported`` for an ``xml`` with
-    which the guest could not go on, ``errors.SystemCallError``, and QEMU's refusals.
+    ``None`` for as it is now; ``bypass_cache``: see ``page_cache``. Raises ``errors.OperationInvalid``,
+    ``errors.ConfigUnsupported`` for an ``xml`` with which the guest could not go on, ``errors.SystemCallError``, and
+    QEMU's refusals.
     """
-    await domain.host.carry_out(_save(domain, path, xml, running), name=f"save-{domain.name}")
+    await domain.host.carry_out(_save(domain, path, xml, running, bypass_cache), name=f"save-{domain.name}")
 
 
-async def _save(domain: Domain, path: Path, xml: str | None, running: bool | None) -> None:
+async def _save(domain: Domain, path: Path, xml: str | None, running: bool | None, bypass_cache: bool) -> None:
     async with domain.changing("save"):
         run = domain.require_active()
         leaving.check("save", domain.name, domain.state)
@@ -67,7 +75,8 @@ async def _save(domain: Domain, path: Path, xml: str | None, running: bool | Non
         domain.job = SaveJob()
         try:
             async with _stopped(domain, run):
-                await _write(domain, path, text, running=ran if running is None else running)
+                runs = ran if running is None else running
+                await _write(domain, path, text, running=runs, bypass_cache=bypass_cache)
                 # Before the event of its end: who hears that asks whether there is an image, and asks once.
                 if path == domain.host.layout.managed_save(domain.name):
                     await _note_image(domain, path)
@@ -108,11 +117,12 @@ async def _stopped(domain: Domain, run: Run) -> AsyncIterator[None]:
         run.stop_reason = None
 
 
-async def _write(domain: Domain, path: Path, text: str, *, running: bool) -> None:
+async def _write(domain: Domain, path: Path, text: str, *, running: bool, bypass_cache: bool) -> None:
     saving = await asyncio.to_thread(saved.create, path, text, running=running)
     try:
-        await stream(domain.monitor, domain, saving.fd, "migrate")
-        await asyncio.to_thread(saved.complete, saving)
+        async with page_cache.kept_clear(saving.fd, wanted=bypass_cache):
+            await stream(domain.monitor, domain, saving.fd, "migrate")
+            await asyncio.to_thread(saved.complete, saving)
     except BaseException:
         with contextlib.suppress(errors.RequestError):
             await domain.monitor.execute("migrate_cancel")
@@ -157,17 +167,25 @@ CAPABILITIES = (
 SETTLED = frozenset({"completed", "failed", "cancelled"})
 
 
-async def restore(driver: Driver, path: Path, *, xml: str | None = None, running: bool | None = None) -> Domain:
+async def restore(
+    driver: Driver,
+    path: Path,
+    *,
+    xml: str | None = None,
+    running: bool | None = None,
+    bypass_cache: bool = False,
+) -> Domain:
     """Start the guest that is in the file ``path``, which stays as it is; the guest goes on where it was saved.
 
-    ``xml`` and ``running`` as for ``save``. Raises ``errors.OperationFailed``, ``errors.SystemCallError``,
-    ``errors.ConfigUnsupported``, and what a start raises; then nothing runs.
+    ``xml``, ``running`` and ``bypass_cache`` as for ``save``. Raises ``errors.OperationFailed``,
+    ``errors.SystemCallError``, ``errors.ConfigUnsupported``, and what a start raises; then nothing runs.
     """
     fd, found = await asyncio.to_thread(saved.open_saved, path)
     try:
         definition = await apart.run(lambda: driver.complete(_definition(found, xml)))
         async with driver.starting(definition, "restore") as domain:
-            await _go_on(domain, definition, fd, running=found.running if running is None else running)
+            runs = found.running if running is None else running
+            await _go_on(domain, definition, fd, running=runs, bypass_cache=bypass_cache)
     finally:
         os.close(fd)
     return domain
@@ -190,10 +208,12 @@ async def _go_on(
     fd: int,
     *,
     running: bool,
+    bypass_cache: bool,
     annotations: Mapping[str, str] | None = None,
 ) -> None:
     async def feed() -> None:
-        await stream(domain.monitor, domain, fd, "migrate-incoming")
+        async with page_cache.kept_clear(fd, wanted=bypass_cache, reading=True):
+            await stream(domain.monitor, domain, fd, "migrate-incoming")
 
     await launch.restored(domain, definition, feed, paused=not running, annotations=annotations)
 
@@ -201,11 +221,11 @@ async def _go_on(
 # Managed save
 
 
-async def managed_save(domain: Domain, *, running: bool | None = None) -> None:
+async def managed_save(domain: Domain, *, running: bool | None = None, bypass_cache: bool = False) -> None:
     """``save`` into the daemon's own file: the domain's next start goes on there."""
     path = domain.host.layout.managed_save(domain.name)
     await asyncio.to_thread(path.parent.mkdir, mode=0o700, exist_ok=True)
-    await save(domain, path, running=running)
+    await save(domain, path, running=running, bypass_cache=bypass_cache)
 
 
 async def start(
@@ -214,10 +234,11 @@ async def start(
     *,
     paused: bool = False,
     force_boot: bool = False,
+    bypass_cache: bool = False,
     annotations: Mapping[str, str] | None = None,
 ) -> None:
     """Start a domain: where it was saved if it has an image, which is then gone; else, or with ``force_boot``, anew.
-    ``annotations`` as for ``launch.start``.
+    ``annotations`` as for ``launch.start``, ``bypass_cache`` as for ``save``.
 
     An image from which the guest cannot go on is kept, and told of.
     """
@@ -242,7 +263,9 @@ async def start(
             definition = await apart.run(lambda: driver.complete(_definition(found, None)))
             try:
                 running = found.running and not paused
-                await _go_on(domain, definition, fd, running=running, annotations=annotations)
+                await _go_on(
+                    domain, definition, fd, running=running, bypass_cache=bypass_cache, annotations=annotations
+                )
             except errors.OperationFailed as err:
                 raise errors.OperationFailed(f"{err} (start it with --force-boot to boot it anew)") from err
             await remove(domain)  # before anybody can save it again
