@@ -8,7 +8,6 @@ the allocator keeps what was freed.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import time
@@ -39,9 +38,17 @@ def settle() -> None:
     gc.freeze()
 
 
+def _trim() -> None:
+    """The allocator gives back what it has kept: glibc's; others cannot be told to."""
+    import ctypes
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 async def give_back(under_way: Callable[[], int]) -> None:
     """Look every ``PERIOD`` seconds, until cancelled, unless guests are ``under_way``: what they hold they need."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; others have none
     floor = resident()
     while True:
         await asyncio.sleep(PERIOD)
@@ -54,7 +61,6 @@ async def give_back(under_way: Callable[[], int]) -> None:
         started = time.monotonic()
         gc.collect()
         took = time.monotonic() - started
-        if trim is not None:
-            await asyncio.to_thread(trim, 0)
+        await asyncio.to_thread(_trim)
         floor = resident()
         log.debug("memory given back pages=%d left=%d held=%.4f", before - floor, floor, took)
