@@ -45,9 +45,9 @@ async def test_a_definition_is_not_lost_to_a_change_of_the_one_before(
                 await asyncio.sleep(0)
                 gate.opened.set()
         assert (domain.definition.memory, domain.definition.title) == (32 * 1024, "new")
-        before = domain.xml()
+        before = await domain.xml()
     async with running_driver(tmp_path) as driver:
-        assert driver.lookup_by_name("g").xml() == before
+        assert await driver.lookup_by_name("g").xml() == before
 
 
 async def test_what_is_undefined_stays_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,10 +167,10 @@ async def test_whatever_many_callers_do_the_disk_says_what_the_list_says(tmp_pat
             for number in range(5):
                 tasks.create_task(caller(driver), name=f"caller-{number}")
         assert all(one.is_persistent for one in driver.domains())
-        before = [(one.name, one.xml(), one.autostart) for one in driver.domains()]
+        before = [(one.name, await one.xml(), one.autostart) for one in driver.domains()]
         assert driver.host.store.autostarts() == {one.name for one in driver.domains() if one.autostart}
     async with running_driver(tmp_path) as driver:
-        assert [(one.name, one.xml(), one.autostart) for one in driver.domains()] == before
+        assert [(one.name, await one.xml(), one.autostart) for one in driver.domains()] == before
 
 
 async def something(driver: Driver, chance: random.Random) -> None:

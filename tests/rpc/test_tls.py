@@ -187,7 +187,7 @@ async def test_a_connection_keeps_its_certificate_when_new_ones_are_loaded(tmp_p
         where = uri.parse(f"qemu+tls://{listener.name}/system?pkipath={pki.holder('beta').folder}")
         async with connect(where, programs=[PROGRAM]) as old:
             pki.holder("alpha", ["10.0.0.1"])
-            assert security.reload()
+            assert await security.reload()
             await echo(old)
             with pytest.raises(errors.AuthenticationFailed, match="IP address mismatch"):
                 async with connect(where, programs=[PROGRAM]):

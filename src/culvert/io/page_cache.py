@@ -15,7 +15,7 @@ import os
 import threading
 from collections.abc import AsyncIterator
 
-from culvert.io import thread
+from culvert.io import blocking
 
 PAUSE = 0.1  # seconds; so much of the stream is in the cache at most, beside what the disk is behind
 
@@ -38,7 +38,7 @@ async def kept_clear(fd: int, *, wanted: bool = True, reading: bool = False) -> 
         yield
     finally:
         over.set()
-        await thread.to_its_end(watcher.join)  # it uses the descriptor, which its owner is about to close
+        await blocking.to_its_end(watcher.join)  # it uses the descriptor, which its owner is about to close
 
 
 def _keep_clear(fd: int, over: threading.Event, reading: bool) -> None:

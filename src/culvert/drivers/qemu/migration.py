@@ -235,13 +235,20 @@ class _Migration:
                         "there is nothing to recover"
                     )
                 self._news.clear()
-                if status == "postcopy-active":
+                if status == "postcopy-active" and not await self._notices():
                     # It refuses when it has let go of its socket already: then it is about to say so by itself.
                     with contextlib.suppress(CommandRefused):
                         await self.monitor.execute("yank", _YANK, out_of_band=True)
                 if self._heard_of[-1] == status:
                     await self._news.wait()
         return True
+
+    async def _notices(self) -> bool:
+        """Whether QEMU says something by itself soon, as it does of a way that has been ended for it."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NOTICE_TIMEOUT):
+                await self._news.wait()
+        return self._news.is_set()
 
 
 class QemuOutgoing(_Migration):
@@ -373,16 +380,17 @@ class QemuIncoming(_Migration):
             return False
         uri = await migration_setup.uri(self.monitor, entrance)
         async with self.monitor.deadline(PAUSE_TIMEOUT, "migrate-recover"):
-            while True:
+            while await self._paused():
                 try:
                     await self.monitor.execute("migrate-recover", {"uri": uri}, out_of_band=True)
                 except CommandRefused as err:
                     if _NOT_PAUSED not in str(err):
                         raise
-                    # The way before was taken up and has just been lost too, which its events have yet to say.
+                    # The way before has been taken up, and its events have yet to say what became of it.
                     await asyncio.sleep(_PAUSED_SOON)
                 else:
                     return True
+        return False
 
     async def failed(self) -> bool:
         """Whether QEMU could not load what came, or has ended; waits ``NOTICE_TIMEOUT`` for it to notice."""
