@@ -117,6 +117,10 @@ def test_what_cannot_be_plugged_in(host_a: DaemonProcess, folder: Path) -> None:
         gone = f"<disk type='file'><source file='{folder}/gone'/><target dev='vdc'/></disk>"
         assert "No such file" in refused(gone, "--live")
         virsh("attach-disk", guest.name, str(disk), "vda", uri=uri).expect()
+        boots = f"<disk type='file'>{source}<target dev='vdc'/><boot order='1'/></disk>"
+        for impact in ("--live", "--config"):
+            # A guest with it could neither be migrated nor restored.
+            assert "per-device boot elements cannot be used together with os/boot" in refused(boots, impact)
         assert "target vda already exists" in refused(f"<disk type='file'>{source}<target dev='vda'/></disk>")
         (folder / "device.xml").write_text("<disk type='file'><target dev='vdz'/></disk>")
         result = virsh("detach-device", guest.name, str(folder / "device.xml"), "--live", uri=uri)
@@ -150,6 +154,16 @@ def test_media_change(host_a: DaemonProcess, folder: Path) -> None:
         gone = virsh("change-media", guest.name, "sda", str(folder / "gone"), "--insert", "--live", uri=uri)
         assert "No such file" in gone.err
         assert targets(guest.name, uri) == {"sda": "-"}
+        # What no definition may have leaves the medium that is there.
+        virsh("change-media", guest.name, "sda", str(one), "--insert", "--live", uri=uri).expect()
+        changed = folder / "changed.xml"
+        changed.write_text(
+            f"<disk type='file' device='cdrom'><driver name='qemu' type='raw' io='native'/><source file='{two}'/>"
+            "<target dev='sda' bus='sata'/></disk>"
+        )
+        refused = virsh("update-device", guest.name, str(changed), "--live", uri=uri)
+        assert "io='native' needs cache='none'" in refused.err, refused
+        assert targets(guest.name, uri) == {"sda": str(one)}
         guest.watch.wait_verified()
 
 

@@ -69,17 +69,22 @@ def _os(definition: DomainDef, host: HostFacts) -> Os:
         )
     if os.kernel is None and (os.initrd is not None or os.cmdline is not None):
         raise errors.XMLError("XML error: <initrd> and <cmdline> need a <kernel>")
+    check_boot(definition)
     boot = os.boot
+    if not _boot_orders(definition.devices) and not boot:
+        boot = (Boot(dev="hd"),)
+    return replace(os, type=replace(os.type, arch=os.type.arch or "x86_64", machine=machine), boot=boot)
+
+
+def check_boot(definition: DomainDef) -> None:
+    """Raise ``errors.ConfigUnsupported`` where it is not clear what the guest boots from."""
     orders = _boot_orders(definition.devices)
-    if orders and boot:
+    if orders and definition.os.boot:
         raise errors.ConfigUnsupported(
             "unsupported configuration: per-device boot elements cannot be used together with os/boot elements"
         )
     if len(set(orders)) < len(orders):
         raise errors.ConfigUnsupported("unsupported configuration: a boot order is used for more than one device")
-    if not orders and not boot:
-        boot = (Boot(dev="hd"),)
-    return replace(os, type=replace(os.type, arch=os.type.arch or "x86_64", machine=machine), boot=boot)
 
 
 def _boot_orders(devices: Devices) -> list[int]:

@@ -265,6 +265,12 @@ def check_device(device: Disk | Interface | Graphics) -> None:
     _all(rules, (device,))
 
 
+def check_grown(before: DomainDef, after: DomainDef) -> None:
+    """The same for the domain as a whole that a device makes ``after`` of ``before``, while it runs: what was wrong
+    before runs all the same, and is not held against the device."""
+    _all([rule for rule in DOMAIN if not rule.wrong(before)], (after,))
+
+
 def _all(rules: Iterable[Wrong], things: Iterable[Any]) -> None:
     for thing in things:
         for rule in rules:

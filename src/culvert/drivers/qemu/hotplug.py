@@ -12,7 +12,7 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from culvert.domain import addresses, defaults_devices, validate
+from culvert.domain import addresses, defaults, defaults_devices, ports, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
@@ -40,7 +40,7 @@ async def attach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
     ``errors.ConfigUnsupported`` for what cannot be plugged in or has no place.
     """
     # Once for both: a card has one address in the running guest and in the next.
-    device = await apart.run(lambda: _completed(xml_parse.parse_device(xml)))
+    device = await apart.run(lambda: completed(xml_parse.parse_device(xml)))
     # What QEMU has plugged in must not stay unknown here.
     await domain.host.carry_out(_attach(driver, domain, device, flags), name=f"attach-{domain.name}")
 
@@ -51,11 +51,11 @@ async def _attach(driver: Driver, domain: Domain, device: Device, flags: int) ->
         changed = None
         if about.config:
             assert domain.persistent is not None
-            changed = await apart.run(driver.accept, _added(domain.persistent, device))
+            changed = await apart.run(driver.accept, added(domain.persistent, device))
         if about.live:
             await _plug(domain, domain.require_active(), device)
         if changed is not None:
-            await domain.change_persistent(lambda one: driver.accept(_added(one, device)))
+            await domain.change_persistent(lambda one: driver.accept(added(one, device)))
 
 
 async def detach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
@@ -140,17 +140,19 @@ def find(definition: DomainDef, wanted: Device) -> Device:
     return cards[0]
 
 
-def _completed(device: Device) -> Device:
-    completed: Device
+def completed(device: Device) -> Device:
+    """``device`` with libvirt's defaults, its place apart. Raises for what no definition may have."""
+    whole: Device
     if isinstance(device, Disk):
-        completed = defaults_devices.complete_disk(device)
+        whole = defaults_devices.complete_disk(device)
     else:
-        completed = defaults_devices.complete_interface(device, os.urandom(8).hex())
-    validate.check_device(completed)
-    return completed
+        whole = defaults_devices.complete_interface(device, os.urandom(8).hex())
+    validate.check_device(whole)
+    return whole
 
 
-def _added(definition: DomainDef, device: Device) -> DomainDef:
+def added(definition: DomainDef, device: Device) -> DomainDef:
+    """``definition`` with ``device`` too. Raises ``errors.OperationFailed`` for a target taken."""
     devices = definition.devices
     if isinstance(device, Disk):
         if any(disk.target.dev == device.target.dev for disk in devices.disks):
@@ -193,22 +195,35 @@ def _check_pluggable(device: Device) -> None:
         )
 
 
-async def _plug(domain: Domain, run: Run, device: Device) -> None:
+def grown(definition: DomainDef, device: Device) -> tuple[DomainDef, Device]:
+    """The running ``definition`` with the completed ``device`` in its place, and that device; pure.
+
+    What no start would take is refused here too: the guest could neither be migrated nor saved any more, for its
+    definition is completed anew at the other end. Raises as ``attach``.
+    """
     _check_pluggable(device)
-    named = _named(run.definition, device)
-    before = set(unplug.pluggable(run))
-    wanted = _added(run.definition, named)
+    named = _named(definition, device)
+    held: tuple[Device, ...] = (*definition.devices.disks, *definition.devices.interfaces)
+    before = {one.alias for one in held}
+    wanted = added(definition, named)
     if named.alias in before:
-        raise errors.OperationFailed(f"domain '{domain.name}' has a device with alias '{named.alias}' already")
-    grown = await apart.run(addresses.plug, wanted)
-    both: tuple[Device, ...] = (*grown.devices.disks, *grown.devices.interfaces)
-    new = next(one for one in both if one.alias not in before)
+        raise errors.OperationFailed(f"domain '{definition.name}' has a device with alias '{named.alias}' already")
+    defaults.check_boot(wanted)
+    ports.assign(wanted.devices)  # for what it refuses: all but the new one have their places
+    validate.check_grown(definition, wanted)
+    placed = addresses.plug(wanted)
+    both: tuple[Device, ...] = (*placed.devices.disks, *placed.devices.interfaces)
+    return placed, next(one for one in both if one.alias not in before)
+
+
+async def _plug(domain: Domain, run: Run, device: Device) -> None:
+    whole, new = await apart.run(grown, run.definition, device)
     if isinstance(new, Disk):
-        await _plug_disk(domain, grown, new)
+        await _plug_disk(domain, whole, new)
     else:
-        new = await _plug_card(domain, grown, new)
-    # Not ``grown``: meanwhile the guest may have changed what is known of it.
-    run.definition = _added(run.definition, new)
+        new = await _plug_card(domain, whole, new)
+    # Not ``whole``: meanwhile the guest may have changed what is known of it.
+    run.definition = added(run.definition, new)
     await domain.persist()
     domain.tell(EventID.DEVICE_ADDED, dev_alias=new.alias)
 
@@ -265,6 +280,7 @@ async def _change_medium(domain: Domain, run: Run, drive: Disk, wanted: Disk, *,
     source = replace(wanted.source, index=last + 1) if wanted.source and wanted.path else None
     new = replace(drive, type=wanted.type, source=source, driver=wanted.driver or drive.driver)
     completed = defaults_devices.complete_disk(new)
+    validate.check_device(completed)  # before the old medium is gone
     await monitor.execute("blockdev-open-tray", {"id": alias, "force": force})
     if drive.path is not None:
         await monitor.execute("blockdev-remove-medium", {"id": alias})
