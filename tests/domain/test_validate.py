@@ -6,10 +6,13 @@ asked again by ``tests/interop/test_verdicts.py``.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from culvert.domain import validate
 from culvert.domain.defaults import complete
+from culvert.domain.format import format as format_xml
 from culvert.domain.parse import parse, parse_device
 from culvert.ground import errors
 from tests.domain import golden, verdicts
@@ -51,3 +54,20 @@ def test_what_virt_install_writes_is_valid(name: str) -> None:
 def test_a_device_to_be_plugged_in_is_looked_at_too(xml: str, what: str) -> None:
     with pytest.raises(errors.ConfigUnsupported, match=what):
         validate.check_device(parse_device(xml))
+
+
+def test_what_replaces_a_definition_is_looked_at_unless_that_was_wrong_already() -> None:
+    good = golden.complete("pc-minimal")
+    bad, worse = replace(good, on_reboot="preserve"), replace(good, on_reboot="preserve", title="two\nlines")
+    validate.check_replaced(good, good)
+    validate.check_replaced(bad, bad)
+    validate.check_replaced(bad, worse)
+    with pytest.raises(errors.ConfigUnsupported, match="on_poweroff and on_reboot"):
+        validate.check_replaced(good, bad)
+
+
+@pytest.mark.parametrize("name", golden.NAMES)
+def test_what_is_shown_of_a_saved_guest_is_taken_back(name: str) -> None:
+    kept = format_xml(golden.running(golden.complete(name)), migratable=True, secure=True)
+    validate.check_replaced(parse(kept), parse(kept))
+    validate.check(parse(kept))

@@ -116,9 +116,18 @@ def test_the_description_in_a_file(uri: str, host_a: DaemonProcess, folder: Path
         result = virsh("save-image-define", str(file), str(other), uri=uri)
         assert "does not match source" in result.err
         assert "does not match source" in virsh("restore", str(file), "--xml", str(other), uri=uri).err
+        # Nor what could not be defined.
+        other.write_text(xml.replace("<memory ", "<title>two\nlines</title>\n  <memory ", 1))
+        result = virsh("save-image-define", str(file), str(other), uri=uri)
+        assert "the title of a domain is one line" in result.err
+        result = virsh("restore", str(file), "--xml", str(other), uri=uri)
+        assert "the title of a domain is one line" in result.err
         virsh("restore", str(file), uri=uri).expect()
         assert reason_of(guest.name, uri) == "paused (user)"
         assert "from a file" in virsh("desc", "--title", guest.name, uri=uri).expect()
+        result = virsh("save", guest.name, str(folder / "again"), "--xml", str(other), uri=uri)
+        assert "the title of a domain is one line" in result.err
+        assert reason_of(guest.name, uri) == "paused (user)"
 
 
 def test_a_save_that_fails_leaves_the_guest_as_it_was(uri: str, host_a: DaemonProcess, folder: Path) -> None:

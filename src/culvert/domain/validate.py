@@ -265,6 +265,16 @@ def check_device(device: Disk | Interface | Graphics) -> None:
     _all(rules, (device,))
 
 
+def check_replaced(before: DomainDef, after: DomainDef) -> None:
+    """``check`` for ``after``, which somebody gives in the place of ``before``; not where that would be refused too:
+    what has run so goes on so."""
+    try:
+        check(before)
+    except errors.RequestError:
+        return
+    check(after)
+
+
 def check_grown(before: DomainDef, after: DomainDef) -> None:
     """The same for the domain as a whole that a device makes ``after`` of ``before``, while it runs: what was wrong
     before runs all the same, and is not held against the device."""

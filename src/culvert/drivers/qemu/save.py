@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from culvert.domain import abi
+from culvert.domain import abi, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import launch, saved
@@ -196,9 +196,11 @@ def _definition(found: Saved, xml: str | None) -> DomainDef:
 
 
 def _replaced(kept: str, xml: str) -> DomainDef:
-    """What ``xml`` says, with which the guest of ``kept`` can go on. Raises ``errors.ConfigUnsupported``."""
-    wanted = xml_parse.parse(xml)
-    abi.check(xml_parse.parse(kept), wanted)
+    """What ``xml`` says, with which the guest of ``kept`` can go on. Raises ``errors.ConfigUnsupported``, and for
+    what no definition may say."""
+    before, wanted = xml_parse.parse(kept), xml_parse.parse(xml)
+    abi.check(before, wanted)
+    validate.check_replaced(before, wanted)
     return wanted
 
 
