@@ -355,3 +355,26 @@ def _wait_for_registrations(*hosts: DaemonProcess) -> None:
     while any("event=LIFECYCLE registered" not in host.log for host in hosts):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_what_has_come_to_be_kept_goes_elsewhere_in_every_way(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """A definition of an older daemon that would be refused today starts here, and so may be kept there."""
+    odd = "<on_reboot>preserve</on_reboot>"
+    with running_tiny(host_a, folder, persistent=True) as guest:
+        virsh("destroy", guest.name, uri=host_a.uri).expect()
+        assert host_a.stop() == 0
+        kept = host_a.root / "etc" / "qemu" / f"{guest.name}.xml"
+        kept.write_text(kept.read_text().replace("<on_reboot>restart</on_reboot>", odd))
+        host_a.start()
+        dumped = folder / "odd.xml"
+        dumped.write_text(virsh("dumpxml", guest.name, "--inactive", uri=host_a.uri).expect())
+        assert odd in dumped.read_text()
+        assert "on_poweroff and on_reboot" in virsh("define", str(dumped), uri=host_b.uri).err
+        virsh("migrate", "--offline", "--persistent", guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
+        assert odd in virsh("dumpxml", guest.name, uri=host_b.uri).expect()
+        virsh("undefine", guest.name, uri=host_b.uri).expect()
+        virsh("start", guest.name, uri=host_a.uri).expect()
+        migrate(guest, host_a, host_b, "--persistent", "--unsafe")
+        assert odd in virsh("dumpxml", "--inactive", guest.name, uri=host_b.uri).expect()

@@ -319,7 +319,7 @@ class Guests(Protocol):
         """``definition`` with libvirt's defaults filled in. Takes long: beside the loop (``io.apart``)."""
 
     async def define_xml(self, xml: str) -> Guest:
-        """Keep a definition that does not run."""
+        """Keep a definition that does not run, and comes from another host: what is kept there is kept here."""
 
     async def undefine(self, guest: Guest) -> None:
         """Forget its definition."""

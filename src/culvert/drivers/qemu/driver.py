@@ -190,12 +190,14 @@ class Driver:
         """The definition that ``xml`` gives. Raises as ``accept`` and ``domain.parse.parse``."""
         return await apart.run(lambda: self.accept(xml_parse.parse(xml)))
 
-    async def define_xml(self, xml: str) -> Domain:
+    async def define_xml(self, xml: str, *, arriving: bool = False) -> Domain:
         """Make a domain persistent, or give a persistent one another definition (from its next start on).
+        ``arriving``: it comes from another host, which has it already, and is not asked what a new one is.
 
         Raises ``errors.DomainExists`` when name or UUID belong to another domain, and what ``complete`` raises.
         """
-        definition = await self.read(xml)
+        accept = self.complete if arriving else self.accept
+        definition = await apart.run(lambda: accept(xml_parse.parse(xml)))
         return await self.host.carry_out(self._define(definition), name=f"define-{definition.name}")
 
     async def _define(self, definition: DomainDef) -> Domain:

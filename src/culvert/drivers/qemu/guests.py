@@ -31,7 +31,7 @@ class QemuGuests:
         return self._driver.complete(definition)
 
     async def define_xml(self, xml: str) -> Domain:
-        return await self._driver.define_xml(xml)
+        return await self._driver.define_xml(xml, arriving=True)
 
     async def undefine(self, guest: Guest) -> None:
         await self._driver.undefine(self._driver.lookup_by_uuid(guest.uuid))
