@@ -122,7 +122,9 @@ def agree(
 ) -> Options:
     """``options`` for this route to this peer, ``preempt`` added where both sides have it; raises as ``check``.
 
-    The channel for preempted pages wants a way of several channels.
+    The channel for preempted pages wants a way of several channels: given one descriptor, as by route direct,
+    QEMU 7.2 fails with "Postcopy preempt is not supported as current migration stream does not support
+    multi-channels".
     """
     preempt = options.postcopy and not options.connections and route is Route.PUMP and PREEMPT_ABILITY in abilities
     settled = replace(options, preempt=preempt and min(source, destination) >= _PREEMPT)
