@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -193,6 +194,42 @@ async def test_nobody_listens(tmp_path: Path) -> None:
     async with asyncio.TaskGroup() as tasks:
         with pytest.raises(MonitorGone, match="last words"):
             await Monitor.connect(tmp_path / "absent", tasks, name="g", last_output=last_words)
+
+
+async def test_a_qemu_that_hangs_has_its_time_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("culvert.drivers.qemu.monitor.COMMAND_TIMEOUT", 0.5)
+    monkeypatch.setattr("culvert.drivers.qemu.monitor.MUTE_TIMEOUT", 0.25)
+    async with bare_qemu(tmp_path) as (running, monitor):
+        running.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(errors.OperationTimeout, match=r"'query-name' within 0\.1 s"):
+                await monitor.execute("query-name", timeout=0.1)  # that is little for one that does not hang, too
+            with pytest.raises(errors.OperationTimeout, match=r"'query-name' within 0\.5 s"):
+                await monitor.execute("query-name", timeout=0.5)
+            for ask in (
+                monitor.execute("query-name", timeout=60),
+                monitor.raw('{"execute":"query-name"}', timeout=60),
+            ):
+                with pytest.raises(errors.OperationTimeout, match=r"'query-name' within 0\.25 s"):
+                    await ask
+        finally:
+            running.signal(signal.SIGCONT)
+        await until_answered(monitor)
+        running.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(errors.OperationTimeout, match=r"'query-name' within 0\.75 s"):
+                await monitor.execute("query-name", timeout=0.75)
+        finally:
+            running.signal(signal.SIGCONT)
+
+
+async def until_answered(monitor: Monitor) -> None:
+    """A QEMU that goes on again works off what it was told meanwhile."""
+    async with asyncio.timeout(30):
+        while True:
+            with contextlib.suppress(errors.OperationTimeout):
+                await monitor.execute("query-name", timeout=30)
+                return
 
 
 async def test_a_listener_that_does_not_greet(tmp_path: Path) -> None:

@@ -360,6 +360,20 @@ def test_silent_tunnel(impatient_a: DaemonProcess, host_b: DaemonProcess, folder
         aftermath(guest, impatient_a, host_b, result)
 
 
+@pytest.mark.parametrize("impatient_a", ["[migration]\nstall_seconds = 2\n"], indirect=True)
+def test_a_source_that_hangs(impatient_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
+    """The source's QEMU lives and answers nothing: who migrates is told within a minute, whatever it was asked."""
+    with running_tiny(impatient_a, folder) as guest:
+        with slow_migration(guest, impatient_a, host_b.tcp_uri) as running:
+            (pid,) = impatient_a.qemu_pids()
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                result = running.finish()
+            finally:
+                os.kill(pid, signal.SIGCONT)
+        aftermath(guest, impatient_a, host_b, result, "nothing went through the tunnel for 2 s")
+
+
 def test_other_calls_are_answered_meanwhile_and_changes_refused(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
 ) -> None:

@@ -30,6 +30,7 @@ logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
 CONNECT_TIMEOUT = 30.0  # seconds until QEMU greets; libvirt gives it the same (qemuMonitorOpen)
 RETRY_PAUSE = 0.05  # seconds until the next attempt to connect
 COMMAND_TIMEOUT = 30.0  # seconds until a command is answered
+MUTE_TIMEOUT = 10.0  # the same for a QEMU that has left such a one unanswered and has said nothing since
 CLOSE_TIMEOUT = 5.0  # seconds for what is still in our buffers when the connection is closed
 
 Event = Mapping[str, Any]
@@ -82,6 +83,7 @@ class Monitor:
         self._last_output = last_output
         self._subscribers: list[Callback] = []
         self._waiting: set[asyncio.Timeout] = set()
+        self._mute = False
         self._handing_over = asyncio.Lock()
         self._ending = asyncio.Lock()
 
@@ -152,6 +154,8 @@ class Monitor:
         """Run one QMP command and return the ``return`` member of its answer.
 
         ``out_of_band``: also when QEMU's main thread hangs (docs/interop/qmp-spec.txt, 2.3.1); few commands may.
+        A QEMU that hangs has ``timeout`` seconds once, and then ``MUTE_TIMEOUT`` for each command: what is made of
+        many does not take many times as long, and one that has come to again is as before.
 
         Raises ``CommandRefused`` with QEMU's text, ``MonitorGone``, ``errors.OperationTimeout``. After a timeout or a
         cancellation QEMU may still carry the command out; its late answer is dropped.
@@ -160,7 +164,9 @@ class Monitor:
         if arguments is not None:
             message["arguments"] = dict(arguments)
         try:
-            return await self._run(message, command, timeout)
+            if out_of_band:
+                return await self._run(message, command, timeout)
+            return await self._in_turn(message, command, timeout)
         except ExecuteError as err:
             raise CommandRefused(
                 f"internal error: unable to execute QEMU command '{command}': {err}",
@@ -181,7 +187,7 @@ class Monitor:
             raise errors.InvalidArgument("a monitor command must be a JSON object with an 'execute' member")
         wanted_id = parsed.pop("id", None)
         try:
-            answer: dict[str, Any] = {"return": await self._run(Message(parsed), parsed["execute"], timeout)}
+            answer: dict[str, Any] = {"return": await self._in_turn(Message(parsed), parsed["execute"], timeout)}
         except ExecuteError as err:
             answer = {"error": err.received["error"]}
         if wanted_id is not None:
@@ -267,6 +273,19 @@ class Monitor:
                 f"domain '{self.name}': QEMU did not answer '{what}' within {timeout:g} s"
             ) from err
 
+    async def _in_turn(self, message: Message, what: str, timeout: float) -> object:
+        """Run a command that QEMU's main thread carries out."""
+        try:
+            answer = await self._run(message, what, min(timeout, MUTE_TIMEOUT) if self._mute else timeout)
+        except errors.OperationTimeout:
+            self._mute = self._mute or timeout >= COMMAND_TIMEOUT
+            raise
+        except ExecuteError:
+            self._mute = False
+            raise
+        self._mute = False
+        return answer
+
     async def _run(self, message: Message, what: str, timeout: float) -> object:
         try:
             async with self.deadline(timeout, what):
@@ -281,6 +300,7 @@ class Monitor:
         return MonitorGone(f"internal error: {what} of domain '{self.name}'" + (f": {output}" if output else ""))
 
     def _deliver(self, event: Event) -> None:
+        self._mute = False
         for callback in tuple(self._subscribers):
             try:
                 callback(event)

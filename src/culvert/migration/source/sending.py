@@ -33,6 +33,7 @@ from culvert.migration.progress import downtime
 from culvert.migration.progress.statistics import JobRecord
 from culvert.migration.source.cause import Cause
 from culvert.migration.source.guest_here import CANCEL_TIMEOUT
+from culvert.migration.source.stall import Stall
 from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.protocol.constants_state import DomainState
 
@@ -340,10 +341,12 @@ class Sending:
 
     async def _watch_progress(self) -> None:
         if seconds := self._settings.stall_seconds:
-            before = -1
-            while before != (moved := await self._moved()):
-                before = moved
-                await asyncio.sleep(seconds)
+            stall = Stall(seconds)
+            while True:
+                # What is known, and QEMU is not asked: one that hangs takes its time to say nothing.
+                if stall.look(self._known_moved):
+                    break
+                await asyncio.sleep(stall.pause)
             self._fail(
                 errors.OperationTimeout(
                     f"migration of domain '{self._domain.name}': nothing went through the tunnel for {seconds:g} s"
@@ -352,7 +355,13 @@ class Sending:
 
     async def _moved(self) -> int:
         """Bytes on their way so far."""
+        if self._data_path is None or self._data_path.meter is None:
+            await self.refresh()
+        return self._known_moved
+
+    @property
+    def _known_moved(self) -> int:
+        """The same, where only QEMU knows as of the last look at it."""
         if self._data_path is not None and self._data_path.meter is not None:
             return self._data_path.meter.bytes
-        await self.refresh()
         return self._record.qemu.ram_transferred
