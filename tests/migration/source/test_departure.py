@@ -278,3 +278,25 @@ async def test_the_guest_ends_here(driven: Driven, ending: Ending, words: str) -
     assert await driven.live() is State.LOST
     assert words in str(driven.departure.cause.error)
     assert isinstance(driven.departure.cause.error, errors.GuestEnded) is (ending.reason is not ShutoffReason.FAILED)
+
+
+@pytest.mark.parametrize(("happens", "state"), [(Event.QEMU_GONE, State.LOST), (Event.CANCEL, State.STAYED)])
+async def test_what_happens_between_the_row_and_the_first_byte(
+    driven: Driven, journal: Journal, happens: Event, state: State
+) -> None:
+    """The way is closed before the sending has begun, which then begins nothing."""
+    shell = driven.departure.shell
+    write = shell.write
+
+    async def overtaken(step: Step) -> None:
+        await write(step)
+        if step is Step.PERFORM3:
+            shell.feed(happens)
+
+    shell.write = overtaken
+    driven.domain.monitor.on["migrate_cancel"] = lambda: driven.domain.monitor.status("cancelled")
+    assert await driven.live() is state
+    assert "call off" in driven.steps
+    assert "migrate" not in driven.domain.monitor.commands
+    (entry,) = await journal.recent(1)
+    assert entry.is_over

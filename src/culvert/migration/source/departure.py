@@ -357,8 +357,9 @@ class Departure:
         return Event.PREPARED
 
     async def _send(self) -> Event:
-        assert self._data_path is not None, "prepared before it is sent"
         data_path, self._data_path = self._data_path, None
+        if data_path is None:
+            return Event.NOT_SENT  # it was called off, or QEMU ended, before this began
         flying = self._fly()
         try:
             event = await self._sent_by(self._new_sending().run(data_path))
