@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import random
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from uuid import UUID
@@ -38,6 +39,22 @@ async def loaded(folder: Path) -> Pools:
 def told(found: Pools) -> list[tuple[str, str, str, bool]]:
     """What of the pools is to be the same after a restart."""
     return [(one.name, str(one.uuid), one.kept.target.path, one.autostart) for one in found.all() if one.kept]
+
+
+async def test_definitions_are_read_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A text of megabytes is refused too, and nobody waits for that but who has sent it."""
+    threads: list[str] = []
+    parse = pool_xml.parse
+
+    def watched(text: str) -> pool_xml.PoolDef:
+        threads.append(threading.current_thread().name)
+        return parse(text)
+
+    monkeypatch.setattr(pool_xml, "parse", watched)
+    found = Pools(tmp_path / "etc")
+    await found.define(xml("p", tmp_path))
+    await found.create(xml("p", tmp_path))
+    assert [name.partition("_")[0] for name in threads] == ["apart", "apart"]
 
 
 async def test_two_definitions_of_one_name_leave_one_pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,7 +27,7 @@ from culvert.drivers.qemu.state.layout import check_name
 from culvert.drivers.storage import volumes
 from culvert.drivers.storage.volumes import Volume
 from culvert.ground import errors
-from culvert.io import files
+from culvert.io import apart, files
 from culvert.io.blocking import to_its_end
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Pools:
         Raises ``errors.XMLError``, ``errors.ConfigUnsupported``, and ``errors.OperationFailed`` for a name, a UUID or
         a folder of another pool.
         """
-        wanted = _complete(text)
+        wanted = await apart.run(_complete, text)
         async with self._changing:
             pool = self._claim(wanted) or Pool(wanted.name, _uuid(wanted))
 
@@ -131,7 +131,7 @@ class Pools:
 
         Raises as ``define`` and ``start``; a pool that was not there before is not there then.
         """
-        wanted = _complete(text)
+        wanted = await apart.run(_complete, text)
         async with self._changing:
             pool = self._claim(wanted) or Pool(wanted.name, _uuid(wanted))
             if pool.live is not None:
