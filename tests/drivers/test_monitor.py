@@ -237,3 +237,19 @@ async def test_a_listener_that_does_not_greet(tmp_path: Path) -> None:
         async with asyncio.TaskGroup() as tasks:
             with pytest.raises(errors.OperationTimeout, match="did not greet"):
                 await Monitor.connect(tmp_path / "mute", tasks, name="g", timeout=0.05)
+
+
+async def test_who_goes_as_soon_as_it_has_greeted_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "monitor.sock"
+    greeting = {"QMP": {"version": {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}, "capabilities": []}}
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(json.dumps(greeting).encode() + b"\r\n" + b'{"return": {}}\r\n')
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+
+    with unix_sockets.listen(path) as listener:
+        async with await asyncio.start_unix_server(greet, sock=listener), asyncio.TaskGroup() as tasks:
+            with pytest.raises(MonitorGone, match="process exited while connecting to monitor"):
+                await Monitor.connect(path, tasks, name="gone")

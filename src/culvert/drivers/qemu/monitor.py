@@ -133,7 +133,7 @@ class Monitor:
         then throws it away (seen with 7.2.22, about once in a thousand starts).
         """
         try:
-            await self._qmp.connect(unix_sockets.connect(path))
+            await self._connect(path)
         except (QMPError, OSError, EOFError):
             if ended is None or ended.is_set():
                 raise
@@ -142,6 +142,17 @@ class Monitor:
                     await ended.wait()
             return False
         return True
+
+    async def _connect(self, path: Path) -> None:
+        try:
+            await self._qmp.connect(unix_sockets.connect(path))
+        except AssertionError as err:
+            # The library's last line says that the connection stands; QEMU may have ended just then.
+            if self._qmp.runstate is not Runstate.DISCONNECTING:
+                raise
+            with contextlib.suppress(QMPError, OSError, EOFError):
+                await self._qmp.disconnect()
+            raise EOFError("QEMU has let go of its monitor as soon as it had greeted") from err
 
     async def execute(
         self,
