@@ -158,7 +158,9 @@ async def _ends_while_it_is_left(driver: Driver, how: str, place: Path) -> str:
     domain = await driver.define_xml(domain_xml("g"))
     await launch.start(domain)
     if how == "quits":
-        await domain.monitor.execute("quit")
+        async with domain.monitor.events(["SHUTDOWN"]) as told:  # of what it had no time to say nobody can know
+            await domain.monitor.execute("quit")
+            await told.get(PATIENCE)
         return "SHUTDOWN"
     if how == "is killed":
         os.kill(process_of(domain).pid, signal.SIGKILL)

@@ -19,7 +19,7 @@ from culvert.drivers.qemu.events import DomainLifecycle, Happening
 from culvert.drivers.qemu.host import QemuHost
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
 from culvert.drivers.qemu.monitor import Monitor
-from culvert.drivers.qemu.run import START_FAILED, Ending, Run
+from culvert.drivers.qemu.run import ANNOUNCED, START_FAILED, Ending, Run
 from culvert.drivers.qemu.startup import Startup
 from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
@@ -416,7 +416,9 @@ class Domain:
 
         ``keep_files``: somebody whom we cannot end still listens among them.
         """
-        ending = run.ending or run.natural_ending
+        # That it shuts down an adopted run may only know by its status: its QEMU has ended before it could say more.
+        announced = run.started and self.state is DomainState.SHUTDOWN
+        ending = run.ending or (ANNOUNCED if announced else run.natural_ending)
         if run.process is not None:
             log.info("domain=%s pid=%d qemu=%s", self.name, run.process.pid, run.process.exit_text)
         if self.close_console is not None:
