@@ -14,7 +14,7 @@ LOGS ?= build/logs
 PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup debian-packages guests demo bench worst-case faults check test model interop soak lint manual format pins clean
+.PHONY: help setup debian-packages test-packages guests demo bench worst-case faults check test model interop soak lint manual format pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -72,7 +72,10 @@ check-lint:
 check-tests:
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m pure $(ARGS)
 
-test: lint ## lint, then every test (ARGS='...' goes to pytest)
+test-packages:
+	@packaging/install-debian-packages packaging/debian-packages-test.txt
+
+test: test-packages lint ## lint, then every test (ARGS='...' goes to pytest)
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal --durations=25 --junitxml=$(LOGS)/tests.xml $(ARGS)
 
 interop: setup ## the long tests against programs of others, which are installed first (ARGS='...' goes to pytest)

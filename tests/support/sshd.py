@@ -63,7 +63,7 @@ def free_port() -> int:
 def sshd(folder: Path) -> Iterator[Sshd]:
     """It takes connections inside the block. Skips where it cannot be: it wants to be root."""
     if os.geteuid() != 0 or not PROGRAM.exists():
-        pytest.skip("needs root, and openssh-server (packaging/debian-packages.txt)")
+        pytest.skip("needs root, and openssh-server (packaging/debian-packages-test.txt)")
     folder.mkdir()
     host = _key(folder / "host")
     _key(folder / "user")
