@@ -65,7 +65,7 @@ async def test_what_is_undefined_stays_gone(tmp_path: Path, monkeypatch: pytest.
                     await asyncio.sleep(0)
                     gate.opened.set()
             assert driver.domains() == []
-            assert os.listdir(driver.layout.definitions) == []
+            assert list(driver.layout.definitions.rglob("*.xml")) == []
             with pytest.raises(errors.OperationInvalid, match="transient"):
                 await change(domain)
 

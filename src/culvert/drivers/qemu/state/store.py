@@ -41,9 +41,7 @@ class Store:
         if not wanted:
             if link.is_symlink():
                 files.remove(link)
-            with contextlib.suppress(OSError):  # others are in it, or it was never made
-                link.parent.rmdir()
-            return
+            return  # the folder stays: another one may be on its way into it, or out
         try:
             link.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
             with contextlib.suppress(FileExistsError):
