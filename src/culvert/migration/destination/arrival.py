@@ -204,7 +204,12 @@ class Arrival:
         if why is None and self.intake is not None:
             why = await self.intake.why_cancelled()
         self._because(errors.OperationAborted("the source cancelled the migration"))
-        await self.shell.ask(Event.CALLED_OFF)
+        try:
+            await self.shell.ask(Event.CALLED_OFF)
+        except errors.OperationInvalid:
+            if why is None or self.state is not State.GONE:
+                raise
+            # It has ended by itself in this moment: why, is what the source wants to hear.
         return why or errors.MigrateFinishOk(f"migration of domain '{self.begun.name}' is cancelled and cleaned up")
 
     # -- the life of it -------------------------------------------------------------------------------------------
