@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from guests import tiny
+from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
 from tests.support.proxy import Proxy
@@ -41,7 +42,7 @@ def cut(road: Road) -> None:
 def silence(road: Road) -> None:
     road.proxy.refuse()
     road.proxy.cut()
-    wait_for(lambda: state(road.guest, road.source) == "paused (post-copy failed)", "the source says so")
+    wait_for(lambda: "waiting for" in culvert("list", uri=road.source.uri).out, "the source says so")
     road.proxy.refuse(False)
 
 

@@ -48,22 +48,33 @@ async def test_tokens_guessed_and_used(host: DaemonProcess, attempt: Attempt) ->
         for guessed in ("", "x", token[:-1], token + "x", token.swapcase(), "é", forged, str(ticket)):
             async with refused(ErrorCode.AUTH_FAILED, "does not open"):
                 await attach(client, guessed)
-        async with refused(ErrorCode.AUTH_FAILED, "opens channel '0', not 'memory-main.'"):
-            await attach(client, ticket.token("0", 1))
-        async with refused(ErrorCode.AUTH_FAILED, "opens channel '0', not '1'"):
-            await attach_1(client, ticket.token("0", 2), 1)
         async with refused(ErrorCode.AUTH_FAILED, "opens channel 'memory-main.', not 'disk.vda'"):
             await attach(client, ticket.token(MAIN, 1), "disk", "vda")
         stream = await attach(client, ticket.token(MAIN, 2))
         for old in (1, 2):
             async with refused(ErrorCode.AUTH_FAILED, "used already"):
                 await attach(client, ticket.token(MAIN, old))
+        async with refused(ErrorCode.AUTH_FAILED, "of another wire"):
+            await attach_1(client, ticket.token("0", 3), 0)
         second = await attach(client, ticket.token(MAIN, 3))
         async with refused(ErrorCode.INVALID_STREAM, "data path already"):
             await second.finish()
         await stream.abort()
         async with refused():
             await attempt.finish(client, DIRECT)
+
+
+async def test_a_token_of_the_first_wire_opens_what_it_names(host: DaemonProcess, attempt: Attempt) -> None:
+    async with connected(host) as client:
+        ticket = Ticket.parse(await attempt.prepare(client))
+        async with refused(ErrorCode.AUTH_FAILED, "opens channel '0', not 'memory-main.'"):
+            await attach(client, ticket.token("0", 1))
+        async with refused(ErrorCode.AUTH_FAILED, "opens channel '0', not '1'"):
+            await attach_1(client, ticket.token("0", 2), 1)
+        async with refused(ErrorCode.AUTH_FAILED, "of another wire"):
+            await attach(client, ticket.token(MAIN, 3))
+        async with refused():
+            await attempt.finish(client, DIRECT, cancelled=True)
 
 
 async def test_the_token_of_another_migration(host: DaemonProcess, attempt: Attempt, folder: Path) -> None:
@@ -108,11 +119,18 @@ NOT_PREPARED = [
 ]
 
 
-async def test_channels_that_were_not_prepared(host: DaemonProcess, attempt: Attempt) -> None:
+async def test_a_channel_of_the_first_wire_that_was_not_prepared(host: DaemonProcess, attempt: Attempt) -> None:
     async with connected(host) as client:
         ticket = Ticket.parse(await attempt.prepare(client))
         async with refused(ErrorCode.INVALID_STREAM, "not one of the 1 that were prepared"):
             await channel_1(host, ticket, 1)
+        async with refused():
+            await attempt.finish(client, DIRECT, cancelled=True)
+
+
+async def test_channels_that_were_not_prepared(host: DaemonProcess, attempt: Attempt) -> None:
+    async with connected(host) as client:
+        ticket = Ticket.parse(await attempt.prepare(client))
         for kind, name in NOT_PREPARED:
             async with refused(ErrorCode.INVALID_STREAM, "not one of the 1 that were prepared"):
                 await channel(host, ticket, kind, name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -44,6 +45,7 @@ from tests.support.guest import SMALL, running_tiny
 from tests.support.virsh import virsh
 from tests.support.wait import wait_for
 
+HERE = socket.gethostname()  # a destination that is reached by loopback alone takes nobody from another host
 TUNNEL = int(MigrateFlag.LIVE | MigrateFlag.PEER2PEER | MigrateFlag.TUNNELLED)
 DIRECT = int(MigrateFlag.LIVE)
 OFFLINE = int(MigrateFlag.OFFLINE | MigrateFlag.PERSIST_DEST)
@@ -61,12 +63,12 @@ class Attempt:
     def cookie(self, *, attempt: str = "", of: uuid.UUID | None = None) -> bytes:
         seal = grant.seal(self.grant) if attempt else ""
         wire = culvert.WIRE
-        made = cookie.Cookie(self.guest.name, of or self.uuid, "elsewhere", uuid.uuid4(), attempt, seal, wire=wire)
+        made = cookie.Cookie(self.guest.name, of or self.uuid, HERE, uuid.uuid4(), attempt, seal, wire=wire)
         return cookie.build(made)
 
     def granting(self) -> bytes:
         """The cookie that lets the guest run which ``prepare`` has prepared."""
-        made = cookie.Cookie(self.guest.name, self.uuid, "elsewhere", uuid.uuid4(), "0" * 8, grant=self.grant)
+        made = cookie.Cookie(self.guest.name, self.uuid, HERE, uuid.uuid4(), "0" * 8, grant=self.grant)
         return cookie.build(made)
 
     def params(self, **changed: Value) -> list[types.TypedParam]:
