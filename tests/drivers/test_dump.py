@@ -1,4 +1,4 @@
-"""Dumps of a guest whose QEMU ends half-way; real QEMU."""
+"""Dumps of a guest that does not run, or whose QEMU ends half-way; real QEMU."""
 
 from __future__ import annotations
 
@@ -39,4 +39,13 @@ async def test_a_qemu_that_ends_meanwhile_is_told_in_its_own_words(
         with pytest.raises(errors.OperationFailed, match=r"domain 'g': QEMU ended: .*unexpectedly closed"):
             await dump.dump(domain, tmp_path / "dump", DumpFormat.RAW, flags)
         await domain.exited.wait()
+    assert not any("dump" in name for name in os.listdir(tmp_path))
+
+
+async def test_a_guest_that_does_not_run_is_not_dumped(tmp_path: Path) -> None:
+    """Not asked by virsh: one that is answered before it has begun to wait waits for ever (9.0, virshWatchJob)."""
+    async with running_driver(tmp_path) as driver:
+        domain = await driver.define_xml(domain_xml("g"))
+        with pytest.raises(errors.OperationInvalid, match="domain is not running"):
+            await dump.dump(domain, tmp_path / "dump", DumpFormat.RAW, 0)
     assert not any("dump" in name for name in os.listdir(tmp_path))
