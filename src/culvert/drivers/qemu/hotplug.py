@@ -48,13 +48,11 @@ async def attach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
 async def _attach(driver: Driver, domain: Domain, device: Device, flags: int) -> None:
     async with domain.changing("attach a device to"):
         about = impact.impact(domain, flags)
-        changed = None
-        if about.config:
-            assert domain.persistent is not None
-            changed = await apart.run(driver.accept, added(domain.persistent, device))
+        if about.config:  # refused before anything is plugged in
+            await apart.run(driver.accept, added(domain.require_persistent(), device))
         if about.live:
             await _plug(domain, domain.require_active(), device)
-        if changed is not None:
+        if about.config:
             await domain.change_persistent(lambda one: driver.accept(added(one, device)))
 
 
@@ -102,11 +100,9 @@ async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force:
         return
     async with domain.changing("update a device of"):
         about = impact.impact(domain, flags)
-        changed = None
-        if about.config:
-            assert domain.persistent is not None
-            found = find(domain.persistent, wanted)
-            changed = await apart.run(driver.accept, _replaced(domain.persistent, found, wanted))
+        if about.config:  # refused before anything is changed
+            kept = domain.require_persistent()
+            await apart.run(driver.accept, _replaced(kept, find(kept, wanted), wanted))
         if about.live:
             run = domain.require_active()
             live = find(run.definition, wanted)
@@ -115,7 +111,7 @@ async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force:
                     "only the medium of a cdrom drive and a screen's password can be changed live"
                 )
             await _change_medium(domain, run, live, wanted, force=force)
-        if changed is not None:
+        if about.config:
             await domain.change_persistent(lambda one: driver.accept(_replaced(one, find(one, wanted), wanted)))
 
 
