@@ -99,7 +99,7 @@ class QemuEnd:
         if self._incoming.finished and not self._shut:
             self._shut = True
             with contextlib.suppress(OSError):  # QEMU has gone already
-                self._resumed()
+                self._tell_to_go_on()
                 self.sock.shutdown(socket.SHUT_WR)
 
     def _write(self) -> int:
@@ -125,8 +125,8 @@ class QemuEnd:
             self._resumption, self.pipe.barred = None, False
         return count
 
-    def _resumed(self) -> None:
-        """A post-copy that is being taken up can be told of the end of its way now."""
+    def _tell_to_go_on(self) -> None:
+        """A post-copy that is still being taken up is to stand still at the end of its way, which comes next."""
         if self._resumption is not None and (remedy := self._resumption.remedy()):
             self._resumption = None
             self.sock.send(remedy)
@@ -141,7 +141,7 @@ class QemuEnd:
     def close(self) -> None:
         """QEMU reads end of file, if it did not before, and writes to nobody. Idempotent."""
         with contextlib.suppress(OSError):
-            self._resumed()
+            self._tell_to_go_on()
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
         self.pipe.close()
