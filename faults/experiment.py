@@ -142,8 +142,7 @@ def _look(here: Stage, under_way: Running | None) -> Sight:
 def _see(host: Host) -> Seen:
     try:
         told = host.virsh("domstate", "--reason", NAME, timeout=10)
-        known = not told.ok and "failed to get domain" in told.err
-        if not told.ok and not known:
+        if not told.ok and not told.no_domain:
             return Seen(answers=False)
         found = re.match(r"([a-z ]+?)(?: \((.*)\))?$", told.out.strip())
         state, reason = (found.group(1), found.group(2) or "") if found else ("", "")

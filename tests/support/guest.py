@@ -54,9 +54,7 @@ class RunningGuest:
 def state_of(domain: str, host: Host) -> str:
     """virsh's word for the domain's state on ``host``; empty when there is no such domain."""
     result = virsh("domstate", domain, uri=host.uri)
-    if not result.ok and "failed to get domain" in result.err:
-        return ""
-    return result.expect().strip()
+    return "" if result.no_domain else result.expect().strip()
 
 
 @contextmanager

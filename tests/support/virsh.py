@@ -27,6 +27,12 @@ class Result:
         """True for exit code 0."""
         return self.rc == 0
 
+    @property
+    def no_domain(self) -> bool:
+        """It failed since there is no such domain: when it was looked up, or when it was gone between that and the
+        call (a destination that undoes a migration takes it away at any moment)."""
+        return not self.ok and ("failed to get domain" in self.err or "Domain not found" in self.err)
+
     def expect(self) -> str:
         """The standard output; raises ``AssertionError`` with everything if the command failed."""
         assert self.ok, f"virsh: exit code {self.rc}\n{self.out}{self.err}"
