@@ -26,6 +26,7 @@ from tests.support.libvirtd import Libvirtd
 from tests.support.pki import Holder, Pki
 from tests.support.proxy import Proxy
 from tests.support.virsh import Result, virsh
+from tests.support.wait import wait_for
 
 ROAD = "127.0.0.2"
 KEEPALIVE = 1  # second between pings
@@ -151,6 +152,8 @@ def culvert(side: Side, folder: Path, fault: Fault, pki: Pki | None) -> Iterator
         if fault.key.startswith(f"{side.value}-disk"):
             host.disk = stack.enter_context(_small_disk(root / "lib"))
         stack.enter_context(daemon)
+        # Its thread opens the file with the first line, which can be later than the look at what is open.
+        wait_for((root / "log" / "culvertd.log").exists, f"the log of {side.value}")
         yield host
 
 
