@@ -24,7 +24,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,16 +60,22 @@ ACCOUNTS = {
     "group": "libvirt-qemu:x:64055:",
 }
 
-NEEDS = "a libvirtd of one's own needs root (namespaces) and the packages libvirt-daemon and tini"
+NEEDS = "a libvirtd of one's own needs root (namespaces) and the packages libvirt-daemon-driver-qemu and tini"
 """What a test says that is skipped for want of ``possible()``."""
 
 START_TRIES = 5  # a port that was free a moment ago may not be when libvirtd takes it
 
 
-def possible() -> bool:
+DRIVER = "libvirt/connection-driver/libvirt_driver_qemu.so"
+LIBRARIES = (Path("/usr/lib64"), *Path("/usr/lib").glob("*-linux-*"))
+"""Where distributions have it: a libvirtd without it starts, and then has `no connection driver available`."""
+
+
+def possible(libraries: Iterable[Path] = LIBRARIES) -> bool:
     """Whether this machine and this user can have one."""
     programs = ("libvirtd", "tini", "unshare", "nsenter", "mount", "hostname")
-    return os.geteuid() == 0 and all(shutil.which(program) for program in programs)
+    driver = any((folder / DRIVER).exists() for folder in libraries)
+    return os.geteuid() == 0 and driver and all(shutil.which(program) for program in programs)
 
 
 class Libvirtd:

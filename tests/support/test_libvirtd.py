@@ -112,3 +112,12 @@ def test_two_hosts_in_networks_of_their_own(folder: Path, networks: tuple[str, s
             virsh(*migrate, uri=source.uri).expect()
             follow.wait_verified()
             source.wait_no_qemu()
+
+
+def test_none_without_its_driver(tmp_path: Path) -> None:
+    """In Debian 13 the package libvirt-daemon alone is a libvirtd that knows no hypervisor."""
+    assert not possible([tmp_path])
+    driver = tmp_path / "libvirt" / "connection-driver" / "libvirt_driver_qemu.so"
+    driver.parent.mkdir(parents=True)
+    driver.touch()
+    assert possible([tmp_path / "elsewhere", tmp_path])

@@ -1,0 +1,86 @@
+"""Which generation of QEMU, libvirtd and virsh this machine has, and in what generations differ for a test.
+
+A test that has to know says so by a row here and never by a version of its own: ``generation.IO_ERROR_EVENT.here``.
+A row begins at the oldest version it was seen with, which need not be the first that has it: seen were QEMU 7.2, 10.0
+and 11.1, and libvirt 9.0, 11.3 and 12.9 (Debian 12, Debian 13, and its backports).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Generic, TypeVar
+
+from tests.support.virsh import VIRSH
+
+Version = tuple[int, ...]
+T = TypeVar("T")
+
+_NUMBERS = re.compile(r"\b(\d+(?:\.\d+)+)")
+
+
+class Program(Enum):
+    """A program of others that tests run; the value: what is run to ask it."""
+
+    QEMU = "qemu-system-x86_64"
+    LIBVIRTD = "libvirtd"
+    VIRSH = VIRSH
+
+
+def parsed(told: str) -> Version:
+    """The first version number in what a program tells of itself; () without one."""
+    found = _NUMBERS.search(told)
+    return tuple(int(number) for number in found[1].split(".")) if found else ()
+
+
+@cache
+def version(program: Program) -> Version:
+    """The version of ``program`` on this machine, asked once; () where it is not."""
+    if shutil.which(program.value) is None:
+        return ()
+    asked = subprocess.run([program.value, "--version"], capture_output=True, text=True, check=False)
+    return parsed(asked.stdout)
+
+
+def text(program: Program) -> str:
+    """The same, as people write it."""
+    return ".".join(map(str, version(program)))
+
+
+def own_machine(kind: str) -> str:
+    """The versioned machine type that ``kind``, pc or q35, is with this machine's QEMU."""
+    family = {"pc": "pc-i440fx", "q35": "pc-q35"}[kind]
+    return f"{family}-{'.'.join(map(str, version(Program.QEMU)[:2]))}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact(Generic[T]):
+    """What ``program`` does or says, ``rows``: (from which version on, how); the first row begins at ()."""
+
+    program: Program
+    rows: tuple[tuple[Version, T], ...]
+
+    def at(self, given: Version) -> T:
+        """How it is with version ``given``."""
+        return [how for since, how in self.rows if since <= given][-1]
+
+    @property
+    def here(self) -> T:
+        """How it is on this machine."""
+        return self.at(version(self.program))
+
+
+# ---- virsh ---------------------------------------------------------------------------------------------------------
+
+IO_ERROR_EVENT = Fact(Program.VIRSH, (((), "io-error-reason"), ((11, 3), "io-error")))
+"""What `virsh event` calls the event that tells a disk's error with its reason."""
+
+NO_METADATA_IS_AN_ERROR = Fact(Program.VIRSH, (((), True), ((11, 3), False)))
+"""`virsh metadata` where there is none: exit code 1, or an empty line."""
+
+PROGRESS = Fact(Program.VIRSH, (((), r"\[ *\d+ %\]"), ((11, 3), r"\[ *\d+\.\d\d %\]")))
+"""What `virsh migrate --verbose` shows, a pattern."""
