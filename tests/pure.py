@@ -66,6 +66,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "tunnel/test_pump_rules.py": ALL,
     "channels/test_pump_path.py": ALL,
     "drivers/abilities/test_machines.py": (
+        "test_a_running_qemu_says_the_same_as_the_probed_one",
         "test_a_damaged_memory_is_made_anew",
         "test_an_emulator_that_is_none",
         "test_probe_and_memory_of_it",

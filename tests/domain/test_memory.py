@@ -8,6 +8,7 @@ import pytest
 
 from culvert.domain import memory
 from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu.abilities.ability import NONE
 from culvert.drivers.qemu.command.command import LaunchOptions, build
 from tests.domain import golden
 
@@ -32,7 +33,7 @@ def domain(kind: str, kib: int) -> DomainDef:
 def test_what_qemu_gets_is_what_is_warned_of(kind: str, kib: int, given: int, warned: bool) -> None:
     definition = domain(kind, kib)
     assert memory.ram(definition) == given
-    argv = build(definition, LaunchOptions(monitor_fd=9))
+    argv = build(definition, LaunchOptions(monitor_fd=9), NONE)
     size = argv[argv.index("-m") + 1]
     assert size == (f"{given}k" if given % 1024 else str(given // 1024))
     assert f'"size":{given * 1024}' in next(word for word in argv if '"id":"pc.ram"' in word)

@@ -16,6 +16,7 @@ from culvert.domain import parse as xml_parse
 from culvert.domain.defaults import complete
 from culvert.domain.definition import DomainDef
 from culvert.domain.format import format as xml_format
+from culvert.drivers.qemu.abilities.ability import NONE
 from culvert.drivers.qemu.command.command import LaunchOptions, build
 from culvert.ground import errors
 from tests.domain import golden
@@ -45,7 +46,9 @@ def completed(xml: str) -> DomainDef:
 def test_is_run(name: str) -> None:
     definition = completed(text(name))
     assert completed(xml_format(definition, secure=True)) == definition
-    argv = build(golden.running(definition), LaunchOptions(monitor_fd=9, tap_fds={0: 20}, channel_directory="/run"))
+    argv = build(
+        golden.running(definition), LaunchOptions(monitor_fd=9, tap_fds={0: 20}, channel_directory="/run"), NONE
+    )
     assert any("/images/disk.qcow2" in word for word in argv)
 
 
@@ -58,7 +61,9 @@ def test_is_refused_by_name(name: str) -> None:
 
 
 def test_windows_is_told_that_it_is_virtual() -> None:
-    argv = build(golden.running(completed(text("win11-import-vnc"))), LaunchOptions(monitor_fd=9, tap_fds={0: 20}))
+    argv = build(
+        golden.running(completed(text("win11-import-vnc"))), LaunchOptions(monitor_fd=9, tap_fds={0: 20}), NONE
+    )
     [cpu] = [argv[at + 1] for at, word in enumerate(argv) if word == "-cpu"]
     for word in ("hv-relaxed=on", "hv-vapic=on", "hv-spinlocks=0x1fff", "hv-time=on"):
         assert word in cpu

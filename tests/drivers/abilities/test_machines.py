@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo
+from culvert.drivers.qemu.abilities import ability, capabilities, machines, nodeinfo
+from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.ground import errors
-from tests.drivers.support import EMULATOR, needs_qemu
+from tests.drivers.support import EMULATOR, domain_xml, needs_qemu, running_driver
 
 
 @needs_qemu
@@ -21,6 +22,11 @@ async def test_probe_and_memory_of_it(tmp_path: Path, monkeypatch: pytest.Monkey
     assert first.aliases["q35"].startswith("pc-q35-")
     assert first.default_machine == first.aliases["pc"]
     assert "qemu64" in first.cpu_models
+    assert "virtio-net-pci" in first.abilities.devices
+    assert Ability.ICH9_NOREBOOT in first.abilities
+    # Both came with 8.0, told of in quite different places.
+    assert (Ability.MACHINE_HPET in first.abilities) == (first.version >= 8_000_000)
+    assert (Ability.INCOMING_EXIT_ON_ERROR in first.abilities) == (first.version >= 9_001_000)
 
     async def unexpected(emulator: str, *, kvm: bool) -> machines.Machines:
         raise AssertionError("asked again")
@@ -36,6 +42,16 @@ async def test_a_damaged_memory_is_made_anew(tmp_path: Path, damage: str) -> Non
     remembered.write_text(damage)
     found = await machines.probe(EMULATOR, tmp_path)
     assert json.loads(remembered.read_text())["found"]["version"] == found.version
+
+
+@needs_qemu
+async def test_a_running_qemu_says_the_same_as_the_probed_one(folder: Path) -> None:
+    async with running_driver(folder) as driver:
+        domain = await driver.create_xml(domain_xml("says"), paused=True)
+        probed = driver.host.machines.abilities.flags
+        assert domain.run is not None
+        assert domain.run.abilities.flags == {one for one in probed if one in ability.SCHEMA}
+        assert len(probed) > len(domain.run.abilities.flags)
 
 
 async def test_no_emulator(tmp_path: Path) -> None:

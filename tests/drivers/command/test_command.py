@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import json
 import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +24,10 @@ from culvert.domain.defaults import complete
 from culvert.domain.definition import DomainDef
 from culvert.domain.format import format
 from culvert.domain.parse import parse
-from culvert.drivers.qemu.command.command import LaunchOptions, bootindexes, build
+from culvert.drivers.qemu.abilities import machines
+from culvert.drivers.qemu.abilities.ability import Abilities, Ability
+from culvert.drivers.qemu.command import command
+from culvert.drivers.qemu.command.command import LaunchOptions, bootindexes
 from culvert.ground import errors
 from tests.domain import golden
 
@@ -30,6 +36,20 @@ SECONDS = 60
 
 TAPS = dict(enumerate(range(20, 60)))
 OPTIONS = LaunchOptions(monitor_fd=9, tap_fds=TAPS, channel_directory="/run/channels")
+QEMU_7_2 = Abilities()
+QEMU_9_0 = Abilities(frozenset({Ability.MACHINE_ACPI, Ability.MACHINE_HPET}))
+
+
+def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities = QEMU_7_2) -> list[str]:
+    """As libvirt 9.0 has it, which is recorded with QEMU 7.2."""
+    return command.build(definition, options, abilities)
+
+
+@functools.cache
+def here() -> Abilities:
+    """Of the QEMU that is installed."""
+    with tempfile.TemporaryDirectory() as place:
+        return asyncio.run(machines.probe(QEMU, Path(place))).abilities
 
 
 @pytest.mark.parametrize("name", golden.NAMES)
@@ -112,6 +132,21 @@ def test_hyperv_and_kvm_features() -> None:
 def test_kvm_and_its_processors(cpu: Cpu, argument: str) -> None:
     argv = build(minimal(type="kvm", cpu=cpu), OPTIONS)
     assert (value(argv, "-accel"), value(argv, "-cpu")) == ("kvm", argument)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("q35-virt-install", "-no-hpet", "hpet=off,acpi=on"),
+        ("pc-minimal", "-no-acpi", "acpi=off"),
+        ("q35-everything", "", "acpi=on"),
+    ],
+)
+def test_options_that_are_gone_are_parameters_of_the_machine(name: str, old: str, new: str) -> None:
+    definition = golden.running(golden.complete(name))
+    before, after = (build(definition, OPTIONS, abilities) for abilities in (QEMU_7_2, QEMU_9_0))
+    assert [word for word in before if word not in after] == [value(before, "-machine"), *([old] if old else [])]
+    assert [word for word in after if word not in before] == [f"{value(before, '-machine')},{new}"]
 
 
 def test_vhost_is_used_where_it_was_opened() -> None:
@@ -210,7 +245,7 @@ def qemu(definition: DomainDef, place: Path, *, incoming: bool = False) -> Itera
         listener.bind(str(place / "monitor"))
         listener.listen(1)
         options = LaunchOptions(monitor_fd=listener.fileno(), incoming=incoming, channel_directory=str(place))
-        argv = build(definition, options)
+        argv = build(definition, options, here())
         # Which ports are free is the driver's business: here QEMU looks for one itself, on an address that is there.
         for at in (place for place, one in enumerate(argv) if one == "-vnc"):
             argv[at + 1] = argv[at + 1].replace("[::1]", "127.0.0.1") + ("" if argv[at + 1] == "none" else ",to=99")
@@ -257,14 +292,14 @@ def test_what_travels_starts_a_qemu_that_takes_the_state(name: str, folder: Path
     uri = f"unix:{folder}/stream"
     with (
         qemu(arrived, folder / "destination", incoming=True) as destination,
-        qemu(source, folder / "source") as here,
+        qemu(source, folder / "source") as outgoing,
     ):
         destination("migrate-incoming", {"uri": uri})
-        here("migrate", {"uri": uri})
+        outgoing("migrate", {"uri": uri})
         deadline = time.monotonic() + SECONDS
-        while here("query-migrate")["status"] not in ("completed", "failed") and time.monotonic() < deadline:
+        while outgoing("query-migrate")["status"] not in ("completed", "failed") and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert here("query-migrate")["status"] == "completed"
+        assert outgoing("query-migrate")["status"] == "completed"
         while destination("query-status")["status"] == "inmigrate" and time.monotonic() < deadline:
             time.sleep(0.05)
         assert destination("query-status")["status"] in ("paused", "prelaunch")

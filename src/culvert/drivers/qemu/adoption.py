@@ -14,6 +14,7 @@ from pathlib import Path
 
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import launch, lifecycle, news, process, states, strays, unplug, vnc
+from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import ANNOUNCED, START_FAILED, UNANNOUNCED, Ending, Run
@@ -86,6 +87,7 @@ async def _take_over(domain: Domain, run: Run) -> None:
     await launch.attach(domain, run)
     try:
         status = await _refresh_state(domain)
+        run.abilities = await running.ask(domain.monitor)
         await _refresh_channels(domain, run)
         await unplug.find_gone(domain, run)
     except BaseException:

@@ -16,6 +16,7 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
 from culvert.domain.start import prepare
 from culvert.drivers.qemu import balloon, cpu_check, lifecycle, network, news, process, strays, vcpus, vnc
+from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event, Monitor
@@ -199,6 +200,7 @@ async def _try_launch(
     await startup.reach(StartStep.SPAWNED)
     await startup.step(StartStep.NOTED, domain.persist())
     await startup.step(StartStep.CONNECTED, attach(domain, run))
+    run.abilities = await startup.step(StartStep.ABILITIES, running.ask(domain.monitor))
     await startup.step(StartStep.PROCESSORS, vcpus.prepare(domain))
     on_reboot = definition.on_reboot or lifecycle.RESTART
     await startup.step(StartStep.ACTIONS, domain.monitor.execute("set-action", lifecycle.actions(on_reboot)))
@@ -233,7 +235,7 @@ async def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
         options = command.LaunchOptions(
             monitor_fd=listener.fileno(), incoming=incoming, tap_fds=taps, channel_directory=str(channels)
         )
-        argv = await apart.run(command.build, run.definition, options)
+        argv = await apart.run(command.build, run.definition, options, domain.host.machines.abilities)
         log_file = domain.host.layout.log_file(domain.name)
         run.process = await process.launch(domain.name, argv, log_file=log_file, folder=run.runtime, pass_fds=fds)
         run.log_offset = run.process.output.offset

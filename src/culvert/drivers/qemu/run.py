@@ -10,6 +10,7 @@ from pathlib import Path
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import last_words
+from culvert.drivers.qemu.abilities.ability import NONE, Abilities
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.process import Process
 from culvert.io import apart
@@ -68,6 +69,8 @@ class Run:
     stop_reason: int | None = None
     stop_cause: int | None = None
     resume_reason: int | None = None
+    abilities: Abilities = NONE
+    """What its QEMU has said that it can be told, when its monitor was connected."""
     vnc_ports: frozenset[int] = frozenset()
     """Those of ``QemuHost.vnc_ports`` that are kept for it."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)

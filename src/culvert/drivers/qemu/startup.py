@@ -34,6 +34,8 @@ class StartStep(Enum):
     """The status has the process."""
     CONNECTED = "connected"
     """QEMU answers on its monitor."""
+    ABILITIES = "abilities"
+    """It has said what it can do."""
     PROCESSORS = "processors"
     """The processors are there that a guest has been given while it ran."""
     ACTIONS = "actions"

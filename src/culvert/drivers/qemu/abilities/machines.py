@@ -15,13 +15,15 @@ from typing import Any
 
 from culvert.domain.defaults import MACHINE_FAMILIES
 from culvert.drivers.qemu import process
+from culvert.drivers.qemu.abilities import ability
+from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.monitor import CommandRefused, Monitor
 from culvert.ground import errors
-from culvert.io import files, unix_sockets
+from culvert.io import apart, files, unix_sockets
 
 log = logging.getLogger(__name__)
 
-FORMAT = 3  # of the remembered text
+FORMAT = 4  # of the remembered text
 VERSIONED = re.compile(r"-v\d+$")  # the name of one version of a CPU model
 PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
 PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer and to end
@@ -52,6 +54,7 @@ class Machines:
     blockers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     features: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """CPU model, without those of single versions → its features, as QEMU spells them; "max" is all it emulates."""
+    abilities: Abilities = ability.NONE
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -101,7 +104,7 @@ async def probe(emulator: str, cache: Path) -> Machines:
             # a command arrives with a letter missing (seen with 7.2.22).
             log.warning("emulator=%s is asked once more reason=%r", emulator, err.message)
             found = await _ask(emulator, cache, kvm=kvm)
-        text = json.dumps({"stamp": stamp, "found": asdict(found)}, indent=1)
+        text = json.dumps({"stamp": stamp, "found": asdict(found)}, indent=1, default=sorted)
         await asyncio.to_thread(files.write_atomically, remembered, text)
     return found
 
@@ -120,6 +123,10 @@ def _recall(path: Path, stamp: dict[str, Any]) -> Machines | None:
             kvm=found["kvm"],
             blockers={name: tuple(missing) for name, missing in found["blockers"].items()},
             features={name: tuple(features) for name, features in found["features"].items()},
+            abilities=Abilities(
+                flags=frozenset(map(Ability, found["abilities"]["flags"])),
+                devices=frozenset(found["abilities"]["devices"]),
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None  # it is only a memory: ask again
@@ -197,7 +204,21 @@ async def _answers(emulator: str, monitor: Monitor, *, kvm: bool) -> Machines:
             if model.get("unavailable-features")
         },
         features={name: await _features(monitor, name) for name in sorted(names) if not VERSIONED.search(name)},
+        abilities=await _abilities(monitor),
     )
+
+
+async def _abilities(monitor: Monitor) -> Abilities:
+    devices = await monitor.execute("qom-list-types", {"implements": "device", "abstract": False})
+    types = frozenset(str(one["name"]) for one in devices)
+    properties = {
+        kind: [str(one["name"]) for one in await monitor.execute("device-list-properties", {"typename": kind})]
+        for kind in ability.PROPERTY_TYPES
+        if kind in types
+    }
+    options = await monitor.execute("query-command-line-options")
+    flags = await apart.run(ability.of_schema, await monitor.execute("query-qmp-schema"))
+    return Abilities(flags | ability.of_options(options) | ability.of_properties(properties), types)
 
 
 async def _features(monitor: Monitor, model: str) -> tuple[str, ...]:

@@ -1,9 +1,10 @@
-"""The command line of a domain: ``build(definition, options)``, a pure function.
+"""The command line of a domain: ``build(definition, options, abilities)``, a pure function.
 
-It is the command line libvirt 9.0 would give the same definition, in the same order, for everything that is part of
+It is the command line libvirt would give the same definition, in the same order, for everything that is part of
 the migration ABI (machine, memory, CPU, every device with its place, ROMs, timers), so that a guest can move between
-a libvirtd and a culvertd and back. It differs where the ABI is not touched: no masterKey secret, files of character
-devices by path.
+a libvirtd and a culvertd and back: libvirt 9.0 for QEMU 7.2, and for later ones the libvirt of their time, by what
+QEMU itself says that it knows (``abilities``). It differs where the ABI is not touched: no masterKey secret, files
+of character devices by path.
 
 The definition must be complete (``domain.defaults.complete``) and prepared (``domain.start.prepare``), ports of VNC
 servers resolved.
@@ -20,6 +21,7 @@ from culvert.domain.disk import Disk
 from culvert.domain.features import Features, Toggle
 from culvert.domain.interface import Interface
 from culvert.domain.platform import MemoryBacking, Pm
+from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.command import command_chardev, command_cpu, command_device, command_disk, command_network
 from culvert.drivers.qemu.command.command_syntax import comma, on_off, option
 from culvert.ground import errors
@@ -52,8 +54,8 @@ class LaunchOptions:
     sandbox: bool = True
 
 
-def build(definition: DomainDef, options: LaunchOptions) -> list[str]:
-    """The arguments, the emulator first.
+def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -> list[str]:
+    """The arguments, the emulator first; ``abilities`` are that emulator's.
 
     Raises ``errors.ConfigUnsupported`` for a combination QEMU or culvert cannot do, ``errors.InternalError`` for a
     definition that is not complete.
@@ -65,7 +67,7 @@ def build(definition: DomainDef, options: LaunchOptions) -> list[str]:
     return [
         emulator,
         *("-name", f"guest={comma(definition.name)},debug-threads=on", "-S"),
-        *("-machine", _machine(definition)),
+        *("-machine", _machine(definition, abilities)),
         *("-accel", ACCELERATORS[definition.type]),
         *command_cpu.cpu(definition),
         *_memory(definition),
@@ -74,9 +76,9 @@ def build(definition: DomainDef, options: LaunchOptions) -> list[str]:
         *(() if definition.devices.graphics else ("-display", "none")),
         *("-no-user-config", "-nodefaults"),
         *_monitor(options),
-        *_time(definition),
+        *_time(definition, abilities),
         *("-no-shutdown",),
-        *(() if _features(definition).acpi else ("-no-acpi",)),
+        *(() if _features(definition).acpi or Ability.MACHINE_ACPI in abilities else ("-no-acpi",)),
         *_power(definition),
         *_boot(definition),
         *command_device.controllers(definition),
@@ -119,7 +121,7 @@ def _features(definition: DomainDef) -> Features:
     return definition.features or Features()
 
 
-def _machine(definition: DomainDef) -> str:
+def _machine(definition: DomainDef, abilities: Abilities) -> str:
     features, backing = _features(definition), definition.memory_backing or MemoryBacking()
     parts = [definition.machine, "usb=off"]
     for name, toggle in (("vmport", features.vmport), ("smm", features.smm)):
@@ -129,6 +131,11 @@ def _machine(definition: DomainDef) -> str:
     if backing.nosharepages:
         parts.append("mem-merge=off")
     parts.append(f"memory-backend={RAM_ID}")
+    # -no-hpet and -no-acpi, which say the same, are gone since QEMU 9.0.
+    if _has_no_hpet(definition) and Ability.MACHINE_HPET in abilities:
+        parts.append("hpet=off")
+    if Ability.MACHINE_ACPI in abilities:
+        parts.append(f"acpi={on_off(features.acpi)}")
     return ",".join(parts)
 
 
@@ -165,11 +172,15 @@ def _monitor(options: LaunchOptions) -> list[str]:
     ]
 
 
-def _time(definition: DomainDef) -> Iterator[str]:
+def _has_no_hpet(definition: DomainDef) -> bool:
+    hpet = definition.clock.timer("hpet") if definition.clock else None
+    return hpet is not None and hpet.present is False
+
+
+def _time(definition: DomainDef, abilities: Abilities) -> Iterator[str]:
     clock = definition.clock
     rtc = clock.timer("rtc") if clock else None
     pit = clock.timer("pit") if clock else None
-    hpet = clock.timer("hpet") if clock else None
     base = f"base={clock.offset if clock else 'utc'}"
     if rtc is not None and rtc.track is not None:
         base += ",clock=vm" if rtc.track == "guest" else ",clock=host"
@@ -178,7 +189,7 @@ def _time(definition: DomainDef) -> Iterator[str]:
     yield from ("-rtc", base)
     if pit is not None and pit.tickpolicy in ("delay", "discard"):
         yield from ("-global", f"kvm-pit.lost_tick_policy={pit.tickpolicy}")
-    if hpet is not None and hpet.present is False:
+    if _has_no_hpet(definition) and Ability.MACHINE_HPET not in abilities:
         yield "-no-hpet"
 
 
