@@ -68,8 +68,9 @@ def wire() -> Iterator[str]:
     yield from (
         *("# The wire", "", WRITTEN, ""),
         "libvirt's RPC (docs/kbase/internals/rpc.rst and src/rpc/virnetprotocol.x of libvirt): packets of a length",
-        "word, a header of 24 bytes and an XDR payload. A procedure that is not served is answered with an error",
-        f"whose text begins `{wire_errors.UNKNOWN_PROCEDURE}`, and the connection lives on.",
+        "word, a header of 24 bytes and an XDR payload. One of libvirt's 456 procedures (12.9) that is not served is",
+        "answered `this function is not supported by the connection driver`, with the function's name, and a number",
+        f"that nobody has with a text that begins `{wire_errors.UNKNOWN_PROCEDURE}`. The connection lives on.",
         "",
     )
     for each in handlers(cast(Service, None)):

@@ -53,13 +53,16 @@ def test_programs_versions_and_procedures_that_do_not_exist(host: DaemonProcess)
             ({"procedure": 0}, "unknown procedure: 0"),
             ({"procedure": -1}, "unknown procedure: -1"),
             ({"procedure": 2**31 - 1}, "unknown procedure"),
-            ({"procedure": 220}, "unknown procedure: 220 (INTERFACE_CHANGE_BEGIN is not served by culvert)"),
             ({"status": PacketStatus.ERROR}, "unexpected message status"),
         ):
             found = raw.ask(remote_connect.CONNECT_GET_TYPE, b"", **changed)
             assert isinstance(found, types.Error)
             assert found.code == errors.ErrorCode.RPC
             assert words in (found.message or "")
+        known = raw.ask(remote_connect.CONNECT_GET_TYPE, b"", procedure=220)
+        assert isinstance(known, types.Error)
+        assert known.code == errors.ErrorCode.NO_SUPPORT
+        assert "not supported by the connection driver: virInterfaceChangeBegin" in (known.message or "")
         assert raw.call(remote_connect.CONNECT_GET_TYPE, Void()).type == "QEMU"
 
 

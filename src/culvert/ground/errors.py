@@ -112,7 +112,7 @@ class InternalError(RequestError):
 
 
 class NoSupport(RequestError):
-    """What libvirt has for others and not for this: not "unknown procedure", which is of the wire."""
+    """What libvirt has and culvert, or culvert for this, has not: not "unknown procedure", which is of the wire."""
 
     code = ErrorCode.NO_SUPPORT
 

@@ -1,7 +1,7 @@
 """States of a domain, the reasons for them, and the events that tell of their changes.
 
 Members have libvirt's names without the prefix given with each class, in libvirt's order
-(include/libvirt/libvirt-domain.h, libvirt-common.h, libvirt-host.h of libvirt 9.0).
+(include/libvirt/libvirt-domain.h, libvirt-common.h, libvirt-host.h of libvirt 12.9).
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ class PausedReason(IntEnum):
     STARTING_UP = 11
     POSTCOPY = 12
     POSTCOPY_FAILED = 13
+    API_ERROR = 14  # libvirt 9.2's
 
 
 class ShutdownReason(IntEnum):
@@ -145,6 +146,7 @@ class UndefinedDetail(IntEnum):
 
     REMOVED = 0
     RENAMED = 1
+    MIGRATED = 2  # libvirt 12.9's: by VIR_MIGRATE_UNDEFINE_SOURCE
 
 
 class StartedDetail(IntEnum):
@@ -155,6 +157,7 @@ class StartedDetail(IntEnum):
     RESTORED = 2
     FROM_SNAPSHOT = 3
     WAKEUP = 4
+    RECREATED = 5  # libvirt 11.6's
 
 
 class SuspendedDetail(IntEnum):
@@ -169,6 +172,7 @@ class SuspendedDetail(IntEnum):
     API_ERROR = 6
     POSTCOPY = 7
     POSTCOPY_FAILED = 8
+    GUEST_SHUTDOWN = 9  # libvirt 11.10's
 
 
 class ResumedDetail(IntEnum):
@@ -191,6 +195,7 @@ class StoppedDetail(IntEnum):
     SAVED = 4
     FAILED = 5
     FROM_SNAPSHOT = 6
+    RECREATED = 7  # libvirt 11.6's
 
 
 class ShutdownDetail(IntEnum):
@@ -259,6 +264,9 @@ class EventID(IntEnum):
     BLOCK_THRESHOLD = 24
     MEMORY_FAILURE = 25
     MEMORY_DEVICE_SIZE_CHANGE = 26
+    NIC_MAC_CHANGE = 27  # libvirt 11.2's
+    VCPU_REMOVED = 28  # this one and the next: libvirt 12.4's
+    CHANNEL_LIFECYCLE = 29
 
 
 class Feature(IntEnum):

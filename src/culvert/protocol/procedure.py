@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType, ModuleType
@@ -62,7 +62,8 @@ class Message(Generic[A]):
 class Program:
     """A numbered set of procedures and messages. Raises ``ValueError`` when two rows claim one number.
 
-    ``others``: names of procedures that have no row here, by their numbers.
+    ``others``: names of procedures that have no row here, by their numbers. ``function``: what clients call the
+    procedure of a name, where they call it otherwise.
     """
 
     def __init__(
@@ -74,12 +75,14 @@ class Program:
         messages: Iterable[Message[Any]] = (),
         *,
         others: Mapping[int, str] = MappingProxyType({}),
+        function: Callable[[str], str] | None = None,
     ) -> None:
         self.name = name
         self.number = number
         self.version = version
         self.procedures: dict[int, Procedure[Any, Any]] = {}
         self.messages: dict[int, Message[Any]] = {}
+        self.function = function
         self._others = others
         for row in procedures:
             if row.number in self.procedures:
@@ -98,6 +101,7 @@ class Program:
         version: int,
         *modules: ModuleType,
         others: Mapping[int, str] = MappingProxyType({}),
+        function: Callable[[str], str] | None = None,
     ) -> Program:
         """The program whose rows are those of ``modules``, in their order.
 
@@ -115,7 +119,7 @@ class Program:
                     continue
                 if key != row.name:
                     raise ValueError(f"{name}: {key} is declared as {row.name}")
-        return cls(name, number, version, procedures, messages, others=others)
+        return cls(name, number, version, procedures, messages, others=others, function=function)
 
     def name_of(self, number: int) -> str:
         """The name of procedure ``number``, whether it has a row or not; empty for one that nobody knows."""

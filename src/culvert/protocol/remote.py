@@ -1,8 +1,8 @@
 """The REMOTE program: the rows of its modules in one table.
 
 ``remote_domain.DOMAIN_GET_STATE`` is a row, ``remote_domain.DomainGetStateRet`` its result. A row is there when
-culvert serves it or may come to; a procedure without a handler is answered "unknown procedure", as is one without a
-row.
+culvert serves it or may come to; a procedure without a handler is answered as libvirt answers what its driver has
+not, as is one without a row that libvirt has.
 """
 
 from __future__ import annotations
@@ -52,4 +52,5 @@ PROGRAM = Program.of_modules(
     1,  # REMOTE_PROTOCOL_VERSION
     *MODULES,
     others=remote_unserved.UNSERVED,
+    function=remote_unserved.function,
 )

@@ -4,7 +4,8 @@ All have the form that begins with ``callback_id``, the number the registration 
 protocol file has a second member ``msg`` that holds the old struct of the same event; on the wire that is its fields
 in order.
 
-Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name.
+Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name; of those from
+446 on, the tables of the Wireshark dissector that comes with libvirt 12.9.
 """
 
 from __future__ import annotations
@@ -236,6 +237,37 @@ class MemoryDeviceSizeChangeEvent:
 
 
 @struct
+class NICMACChangeEvent:
+    """The guest has given one of its cards another address."""
+
+    callback_id: Int
+    dom: Domain
+    alias: Str
+    old_mac: Str
+    new_mac: Str
+
+
+@struct
+class VcpuRemovedEvent:
+    """``vcpuid``: as ``<vcpus>`` numbers them."""
+
+    callback_id: Int
+    dom: Domain
+    vcpuid: UInt
+
+
+@struct
+class ChannelLifecycleEvent:
+    """``channel_name``: the target's name; state and reason have the numbers of an agent's."""
+
+    callback_id: Int
+    dom: Domain
+    channel_name: Str
+    state: Int
+    reason: Int
+
+
+@struct
 class ConnectionClosedEvent:
     """``reason`` a ``constants_state.CloseReason``: of the server's connection to its hypervisor."""
 
@@ -248,6 +280,14 @@ class NetworkLifecycleEvent:
     net: Network
     event: Int
     detail: Int
+
+
+@struct
+class NetworkMetadataChangeEvent:
+    callback_id: Int
+    net: Network
+    type: UInt
+    nsuri: OptStr
 
 
 @struct
@@ -297,8 +337,16 @@ DOMAIN_EVENT_MEMORY_FAILURE = Message(423, "DOMAIN_EVENT_MEMORY_FAILURE", Memory
 DOMAIN_EVENT_MEMORY_DEVICE_SIZE_CHANGE = Message(
     438, "DOMAIN_EVENT_MEMORY_DEVICE_SIZE_CHANGE", MemoryDeviceSizeChangeEvent
 )
+DOMAIN_EVENT_NIC_MAC_CHANGE = Message(453, "DOMAIN_EVENT_NIC_MAC_CHANGE", NICMACChangeEvent)
+DOMAIN_EVENT_VCPU_REMOVED = Message(454, "DOMAIN_EVENT_VCPU_REMOVED", VcpuRemovedEvent)
+DOMAIN_EVENT_CALLBACK_CHANNEL_LIFECYCLE = Message(
+    455, "DOMAIN_EVENT_CALLBACK_CHANNEL_LIFECYCLE", ChannelLifecycleEvent
+)
 CONNECT_EVENT_CONNECTION_CLOSED = Message(362, "CONNECT_EVENT_CONNECTION_CLOSED", ConnectionClosedEvent)
 NETWORK_EVENT_LIFECYCLE = Message(315, "NETWORK_EVENT_LIFECYCLE", NetworkLifecycleEvent)
+NETWORK_EVENT_CALLBACK_METADATA_CHANGE = Message(
+    446, "NETWORK_EVENT_CALLBACK_METADATA_CHANGE", NetworkMetadataChangeEvent
+)
 STORAGE_POOL_EVENT_LIFECYCLE = Message(370, "STORAGE_POOL_EVENT_LIFECYCLE", StoragePoolLifecycleEvent)
 NODE_DEVICE_EVENT_LIFECYCLE = Message(376, "NODE_DEVICE_EVENT_LIFECYCLE", NodeDeviceLifecycleEvent)
 
@@ -330,5 +378,8 @@ DOMAIN_EVENTS: dict[EventID, Message[Any]] = {
     EventID.BLOCK_THRESHOLD: DOMAIN_EVENT_BLOCK_THRESHOLD,
     EventID.MEMORY_FAILURE: DOMAIN_EVENT_MEMORY_FAILURE,
     EventID.MEMORY_DEVICE_SIZE_CHANGE: DOMAIN_EVENT_MEMORY_DEVICE_SIZE_CHANGE,
+    EventID.NIC_MAC_CHANGE: DOMAIN_EVENT_NIC_MAC_CHANGE,
+    EventID.VCPU_REMOVED: DOMAIN_EVENT_VCPU_REMOVED,
+    EventID.CHANNEL_LIFECYCLE: DOMAIN_EVENT_CALLBACK_CHANNEL_LIFECYCLE,
 }
 """Which message a registration for an event brings."""

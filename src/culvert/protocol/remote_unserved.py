@@ -1,10 +1,25 @@
 """libvirt's calls without a row: their numbers and names, so that a refusal says what was asked for.
 
-Numbers of src/remote/remote_protocol.x, as go-libvirt lists them up to 426 and libvirt 12.5 has them. Where a call
-has become a row since, the row counts.
+Numbers of src/remote/remote_protocol.x; all 456 are those of the Wireshark dissector that comes with libvirt 12.9.
+Where a call has become a row since, the row counts.
 """
 
 from __future__ import annotations
+
+# How the words of a procedure's name are written in the name of libvirt's function, where not like "Word".
+_SPELLED = {
+    word.upper(): word
+    for word in (
+        *("CPU", "DHCP", "FD", "FSFreeze", "FSInfo", "FSThaw", "FSTrim", "ID", "IOThread", "MAC", "NMI", "NWFilter"),
+        *("NWFilters", "OS", "PM", "SCSI", "SEV", "SSH", "URI", "UUID", "WWN", "XML"),
+    )
+}
+
+
+def function(name: str) -> str:
+    """libvirt's public function that makes the call ``name``: DOMAIN_PIN_IOTHREAD → virDomainPinIOThread."""
+    return "vir" + "".join(_SPELLED.get(word, word.capitalize()) for word in name.split("_"))
+
 
 UNSERVED: dict[int, str] = {
     26: "DOMAIN_PIN_VCPU",

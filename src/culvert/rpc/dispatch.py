@@ -11,7 +11,7 @@ Handlers are declared beside the table rows they serve, and mypy checks their si
     async def screenshot(session: Session, args: ...) -> tuple[remote.ScreenshotRet, StreamBody]: ...
 
 ``handlers.add`` and ``handlers.add_stream`` do the same for bound methods. A row without a handler is answered
-"unknown procedure", which clients turn into "not supported".
+"not supported", and a number that nobody knows "unknown procedure", which clients turn into the same.
 """
 
 from __future__ import annotations
@@ -153,9 +153,7 @@ class Dispatcher:
         row = handlers.program.procedures.get(call.procedure)
         function = handlers.get(call.procedure)
         if row is None or function is None:
-            name = handlers.program.name_of(call.procedure)
-            said = f" ({name} is not served by culvert)" if name else ""
-            raise errors.RpcError(f"{wire_errors.UNKNOWN_PROCEDURE}: {call.procedure}{said}")
+            raise _unserved(handlers.program, call.procedure)
         return row, function
 
     def _permit(self, session: Session, row: Procedure[Any, Any]) -> None:
@@ -170,3 +168,12 @@ class Dispatcher:
                 f"{row.name} passes a file descriptor: that takes the daemon's UNIX socket"
             )
         self._permit_more(session, row)
+
+
+def _unserved(program: Program, number: int) -> errors.RequestError:
+    """What is said of a procedure that nobody serves; of libvirt's, what virReportUnsupportedError says."""
+    name = program.name_of(number)
+    if name and program.function is not None:
+        return errors.NoSupport(f"this function is not supported by the connection driver: {program.function(name)}")
+    said = f" ({name} is not served by culvert)" if name else ""
+    return errors.RpcError(f"{wire_errors.UNKNOWN_PROCEDURE}: {number}{said}")

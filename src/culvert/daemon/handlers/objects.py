@@ -1,7 +1,7 @@
 """What libvirt keeps beside domains and culvert does not: networks, filters, secrets, devices, snapshots.
 
 Lists are empty and look-ups find nothing, in libvirt's words, so that a client that asks goes on to the domains. A
-call that would make one of them is answered "unknown procedure".
+call that would make one of them is answered "not supported".
 """
 
 from __future__ import annotations
