@@ -11,11 +11,17 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import pure
 from tests.support.daemon import CHECKOUT, DaemonProcess, remove_folder, short_folder
 
 _DAEMONS = pytest.StashKey[list[DaemonProcess]]()
+
+
+# No test may depend on a time: neither how long an example takes nor how long it takes to find one.
+settings.register_profile("culvert", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("culvert")
 
 
 def pytest_configure(config: pytest.Config) -> None:

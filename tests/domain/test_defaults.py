@@ -126,7 +126,7 @@ def _cards(models: list[str]) -> str:
     machine=st.sampled_from(["pc", "q35"]),
     models=st.lists(st.sampled_from(["virtio", "e1000", "e1000e", "rtl8139"]), max_size=80),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_however_many_cards_each_has_a_place_of_its_own(machine: str, models: list[str]) -> None:
     text = BASE.format(type="qemu", top="", machine=machine, boot="", devices=_cards(models))
     definition = complete(parse(text), golden.FACTS)

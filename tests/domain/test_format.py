@@ -14,7 +14,7 @@ from tests.domain.golden import NAMES, complete, defined
 
 
 @given(strategies.bound(DomainDef))
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_what_is_written_reads_back_the_same(definition: DomainDef) -> None:
     assert parse(format(definition, secure=True), live=True) == definition
 

@@ -116,7 +116,7 @@ def test_twice_the_devices_are_twice_the_work(shape: str) -> None:
     assert big <= 2.5 * small
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(
     st.dictionaries(st.sampled_from(sorted(SHAPES)), st.integers(1, 200), min_size=1, max_size=5),
     st.sampled_from(["pc", "q35"]),

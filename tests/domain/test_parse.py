@@ -98,7 +98,7 @@ def test_what_belongs_to_a_running_domain_is_kept_when_asked() -> None:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_damaged_document_is_an_error_and_nothing_else(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(EVERYTHING)))
     end = data.draw(st.integers(start, min(len(EVERYTHING), start + 200)))
@@ -111,7 +111,6 @@ def test_a_damaged_document_is_an_error_and_nothing_else(data: st.DataObject) ->
 
 
 @given(st.text(max_size=200))
-@settings(deadline=None)
 def test_any_text_is_an_error_and_nothing_else(text: str) -> None:
     with pytest.raises(errors.XMLError):
         parse(text)

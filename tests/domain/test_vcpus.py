@@ -57,7 +57,7 @@ def test_the_other_qemu_is_started_with_those_the_first_was_started_with() -> No
     assert vcpus.with_present(later, [0, 1, 2]) == later
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.data())
 def test_nothing_that_is_plugged_changes_what_qemu_is_started_with(data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 6))

@@ -37,7 +37,7 @@ def answered(host: DaemonProcess) -> None:
 
 @pytest.mark.parametrize("transport", ["tcp", "unix"])
 @seed(1)
-@settings(max_examples=40, deadline=None, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, database=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rubbish=st.binary(min_size=1, max_size=300))
 def test_random_bytes(host: DaemonProcess, transport: str, rubbish: bytes) -> None:
     with Raw(host, transport) as raw:

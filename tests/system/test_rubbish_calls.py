@@ -108,7 +108,7 @@ QUIET = [row for row in ARGUMENTS if row not in (remote_connect.CONNECT_OPEN,)]
 
 @pytest.mark.parametrize("row", QUIET, ids=lambda row: row.name)
 @seed(2)
-@settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_arguments_of_every_procedure(host: DaemonProcess, row: Procedure[Any, Any], data: st.DataObject) -> None:
     """Well-formed and without sense: an answer or a refusal, never a bug of ours."""

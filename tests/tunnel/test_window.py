@@ -98,7 +98,7 @@ class Transfer(RuleBasedStateMachine):
 
 
 TestTransfer = Transfer.TestCase
-TestTransfer.settings = settings(deadline=None, max_examples=60)
+TestTransfer.settings = settings(max_examples=60)
 
 
 @given(st.lists(st.tuples(st.integers(1, 30), st.integers(0, 30)), max_size=40))
