@@ -18,16 +18,17 @@ def read(text: str) -> Any:
     try:
         found = json.loads(text)
     except RecursionError as err:
-        raise ValueError(_too_deep()) from err
+        raise ValueError(_too_deep(MAX_DEPTH)) from err
     # As many brackets as there may be levels cannot make more levels.
     if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check(found)
+        check_depth(found)
     return found
 
 
-def _check(found: Any) -> None:
+def check_depth(found: Any, most: int = MAX_DEPTH) -> None:
+    """Raise ``ValueError`` when ``found``, which has been read, is nested deeper than ``most``."""
     level = [found]
-    for _ in range(MAX_DEPTH):
+    for _ in range(most):
         inner: list[Any] = []
         for value in level:
             if isinstance(value, dict):
@@ -38,8 +39,8 @@ def _check(found: Any) -> None:
             return
         level = inner
     if any(isinstance(value, dict | list) for value in level):
-        raise ValueError(_too_deep())
+        raise ValueError(_too_deep(most))
 
 
-def _too_deep() -> str:
-    return f"nested deeper than {MAX_DEPTH} levels"
+def _too_deep(most: int) -> str:
+    return f"nested deeper than {most} levels"

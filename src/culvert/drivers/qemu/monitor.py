@@ -31,6 +31,7 @@ CONNECT_TIMEOUT = 30.0  # seconds until QEMU greets; libvirt gives it the same (
 RETRY_PAUSE = 0.05  # seconds until the next attempt to connect
 COMMAND_TIMEOUT = 30.0  # seconds until a command is answered
 MUTE_TIMEOUT = 10.0  # the same for a QEMU that has left such a one unanswered and has said nothing since
+MAX_DEPTH = 500  # of an answer; each image of a chain is within the one above it, and QEMU itself reads 1024
 CLOSE_TIMEOUT = 5.0  # seconds for what is still in our buffers when the connection is closed
 
 Event = Mapping[str, Any]
@@ -66,6 +67,15 @@ class _Tap(EventListener):
     def accept(self, event: Message) -> bool:
         self._deliver(event)
         return False
+
+
+class _Client(QMPClient):
+    """Lets go of a QEMU that sends what is deeper than ``MAX_DEPTH``: Python 3.13 reads deeper than those before."""
+
+    async def _do_recv(self) -> Message:
+        message = await super()._do_recv()
+        json_text.check_depth(dict(message), MAX_DEPTH)
+        return message
 
 
 async def silent() -> str:
@@ -107,7 +117,7 @@ class Monitor:
         ``tasks`` owns the task that watches the connection; ``last_output`` gives the tail of QEMU's log for errors;
         ``subscriber`` misses no event from the first on. Raises ``MonitorGone``, or ``errors.OperationTimeout``.
         """
-        qmp = QMPClient(f"monitor of {name}")
+        qmp = _Client(f"monitor of {name}")
         qmp.events.names = {""}  # the library's own listener keeps every event for ever: let it want none
         monitor = cls(name, qmp, last_output)
         if subscriber is not None:
