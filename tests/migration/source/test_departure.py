@@ -20,7 +20,7 @@ from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
 from culvert.migration.peers.peer import Dialler
 from culvert.migration.source import ask as asking
-from culvert.migration.source import departure as module
+from culvert.migration.source import inquiry as module
 from culvert.migration.source.departure import Departure
 from culvert.protocol.constants_migrate import JobType, MigrateFlag
 from culvert.protocol.constants_state import DomainState, ShutoffReason, StoppedDetail

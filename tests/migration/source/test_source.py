@@ -24,7 +24,7 @@ from culvert.migration.options.settings import Settings
 from culvert.migration.peers.peer import Dialler
 from culvert.migration.shell import Shell
 from culvert.migration.source import ask as asking
-from culvert.migration.source import departure as module
+from culvert.migration.source import inquiry as module
 from culvert.migration.source.departure import Departure
 from culvert.migration.source.driving import Driving
 from culvert.migration.source.source import Source

@@ -1,0 +1,66 @@
+"""Asking the destination what became of the guest, until it is known; a lost post-copy goes on by its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from culvert.ground import errors
+from culvert.migration.handover.machine_source import Event, State
+from culvert.migration.source import ask, rescue
+from culvert.migration.source.case import Case
+from culvert.migration.source.driving import Rescuing
+
+ASK_AGAIN = (0.2, 0.5, 1.0, 2.0, 5.0)  # seconds between two tries; the last one repeats
+
+
+class Inquiry:
+    """Of ``case``."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._tries = 0
+        self._wake = asyncio.Event()
+
+    def entered(self, state: State) -> None:
+        """The machine is in ``state``: what is tried there is tried for the first time."""
+        if state is not State.POSTCOPY:
+            self._tries = 0
+
+    def hurry(self) -> None:
+        """Somebody wants to know at once what is only asked for again after a while."""
+        self._wake.set()
+
+    async def ask(self) -> Event:
+        """What the destination says now means this."""
+        case = self._case
+        said, detail = await ask.word(case.destination_uri, case.on_wire, case.begun, case.dialler)
+        has_ended = case.guest is None or not case.guest.is_active
+        event, told = rescue.meaning(said, case.state, has_ended=has_ended)
+        case.obstacle = told or detail or said.value
+        if event is Event.WORD_GONE:
+            # What the destination has answered itself says more than that it has nothing.
+            refused = case.doubt if isinstance(case.doubt, errors.RemoteError) else None
+            case.cause.set(refused or errors.OperationFailed(detail or str(case.doubt)))
+        if event is Event.WORD_POSTCOPY and case.state is State.POSTCOPY_FAILED and case.rescue.by is not None:
+            return await self._take_up_again(case.rescue.by())
+        return event
+
+    async def _take_up_again(self, driving: Rescuing) -> Event:
+        case = self._case
+        case.driving = driving
+        found = await case.rescue.attempt(driving, again=self._tries > 0)
+        if found.data_path is not None:
+            case.data_path = found.data_path
+            case.record.interruptions += 1
+        case.obstacle = found.obstacle or case.obstacle
+        return found.event
+
+    async def wait(self) -> Event:
+        """A while, the longer the more often it was in vain."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ASK_AGAIN[min(self._tries, len(ASK_AGAIN) - 1)]):
+                await self._wake.wait()
+        self._wake.clear()
+        self._tries += 1
+        return Event.TICK
