@@ -211,6 +211,47 @@ async def test_the_client_hands_on_what_the_destination_has_measured(
         guest.assert_runs_only_on(host_b, host_a)
 
 
+async def test_big_cookies_are_read_beside_the_loop(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """The guard over the loops of both daemons fails this where they are not: each call brings a very big one."""
+    many = "<x:one a='b'/>" * 90_000
+    metadata = f"<metadata><x:many xmlns:x='urn:x'>{many}</x:many></metadata>"
+    with running_tiny(host_a, folder) as guest:
+        async with connected(host_a) as at_a, connected(host_b) as at_b:
+            dom = (await at_a.call(remote_list.DOMAIN_LOOKUP_BY_NAME, remote_list.NameArgs(guest.name))).dom
+            begun = await at_a.call(
+                remote_migrate.DOMAIN_MIGRATE_BEGIN3_PARAMS, remote_migrate.Begin3ParamsArgs(dom, [], LIVE)
+            )
+            big = begun.xml.replace("</domain>", f"{metadata}</domain>")
+            said = cookie.parse(begun.cookie_out)
+            kept = cookie.build(replace(said, persistent_xml=big))
+            named = Options(destination_xml=begun.xml, destination_name=guest.name).to_typed()
+            prepared = await at_b.call(
+                remote_migrate.DOMAIN_MIGRATE_PREPARE3_PARAMS,
+                remote_migrate.Prepare3ParamsArgs(named, kept, LIVE),
+            )
+            there = cookie.parse(prepared.cookie_out)
+            where = Options(migrate_uri=prepared.uri_out).to_typed()
+            performed = await at_a.call(
+                remote_migrate.DOMAIN_MIGRATE_PERFORM3_PARAMS,
+                remote_migrate.Perform3ParamsArgs(
+                    dom, None, where, cookie.build(replace(there, persistent_xml=big)), LIVE
+                ),
+            )
+            granted = replace(cookie.parse(performed.cookie_out), persistent_xml=big)
+            finished = await at_b.call(
+                remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,
+                remote_migrate.Finish3ParamsArgs(named, cookie.build(granted), LIVE, 0),
+            )
+            heard = cookie.build(replace(cookie.parse(finished.cookie_out), persistent_xml=big))
+            await at_a.call(
+                remote_migrate.DOMAIN_MIGRATE_CONFIRM3_PARAMS,
+                remote_migrate.Confirm3ParamsArgs(dom, [], heard, LIVE, 0),
+            )
+        guest.assert_runs_only_on(host_b, host_a)
+
+
 async def driven(guest: RunningGuest, at_a: Client, at_b: Client, *, finish: bool) -> tuple[types.Domain, bytes]:
     """A migration that a client drives up to confirm, or to before finish: the domain, the destination's cookie."""
     dom = (await at_a.call(remote_list.DOMAIN_LOOKUP_BY_NAME, remote_list.NameArgs(guest.name))).dom

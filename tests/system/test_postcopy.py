@@ -70,19 +70,32 @@ def steps(host: DaemonProcess) -> list[str]:
     return [line["step"] for line in shown["lines"]]
 
 
-WAYS = {
-    "pump": (*P2P, "--postcopy-after-precopy"),
-    "direct": (*P2P, "--postcopy-after-precopy"),
-    "client": ("migrate", "--live", "--postcopy", "--postcopy-after-precopy"),
-}
+BY_CLIENT = ("migrate", "--live", "--postcopy")
+WAYS = [
+    pytest.param(("", P2P, 2), id="pump"),
+    pytest.param(("?route=direct", P2P, 1), id="direct"),
+    pytest.param(("", BY_CLIENT, 2), id="client"),
+    pytest.param(("", BY_CLIENT, 1), id="client-direct", marks=pytest.mark.migration(route="direct")),
+]
+"""How the destination's URI ends, what is asked for, how many channels it has: one is for preempted pages."""
+
+
+def channels(host: DaemonProcess) -> int:
+    """Of the newest migration in the history of ``host``."""
+    newest = json.loads(culvert("history", "--limit", "1", "--json", uri=host.uri).expect())
+    return int(newest["figures"]["channels"])
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_after_a_round_of_precopy(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, way: str) -> None:
-    where = host_b.tcp_uri + ("?route=direct" if way == "direct" else "")
+def test_after_a_round_of_precopy(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, way: tuple[str, tuple[str, ...], int]
+) -> None:
+    route, asked, expected = way
     with running_tiny(host_a, folder) as guest:
-        virsh(*WAYS[way], *SLOW[:1], "4", guest.name, where, uri=host_a.uri).expect()
+        after = ("--postcopy-after-precopy", *SLOW[:1], "4")
+        virsh(*asked, *after, guest.name, host_b.tcp_uri + route, uri=host_a.uri).expect()
         guest.assert_runs_only_on(host_b, host_a)
+        assert [channels(host_a), channels(host_b)] == [expected, expected]
         assert state(guest, host_b) == "running (migrated)"
         assert "postcopy" in steps(host_a)
         assert "held" in steps(host_b)

@@ -29,6 +29,7 @@ IDENTITY = Cookie(name="g", uuid=UUID(int=1), hostname="host-a", host_uuid=UUID(
         seal=st.just("") | st.text("0123456789abcdef", min_size=64, max_size=64),
         grant=st.just("") | st.text("0123456789abcdef", min_size=64, max_size=64),
         wire=st.integers(1, 9999),
+        preempt=st.booleans(),
         statistics=st.dictionaries(st.sampled_from(["memory_total", "downtime"]), st.integers(0, 2**64 - 1)),
     )
 )
@@ -106,6 +107,7 @@ REFUSED = [
     (LIBVIRT_9.replace(b"<capabilities>", b"<culvert attempt='../../x'/><capabilities>"), "attempt is"),
     (LIBVIRT_9.replace(b"<capabilities>", b"<culvert seal='x'/><capabilities>"), "seal is"),
     (LIBVIRT_9.replace(b"<capabilities>", b"<culvert grant='0g'/><capabilities>"), "grant is"),
+    (LIBVIRT_9.replace(b"<capabilities>", b"<culvert preempt='no'/><capabilities>"), "preempt is"),
     (
         LIBVIRT_9.replace(
             b"<capabilities>",

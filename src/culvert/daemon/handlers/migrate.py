@@ -11,8 +11,9 @@ from culvert.channels.ticket import WITHOUT_POSTCOPY
 from culvert.daemon import reach
 from culvert.daemon.service import Service, on_wire
 from culvert.ground import errors
-from culvert.migration.options import cookie, parameters
+from culvert.migration.options import parameters
 from culvert.migration.options.parameters import Options
+from culvert.migration.peers import cookies
 from culvert.protocol import remote_migrate, shapes, types
 from culvert.protocol.constants_migrate import MigrateFlag
 from culvert.rpc.answer import StreamBody
@@ -110,13 +111,14 @@ class MigrateHandlers:
     async def _prepare(self, session: Session, options: Options, cookie_in: bytes) -> shapes.CookieURIRet:
         if options.has(MigrateFlag.TUNNELLED):
             raise errors.InternalError("Tunnelled migration requested but invalid RPC method called")
-        if not options.has(MigrateFlag.OFFLINE) and not cookie.parse(cookie_in).attempt:
+        theirs = await cookies.parse(cookie_in)
+        if not options.has(MigrateFlag.OFFLINE) and not theirs.attempt:
             uri = reach.bare(self._service, session, options)
             cookie_out, _ = await self._service.destination.prepare(options, cookie_in, session)
             return shapes.CookieURIRet(cookie_out, uri)
         # Peer-to-peer the source has a way already, and offline there is nothing to send.
         has_way = options.has(MigrateFlag.OFFLINE) or (options.has(MigrateFlag.PEER2PEER) and not options.migrate_uri)
-        source = "" if has_way else cookie.parse(cookie_in).hostname
+        source = "" if has_way else theirs.hostname
         where = reach.address(self._service, session, options.migrate_uri, source=source)
         cookie_out, intake = await self._service.destination.prepare(options, cookie_in, session)
         # Nothing is sent for an offline migration, but a client wants a URI in every answer.

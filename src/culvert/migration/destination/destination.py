@@ -25,11 +25,12 @@ from culvert.migration.handover.machine_destination import FINAL, START, WORDS, 
 from culvert.migration.handover.machine_recovery import DESTINATION
 from culvert.migration.journal.history import Begun, Direction, Entry, Key
 from culvert.migration.journal.journal import Journal
-from culvert.migration.options import cookie, foreign, grant, guest_cpu, parameters
+from culvert.migration.options import combinations, cookie, foreign, grant, guest_cpu, parameters
 from culvert.migration.options.cookie import Cookie
 from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
+from culvert.migration.peers import cookies
 from culvert.migration.progress import statistics
 from culvert.migration.progress.statistics import JobRecords
 from culvert.migration.recovery import recovery
@@ -82,7 +83,7 @@ class Destination:
         finish, the attempt is given up. There is no intake for an offline migration. Raises what is wrong; then
         nothing is left of the attempt.
         """
-        theirs = cookie.parse(cookie_in)
+        theirs = await cookies.parse(cookie_in)
         if theirs.host_uuid == self._settings.host_uuid:
             raise errors.InternalError(f"Attempt to migrate guest to the same host {theirs.host_uuid}")
         parameters.check_combination(options)
@@ -96,8 +97,8 @@ class Destination:
         if options.has(MigrateFlag.OFFLINE):
             self._check_free(name, theirs.uuid)
             self._expect_offline(name, options, theirs, owner)
-            return self._cookie(name, theirs), None
-        as_it_runs = guest_cpu.obey(definition, theirs)
+            return await self._cookie(name, theirs), None
+        as_it_runs = await apart.run(guest_cpu.obey, definition, theirs)
         guest_cpu.check_model(as_it_runs, self._guests.cpu_models)
         arrival = self._arrivals[name] = self._arrival(options, theirs, definition, as_it_runs, owner=owner)
         self._background.spawn(f"arrival of {name}", self._live(arrival, START))
@@ -112,7 +113,9 @@ class Destination:
         assert arrival.intake is not None, "it comes with QEMU"
         arrival.intake.lifeline.hold(owner)
         arrival.disown = owner.on_close(lambda: self._owner_gone(arrival, owner))
-        return self._cookie(name, theirs, machine=await arrival.describe()), arrival.intake
+        told = await arrival.describe()
+        preempt = told is not None and arrival.options.preempt
+        return await self._cookie(name, theirs, machine=told, preempt=preempt), arrival.intake
 
     async def _make_room(self, earlier: Arrival) -> None:
         """Raises ``OperationInvalid`` unless the source of ``earlier`` has gone and may come back: now it has, with
@@ -147,6 +150,9 @@ class Destination:
             # Driven by a client, the data comes from somebody else than who prepares.
             holder = owner.principal if options.has(MigrateFlag.PEER2PEER) else ""
             closes = asyncio.get_running_loop().time() + self._settings.attach_seconds
+            if theirs.preempt and not options.has(MigrateFlag.PEER2PEER):
+                can = combinations.can_preempt(options, await domain.hypervisor.version())
+                arrival.options = replace(options, preempt=can)
             arrival.intake = self._intake(arrival, Gate(Ticket.draw(), holder, closes))
             arrival.options = await arrival.intake.make_ready()
             if not theirs.attempt and not options.has(MigrateFlag.TUNNELLED):
@@ -278,7 +284,7 @@ class Destination:
             await arrival.over.wait()
             raise why
         # A cookie that says nothing is accepted here, as libvirt does.
-        theirs = cookie.parse(cookie_in) if cookie_in else arrival.theirs
+        theirs = await cookies.parse(cookie_in) if cookie_in else arrival.theirs
         assert theirs is not None, "prepared by a cookie"
         try:
             await arrival.finish(theirs, by_owner=by_owner)
@@ -289,7 +295,7 @@ class Destination:
         figures = statistics.numbers(arrival.refreshed())
         if arrival.started is not None:
             figures |= arrival.started.told().figures()
-        return arrival.domain, self._cookie(arrival.begun.name, theirs, figures)
+        return arrival.domain, await self._cookie(arrival.begun.name, theirs, figures)
 
     async def _persist(self, arrival: Arrival, theirs: Cookie) -> None:
         runs, begun = guest_cpu.configured(arrival.domain), arrival.begun
@@ -320,11 +326,11 @@ class Destination:
         if cancelled:
             raise errors.MigrateFinishOk(f"offline migration of domain '{name}' is cancelled")
         # libvirt's client, which skips perform, sends none; then the one of begin counts.
-        theirs = cookie.parse(cookie_in) if cookie_in else theirs
+        theirs = await cookies.parse(cookie_in) if cookie_in else theirs
         xml = theirs.persistent_xml or options.destination_xml or ""
         text = await apart.run(lambda: xml_format.format(replace(foreign.parse(xml), name=name), secure=True))
         domain = await self._guests.define_xml(text)
-        return domain, self._cookie(name, theirs)
+        return domain, await self._cookie(name, theirs)
 
     # -- what became of it ----------------------------------------------------------------------------------------
 
@@ -392,16 +398,23 @@ class Destination:
         self._arrivals.setdefault(entry.begun.name, arrival)
         self._background.spawn(f"recover {entry.begun.name}", self._live(arrival, found))
 
-    def _cookie(
-        self, name: str, theirs: Cookie, figures: dict[str, int] | None = None, *, machine: str | None = None
+    async def _cookie(
+        self,
+        name: str,
+        theirs: Cookie,
+        figures: dict[str, int] | None = None,
+        *,
+        machine: str | None = None,
+        preempt: bool = False,
     ) -> bytes:
-        return cookie.build(
+        return await cookies.build(
             Cookie(
                 name=name,
                 uuid=theirs.uuid,
                 hostname=self._settings.hostname,
                 host_uuid=self._settings.host_uuid,
                 attempt=theirs.attempt,
+                preempt=preempt,
                 machine_xml=machine,
                 statistics=figures or {},
             )

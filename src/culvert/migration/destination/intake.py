@@ -130,6 +130,8 @@ class Intake:
         Raises ``OperationFailed`` with QEMU's words, ``InvalidStream`` for a second way; then the attempt is over.
         """
         self._attach(Route.DIRECT)
+        # One descriptor has no room for it; who drives a migration by a client's calls knows the route only now.
+        self._options = replace(self._options, preempt=False)
         try:
             await self._start(connection, self._options.setup(return_path=True))
         except errors.RequestError as err:

@@ -117,6 +117,11 @@ def check(options: Options, *, source: Version, destination: Version = 0, route:
         raise errors.ArgumentUnsupported(f"{'; '.join(found)}; nothing was changed")
 
 
+def can_preempt(options: Options, version: Version) -> bool:
+    """Whether a QEMU of that version can have ``postcopy-preempt`` in a migration by ``options``."""
+    return options.postcopy and not options.connections and version >= _PREEMPT
+
+
 def agree(
     options: Options, route: Route, abilities: Collection[str], *, source: Version, destination: Version = 0
 ) -> Options:
@@ -126,7 +131,7 @@ def agree(
     QEMU 7.2 fails with "Postcopy preempt is not supported as current migration stream does not support
     multi-channels".
     """
-    preempt = options.postcopy and not options.connections and route is Route.PUMP and PREEMPT_ABILITY in abilities
-    settled = replace(options, preempt=preempt and min(source, destination) >= _PREEMPT)
+    preempt = route is Route.PUMP and PREEMPT_ABILITY in abilities
+    settled = replace(options, preempt=preempt and can_preempt(options, min(source, destination)))
     check(settled, source=source, destination=destination, route=route)
     return settled

@@ -12,6 +12,9 @@ a cookie without them crashes libvirt 9.0 at either end. culvert adds one elemen
                                                             form of culvert's own program its source speaks
                                                             in Prepare's answer to a client: <domain>, what
                                                             waits there
+      <culvert … preempt='yes'/>                           Begin's: the source's QEMU can have postcopy-preempt;
+                                                            Prepare's answer to a client: so it will be there,
+                                                            if the data comes by the route pump
     </qemu-migration>
 """
 
@@ -32,6 +35,7 @@ ROOT = "qemu-migration"
 # What names an attempt: a plain word, for it becomes a file's name at the destination.
 ATTEMPT = re.compile(r"[0-9A-Za-z]{8,64}")
 _NUMBER = re.compile(r"[0-9]{1,4}")
+_YES = re.compile("yes")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{64}")  # a seal, or a grant
 
 
@@ -55,7 +59,8 @@ UNDERSTOOD_FEATURES: dict[str, Callable[[etree._Element], bool]] = {
 class Cookie:
     """One cookie, read or to be sent. ``persistent_xml`` and ``machine_xml`` are whole ``<domain>``; ``statistics``
     are numbers. ``machine_xml``, what waits at the destination, needs an ``attempt``. ``wire``: what the source
-    speaks of ``protocol.culvert``, 1 where it does not say.
+    speaks of ``protocol.culvert``, 1 where it does not say. ``preempt``: QEMU's post-copy has a channel
+    of its own for the pages that the guest waits for, where the route allows it.
 
     ``insists``: a receiver that does not understand ``persistent_xml`` must refuse the cookie. libvirt expects it in
     Perform's cookie only and refuses it in any other, though it would take no notice of the element alone.
@@ -69,6 +74,7 @@ class Cookie:
     seal: str = ""
     grant: str = ""
     wire: int = 1
+    preempt: bool = False
     machine_xml: str | None = None
     persistent_xml: str | None = None
     cpu_xml: str | None = None
@@ -99,6 +105,7 @@ def build(cookie: Cookie) -> bytes:
     if cookie.attempt:
         own = {"attempt": cookie.attempt, "seal": cookie.seal, "grant": cookie.grant}
         own["wire"] = str(cookie.wire) if cookie.wire > 1 else ""
+        own["preempt"] = "yes" if cookie.preempt else ""
         ours = etree.SubElement(root, "culvert", {name: value for name, value in own.items() if value})
         if cookie.machine_xml is not None:
             ours.append(xml.read(cookie.machine_xml))
@@ -132,6 +139,7 @@ def parse(data: bytes) -> Cookie:
             seal=_own(root, "seal", _HEXADECIMAL),
             grant=_own(root, "grant", _HEXADECIMAL),
             wire=int(_own(root, "wire", _NUMBER) or 1),
+            preempt=bool(_own(root, "preempt", _YES)),
             machine_xml=_subtree(root, "culvert/domain"),
             persistent_xml=_subtree(root, "domain"),
             cpu_xml=_subtree(root, "cpu"),

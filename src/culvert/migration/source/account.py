@@ -11,7 +11,7 @@ from culvert.migration.handover.steps import SOURCE_STEPS
 from culvert.migration.journal.history import Begun
 from culvert.migration.journal.journal import Journal
 from culvert.migration.journal.ledger import Ledger
-from culvert.migration.options import cookie
+from culvert.migration.peers import cookies
 from culvert.migration.progress import statistics
 from culvert.migration.progress.downtime import FIGURES
 from culvert.migration.source.cause import Cause
@@ -59,11 +59,11 @@ class Account:
             kind = JobType.CANCELLED if isinstance(cause, errors.OperationAborted) else JobType.FAILED
             self.record.finish(kind, downtime=self._standstill(), error=str(cause))
 
-    def hear(self, cookie_in: bytes) -> None:
+    async def hear(self, cookie_in: bytes) -> None:
         """The destination's last cookie, with what it has measured; the guest runs there, whatever else it says."""
         self._answered_at = time.monotonic()
         with suppress(errors.RequestError):
-            said = cookie.parse(cookie_in).statistics if cookie_in else {}
+            said = (await cookies.parse(cookie_in)).statistics if cookie_in else {}
             self.record.reported = {name: said[name] for name in FIGURES.values() if name in said}
 
     def _standstill(self) -> float | None:

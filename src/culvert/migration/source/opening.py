@@ -159,6 +159,8 @@ async def open_prepared(destination: peer.Peer, departure: Departure, opened_by:
     """The way into a migration that a client has prepared at ``destination``."""
     await arm(destination, departure, prepared=True)
     route, compression = await choose_route(destination, departure)
+    if route is not Route.PUMP:  # given one descriptor QEMU has no channel for preempted pages (combinations.agree)
+        departure.options = replace(departure.options, preempt=False)
     if route is Route.STREAM:
         setup = departure.options.setup()
         key = ChannelKey(opened_by, await destination.wire(), ChannelPlan.of(setup))

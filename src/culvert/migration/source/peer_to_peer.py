@@ -87,7 +87,7 @@ class PeerToPeer:
             if route is Route.STREAM and not options.migrate_uri:
                 cookie_out, stream = await destination.prepare_tunnel(options, source_cookie.plain(departure))
                 self._prepared = True
-                source_cookie.check_destination(departure, cookie_out)
+                await source_cookie.check_destination(departure, cookie_out)
                 return StreamPath(stream, options.setup())
             cookie_out, where = await destination.prepare(untunnelled, source_cookie.plain(departure))
         except errors.RequestError as err:
@@ -95,7 +95,7 @@ class PeerToPeer:
                 await stock.tidy(departure.destination_uri, departure.on_wire, departure.dialler, self._cancel)
             raise
         self._prepared = True
-        source_cookie.check_destination(departure, cookie_out)
+        await source_cookie.check_destination(departure, cookie_out)
         if is_stock:
             return await self._native(where or options.migrate_uri or "")
         public, ticket = opening.way_in(where)
@@ -141,7 +141,7 @@ class PeerToPeer:
                 data_path is not None and data_path.interruptions > 0,
             )
             destination = await self._connection.reach(again=again, stale=stale)
-            cookie_in, patient = source_cookie.granting(departure), departure.options.postcopy
+            cookie_in, patient = await source_cookie.granting(departure), departure.options.postcopy
             answer = await destination.finish(departure.options, cookie_in, cancelled=False, patient=patient)
         except errors.RemoteError as err:
             departure.doubt = err
@@ -149,7 +149,7 @@ class PeerToPeer:
         except errors.RequestError as err:
             departure.doubt = err
             return Event.CUT
-        departure.account.hear(answer)
+        await departure.account.hear(answer)
         return Event.YES
 
     async def reopen(self) -> DataPath:
@@ -208,5 +208,5 @@ async def move_definition(departure: Departure) -> None:
         # There is no data: where it would go is nobody's business.
         options = replace(departure.options.without_places(), migrate_uri=None)
         cookie_out, _ = await destination.prepare(options, source_cookie.plain(departure))
-        source_cookie.check_destination(departure, cookie_out)
+        await source_cookie.check_destination(departure, cookie_out)
         await destination.finish(departure.options, await source_cookie.offline(departure), cancelled=False)

@@ -28,7 +28,7 @@ from culvert.migration.handover.machine import Next, Step
 from culvert.migration.handover.machine_source import START, Event, State
 from culvert.migration.journal.history import Entry
 from culvert.migration.journal.journal import Journal
-from culvert.migration.options import guest_cpu, migration_uri, parameters, preflight
+from culvert.migration.options import combinations, guest_cpu, migration_uri, parameters, preflight
 from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
@@ -138,6 +138,7 @@ class Source:
             departure = self._depart(domain, "", options)
         try:
             await self._begin(departure)
+            await _offer_preempt(departure)
             if options.has(MigrateFlag.OFFLINE):
                 await departure.account.ledger.write(Step.BEGIN3)
         except BaseException:
@@ -166,8 +167,10 @@ class Source:
         departure.options = replace(
             departure.options, bandwidth=options.bandwidth, flags=departure.options.flags | options.flags
         )
-        source_cookie.check_destination(departure, cookie_in)
-        await stability.check_told(departure, cookie_in, self._guests.complete)
+        there = await source_cookie.check_destination(departure, cookie_in)
+        await stability.check_told(departure, there, self._guests.complete)
+        # What begin has offered, and prepare has not taken up, is not had.
+        departure.options = replace(departure.options, preempt=departure.options.preempt and there.preempt)
         driving = departure.driving
         try:
             driving.perform(options.migrate_uri or "")
@@ -176,7 +179,7 @@ class Source:
         await either(driving.granted, departure.over)
         if not driving.granted.is_set():
             self._answer(departure, f"migration of domain '{domain.name}'")
-        return source_cookie.granting(departure)
+        return await source_cookie.granting(departure)
 
     async def start_postcopy(self, domain: Guest) -> None:
         """START_POST_COPY: let ``domain``'s migration go over to post-copy as soon as it can.
@@ -223,7 +226,7 @@ class Source:
             departure.fail(errors.OperationAborted("migration out job: canceled by client"))
         elif isinstance(departure.driving, ByClient):
             if not cancelled:
-                departure.account.hear(cookie_in)
+                await departure.account.hear(cookie_in)
             departure.driving.confirm(arrived=not cancelled)
         await departure.answerable.wait()
         if not cancelled:
@@ -374,6 +377,15 @@ class Source:
             guest.job = departure
         self._departures[UUID(entry.begun.uuid)] = departure
         self._background.spawn(f"recover {entry.begun.name}", self._live(departure, found))
+
+
+async def _offer_preempt(departure: Departure) -> None:
+    """A client that drives hands the destination only cookies: begin's says what could be had from here."""
+    options, version = (
+        departure.options,
+        await departure.domain.hypervisor.version() if departure.options.postcopy else 0,
+    )
+    departure.options = replace(options, preempt=combinations.can_preempt(options, version))
 
 
 def told(cause: errors.RequestError, where: str) -> errors.RequestError:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from culvert.domain import format as xml_format
 from culvert.ground import errors
 from culvert.io import apart
 from culvert.migration.options import cookie, grant, guest_cpu
+from culvert.migration.options.cookie import Cookie
+from culvert.migration.peers import cookies
 from culvert.migration.progress import statistics
 from culvert.migration.source.departure import Departure
 from culvert.protocol import culvert
@@ -14,55 +18,55 @@ from culvert.protocol.constants_migrate import MigrateFlag
 
 def plain(departure: Departure) -> bytes:
     """Begin's, prepare's, and that of a finish that is off: with what lets the destination know the grant."""
-    return _build(departure)
+    return cookie.build(_made(departure))
 
 
-def granting(departure: Departure) -> bytes:
+async def granting(departure: Departure) -> bytes:
     """Perform's: the grant, the figures, and the definition to keep there, where that was asked for.
 
     To be made only when the journal says PERFORM3_DONE or POSTCOPY: who has it may start the guest.
     """
-    return _last(departure, grant=departure.begun.secret)
+    return await _last(departure, departure.begun.secret)
 
 
 async def offline(departure: Departure) -> bytes:
     """The same for an offline migration, where nothing runs that could be granted."""
-    return await apart.run(_last, departure)
+    return await _last(departure, "")
 
 
-def check_destination(departure: Departure, cookie_in: bytes) -> None:
-    """Refuse a destination that is this very host, and keep which one it is. Raises ``InternalError``, as libvirt
-    does."""
-    peer = cookie.parse(cookie_in)
+async def check_destination(departure: Departure, cookie_in: bytes) -> Cookie:
+    """What the destination says; keep which host it is. Raises ``InternalError``, as libvirt does, where it is this
+    very one."""
+    peer = await cookies.parse(cookie_in)
     if peer.host_uuid == departure.settings.host_uuid:
         raise errors.InternalError(f"Attempt to migrate guest to the same host {peer.host_uuid}")
     departure.destination_host = str(peer.host_uuid)
+    return peer
 
 
-def _last(departure: Departure, **more: object) -> bytes:
+async def _last(departure: Departure, granted: str) -> bytes:
     options, domain = departure.options, departure.domain
-    figures = statistics.numbers(departure.record)
+    made = replace(_made(departure), grant=granted, statistics=statistics.numbers(departure.record))
     if not options.has(MigrateFlag.PERSIST_DEST):
-        return _build(departure, statistics=figures, **more)
-    xml = options.persistent_xml or xml_format.format(
-        domain.persistent or domain.definition, migratable=True, secure=True
+        return await cookies.build(made)
+    xml = options.persistent_xml or await apart.run(
+        xml_format.format, domain.persistent or domain.definition, migratable=True, secure=True
     )
-    insists = not options.has(MigrateFlag.OFFLINE)
-    return _build(departure, persistent_xml=xml, statistics=figures, insists=insists, **more)
+    return await cookies.build(
+        replace(made, persistent_xml=xml, insists=not options.has(MigrateFlag.OFFLINE)),
+    )
 
 
-def _build(departure: Departure, **more: object) -> bytes:
+def _made(departure: Departure) -> Cookie:
     domain, settings = departure.domain, departure.settings
-    return cookie.build(
-        cookie.Cookie(
-            name=domain.name,
-            uuid=domain.uuid,
-            hostname=settings.hostname,
-            host_uuid=settings.host_uuid,
-            attempt=departure.attempt,
-            seal=grant.seal(departure.begun.secret),
-            wire=culvert.WIRE,
-            cpu_xml=guest_cpu.running(domain),
-            **more,  # type: ignore[arg-type]  # the remaining members of Cookie, by their names
-        )
+    return Cookie(
+        name=domain.name,
+        uuid=domain.uuid,
+        hostname=settings.hostname,
+        host_uuid=settings.host_uuid,
+        attempt=departure.attempt,
+        seal=grant.seal(departure.begun.secret),
+        wire=culvert.WIRE,
+        preempt=departure.options.preempt,
+        cpu_xml=guest_cpu.running(domain),
     )

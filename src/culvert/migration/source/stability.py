@@ -14,7 +14,8 @@ from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.io import apart
-from culvert.migration.options import cookie, foreign
+from culvert.migration.options import foreign
+from culvert.migration.options.cookie import Cookie
 from culvert.migration.options.parameters import Options
 from culvert.migration.peers import peer
 from culvert.migration.source.departure import Departure
@@ -33,11 +34,10 @@ async def check(
     await apart.run(_compare, departure, options, there, complete)
 
 
-async def check_told(departure: Departure, cookie_in: bytes, complete: Callable[[DomainDef], DomainDef]) -> None:
+async def check_told(departure: Departure, said: Cookie, complete: Callable[[DomainDef], DomainDef]) -> None:
     """``check`` by what the destination's cookie says; another daemon's says nothing. Raises as that does."""
-    there = cookie.parse(cookie_in).machine_xml
-    if there is not None:
-        await apart.run(_compare, departure, departure.options, there, complete)
+    if said.machine_xml is not None:
+        await apart.run(_compare, departure, departure.options, said.machine_xml, complete)
 
 
 def _compare(departure: Departure, options: Options, there: str, complete: Callable[[DomainDef], DomainDef]) -> None:
