@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 S = TypeVar("S", bound=Enum)
 E = TypeVar("E", bound=Enum)
 
-_ENDED_BY_A_CHANGE = (Do.WAIT, Do.ASK)
+_ENDED_BY_A_CHANGE = (Do.WAIT, Do.ASK, Do.RECALL)
 """Acts that are of no interest any more in another state."""
 
 

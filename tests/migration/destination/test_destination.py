@@ -26,7 +26,7 @@ from culvert.migration.handover.machine import Step
 from culvert.migration.handover.machine_destination import State
 from culvert.migration.journal.history import Begun, Direction, Key
 from culvert.migration.journal.journal import Journal
-from culvert.migration.options import grant
+from culvert.migration.options import cookie, grant
 from culvert.migration.options.cookie import Cookie
 from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
@@ -175,3 +175,38 @@ async def test_a_connection_for_the_way_before_is_closed(reopened: Reopened) -> 
         assert theirs.recv(1) == b""
     assert await is_open(landing)
     assert reopened.broke == []
+
+
+@pytest.mark.parametrize("held", ["arriving", "refused"])
+async def test_what_calls_off_another_attempt_comes_too_late(journal: Journal, held: str) -> None:
+    """The guest of that name is another attempt's now, whose half is perhaps the only one."""
+    domain = FakeDomain()
+    live = SimpleNamespace(attempt=NEW, begun=SimpleNamespace(name=domain.name), intake=None)
+    old = cookie.build(Cookie(domain.name, domain.uuid, "host-a", UUID(int=3), OLD, SEAL))
+    async with Background() as background:
+        destination = Destination(cast(Any, SimpleNamespace()), SETTINGS, background, journal)
+        attempts = destination._arrivals if held == "arriving" else destination._refused
+        attempts[domain.name] = cast(Arrival, live)
+        with pytest.raises(errors.NoDomain):
+            await destination.finish(domain.name, Options(), old, cast(Any, object()), cancelled=True)
+        assert attempts == {domain.name: live}
+
+
+async def test_an_attempt_is_called_off_by_its_name(journal: Journal) -> None:
+    """A source that was started again does not know what the guest was to be called there."""
+    called: list[str] = []
+
+    async def call_off() -> errors.RequestError:
+        called.append(OLD)
+        over.set()
+        return errors.MigrateFinishOk("done")
+
+    over = asyncio.Event()
+    live = SimpleNamespace(attempt=OLD, begun=SimpleNamespace(name="h"), intake=None, call_off=call_off, over=over)
+    named = cookie.build(Cookie("g", UUID(int=1), "host-a", UUID(int=3), OLD, SEAL))
+    async with Background() as background:
+        destination = Destination(cast(Any, SimpleNamespace()), SETTINGS, background, journal)
+        destination._arrivals["h"] = cast(Arrival, live)
+        with pytest.raises(errors.MigrateFinishOk):
+            await destination.finish("g", Options(), named, cast(Any, object()), cancelled=True)
+    assert called == [OLD]

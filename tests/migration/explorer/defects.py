@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from culvert.migration.handover.machine import Do, Next, Step, Write
 from culvert.migration.handover.machine_destination import Event as D
@@ -140,6 +140,18 @@ def _cancels_a_switch(rules: Rules) -> None:
     )
 
 
+def _begun_taken_for_switched(rules: Rules) -> None:
+    rules.waits_for_the_answer = False
+
+
+def _half_not_called_off(rules: Rules) -> None:
+    rules.source[SState.RETURNED, S.RESUMED] = Next(SState.STAYED, (Write(Step.STAYED), Do.REPORT))
+
+
+def _restart_asks_what_has_come_back(rules: Rules) -> None:
+    rules.source_recovery[Step.POSTCOPY, Qemu.BACK] = Next(SState.POSTCOPY_FAILED, (Do.REPORT, Do.ASK))
+
+
 def _host_asks_for_no_journal(rules: Rules) -> None:
     rules.may_have_left = frozenset()
 
@@ -152,6 +164,7 @@ _TWICE = Setting(faults=1, wishes=1, attempts=2, only_cuts=True)
 _WISH = Setting(faults=0, wishes=1)
 _TWO_FAULTS = Setting(faults=2, wishes=0)
 _POSTCOPY = Setting(faults=1, wishes=1, postcopy=True)
+_ANSWERED = replace(_POSTCOPY, answered=True)
 
 DEFECTS: dict[str, Defect] = {
     "the source resumes when the answer to finish is lost": Defect(_resume_on_lost_finish, "resumes a copy|two cop"),
@@ -201,6 +214,13 @@ DEFECTS: dict[str, Defect] = {
     "the source goes before its pages are there": Defect(_kill_before_all_is_there, "only whole copy", _POSTCOPY),
     "the destination gives up what may have switched": Defect(
         _gives_up_what_may_have_switched, "never settles", Setting(faults=0, wishes=1, postcopy=True)
+    ),
+    "the source takes the beginning of post-copy for the switch": Defect(
+        _begun_taken_for_switched, "two copies|resumes|run on elsewhere", _ANSWERED
+    ),
+    "the source does not call off what it has taken back": Defect(_half_not_called_off, "never settles", _ANSWERED),
+    "the source asks where it has taken the guest back": Defect(
+        _restart_asks_what_has_come_back, "two copies|resumes|run on elsewhere|cannot", _ANSWERED
     ),
     "the host starts what has left, whatever the journal says": Defect(
         _host_asks_for_no_journal, "run on elsewhere", Setting(faults=1, wishes=0, power=True)

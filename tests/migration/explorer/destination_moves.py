@@ -33,6 +33,7 @@ _UNKNOWN = list(destination.Word).index(destination.Word.UNKNOWN)
 _LOADING = frozenset({D[State.PREPARE], D[State.HELD], D[State.FINISH3]})
 _STARTING = frozenset({D[State.STARTING], D[State.STARTING_POSTCOPY]})
 _CALLS = {Kind.CALL_OFF: Event.CALLED_OFF, Kind.FINISH: Event.GRANT, Kind.ATTACH: Event.ATTACHED}
+_BY_ITSELF = frozenset({Kind.ASK, Kind.RECALL, Kind.LATE_ASK})
 _SAID = {Do.READY: Kind.PREPARED, Do.YES: Kind.YES}
 NEVER = Attempt(NOTHING, (), NOTHING, Link.NONE, 0, 0, 0, NOTHING)
 """An attempt of which nothing is known."""
@@ -166,8 +167,9 @@ class DestinationMoves:
             )
             yield put(world._replace(d=padded), number, begun)
             return
-        if kind in (Kind.ASK, Kind.LATE_ASK):
-            yield from self._asked(world, number, heard=kind == Kind.ASK)
+        if kind in _BY_ITSELF:
+            heard = kind == Kind.ASK or (kind == Kind.RECALL and bool(world.s_asking) and world.s_att == number)
+            yield from self._asked(world, number, heard=heard, off=kind == Kind.RECALL)
             return
         if number >= len(world.d):
             yield self._refused(world, number)  # no such attempt here
@@ -193,10 +195,13 @@ class DestinationMoves:
             return world
         return send(world, Kind.NO, number)
 
-    def _asked(self, world: World, number: int, *, heard: bool) -> Iterator[World]:
+    def _asked(self, world: World, number: int, *, heard: bool, off: bool) -> Iterator[World]:
         if number >= len(world.d) or world.d[number].state == NOTHING:
             word = _GONE if self._rules.unknown_is_gone else _UNKNOWN
             yield send(world, Kind.WORD, number, word) if heard else world
+        elif not world.d[number].queue and off:
+            told = self.feed(world, number, E[Event.CALLED_OFF])
+            yield send(told, Kind.ASK, number) if heard else told
         elif not world.d[number].queue:
             attempt = world.d[number]
             yield self.feed(put(world, number, attempt._replace(asked=int(heard))), number, E[Event.ASKED])

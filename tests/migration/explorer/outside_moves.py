@@ -10,7 +10,7 @@ from culvert.migration.handover.machine_recovery import Qemu
 from culvert.migration.handover.machine_source import Event, State
 from tests.migration.explorer.destination_moves import DestinationMoves, put
 from tests.migration.explorer.source_moves import E, Move, SourceMoves, hang_up
-from tests.migration.explorer.truth import ROW, S_FINAL, D, S, may_boot, may_continue
+from tests.migration.explorer.truth import ROW, S_FINAL, D, S, may_boot, may_continue, taken_back
 from tests.migration.explorer.world import (
     ANSWERS_TO_THE_DRIVER,
     CALLS_OF_THE_DRIVER,
@@ -33,7 +33,12 @@ _OVER = {
     ROW[Step.STAYED]: S[State.STAYED],
     ROW[Step.LOST]: S[State.LOST],
 }
-_SOURCE_SAYS = {Mig.ACTIVE: Qemu.SENDING, Mig.SWITCHING: Qemu.SENDING}
+_SOURCE_SAYS = {
+    Mig.ACTIVE: Qemu.SENDING,
+    Mig.SWITCHING: Qemu.SENDING,
+    Mig.DEVICE: Qemu.SENDING,
+    Mig.FAILED: Qemu.BACK,
+}
 _SOURCE_SAYS |= {Mig.SWITCHED: Qemu.SWITCHED, Mig.PAUSED: Qemu.SWITCHED}
 _DESTINATION_SAYS = {
     Qd.NONE: Qemu.GONE,
@@ -44,6 +49,9 @@ _DESTINATION_SAYS = {
     Qd.RUNNING: Qemu.RUNNING,
     Qd.RUNNING_SWITCHED: Qemu.RUNNING_SWITCHED,
 }
+
+
+_DECIDABLE = frozenset(S[state] for state in (State.ASKING, State.UNDECIDED, State.POSTCOPY_FAILED, State.RETURNED))
 
 
 class OutsideMoves:
@@ -70,13 +78,19 @@ class OutsideMoves:
                 stopped = world._replace(cpu=Cpu.STOP, fresh=world.s_att)
                 yield "QEMU here has sent all", False, stopped._replace(mig=Mig.DONE)
                 if world.mig == Mig.SWITCHING:
-                    yield "QEMU here switches", False, stopped._replace(mig=Mig.SWITCHED)
+                    switched = Mig.DEVICE if self._setting.answered else Mig.SWITCHED
+                    yield "QEMU here switches", False, stopped._replace(mig=switched)
             elif world.link == Link.BROKEN or self._no_way_will_come(world):
                 yield "QEMU here gives up", False, world._replace(mig=Mig.FAILED, link=Link.BROKEN)
         incoming = mine and world.qd == Qd.INCOMING
-        if incoming and world.link == Link.OPEN and world.mig in (Mig.DONE, Mig.SWITCHED):
+        if incoming and world.link == Link.OPEN and world.mig in (Mig.DONE, Mig.SWITCHED, Mig.DEVICE):
             there = Qd.LOADED if world.mig == Mig.DONE else Qd.SWITCHED
             yield "QEMU there has it", False, world._replace(qd=there)
+        if alive and world.mig == Mig.DEVICE:
+            if world.link != Link.OPEN:
+                yield "QEMU here takes the guest back", False, taken_back(world)
+            elif mine and world.qd in (Qd.SWITCHED, Qd.RUNNING_SWITCHED):
+                yield "QEMU there has answered", False, world._replace(mig=Mig.SWITCHED)
         if alive and world.mig == Mig.SWITCHED:
             if world.link != Link.OPEN:
                 yield "QEMU here pauses post-copy", False, world._replace(mig=Mig.PAUSED)
@@ -126,7 +140,7 @@ class OutsideMoves:
                 yield f"wish: {event.value}", False, self._source.feed(poorer, E[event])
         if world.s == S[State.POSTCOPY_FAILED]:
             yield "recover", False, self._source.feed(world, E[Event.RECOVER])
-        if world.s in (S[State.ASKING], S[State.UNDECIDED], S[State.POSTCOPY_FAILED]) and not world.resolved:
+        if world.s in _DECIDABLE and not world.resolved:
             yield from self._resolve(world)
         if world.s == S[State.STAYED] and world.cpu == Cpu.RUN and world.s_att + 1 < self._setting.attempts:
             old = tuple(m for m in world.net if m[0] < Kind.PREPARED)
@@ -142,6 +156,8 @@ class OutsideMoves:
             return
         if world.s == S[State.POSTCOPY_FAILED] and event is Event.RESOLVED_HERE:
             resolved = 0  # it is refused
+        if world.s == S[State.RETURNED]:
+            resolved = 0  # nothing is allowed by it that was not before
         yield event.value, True, self._source.feed(world._replace(resolved=resolved), E[event])
 
     # -- what breaks ----------------------------------------------------------------------------------------------
@@ -167,7 +183,7 @@ class OutsideMoves:
         if self._setting.direct and world.link == Link.OPEN:
             yield "FAULT: data path cut", True, poorer._replace(link=Link.BROKEN)
         for index, (kind, _, _) in enumerate(world.net):
-            if kind in (Kind.ASK, Kind.WORD):
+            if kind in (Kind.ASK, Kind.RECALL, Kind.WORD):
                 rest = world.net[:index] + world.net[index + 1 :]
                 yield "FAULT: question or word lost", True, poorer._replace(net=rest)
         if world.cpu != Cpu.DEAD and world.s not in S_FINAL:
@@ -217,7 +233,7 @@ class OutsideMoves:
         if not world.d_up:
             yield "destination daemon starts", False, self._destination_starts(world)
             for index, (kind, _, _) in enumerate(world.net):
-                if kind in (Kind.ASK, Kind.LATE_ASK):
+                if kind in (Kind.ASK, Kind.RECALL, Kind.LATE_ASK):
                     rest = world.net[:index] + world.net[index + 1 :]
                     yield "a question comes to nothing", False, world._replace(net=rest)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from culvert.migration.handover.machine import MachineError
 from tests.migration.explorer.destination_moves import DestinationMoves
 from tests.migration.explorer.outside_moves import OutsideMoves
-from tests.migration.explorer.source_moves import Move, SourceMoves
+from tests.migration.explorer.source_moves import HAS_SWITCHED, Move, SourceMoves
 from tests.migration.explorer.truth import Violation, check, is_settled
 from tests.migration.explorer.world import (
     NOTHING,
@@ -33,7 +33,8 @@ class Model:
         self.setting = setting
         rules = rules or (stock_rules() if setting.stock else Rules())
         compiled = Compiled(rules)
-        self._source = SourceMoves(setting, compiled)
+        switched = HAS_SWITCHED if rules.waits_for_the_answer else HAS_SWITCHED | {Mig.DEVICE}
+        self._source = SourceMoves(setting, compiled, switched)
         self._destination = DestinationMoves(setting, rules, compiled)
         self._outside = OutsideMoves(setting, rules, compiled, self._source, self._destination)
 

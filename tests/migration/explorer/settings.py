@@ -14,6 +14,7 @@ QUICK: dict[str, Setting] = {
     "the destination is a libvirtd": Setting(faults=1, wishes=1, stock=True),
     "the guest starts with its host": Setting(faults=2, wishes=0, power=True),
     "post-copy, one fault": Setting(faults=1, wishes=1, postcopy=True),
+    "post-copy that is answered, one fault": Setting(faults=1, wishes=1, postcopy=True, answered=True),
 }
 DEEP: dict[str, Setting] = {
     "four faults": Setting(faults=4, wishes=0),
@@ -27,6 +28,13 @@ DEEP: dict[str, Setting] = {
     "the guest starts with its host, three faults": Setting(faults=3, wishes=1, power=True),
     "post-copy, and the guest starts with its host": Setting(faults=2, wishes=1, postcopy=True, power=True),
     "post-copy, two faults": Setting(faults=2, wishes=1, postcopy=True),
+    "post-copy that is answered, two faults": Setting(faults=2, wishes=1, postcopy=True, answered=True),
+    "post-copy that is answered, QEMU has the data path itself": Setting(
+        faults=1, wishes=2, postcopy=True, direct=True, answered=True
+    ),
+    "post-copy that is answered, and the guest starts with its host": Setting(
+        faults=2, wishes=1, postcopy=True, power=True, answered=True
+    ),
     "post-copy, a client drives": Setting(faults=1, wishes=1, postcopy=True, client=True),
     "post-copy, QEMU has the data path itself": Setting(faults=1, wishes=2, postcopy=True, direct=True),
 }

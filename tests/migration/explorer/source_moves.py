@@ -31,7 +31,7 @@ Move = tuple[str, bool, World]
 """(what happens, whether it is a fault, the world afterwards)."""
 
 E = {event: index for index, event in enumerate(S_EVENTS)}
-_HAS_SWITCHED = frozenset({Mig.SWITCHED, Mig.PAUSED, Mig.DONE_SWITCHED})
+HAS_SWITCHED = frozenset({Mig.SWITCHED, Mig.PAUSED, Mig.DONE_SWITCHED})
 _SENDS = frozenset({S[State.PERFORM3], S[State.SWITCHING]})
 _WORD_EVENTS = [E[Event[f"WORD_{word.name}"]] for word in destination.Word]
 _ANSWERS = {
@@ -44,6 +44,7 @@ _ANSWERS = {
 
 def hang_up(world: World) -> World:
     """The source asks no more: its question may still come in, but nobody hears the answer."""
+    # What is to be called off is so all the same.
     late = {(Kind.LATE_ASK, number, extra) for kind, number, extra in world.net if kind in (Kind.ASK, Kind.LATE_ASK)}
     rest = [message for message in world.net if message[0] not in (Kind.ASK, Kind.LATE_ASK, Kind.WORD)]
     there = tuple(attempt._replace(asked=0) for attempt in world.d)
@@ -51,15 +52,17 @@ def hang_up(world: World) -> World:
 
 
 class SourceMoves:
-    """The source's daemon by ``rules``."""
+    """The source's daemon by ``rules``. ``has_switched``: what of its QEMU is post-copy to it."""
 
-    def __init__(self, setting: Setting, rules: Compiled) -> None:
+    def __init__(self, setting: Setting, rules: Compiled, has_switched: frozenset[Mig] = HAS_SWITCHED) -> None:
         self._setting = setting
         self._rules = rules
+        self._has_switched = has_switched
         self._acts = {
             Do.PREPARE: self._prepare,
             Do.CALL_OFF: self._call_off,
             Do.ASK: self._ask,
+            Do.RECALL: self._recall,
             Do.WAIT: self._wait,
             Do.SEND: self._send,
             Do.SWITCH: self._switch,
@@ -140,6 +143,9 @@ class SourceMoves:
     def _ask(self, world: World) -> World:
         return self._call(world._replace(s_asking=1), Kind.ASK)
 
+    def _recall(self, world: World) -> World:
+        return self._call(world._replace(s_asking=1), Kind.RECALL)
+
     def _wait(self, world: World) -> World:
         return world._replace(s_timer=1)
 
@@ -185,6 +191,8 @@ class SourceMoves:
         stopped = world._replace(link=Link.BROKEN)
         if world.mig in (Mig.ACTIVE, Mig.SWITCHING) and world.cpu != Cpu.DEAD:
             return stopped._replace(mig=Mig.FAILED)  # its CPUs have never stopped
+        if world.mig == Mig.DEVICE and world.cpu != Cpu.DEAD:
+            return truth.taken_back(stopped)
         return stopped
 
     def _resume(self, world: World) -> World:
@@ -211,7 +219,8 @@ class SourceMoves:
                     yield "source hears a word", False, self.feed(rest._replace(s_asking=0), _WORD_EVENTS[extra])
             else:
                 yield f"source hears {Kind(kind).name}", False, self._answered(rest, Kind(kind))
-        if world.s_asking and not any(m[0] in (Kind.ASK, Kind.WORD) and m[1] == world.s_att for m in world.net):
+        answerable = (Kind.ASK, Kind.RECALL, Kind.WORD)
+        if world.s_asking and not any(m[0] in answerable and m[1] == world.s_att for m in world.net):
             yield "source: nobody answers", False, self.feed(world._replace(s_asking=0), E[Event.UNREACHABLE])
         if world.s_timer:
             yield "source: tick", False, self.feed(world._replace(s_timer=0), E[Event.TICK])
@@ -238,7 +247,7 @@ class SourceMoves:
                 yield "QEMU here: completed", False, self.feed(world, E[Event.SENT])
             if world.mig == Mig.FAILED or (world.mig == Mig.DONE and world.link == Link.BROKEN):
                 yield "QEMU here: failed", False, self.feed(world, E[Event.NOT_SENT])
-            if world.mig in _HAS_SWITCHED and world.s == S[State.SWITCHING]:
+            if world.mig in self._has_switched and world.s == S[State.SWITCHING]:
                 yield "QEMU here: post-copy", False, self.feed(world, E[Event.SWITCHED])
 
 

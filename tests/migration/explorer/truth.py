@@ -79,6 +79,12 @@ def may_resume(world: World) -> None:
         raise Violation("the source resumes a copy that has run on elsewhere")
 
 
+def taken_back(world: World) -> World:
+    """The source's QEMU takes back what it had sent for post-copy, by itself. Raises as ``may_resume``."""
+    may_resume(world)
+    return world._replace(cpu=Cpu.RUN, fresh=NOTHING, mig=Mig.FAILED)
+
+
 def may_boot(world: World) -> None:
     """Raises ``Violation`` when the guest has run elsewhere since the source had it."""
     if _any_started(world) and world.resolved != 1:

@@ -38,6 +38,7 @@ class Mig(IntEnum):
     DONE = 5
     FAILED = 6
     DONE_SWITCHED = 7  # post-copy is complete
+    DEVICE = 8  # has sent what is not memory, and waits for the destination's QEMU to have loaded it
 
 
 class Qd(IntEnum):
@@ -68,12 +69,13 @@ class Kind(IntEnum):
     CALL_OFF = 2
     ATTACH = 3
     ASK = 4
-    LATE_ASK = 5  # who asked is dead: nobody hears the answer
-    PREPARED = 6
-    NOT_PREPARED = 7
-    YES = 8
-    NO = 9
-    WORD = 10  # + a Word's index
+    RECALL = 5  # FINISH3, cancelled, by a connection of its own; then asks
+    LATE_ASK = 6  # who asked is dead: nobody hears the answer
+    PREPARED = 7
+    NOT_PREPARED = 8
+    YES = 9
+    NO = 10
+    WORD = 11  # + a Word's index
 
 
 CALLS_OF_THE_DRIVER = frozenset({Kind.PREPARE, Kind.FINISH, Kind.CALL_OFF, Kind.ATTACH})
@@ -132,6 +134,8 @@ class Setting:
     wishes: int = 1
     """How often somebody cancels, or the deadline passes, or post-copy is asked for."""
     postcopy: bool = False
+    answered: bool = False
+    """The source's QEMU is in post-copy only when the destination's has answered, as from 10.2 on."""
     direct: bool = False
     """QEMU has the data path itself: it outlives the source's daemon, and breaks on its own."""
     client: bool = False
@@ -168,6 +172,8 @@ class Rules:
     """The source's last rows with which the guest is not started with the host."""
     keeps_journal: bool = True
     """A destination whose journal outlives it."""
+    waits_for_the_answer: bool = True
+    """A source that tells ``postcopy-device`` from post-copy."""
 
 
 def stock_rules() -> Rules:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -20,7 +21,7 @@ from culvert.migration.options.parameters import Options
 from culvert.migration.options.settings import Settings
 from culvert.migration.peers.peer import Dialler
 from culvert.migration.source import ask as asking
-from culvert.migration.source import inquiry as module
+from culvert.migration.source import inquiry
 from culvert.migration.source.departure import Departure
 from culvert.protocol.constants_migrate import JobType, MigrateFlag
 from culvert.protocol.constants_state import DomainState, ShutoffReason, StoppedDetail
@@ -210,7 +211,7 @@ async def test_a_lost_answer_is_asked_for(
         return next(asked), ""
 
     monkeypatch.setattr(asking, "word", word)
-    monkeypatch.setattr(module, "ASK_AGAIN", (0.0,))
+    monkeypatch.setattr(inquiry, "ASK_AGAIN", (0.0,))
     driven.granted = Event.CUT
     driven.departure.doubt = errors.ConnectionLost("cut")
     assert await driven.live() is ends
@@ -224,7 +225,7 @@ async def test_an_operator_decides(driven: Driven, monkeypatch: pytest.MonkeyPat
         return Event.WORD_UNKNOWN, "it has no record"
 
     monkeypatch.setattr(asking, "word", word)
-    monkeypatch.setattr(module, "ASK_AGAIN", (0.01,))
+    monkeypatch.setattr(inquiry, "ASK_AGAIN", (0.01,))
     driven.granted = Event.CUT
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
         living = tasks.create_task(driven.live(), name="live")
@@ -300,3 +301,54 @@ async def test_what_happens_between_the_row_and_the_first_byte(
     assert "migrate" not in driven.domain.monitor.commands
     (entry,) = await journal.recent(1)
     assert entry.is_over
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([Event.WORD_GONE], False),
+        ([Event.UNREACHABLE, Event.WORD_POSTCOPY, Event.WORD_GONE], True),
+        ([Event.UNREACHABLE, Event.WORD_UNKNOWN], True),
+    ],
+    ids=["at once", "when it can be told", "when it knows nothing"],
+)
+async def test_what_qemu_takes_back_is_called_off(
+    driven: Driven, journal: Journal, monkeypatch: pytest.MonkeyPatch, words: list[Event], told: bool
+) -> None:
+    """QEMU had begun with post-copy, and had no answer: the guest goes on here, and is never granted."""
+    monitor, departure, said = driven.domain.monitor, driven.departure, iter(words)
+
+    async def recall() -> tuple[Event, str]:
+        assert driven.domain.state is DomainState.RUNNING
+        return next(said), "no route to host"
+
+    driven.recall = recall  # type: ignore[attr-defined]
+    departure.rescue.by = lambda: cast(Any, driven)
+    monkeypatch.setattr(inquiry, "ASK_AGAIN", (0.0,))
+
+    def switches() -> None:
+        driven.domain.pause()
+        for word in ("device", "postcopy-device", "a-word-of-a-later-qemu", "failing"):
+            monitor.status(word)
+            assert departure.state is State.SWITCHING
+        monitor.on["query-migrate"] = lambda: monitor.status("failed")
+
+    monitor.on["migrate"] = lambda: departure.shell.feed(Event.SWITCH)
+    monitor.on["migrate-start-postcopy"] = switches
+    assert await driven.live() is State.STAYED
+    assert "grant" not in driven.steps
+    assert departure.answerable.is_set() is told
+    assert await steps(journal) == [Step.BEGIN3, Step.PERFORM3, Step.POSTCOPY, Step.RETURNED, Step.STAYED]
+    (entry,) = await journal.recent(1)
+    assert entry.is_over
+    assert "QEMU's migration ended as 'failed'" in entry.cause
+
+
+async def test_post_copy_is_not_taken_up_where_qemu_runs_the_guest_again(
+    driven: Driven, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU before 10.2 may give up after having said that it is in post-copy. A grant would make two of the guest."""
+    driven.domain.monitor.migration = "failed"
+    event = await inquiry.Inquiry(driven.departure)._take_up_again(cast(Any, driven))
+    assert event is Event.WORD_POSTCOPY
+    assert "runs the guest here" in driven.departure.obstacle

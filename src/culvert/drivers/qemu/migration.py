@@ -24,7 +24,7 @@ from culvert.ground.units import MiB
 from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.hypervisor.statistics import Statistics
-from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
+from culvert.hypervisor.status import KNOWN, PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
 from culvert.protocol.constants_state import PausedReason, RunningReason, ShutoffReason
 
 log = logging.getLogger(__name__)
@@ -157,7 +157,12 @@ class _Migration:
     def _listen(self, event: Event) -> None:
         if event["event"] != "MIGRATION":
             return
-        status = event["data"]["status"]
+        status = str(event["data"].get("status", ""))
+        if status not in KNOWN and status not in self._heard_of:
+            log.warning(
+                "domain '%s': QEMU at the %s says '%s' of its migration, which is not known here: it is waited on",
+                *(self.domain.name, self.side, status),
+            )
         if status == "setup" and self._heard_of and self._heard_of[-1] in POSTCOPY:
             return  # the destination's says so of every "migrate-recover", and stays in the status that it was in
         self._heard_of.append(status)

@@ -266,10 +266,15 @@ class Destination:
         """
         if options.has(MigrateFlag.OFFLINE):
             return await self._finish_offline(name, cookie_in, cancelled=cancelled)
-        if (earlier := self._refused.pop(name, None)) is not None:
+        off = _attempt(cookie_in) if cancelled else ""
+        if (earlier := self._refused.get(name)) is not None and off in ("", earlier.attempt):
+            del self._refused[name]
             earlier.disown()
             raise earlier.cause or errors.OperationFailed(f"{earlier.shell.name} is over")
         arrival = self._arrivals.get(name)
+        if off:
+            # It may come late, and what comes by this name meanwhile is none of its business.
+            arrival = next((found for found in self._arrivals.values() if found.attempt == off), None)
         if arrival is None:
             raise errors.NoDomain(f"no migration of a domain '{name}' is prepared here (it may have been given up)")
         by_owner = arrival.intake is not None and arrival.intake.lifeline.is_held_by(owner)
@@ -419,6 +424,13 @@ class Destination:
                 statistics=figures or {},
             )
         )
+
+
+def _attempt(cookie_in: bytes) -> str:
+    """The attempt that a cookie names; empty where it names none."""
+    with contextlib.suppress(errors.RequestError):
+        return cookie.parse(cookie_in).attempt
+    return ""
 
 
 def _check_seal(begun: Begun, seal: str | None, theirs: Cookie | None) -> None:

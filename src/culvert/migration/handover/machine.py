@@ -48,6 +48,8 @@ class Step(Enum):
     """Source: the guest runs at the destination; the copy here goes."""
     CONFIRM3_CANCELLED = "confirm3_cancelled"
     """Source: the destination will never run the guest; it goes on here."""
+    RETURNED = "returned"
+    """Source: QEMU has given up before post-copy was for good: it goes on here, and the destination is to hear it."""
     RESOLVED_THERE = "resolved_there"
     """Source: an operator has said that the guest is the destination's."""
     RESOLVED_HERE = "resolved_here"
@@ -111,6 +113,8 @@ class Do(Enum):
     """Tell the destination, if it can still be told, that it is off; not waited for."""
     ASK = "ask"
     """Ask the destination, by a new connection, what became of the attempt. → a word, UNREACHABLE"""
+    RECALL = "call finish, cancelled; ask"
+    """The same after having told it, by the same connection, that it is off. → a word, UNREACHABLE"""
     WAIT = "wait"
     """Wait a while. → TICK"""
     RESUME = "QEMU: cont"
@@ -145,7 +149,7 @@ Command: TypeAlias = Write | Do
 
 ANSWERED = frozenset(
     {
-        *(Do.PREPARE, Do.SEND, Do.SWITCH, Do.GRANT, Do.ASK, Do.WAIT, Do.RESUME, Do.LAUNCH),
+        *(Do.PREPARE, Do.SEND, Do.SWITCH, Do.GRANT, Do.ASK, Do.RECALL, Do.WAIT, Do.RESUME, Do.LAUNCH),
         *(Do.AWAIT_LOAD, Do.CONT),
     }
 )

@@ -22,6 +22,8 @@ class Qemu(Enum):
     """There is no QEMU: it has died, or the host was restarted."""
     HERE = "here"
     """Source: the guest runs, or stands still with all that it had, its migration over or none."""
+    BACK = "given up"
+    """Source: QEMU has given its last migration up, and the guest is here with all that it had."""
     SENDING = "sending"
     """Source: a migration is under way that has not switched."""
     SWITCHED = "switched"
@@ -34,7 +36,7 @@ class Qemu(Enum):
     """Destination: its CPUs have been started, in post-copy."""
 
 
-SOURCE_SAYS = frozenset({Qemu.GONE, Qemu.HERE, Qemu.SENDING, Qemu.SWITCHED})
+SOURCE_SAYS = frozenset({Qemu.GONE, Qemu.HERE, Qemu.BACK, Qemu.SENDING, Qemu.SWITCHED})
 DESTINATION_SAYS = frozenset({Qemu.GONE, Qemu.WAITING, Qemu.SWITCHED, Qemu.RUNNING, Qemu.RUNNING_SWITCHED})
 
 CANNOT_OCCUR = frozenset(
@@ -43,6 +45,8 @@ CANNOT_OCCUR = frozenset(
         *((step, Qemu.SENDING) for step in (Step.BEGIN3, Step.PERFORM3_DONE)),
         *((step, Qemu.SENDING) for step in (Step.CONFIRM3_CANCELLED, Step.RESOLVED_HERE)),
         *((step, Qemu.SENDING) for step in (Step.CONFIRM3, Step.RESOLVED_THERE)),
+        *((step, Qemu.BACK) for step in (Step.PERFORM3_DONE, Step.CONFIRM3, Step.RESOLVED_THERE)),
+        *((Step.RETURNED, says) for says in (Qemu.SENDING, Qemu.SWITCHED)),
         (Step.PREPARE, Qemu.SWITCHED),
         *(
             (step, says)
@@ -64,17 +68,21 @@ def _rows(
     return {(step, qemu): Next(state, commands) for step in steps for qemu in every}
 
 
-_ALIVE = (_Q.HERE, _Q.SENDING, _Q.SWITCHED)
+_ALIVE = (_Q.HERE, _Q.BACK, _Q.SENDING, _Q.SWITCHED)
 _STAYS = (Write(Step.CONFIRM3_CANCELLED), Do.RESUME)
 
 SOURCE: Mapping[tuple[Step, Qemu], Next[source.State]] = {
     **_rows([Step.BEGIN3], _ALIVE, _S.STAYED, Write(Step.STAYED)),
     **_rows([Step.BEGIN3, Step.PERFORM3], [_Q.GONE], _S.LOST, Write(Step.LOST)),
-    **_rows([Step.PERFORM3], [_Q.HERE, _Q.SENDING], _S.CONFIRM3_CANCELLED, Do.STOP_SENDING, *_STAYS),
+    **_rows([Step.PERFORM3], [_Q.HERE, _Q.BACK, _Q.SENDING], _S.CONFIRM3_CANCELLED, Do.STOP_SENDING, *_STAYS),
     **_rows([Step.PERFORM3], [_Q.SWITCHED], _S.POSTCOPY_FAILED, Do.REPORT, Do.ASK),
     # It may switch yet; QEMU says how it ends.
     **_rows([Step.POSTCOPY], [_Q.SENDING], _S.SWITCHING),
-    # HERE may be a post-copy that is complete: only the destination can tell that from a pre-copy that failed.
+    # It ran here again before anybody could grant it there, perhaps long since.
+    **_rows([Step.POSTCOPY], [_Q.BACK], _S.RETURNED, Write(Step.RETURNED), Do.RESUME),
+    **_rows([Step.RETURNED], _ALIVE, _S.RETURNED, Do.RESUME),
+    **_rows([Step.RETURNED], [_Q.GONE], _S.RETURNED, Do.RECALL),
+    # HERE is a post-copy that is complete: the destination knows whether the guest runs there.
     **_rows([Step.POSTCOPY], [_Q.SWITCHED, _Q.HERE, _Q.GONE], _S.POSTCOPY_FAILED, Do.REPORT, Do.ASK),
     **_rows([Step.PERFORM3_DONE], SOURCE_SAYS, _S.ASKING, Do.REPORT, Do.ASK),
     **_rows([Step.CONFIRM3, Step.RESOLVED_THERE], _ALIVE, _S.CONFIRM3, Do.KILL),

@@ -19,7 +19,8 @@ class State(Enum):
     PERFORM3 = "perform3"
     """QEMU sends; the guest is ours."""
     SWITCHING = "switching"
-    """QEMU sends and goes over to post-copy when it can; the guest is ours until it has."""
+    """QEMU sends and goes over to post-copy when it can; the guest is ours until it has. QEMU from 10.2 on has only
+    when the destination's has answered that it has loaded the devices."""
     PERFORM3_DONE = "perform3_done"
     """Everything is there, the guest stands still here, the grant is out."""
     ASKING = "asking"
@@ -34,6 +35,9 @@ class State(Enum):
     """The guest is the destination's: the copy here goes."""
     CONFIRM3_CANCELLED = "confirm3_cancelled"
     """The guest stays: it goes on here."""
+    RETURNED = "returned"
+    """The guest goes on here, but may have been on its way in post-copy: the destination, which could not give it up
+    by itself, is told so until it has."""
     LEFT = "left"
     """Over: the guest is the destination's."""
     STAYED = "stayed"
@@ -149,7 +153,16 @@ def table(peer: PeerKind = PeerKind.CULVERT) -> Table[State, Event]:
         PeerKind.CULVERT: row(_S.PERFORM3_DONE, _E.NO, _S.ASKING, Do.REPORT, Do.ASK),
         PeerKind.STOCK: row(_S.PERFORM3_DONE, _E.NO, _S.CONFIRM3_CANCELLED, *_STAYS),
     }[peer]
-    return join(_before_the_grant(), no, _after_the_grant(), _postcopy(), _ending())
+    # Nor can a libvirtd be told by the attempt's name that it is off.
+    back = {
+        PeerKind.CULVERT: join(
+            row(_S.SWITCHING, _E.NOT_SENT, _S.RETURNED, Do.CALL_OFF, Write(Step.RETURNED), Do.RESUME), _returned()
+        ),
+        PeerKind.STOCK: join(
+            row(_S.SWITCHING, _E.NOT_SENT, _S.CONFIRM3_CANCELLED, Do.CALL_OFF, *_STAYS), _returned()
+        ),
+    }[peer]
+    return join(_before_the_grant(), no, back, _after_the_grant(), _postcopy(), _ending())
 
 
 def _before_the_grant() -> Table[State, Event]:
@@ -170,10 +183,29 @@ def _before_the_grant() -> Table[State, Event]:
         # its pre-copy ended.
         row(_S.SWITCHING, _E.SWITCHED, _S.POSTCOPY, Do.GRANT),
         row(_S.SWITCHING, _E.SENT, _S.PERFORM3_DONE, Write(Step.PERFORM3_DONE, must=True), Do.GRANT),
-        row(_S.SWITCHING, (_E.NOT_SENT, _E.UNWRITTEN), _S.CONFIRM3_CANCELLED, *goes_on),
+        row(_S.SWITCHING, _E.UNWRITTEN, _S.CONFIRM3_CANCELLED, *goes_on),
         row(_S.SWITCHING, _E.QEMU_GONE, _S.LOST, *lost),
         row(_S.SWITCHING, (_E.CANCEL, _E.SWITCH, _E.CLAIMED, *refused), _S.SWITCHING, Do.REFUSE),
         ignored([_S.SWITCHING], (_E.CUT, _E.DEADLINE)),
+    )
+
+
+def _returned() -> Table[State, Event]:
+    """The guest is ours, and goes on first of all. What QEMU had sent of it may wait there, and could be needed for
+    all that is known there: so it is called off until the destination says that it is gone."""
+    here = _S.RETURNED
+    return join(
+        row(here, (_E.RESUMED, _E.QEMU_GONE), here, Do.RECALL),
+        row(here, _E.NOT_RESUMED, here, Do.REPORT, Do.WAIT),
+        row(here, (_E.WORD_PENDING, _E.WORD_POSTCOPY, _E.WORD_RUNNING, _E.UNREACHABLE), here, Do.REPORT, Do.WAIT),
+        row(here, _E.TICK, here, Do.RESUME),
+        row(here, (_E.WORD_GONE, _E.WORD_LOST, _E.WORD_UNKNOWN), _S.STAYED, Write(Step.STAYED), Do.REPORT),
+        # What is left there is then for who has said so.
+        row(here, _E.RESOLVED_HERE, _S.STAYED, Write(Step.STAYED), Do.REPORT),
+        row(here, (_E.CANCEL, _E.SWITCH, _E.RECOVER, _E.RESOLVED_THERE), here, Do.REFUSE),
+        ignored(
+            [here], (_E.CUT, _E.DEADLINE, _E.CLAIMED, _E.YES, _E.NO, _E.SENT, _E.NOT_SENT, _E.SWITCHED, _E.BROKEN)
+        ),
     )
 
 

@@ -16,6 +16,7 @@ SOURCE_STEPS: dict[source.State, str] = {
     source.State.UNDECIDED: "finish",
     source.State.CONFIRM3: "confirm",
     source.State.CONFIRM3_CANCELLED: "confirm",
+    source.State.RETURNED: "confirm",
     source.State.LEFT: "confirm",
     source.State.STAYED: "confirm",
     source.State.LOST: "confirm",

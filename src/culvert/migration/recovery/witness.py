@@ -7,7 +7,7 @@ have been started is in ``query-status`` (qapi/run-state.json, RunState).
 from __future__ import annotations
 
 from culvert.hypervisor.contract import Guest
-from culvert.hypervisor.status import POSTCOPY, UNSETTLED
+from culvert.hypervisor.status import GIVEN_UP, POSTCOPY, UNSETTLED
 from culvert.migration.handover.machine_recovery import Qemu
 
 # Run states of a QEMU started with -S and -incoming before its first "cont": while the state comes, and after it.
@@ -20,7 +20,9 @@ def source(status: str) -> Qemu:
     """What ``query-migrate``'s status means of a guest that was leaving; an empty one is that of no migration."""
     if status in POSTCOPY:
         return Qemu.SWITCHED
-    return Qemu.SENDING if status in UNSETTLED else Qemu.HERE
+    if status in UNSETTLED:
+        return Qemu.SENDING
+    return Qemu.BACK if status in GIVEN_UP else Qemu.HERE
 
 
 def destination(status: str, run_state: str) -> Qemu:

@@ -19,7 +19,7 @@ from culvert.migration.source.sending import Sending
 from culvert.migration.source.waiting import WAITING
 from culvert.protocol.constants_migrate import JobOperation, JobType
 
-_DECIDED = (State.CONFIRM3, State.CONFIRM3_CANCELLED, *FINAL)
+_DECIDED = (State.CONFIRM3, State.CONFIRM3_CANCELLED, State.RETURNED, *FINAL)
 
 
 class Account:

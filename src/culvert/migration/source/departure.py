@@ -95,6 +95,7 @@ class Departure(Case):
                 Do.GRANT: self._grant,
                 Do.CALL_OFF: self._call_off,
                 Do.ASK: self._inquiry.ask,
+                Do.RECALL: self._inquiry.recall,
                 Do.WAIT: self._inquiry.wait,
                 Do.RESUME: self._resume,
                 Do.KILL: self._kill,
@@ -302,6 +303,8 @@ class Departure(Case):
     async def _report(self) -> None:
         """Show what is being waited for."""
         text = self.waits_for or (self.obstacle if self.state in (State.CONFIRM3, State.CONFIRM3_CANCELLED) else "")
+        if self.state is State.RETURNED:
+            self.answerable.set()
         if text and text != self.record.error:
             self.record.error = text
             log.warning("%s: %s", self.shell.name, text)

@@ -25,7 +25,10 @@ class Driving(Protocol):
 
 
 class Rescuing(Driving, Protocol):
-    """Who can take up a post-copy that has lost its way."""
+    """Who can take up a post-copy that has lost its way, or call off one that its QEMU has given up."""
 
     async def reopen(self) -> DataPath:
         """A new way. Raises why there is none."""
+
+    async def recall(self) -> tuple[Event, str]:
+        """Tell the destination by a new connection that it is off: its word then, and in words why (``ask.word``)."""

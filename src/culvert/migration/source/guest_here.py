@@ -8,7 +8,7 @@ import logging
 
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
-from culvert.hypervisor.status import UNSETTLED
+from culvert.hypervisor.status import ENDING, UNSETTLED
 from culvert.migration.handover.machine_source import Event
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 
@@ -27,8 +27,9 @@ async def stop_sending(guest: Guest) -> None:
     with contextlib.closing(guest.hypervisor.outgoing()) as outgoing:
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
-                if (await outgoing.look()) in UNSETTLED:
-                    await outgoing.cancel()
+                if (status := await outgoing.look()) in UNSETTLED:
+                    if status not in ENDING:
+                        await outgoing.cancel()
                     await outgoing.settled()
         except (errors.RequestError, TimeoutError) as err:
             log.warning("domain=%s QEMU did not confirm the cancel: %s", guest.name, err)

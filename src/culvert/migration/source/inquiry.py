@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from culvert.ground import errors
+from culvert.hypervisor.status import GIVEN_UP
 from culvert.migration.handover.machine_source import Event, State
 from culvert.migration.source import ask, rescue
 from culvert.migration.source.case import Case
@@ -46,8 +47,20 @@ class Inquiry:
             return await self._take_up_again(case.rescue.by())
         return event
 
+    async def recall(self) -> Event:
+        """Whether the destination has let go of a guest that runs here, whatever it still holds of it."""
+        case = self._case
+        assert case.rescue.by is not None, "what may switch can be rescued"
+        event, detail = await case.rescue.by().recall()
+        case.obstacle = detail or f"it says '{event.value}'"
+        return event
+
     async def _take_up_again(self, driving: Rescuing) -> Event:
         case = self._case
+        if (await case.domain.hypervisor.status()) in GIVEN_UP:
+            # QEMU before 10.2 may say so after it has said that it is in post-copy, and then runs the guest again.
+            case.obstacle = "QEMU has given its post-copy up and runs the guest here: end what is left of it there"
+            return Event.WORD_POSTCOPY
         case.driving = driving
         found = await case.rescue.attempt(driving, again=self._tries > 0)
         if found.data_path is not None:

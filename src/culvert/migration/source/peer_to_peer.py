@@ -20,7 +20,7 @@ from culvert.ground import errors
 from culvert.migration.handover.machine_source import Event
 from culvert.migration.peers import native, peer, stock
 from culvert.migration.peers.connection import PeerConnection
-from culvert.migration.source import opening, source_cookie, stability
+from culvert.migration.source import ask, opening, source_cookie, stability
 from culvert.migration.source.departure import Departure
 from culvert.migration.source.sending import Broke
 from culvert.protocol.constants_migrate import MigrateFlag
@@ -162,6 +162,19 @@ class PeerToPeer:
         # By the pump whatever it began with: a QEMU that hangs in a missing page can be given a path only.
         self._data_path = await opening.open_data_path(wire, departure, Ticket.parse(ticket), Route.PUMP, "off")
         return self._data_path
+
+    async def recall(self) -> tuple[Event, str]:
+        departure = self._departure
+        if self._calling_off is not None:
+            await asyncio.wait([self._calling_off])  # its answer has the destination's reason
+
+        async def off(destination: peer.Peer) -> None:
+            name = departure.options.destination_name or departure.begun.name  # the attempt in the cookie counts
+            options = replace(departure.options, destination_name=name)
+            await destination.finish(options, source_cookie.recalling(departure), cancelled=True)
+
+        where, dialler = departure.destination_uri, departure.dialler
+        return await ask.word(where, departure.on_wire, departure.begun, dialler, off=off)
 
     def call_off(self) -> None:
         # Not waited for: the way was aborted, so the guest can never run there, and may go on here meanwhile.

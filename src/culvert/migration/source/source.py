@@ -176,7 +176,7 @@ class Source:
             driving.perform(options.migrate_uri or "")
         except errors.RequestError as err:
             departure.fail(err)
-        await either(driving.granted, departure.over)
+        await either(driving.granted, departure.answerable)
         if not driving.granted.is_set():
             self._answer(departure, f"migration of domain '{domain.name}'")
         return await source_cookie.granting(departure)
@@ -312,7 +312,10 @@ class Source:
         """Return when the guest has arrived; raise why it has not, or why nobody knows."""
         if departure.state is State.LEFT:
             return
-        cause = errors.OperationFailed(departure.waits_for) if departure.waits_for else departure.cause.error
+        cause = departure.cause.error
+        if waits_for := departure.waits_for:
+            why = f"{cause}; " if departure.state is State.RETURNED else ""
+            cause = errors.OperationFailed(f"{why}{waits_for}")
         assert cause is not None, "who does not arrive has a reason"
         raise told(cause, f"{what} failed in phase '{departure.account.reached.value}'")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from uuid import UUID
 
 from culvert.domain import format as xml_format
 from culvert.ground import errors
@@ -19,6 +20,19 @@ from culvert.protocol.constants_migrate import MigrateFlag
 def plain(departure: Departure) -> bytes:
     """Begin's, prepare's, and that of a finish that is off: with what lets the destination know the grant."""
     return cookie.build(_made(departure))
+
+
+def recalling(departure: Departure) -> bytes:
+    """That of a finish that is off, whatever is left here of the guest: it names the attempt."""
+    begun, settings = departure.begun, departure.settings
+    return cookie.build(
+        cookie.Cookie(
+            *(begun.name, UUID(begun.uuid), settings.hostname, settings.host_uuid),
+            attempt=departure.attempt,
+            seal=grant.seal(begun.secret),
+            wire=culvert.WIRE,
+        )
+    )
 
 
 async def granting(departure: Departure) -> bytes:

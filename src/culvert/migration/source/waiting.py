@@ -5,7 +5,7 @@ from __future__ import annotations
 from culvert.migration.handover.machine_source import State
 from culvert.migration.journal.history import Begun
 
-WAITING = (State.ASKING, State.UNDECIDED, State.POSTCOPY_FAILED)
+WAITING = (State.ASKING, State.UNDECIDED, State.POSTCOPY_FAILED, State.RETURNED)
 """In these the destination, or an operator, has the word."""
 
 
@@ -13,7 +13,10 @@ def words(begun: Begun, state: State, obstacle: str) -> str:
     """What is waited for in ``state``, and with ``obstacle`` why it has not come; empty while nothing is."""
     if state not in WAITING:
         return ""
-    text = f"waiting for {begun.peer or 'the destination'} to say whether the guest runs there"
+    where = begun.peer or "the destination"
+    text = f"waiting for {where} to say whether the guest runs there"
+    if state is State.RETURNED:
+        text = f"waiting for {where} to let go of the guest, which runs here"
     text += f": {obstacle}" if obstacle else ""
     if state is State.UNDECIDED:
         text += f"; 'culvert resolve {begun.name}' decides in its place"
