@@ -16,6 +16,7 @@ from uuid import UUID
 from qemu.qmp import QMPClient
 
 from culvert.channels.simple_paths import StreamPath
+from culvert.drivers.qemu.abilities.ability import NONE
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
 from culvert.drivers.qemu.monitor import Monitor, silent
@@ -77,7 +78,7 @@ class FakeDomain:
         self.uuid = UUID(int=7)
         self.id = 1
         self.monitor = FakeMonitor()
-        self.run = SimpleNamespace(stop_reason=None, resume_reason=None)
+        self.run = SimpleNamespace(stop_reason=None, resume_reason=None, abilities=NONE)
         self.state = DomainState.RUNNING
         self.reason: int = RunningReason.BOOTED
         self.job: object | None = None

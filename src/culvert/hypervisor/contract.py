@@ -130,7 +130,10 @@ class Incoming(Protocol):
         """Whether it could not load what came, or has ended; waits a moment for that to be noticed."""
 
     async def loaded(self) -> None:
-        """Wait until all is loaded. Raises ``OperationFailed`` with the hypervisor's words."""
+        """Wait until all is loaded. Raises ``why`` it could not be."""
+
+    async def why(self, seen: Exception) -> errors.OperationFailed:
+        """Why it could not load what came, or has ended, in the hypervisor's words; ``seen`` where it has none."""
 
     def close(self) -> None:
         """Stop listening. Idempotent."""

@@ -67,7 +67,8 @@ class Setup:
     def capabilities(self) -> frozenset[str]:
         """To be switched on."""
         wanted = {
-            "return-path": self.return_path,
+            # Who asks for pages needs it, and from 10.2 on the answer that makes the switch final comes by it.
+            "return-path": self.return_path or self.postcopy,
             "multifd": self.connections > 0,
             "postcopy-ram": self.postcopy,
             "postcopy-preempt": self.preempt,

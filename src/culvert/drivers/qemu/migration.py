@@ -12,9 +12,10 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 from culvert.drivers.qemu import migration_setup
+from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.migration_setup import DESTINATION_CAPABILITIES, SOURCE_CAPABILITIES
 from culvert.drivers.qemu.migration_statistics import read_statistics
 from culvert.drivers.qemu.monitor import CommandRefused, Event, Monitor, MonitorGone
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 
 SETTLE_TIMEOUT = 30 * 86400.0  # seconds; a migration is ended by its own deadlines, this one only bounds the wait
 NOTICE_TIMEOUT = 1.0  # seconds for the end of a connection or of a process to be seen from here
+EXIT_TIMEOUT = 5.0  # seconds for a QEMU that failed to load to say why, and to end where it does
 PAUSE_TIMEOUT = 20.0  # seconds for QEMU to let go of the way of a post-copy that is broken
 _SPEED = "migration.speed"  # annotation: MiB/s
 _NOT_PAUSED = "when postcopy is paused"  # a refusal of migrate-recover (migration/migration.c)
@@ -305,8 +307,7 @@ class QemuOutgoing(_Migration):
         refuses.
         """
         await migration_setup.tell(self.monitor, setup, SOURCE_CAPABILITIES)
-        uri = await migration_setup.uri(self.monitor, entrance)
-        await self.monitor.execute("migrate", {"uri": uri})
+        await self.monitor.execute("migrate", await self._way(entrance))
 
     async def switch_to_postcopy(self) -> None:
         """Let QEMU stop the guest here and go on in post-copy as soon as it can.
@@ -328,11 +329,15 @@ class QemuOutgoing(_Migration):
         """
         if not await self._paused():
             return False
-        uri = await migration_setup.uri(self.monitor, entrance)
+        way = await self._way(entrance)
         # What it has said up to here, the pause above all, is about the way before.
         self._told = len(self._heard_of)
-        await self.monitor.execute("migrate", {"uri": uri, "resume": True})
+        await self.monitor.execute("migrate", {**way, "resume": True})
         return True
+
+    async def _way(self, entrance: Entrance) -> dict[str, Any]:
+        structured = Ability.MIGRATE_CHANNELS in self._run.abilities
+        return await migration_setup.address(self.monitor, entrance, channels=structured)
 
     async def cancel(self) -> None:
         """Ask QEMU to give up; ``settled`` says when it has. Harmless when there is nothing to cancel."""
@@ -354,6 +359,19 @@ class QemuIncoming(_Migration):
 
     side = "destination"
 
+    def __init__(self, domain: QemuGuest) -> None:
+        super().__init__(domain)
+        self._why: errors.OperationFailed | None = None
+
+    @property
+    def _abilities(self) -> Abilities:
+        return self.domain.require_active().abilities
+
+    @property
+    def _stays(self) -> bool:
+        """Whether a QEMU that cannot load what comes says why when it is asked (from 9.1 on), and does not end."""
+        return Ability.INCOMING_EXIT_ON_ERROR in self._abilities
+
     async def prepare(self, setup: Setup, *, continued: bool) -> None:
         """Tell QEMU what ``start`` will need, so that it refuses now what it cannot do.
 
@@ -370,8 +388,11 @@ class QemuIncoming(_Migration):
         (seen with 7.2.22 in bdrv_inactivate_recurse). In post-copy they are activated as soon as the CPUs may start.
         """
         await self.prepare(setup, continued=continued)
-        uri = await migration_setup.uri(self.monitor, entrance)
-        await self.monitor.execute("migrate-incoming", {"uri": uri})
+        structured = Ability.INCOMING_CHANNELS in self._abilities
+        arguments = await migration_setup.address(self.monitor, entrance, channels=structured)
+        if self._stays:
+            arguments["exit-on-error"] = False
+        await self.monitor.execute("migrate-incoming", arguments)
 
     async def recover(self, entrance: Entrance) -> bool:
         """Expect the rest of a post-copy at ``entrance`` after its way broke; the caller closes its own copy.
@@ -383,7 +404,7 @@ class QemuIncoming(_Migration):
         """
         if not await self._paused():
             return False
-        uri = await migration_setup.uri(self.monitor, entrance)
+        uri = await migration_setup.uri(self.monitor, entrance)  # migrate-recover takes nothing else, up to 11.1
         async with self.monitor.deadline(PAUSE_TIMEOUT, "migrate-recover"):
             while await self._paused():
                 try:
@@ -412,8 +433,33 @@ class QemuIncoming(_Migration):
 
         Raises ``OperationFailed`` with QEMU's words when it could not load it, or ended.
         """
-        if (status := await self.settled()) != "completed":
-            raise errors.OperationFailed(
-                f"domain '{self.domain.name}': QEMU at the destination could not load the migration ({status}): "
-                f"{(await self.domain.last_output()).strip()}"
-            )
+        if await self.settled() != "completed":
+            raise await self.why(EOFError("no more output"))
+
+    async def why(self, seen: Exception) -> errors.OperationFailed:
+        """Why it could not load what came, or has ended: QEMU's words, ``seen`` where it has none.
+
+        May be asked again. A QEMU that ends by that gets ``EXIT_TIMEOUT`` for it: it writes the reason before.
+        """
+        if self._why is None:
+            self._why = await self._said(seen)
+        return self._why
+
+    async def _said(self, seen: Exception) -> errors.OperationFailed:
+        if not self.domain.exited.is_set() and self._stays:
+            with contextlib.suppress(TimeoutError, errors.RequestError):
+                async with asyncio.timeout(EXIT_TIMEOUT):
+                    if await self.settled() != "completed":
+                        return await self._asked()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_TIMEOUT):
+                await self.domain.exited.wait()
+        return await process_gone(self.domain, self.side, seen)
+
+    async def _asked(self) -> errors.OperationFailed:
+        said = str((await self.monitor.execute("query-migrate")).get("error-desc", ""))
+        output = (await self.domain.last_output()).strip()
+        words = ": ".join(word for word in (said, output if output not in said else "") if word)
+        return errors.OperationFailed(
+            f"domain '{self.domain.name}': QEMU at the destination could not load the migration: {words}"
+        )

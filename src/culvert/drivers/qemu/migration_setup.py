@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from culvert.drivers.qemu.monitor import CommandRefused, Monitor
 from culvert.ground import errors
@@ -16,17 +17,27 @@ DESTINATION_CAPABILITIES = frozenset({"events", "late-block-activate"})
 _TOUCHED_CAPABILITIES = (
     *("xbzrle", "auto-converge", "rdma-pin-all", "events", "postcopy-ram", "postcopy-preempt", "compress"),
     *("pause-before-switchover", "late-block-activate", "multifd", "dirty-bitmaps", "return-path", "zero-copy-send"),
+    "switchover-ack",
 )
 
 
 async def _set_capabilities(monitor: Monitor, on: frozenset[str]) -> None:
-    """Switch on exactly ``on`` of what libvirt touches. Raises ``OperationUnsupported`` for what QEMU has not got."""
-    known = {item["capability"] for item in await monitor.execute("query-migrate-capabilities")}
-    wanted = [{"capability": name, "state": name in on} for name in _TOUCHED_CAPABILITIES if name in known]
-    if known and (missing := sorted(on - known)):
+    """Switch on exactly ``on`` of what libvirt touches. Raises ``OperationUnsupported`` for what QEMU has not got.
+
+    Only what is to change is told: 10.0 before 10.0.2 takes nothing at all once multifd or preempt is on.
+    """
+    known = {item["capability"]: item["state"] for item in await monitor.execute("query-migrate-capabilities")}
+    wanted = [
+        {"capability": name, "state": name in on}
+        for name in _TOUCHED_CAPABILITIES
+        if name in known and known[name] is not (name in on)
+    ]
+    if known and (missing := sorted(on - known.keys())):
         raise errors.OperationUnsupported(
             f"domain '{monitor.name}': its QEMU has no migration capability {', '.join(missing)}"
         )
+    if known and not wanted:
+        return
     try:
         await monitor.execute("migrate-set-capabilities", {"capabilities": wanted})
     except CommandRefused as err:
@@ -69,8 +80,22 @@ async def tell(monitor: Monitor, setup: Setup, capabilities: frozenset[str]) -> 
 
 
 async def uri(monitor: Monitor, entrance: Entrance) -> str:
-    """``entrance`` as QEMU's migration commands take it; the descriptor of a socket is handed over for that."""
+    """``entrance`` as every QEMU takes it; the descriptor of a socket is handed over for that."""
     if isinstance(entrance, Path):
         return f"unix:{entrance}"
     await monitor.send_fd(_FD_NAME, entrance.fileno())
     return f"fd:{_FD_NAME}"
+
+
+async def address(monitor: Monitor, entrance: Entrance, *, channels: bool) -> dict[str, Any]:
+    """``entrance`` as an argument of ``migrate`` and ``migrate-incoming``: as ``channels`` where the command takes
+    them (from 8.1 on, by its schema), else as a URI. One main channel is all that they hold, however many there are.
+    """
+    if not channels:
+        return {"uri": await uri(monitor, entrance)}
+    if isinstance(entrance, Path):
+        socket = {"type": "unix", "path": str(entrance)}
+    else:
+        await monitor.send_fd(_FD_NAME, entrance.fileno())
+        socket = {"type": "fd", "str": _FD_NAME}
+    return {"channels": [{"channel-type": "main", "addr": {"transport": "socket", **socket}}]}

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
-from culvert.hypervisor.status import PAUSED, POSTCOPY, SETTLED
+from culvert.hypervisor.status import GIVEN_UP, PAUSED, POSTCOPY, SETTLED
 from culvert.io import fault_points
 from culvert.migration.destination import starting
 from culvert.migration.destination.intake import Intake
@@ -220,7 +220,7 @@ class Arrival:
             watching = [
                 tasks.create_task(self._watch_qemu(), name=f"{self.shell.name}: QEMU ended?"),
                 tasks.create_task(self._watch_silence(), name=f"{self.shell.name}: source silent?"),
-                tasks.create_task(self._watch_migration(), name=f"{self.shell.name}: post-copy?"),
+                tasks.create_task(self._watch_migration(), name=f"{self.shell.name}: failed? post-copy?"),
             ]
             try:
                 await self.shell.run(start)
@@ -246,13 +246,17 @@ class Arrival:
             await asyncio.shield(self.ready)
 
     async def _watch_migration(self) -> None:
-        """Where post-copy is allowed, QEMU says what becomes of the data path."""
-        if not self.options.postcopy:
-            return
+        """QEMU says whether it could load what came; where post-copy is allowed, what becomes of the data path."""
         await self._wait_launched()
         if self.intake is None:
             return
         incoming = self.intake.incoming
+        if not self.options.postcopy:
+            with contextlib.suppress(errors.RequestError):
+                if await incoming.settled() != "completed":
+                    # One that does not end by that is ended at once.
+                    self.fail(Event.BROKEN, await incoming.why(EOFError("no more output")))
+            return
         with contextlib.suppress(errors.RequestError):  # QEMU has ended, which is seen elsewhere
             if self._left and await incoming.look() in ("none", "setup"):
                 # It has read nothing, and the way that an earlier daemon may have made for it is gone.
@@ -262,9 +266,14 @@ class Arrival:
                 if status == "postcopy-active":
                     self.shell.feed(Event.SWITCHED)
                     self._runs(RunningReason.POSTCOPY, after=(RunningReason.POSTCOPY_FAILED,))
-                elif status in (PAUSED, "failed"):
+                elif status in (PAUSED, *GIVEN_UP):
                     self._runs(RunningReason.POSTCOPY_FAILED, after=(RunningReason.POSTCOPY,), event=_PATH_LOST)
-                    self.fail(Event.BROKEN, errors.OperationFailed(f"QEMU's migration is in status '{status}'"))
+                    paused = errors.OperationFailed(f"QEMU's migration is in status '{status}'")
+                    given_up = status != PAUSED
+                    why = await incoming.why(paused) if given_up else paused
+                    # The half of one that has given up, and has not run, is as good as none.
+                    gone = given_up and self.state is State.SWITCHED
+                    self.fail(Event.QEMU_GONE if gone else Event.BROKEN, why)
                     self.intake.paused()
             await self.intake.drained()
             self.shell.feed(Event.LOADED)

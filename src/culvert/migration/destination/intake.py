@@ -34,7 +34,6 @@ log = logging.getLogger(__name__)
 Spawn = Callable[[str, Coroutine[Any, Any, Any]], object]
 
 LOAD_TIMEOUT = 300.0  # seconds QEMU may take over what it has already been given
-EXIT_TIMEOUT = 5.0  # seconds for a QEMU that failed to load to say why and end
 
 
 class Intake:
@@ -248,18 +247,15 @@ class Intake:
         return None
 
     async def _qemu_says(self, seen: Exception) -> errors.RequestError:
-        """QEMU's own words for what was ``seen`` at its socket: it writes the reason and exits."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(EXIT_TIMEOUT):
-                await self.domain.exited.wait()
-        return await self.domain.hypervisor.gone("destination", seen)
+        """QEMU's own words for what was ``seen`` at its socket: its text is the answer that helps."""
+        return await self.incoming.why(seen)
 
     async def _ended(self) -> errors.RequestError | None:
         """Wait for the end of this attempt by other means than its data: why, or ``None`` for a good end."""
         await either(self.domain.exited, self._over)
         if self._arrived:
             return None
-        return await self.domain.hypervisor.gone("destination", EOFError("no more output"))
+        return await self._qemu_says(EOFError("no more output"))
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -290,11 +286,7 @@ class Intake:
                 f"domain '{self.domain.name}': QEMU did not load what it was given within {LOAD_TIMEOUT:g} s"
             ) from None
         if status != "completed":
-            # QEMU writes the reason and exits; its text is the answer that helps.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(EXIT_TIMEOUT):
-                    await self.domain.exited.wait()
-        await self.incoming.loaded()
+            raise await self._qemu_says(EOFError("no more output"))
 
     async def why_cancelled(self) -> errors.RequestError | None:
         """The reason on this side, where there is one, when the source cancels: QEMU could not load, or has ended."""
