@@ -5,7 +5,9 @@ of the host, backends, what is said to the daemon and not to the guest. Both mus
 
 Source: conf/domain_conf.c, virDomainDefCheckABIStabilityFlags. Stricter than libvirt in one point: a card on the
 ``user`` backend has state of its own in the stream, so it cannot become one on a tap, nor the other way round. More
-lenient in another: the balloon's size travels in the stream, whatever ``currentMemory`` says.
+lenient in two others: the balloon's size travels in the stream, whatever ``currentMemory`` says; and the watchdog in
+the chip of a q35 machine (itco) is there whether it is written or not: a guest that was begun before it was written
+(by libvirt 9.0, with QEMU 7.2) is the same machine.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 from culvert.domain import binding, memory, vcpus
 from culvert.domain.cpu import VcpuStates
 from culvert.domain.definition import DomainDef
+from culvert.domain.display import virtio_device
 from culvert.ground import errors
 
 FREE = frozenset(
@@ -24,6 +27,7 @@ FREE = frozenset(
         *("/domain/currentMemory", "/domain/memoryBacking", "/domain/resource"),
         *("/domain/on_poweroff", "/domain/on_reboot", "/domain/on_crash"),
         *("/domain/os/kernel", "/domain/os/initrd", "/domain/os/cmdline", "/domain/os/boot", "/domain/os/bootmenu"),
+        "/domain/cpu/topology/@clusters",
         *("/domain/cpu/@check", "/domain/cpu/@match", "/domain/cpu/model/@fallback"),
         "/domain/clock/@offset",
         "/domain/devices/emulator",
@@ -83,6 +87,11 @@ def _ordered(definition: DomainDef) -> DomainDef:
                 sorted(devices.controllers, key=lambda one: (one.type, one.index or 0, one.model or ""))
             ),
             inputs=tuple(sorted(devices.inputs, key=lambda one: (one.bus or "", one.type))),
+            videos=tuple(
+                replace(one, model=replace(one.model, device=virtio_device(one.model, primary=place == 0)))
+                for place, one in enumerate(devices.videos)
+            ),
+            watchdogs=tuple(one for one in devices.watchdogs if one.model != "itco"),
         ),
     )
 

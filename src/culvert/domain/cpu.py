@@ -57,6 +57,8 @@ class CpuTopology:
 
     sockets: Annotated[int, attribute("sockets", Integer(low=1, high=4096))]
     dies: Annotated[int | None, attribute("dies", Integer(low=1, high=4096))] = None
+    clusters: Annotated[int | None, attribute("clusters", Integer(low=1, high=1))] = None
+    """A PC has none; libvirt since 10.0 says so by a 1."""
     cores: Annotated[int, attribute("cores", Integer(low=1, high=4096))]
     threads: Annotated[int, attribute("threads", Integer(low=1, high=4096))]
 

@@ -18,7 +18,7 @@ from culvert.domain.disk import Disk, DiskDriver
 from culvert.domain.display import Audio, Graphics, Input, Listen, Video, VideoModel
 from culvert.domain.host import HostFacts
 from culvert.domain.interface import Interface
-from culvert.domain.peripheral import Memballoon, Rng
+from culvert.domain.peripheral import Memballoon, Rng, Watchdog
 from culvert.ground import errors
 
 MAC_PREFIX = "52:54:00"  # QEMU's own
@@ -45,13 +45,21 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         graphics=_graphics(devices.graphics),
         audios=devices.audios or (Audio(id=1, type="none"),),
         videos=_videos(devices),
-        watchdogs=tuple(replace(one, action=one.action or "reset") for one in devices.watchdogs),
+        watchdogs=_watchdogs(devices.watchdogs, implicit=q35 and host.itco),
         memballoon=devices.memballoon or Memballoon(model="virtio"),
         rngs=tuple(_rng(one) for one in devices.rngs),
     )
     devices = ports.assign(defaults_controllers.complete(_with_consoles(devices), q35=q35))
     defaults_controllers.check(devices, q35=q35)  # once more: disks have called for controllers
     return devices
+
+
+def _watchdogs(watchdogs: Sequence[Watchdog], *, implicit: bool) -> tuple[Watchdog, ...]:
+    """With the one that a q35 machine has by itself, if it is to be seen; QEMU has one action for all of them."""
+    given = tuple(replace(one, action=one.action or "reset") for one in watchdogs)
+    if not implicit or any(one.model == "itco" for one in given):
+        return given
+    return (*given, Watchdog(model="itco", action=given[0].action if given else "reset"))
 
 
 def complete_disk(disk: Disk) -> Disk:

@@ -53,6 +53,8 @@ class VideoModel:
     vram: Annotated[int | None, attribute("vram", UINT)] = None
     heads: Annotated[int | None, attribute("heads", Integer(low=1, high=16))] = None
     primary: Annotated[bool | None, attribute("primary", YES_NO)] = None
+    device: Annotated[str | None, attribute("device", one_of("virtio-vga", "virtio-gpu"))] = None
+    """What a virtio card is in QEMU's words (libvirt since 12.5)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,11 @@ class Video:
     model: Annotated[VideoModel, child("model", VideoModel)]
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None
+
+
+def virtio_device(model: VideoModel, *, primary: bool) -> str | None:
+    """What a virtio card is where nobody says, and what is said; ``None`` for another card."""
+    return (model.device or ("virtio-vga" if primary else "virtio-gpu")) if model.type == "virtio" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

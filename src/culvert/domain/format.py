@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from culvert.domain import aliases, binding, xml
+from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
-from culvert.domain.display import Graphics
+from culvert.domain.display import Graphics, Video, virtio_device
 
 
 def format(
@@ -33,7 +34,8 @@ def _without_secrets(definition: DomainDef) -> DomainDef:
 
 
 def _without_implicit(definition: DomainDef) -> DomainDef:
-    """Leave out what ``defaults`` creates anew: default USB, lone pci-root, audio none.
+    """Leave out what ``defaults`` creates anew: default USB, lone pci-root, the chip's watchdog, audio none; and what
+    later libvirts say of every machine, which an earlier culvert does not take.
 
     Source: qemu/qemu_domain.c, qemuDomainDefFormatBufInternal.
     """
@@ -48,8 +50,28 @@ def _without_implicit(definition: DomainDef) -> DomainDef:
             controllers = tuple(one for one in controllers if one.type != "pci")
     audios = tuple(one for one in devices.audios if one.type != "none")
     graphics = tuple(_unresolved(one) for one in devices.graphics)
-    kept: Devices = replace(devices, controllers=controllers, audios=audios, graphics=graphics)
-    return replace(definition, devices=kept)
+    watchdogs = tuple(one for one in devices.watchdogs if (one.model, one.action) != ("itco", "reset"))
+    kept: Devices = replace(
+        devices,
+        controllers=controllers,
+        audios=audios,
+        graphics=graphics,
+        watchdogs=watchdogs,
+        videos=tuple(_unnamed(one, primary=place == 0) for place, one in enumerate(devices.videos)),
+    )
+    return replace(definition, cpu=_without_clusters(definition.cpu), devices=kept)
+
+
+def _unnamed(video: Video, *, primary: bool) -> Video:
+    unnamed = replace(video.model, device=None)
+    same = virtio_device(unnamed, primary=primary) == video.model.device
+    return replace(video, model=unnamed) if same else video
+
+
+def _without_clusters(cpu: Cpu | None) -> Cpu | None:
+    if cpu is None or cpu.topology is None:
+        return cpu
+    return replace(cpu, topology=replace(cpu.topology, clusters=None))
 
 
 def _unresolved(graphics: Graphics) -> Graphics:

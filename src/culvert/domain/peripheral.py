@@ -15,9 +15,9 @@ from culvert.domain.scalars import ANY_TEXT, ON_OFF, PATH, UINT, one_of
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watchdog:
-    """A timer that acts when the guest stops feeding it."""
+    """A timer that acts when the guest stops feeding it; ``itco`` is the one in the chip of every q35 machine."""
 
-    model: Annotated[str, attribute("model", one_of("i6300esb", "ib700"))]
+    model: Annotated[str, attribute("model", one_of("i6300esb", "ib700", "itco"))]
     action: Annotated[str | None, attribute("action", one_of("reset", "shutdown", "poweroff", "pause", "none"))] = (
         None
     )

@@ -21,7 +21,9 @@ def test_of_each_table() -> None:
         {"nonsense": 1},
     ]
     assert ability.of_options(options) == {Ability.MACHINE_HPET}
-    assert ability.of_properties({"ICH9-LPC": ["addr", "noreboot"]}) == {Ability.ICH9_NOREBOOT}
+    chip: list[dict[str, Any]] = [{"name": "addr"}, {"name": "noreboot", "default-value": False}]
+    assert ability.of_properties({"ICH9-LPC": chip}) == {Ability.ITCO_BITES}
+    assert ability.of_properties({"ICH9-LPC": [{"name": "noreboot", "default-value": True}]}) == set()
     assert ability.of_properties({}) == set()
     assert ability.of_schema(
         [

@@ -139,7 +139,7 @@ def test_kvm_and_its_processors(cpu: Cpu, argument: str) -> None:
     [
         ("q35-virt-install", "-no-hpet", "hpet=off,acpi=on"),
         ("pc-minimal", "-no-acpi", "acpi=off"),
-        ("q35-everything", "", "acpi=on"),
+        ("q35-everything", "", "hpet=on,acpi=on"),
     ],
 )
 def test_options_that_are_gone_are_parameters_of_the_machine(name: str, old: str, new: str) -> None:

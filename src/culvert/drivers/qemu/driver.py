@@ -22,6 +22,7 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
 from culvert.drivers.qemu import adoption, launch, listing, log_keeper, strays
 from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo, nodestats
+from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.host import QemuHost, Retiring
@@ -177,6 +178,7 @@ class Driver:
             domain_types=frozenset({"qemu", "kvm"} if known.kvm else {"qemu"}),
             uuid=str(uuids.uuid4()),
             mac_seed=int.from_bytes(os.urandom(8), "big"),
+            itco=Ability.ITCO_BITES in known.abilities,
         )
         return defaults.complete(definition, facts)
 

@@ -1,9 +1,9 @@
 """What one QEMU can do and another cannot, as a set of flags: asked of itself, never derived from its version. Pure.
 
 Each flag is a row of one of three tables, by where QEMU tells of it: its description of its monitor's commands
-(``query-qmp-schema``), its options' parameters (``query-command-line-options``), its devices' properties
-(``device-list-properties``). A flag is set when QEMU tells of what its row says. What is not told of is not written
-and not sent.
+(``query-qmp-schema``), its options' parameters (``query-command-line-options``), its devices' properties and what
+those are by default (``device-list-properties``). A flag is set when QEMU tells of what its row says. What QEMU does
+not tell of is not written and not sent.
 
 A QEMU that already runs may be another one than the file of its name by now. It is asked for the first table over its
 own monitor (``running.ask``), and answers for itself: ``Run.abilities``.
@@ -11,7 +11,7 @@ own monitor (``running.ask``), and answers for itself: ``Run.abilities``.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -25,7 +25,10 @@ class Ability(StrEnum):
     # its command line
     MACHINE_ACPI = "machine.acpi"
     MACHINE_HPET = "machine.hpet"
-    ICH9_NOREBOOT = "ICH9-LPC.noreboot"
+    MONITOR_OBJECT = "object.monitor-qmp"
+    """``-mon`` is deprecated, a monitor is an object."""
+    ITCO_BITES = "ICH9-LPC.noreboot=off"
+    """The watchdog in the chip of a q35 machine resets the guest, unless QEMU is told otherwise."""
 
     # its monitor: migration
     MIGRATE_CHANNELS = "migrate.channels"
@@ -39,7 +42,6 @@ class Ability(StrEnum):
     ZERO_PAGE_DETECTION = "migrate.zero-page-detection"
     MIGRATE_MODE = "migrate.mode"
     DIRECT_IO = "migrate.direct-io"
-    STATUS_DEVICE = "migrate.status.device"
     STATUS_RECOVER_SETUP = "migrate.status.postcopy-recover-setup"
     STATUS_POSTCOPY_DEVICE = "migrate.status.postcopy-device"
     STATUS_FAILING = "migrate.status.failing"
@@ -52,6 +54,7 @@ _PARAMETER = "migrate-set-parameters/arg-type/"
 _STATUS = "query-migrate/ret-type/status/^"
 
 SCHEMA: dict[Ability, str] = {
+    Ability.MONITOR_OBJECT: "object-add/arg-type/qom-type/^monitor-qmp",
     Ability.MIGRATE_CHANNELS: "migrate/arg-type/channels",
     Ability.INCOMING_CHANNELS: "migrate-incoming/arg-type/channels",
     Ability.INCOMING_EXIT_ON_ERROR: "migrate-incoming/arg-type/exit-on-error",
@@ -63,7 +66,6 @@ SCHEMA: dict[Ability, str] = {
     Ability.ZERO_PAGE_DETECTION: f"{_PARAMETER}zero-page-detection",
     Ability.MIGRATE_MODE: f"{_PARAMETER}mode",
     Ability.DIRECT_IO: f"{_PARAMETER}direct-io",
-    Ability.STATUS_DEVICE: f"{_STATUS}device",
     Ability.STATUS_RECOVER_SETUP: f"{_STATUS}postcopy-recover-setup",
     Ability.STATUS_POSTCOPY_DEVICE: f"{_STATUS}postcopy-device",
     Ability.STATUS_FAILING: f"{_STATUS}failing",
@@ -79,12 +81,12 @@ OPTIONS: dict[Ability, tuple[str, str]] = {
 }
 """Option and its parameter."""
 
-PROPERTIES: dict[Ability, tuple[str, str]] = {
-    Ability.ICH9_NOREBOOT: ("ICH9-LPC", "noreboot"),
+PROPERTIES: dict[Ability, tuple[str, str, object]] = {
+    Ability.ITCO_BITES: ("ICH9-LPC", "noreboot", False),  # since 8.0
 }
-"""Type of device and its property."""
+"""Type of device, its property, and what that is where nobody says."""
 
-PROPERTY_TYPES = tuple(sorted({kind for kind, _ in PROPERTIES.values()}))
+PROPERTY_TYPES = tuple(sorted({kind for kind, _, _ in PROPERTIES.values()}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,9 @@ def of_options(options: Iterable[Mapping[str, Any]]) -> frozenset[Ability]:
     return frozenset(ability for ability, pair in OPTIONS.items() if pair in known)
 
 
-def of_properties(properties: Mapping[str, Collection[str]]) -> frozenset[Ability]:
-    """By the properties of each of ``PROPERTY_TYPES`` that is there."""
-    return frozenset(ability for ability, (kind, name) in PROPERTIES.items() if name in properties.get(kind, ()))
+def of_properties(properties: Mapping[str, Iterable[Mapping[str, Any]]]) -> frozenset[Ability]:
+    """By the answers to ``device-list-properties`` for each of ``PROPERTY_TYPES`` that is there."""
+    known = {
+        (kind, one.get("name"), one.get("default-value")) for kind, answer in properties.items() for one in answer
+    }
+    return frozenset(ability for ability, row in PROPERTIES.items() if row in known)

@@ -23,7 +23,7 @@ from culvert.io import apart, files, unix_sockets
 
 log = logging.getLogger(__name__)
 
-FORMAT = 4  # of the remembered text
+FORMAT = 5  # of the remembered text
 VERSIONED = re.compile(r"-v\d+$")  # the name of one version of a CPU model
 PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
 PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer and to end
@@ -212,7 +212,7 @@ async def _abilities(monitor: Monitor) -> Abilities:
     devices = await monitor.execute("qom-list-types", {"implements": "device", "abstract": False})
     types = frozenset(str(one["name"]) for one in devices)
     properties = {
-        kind: [str(one["name"]) for one in await monitor.execute("device-list-properties", {"typename": kind})]
+        kind: await monitor.execute("device-list-properties", {"typename": kind})
         for kind in ability.PROPERTY_TYPES
         if kind in types
     }

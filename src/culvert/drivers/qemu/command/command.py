@@ -75,7 +75,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *("-uuid", definition.uuid),
         *(() if definition.devices.graphics else ("-display", "none")),
         *("-no-user-config", "-nodefaults"),
-        *_monitor(options),
+        *_monitor(options, abilities),
         *_time(definition, abilities),
         *("-no-shutdown",),
         *(() if _features(definition).acpi or Ability.MACHINE_ACPI in abilities else ("-no-acpi",)),
@@ -132,8 +132,9 @@ def _machine(definition: DomainDef, abilities: Abilities) -> str:
         parts.append("mem-merge=off")
     parts.append(f"memory-backend={RAM_ID}")
     # -no-hpet and -no-acpi, which say the same, are gone since QEMU 9.0.
-    if _has_no_hpet(definition) and Ability.MACHINE_HPET in abilities:
-        parts.append("hpet=off")
+    hpet = _hpet(definition)
+    if hpet is not None and Ability.MACHINE_HPET in abilities:
+        parts.append(f"hpet={on_off(hpet)}")
     if Ability.MACHINE_ACPI in abilities:
         parts.append(f"acpi={on_off(features.acpi)}")
     return ",".join(parts)
@@ -159,7 +160,7 @@ def _memory(definition: DomainDef) -> list[str]:
     ]
 
 
-def _monitor(options: LaunchOptions) -> list[str]:
+def _monitor(options: LaunchOptions, abilities: Abilities) -> list[str]:
     if options.monitor_fd is not None:
         place = f"fd={options.monitor_fd}"
     elif options.monitor_path is not None:
@@ -168,13 +169,17 @@ def _monitor(options: LaunchOptions) -> list[str]:
         raise errors.InternalError("internal error: no monitor socket was given")
     return [
         *("-chardev", f"socket,id=charmonitor,{place},server=on,wait=off"),
-        *("-mon", "chardev=charmonitor,id=monitor,mode=control"),
+        *(
+            option("-object", {"qom-type": "monitor-qmp", "id": "monitor", "chardev": "charmonitor"})
+            if Ability.MONITOR_OBJECT in abilities
+            else ("-mon", "chardev=charmonitor,id=monitor,mode=control")
+        ),
     ]
 
 
-def _has_no_hpet(definition: DomainDef) -> bool:
+def _hpet(definition: DomainDef) -> bool | None:
     hpet = definition.clock.timer("hpet") if definition.clock else None
-    return hpet is not None and hpet.present is False
+    return hpet.present if hpet else None
 
 
 def _time(definition: DomainDef, abilities: Abilities) -> Iterator[str]:
@@ -189,7 +194,7 @@ def _time(definition: DomainDef, abilities: Abilities) -> Iterator[str]:
     yield from ("-rtc", base)
     if pit is not None and pit.tickpolicy in ("delay", "discard"):
         yield from ("-global", f"kvm-pit.lost_tick_policy={pit.tickpolicy}")
-    if _has_no_hpet(definition) and Ability.MACHINE_HPET not in abilities:
+    if _hpet(definition) is False and Ability.MACHINE_HPET not in abilities:
         yield "-no-hpet"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from culvert.domain.address import UsbAddress
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
-from culvert.domain.display import Graphics, Input, Video
+from culvert.domain.display import Graphics, Input, Video, virtio_device
 from culvert.drivers.qemu.command.command_syntax import comma, controller_alias, device, option, pci
 from culvert.ground import errors
 
@@ -30,7 +30,8 @@ USB_DRIVERS = {
     "nec-xhci": "nec-usb-xhci",
 }
 
-PRIMARY_VIDEO = {"vga": "VGA", "cirrus": "cirrus-vga", "virtio": "virtio-vga", "bochs": "bochs-display"}
+PRIMARY_VIDEO = {"vga": "VGA", "cirrus": "cirrus-vga", "bochs": "bochs-display"}
+VIRTIO_VIDEO = {"virtio-vga": "virtio-vga", "virtio-gpu": "virtio-gpu-pci"}
 
 USB_INPUTS = {"mouse": "usb-mouse", "tablet": "usb-tablet", "keyboard": "usb-kbd"}
 
@@ -179,8 +180,9 @@ def _video(video: Video, *, primary: bool) -> dict[str, Any]:
         raise errors.ConfigUnsupported(
             f"unsupported configuration: video type '{kind}' is only valid as primary video device"
         )
+    virtio = virtio_device(video.model, primary=primary)
     return {
-        "driver": PRIMARY_VIDEO[kind] if primary else "virtio-gpu-pci",
+        "driver": VIRTIO_VIDEO[virtio] if virtio else PRIMARY_VIDEO[kind],
         "id": video.alias,
         "max_outputs": (video.model.heads or 1) if kind == "virtio" else None,
         "vgamem_mb": vram // 1024 if kind == "vga" and vram else None,
@@ -191,11 +193,16 @@ def _video(video: Video, *, primary: bool) -> dict[str, Any]:
 def watchdogs(definition: DomainDef) -> list[str]:
     """Watchdogs and what happens when one barks."""
     argv: list[str] = []
-    for watchdog in definition.devices.watchdogs:
+    held = definition.devices.watchdogs
+    for watchdog in held:
+        if watchdog.model == "itco":
+            # In the chip of the machine; what counts is a strap, which the guest reads at its next reset.
+            argv += ["-global", "ICH9-LPC.noreboot=off"]
+            continue
         place = pci(definition, watchdog.address, "watchdog") if watchdog.model == "i6300esb" else {}
         argv += device({"driver": watchdog.model, "id": watchdog.alias, **place})
-        argv += ["-watchdog-action", watchdog.action or "reset"]
-    return argv
+    # One for all of them (domain.validate).
+    return [*argv, "-watchdog-action", held[0].action or "reset"] if held else []
 
 
 def memballoon(definition: DomainDef) -> list[str]:
