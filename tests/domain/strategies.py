@@ -54,6 +54,10 @@ def bound(cls: type[Any]) -> st.SearchStrategy[Any]:
     return st.builds(cls, **fields)
 
 
+def _is_hollow(value: Any, field: str) -> bool:
+    return value == type(value)() if field == binding.ANY else getattr(value, field) is None
+
+
 def _field(row: binding.Row) -> st.SearchStrategy[Any]:
     one = row.binding
     match one.kind:
@@ -62,7 +66,9 @@ def _field(row: binding.Row) -> st.SearchStrategy[Any]:
         case "children":
             return st.lists(st.deferred(lambda: bound(one.classes()[""])), max_size=2).map(tuple)
         case "child":
-            there: st.SearchStrategy[Any] = st.deferred(lambda: bound(one.classes()[""]))
+            there: st.SearchStrategy[Any] = st.deferred(lambda: bound(one.classes()[""])).filter(
+                lambda value: not one.hollow or not _is_hollow(value, one.hollow)
+            )
         case "variant":
             there = st.one_of([bound(cls) for cls in one.classes().values()])
         case "amount":
@@ -70,5 +76,5 @@ def _field(row: binding.Row) -> st.SearchStrategy[Any]:
         case "verbatim":
             return METADATA
         case _:
-            there = values(one.scalar)
+            there = values(one.scalar).filter(lambda value: one.scalar.write(value) not in one.silent)
     return st.none() | there if row.optional else there

@@ -30,9 +30,14 @@ class Current:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Trunk:
+    bags: Annotated[tuple[Current, ...], binding.children("bag", Current)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Car:
     make: Annotated[str, binding.attribute("make")]
-    owner: Annotated[str | None, binding.leaf("owner")] = None
+    owner: Annotated[str | None, binding.leaf("owner", silent=("", "nobody"))] = None
     colour: Annotated[str | None, binding.lone("paint", "colour", one_of("red", "blue"))] = None
     towbar: Annotated[bool, binding.flag("towbar")] = False
     boot: Annotated[int | None, binding.amount("boot")] = None
@@ -42,6 +47,10 @@ class Car:
         Petrol | Current | None, binding.variant("engine", "type", {"petrol": Petrol, "current": Current})
     ] = None
     papers: Annotated[str | None, binding.verbatim("papers")] = None
+    plate: Annotated[int | None, binding.lone("plate", "number", UINT, needed=True)] = None
+    radio: Annotated[Current | None, binding.child("radio", Current, hollow="volts")] = None
+    lamp: Annotated[Petrol | None, binding.child("lamp", Petrol, hollow=binding.ANY)] = None
+    trunk: Annotated[Trunk | None, binding.child("trunk", Trunk)] = None
 
 
 def read(text: str) -> Car:
@@ -101,8 +110,13 @@ def test_what_was_not_said_is_not_written() -> None:
         ("<car/>", errors.XMLError, "/car/@make is missing"),
         ("<car make='a'><wheel/></car>", errors.XMLError, "/car/wheel/@size is missing"),
         ("<car make='a'><engine/></car>", errors.XMLError, "/car/engine/@type is missing"),
-        ("<car make='a'><paint/></car>", errors.XMLError, "/car/paint/@colour is missing"),
-        ("<car make='a'><towbar/><towbar/></car>", errors.XMLError, "/car/towbar is there more than once"),
+        ("<car make='a'><plate/></car>", errors.XMLError, "/car/plate/@number is missing"),
+        (
+            "<car make='a'><owner>b</owner><owner>c</owner></car>",
+            errors.XMLError,
+            "/car/owner is there more than once",
+        ),
+        ("<car make='a'><trunk/><trunk/></car>", errors.XMLError, "/car/trunk is there more than once"),
         ("<car make='a'>vroom</car>", errors.XMLError, "/car does not take text"),
         ("<car make='a'><towbar/>vroom</car>", errors.XMLError, "/car does not take text"),
         ("<car make='a'><towbar>vroom</towbar></car>", errors.XMLError, "/car/towbar does not take text"),
@@ -112,6 +126,30 @@ def test_what_was_not_said_is_not_written() -> None:
 def test_refuses_by_path(text: str, error: type[errors.RequestError], what: str) -> None:
     with pytest.raises(error, match=what.replace("{u}", r"\{u\}")):
         read(text)
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "<owner/>",
+        "<owner>nobody</owner>",
+        "<paint/>",
+        "<boot></boot>",
+        "<boot unit='MiB'/>",
+        "<radio/>",
+        "<lamp/>",
+        "<lamp octane='95'/>",
+        "<owner/><owner/>",
+    ],
+)
+def test_what_says_nothing_is_not_given(inner: str) -> None:
+    assert read(f"<car make='a'>{inner}</car>") == Car(make="a")
+
+
+def test_what_is_said_again_is_said_once() -> None:
+    twice = "<towbar/><owner>b</owner><paint colour='red'/><spare size='1'/>" * 2
+    once = Car(make="a", towbar=True, owner="b", colour="red", spare=Wheel(size=1))
+    assert read(f"<car make='a'>{twice}</car>") == once
 
 
 def test_a_field_without_binding_is_a_mistake_of_the_programmer() -> None:

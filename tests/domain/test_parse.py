@@ -27,7 +27,8 @@ DISK = "<disk><source file='/d'/><target dev='vda'/>{}</disk>"
         ("<idmap/>", "", "/domain/idmap"),
         ("<cputune/>", "", "/domain/cputune"),
         ("<numatune/>", "", "/domain/numatune"),
-        ("<seclabel type='none'/>", "", "/domain/seclabel"),
+        ("<seclabel type='static' model='dac'><label>+0:+0</label></seclabel>", "", "/domain/seclabel"),
+        ("<seclabel type='dynamic' model='selinux'><baselabel>x</baselabel></seclabel>", "", "/domain/seclabel"),
         ("<commandline xmlns='http://libvirt.org/schemas/domain/qemu/1.0'/>", "", "qemu/1.0}commandline"),
         ("<cpu><numa/></cpu>", "", "/domain/cpu/numa"),
         ("<vcpu cpuset='1'>1</vcpu>", "", "/domain/vcpu/@cpuset"),
@@ -90,6 +91,15 @@ def test_what_belongs_to_a_running_domain_is_left_out() -> None:
     assert devices.channels[0].alias == "ua-mine"
     assert devices.memballoon is not None
     assert devices.memballoon.alias is None
+
+
+def test_a_label_that_a_driver_has_made_up_is_left_out() -> None:
+    label = (
+        "<seclabel type='dynamic' model='apparmor' relabel='yes'><label>libvirt-1</label><imagelabel>libvirt-1"
+        "</imagelabel></seclabel><seclabel type='dynamic' model='dac' relabel='yes'/>"
+    )
+    for live in (False, True):
+        assert parse(LIVE.replace("</domain>", f"{label}</domain>"), live=live) == parse(LIVE, live=live)
 
 
 def test_what_belongs_to_a_running_domain_is_kept_when_asked() -> None:

@@ -15,7 +15,13 @@ HEXADECIMAL = scalars.Integer(high=0xFF, width=2)
 @pytest.mark.parametrize(
     ("scalar", "text", "value", "written"),
     [
-        (scalars.UINT, " 7 ", 7, "7"),
+        (scalars.UINT, " 7", 7, "7"),
+        (scalars.UINT, "+7", 7, "7"),
+        (scalars.UINT, "007", 7, "7"),
+        (HEXADECIMAL, "010", 8, "0x08"),
+        (HEXADECIMAL, "0", 0, "0x00"),
+        (scalars.Integer(any_base=True), "0X10", 16, "16"),
+        (scalars.YES_OR_NOT, "Yes", False, "no"),
         (HEXADECIMAL, "0x1F", 31, "0x1f"),
         (HEXADECIMAL, "31", 31, "0x1f"),
         (scalars.Integer(low=-1), "-1", -1, "-1"),
@@ -37,6 +43,9 @@ def test_reads_and_writes(scalar: scalars.Scalar, text: str, value: Any, written
     [
         (scalars.UINT, "seven", errors.XMLError),
         (scalars.UINT, "", errors.XMLError),
+        (scalars.UINT, "7 ", errors.XMLError),
+        (scalars.UINT, "0x7", errors.XMLError),
+        (HEXADECIMAL, "08", errors.XMLError),
         (scalars.UINT, "4294967296", errors.XMLError),
         (scalars.UINT, "-1", errors.XMLError),
         (scalars.UINT, "9" * 5000, errors.XMLError),

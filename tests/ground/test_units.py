@@ -20,19 +20,35 @@ from culvert.ground import errors, units
         (1, "MB", 977),
         (2, "k", 2),
         (0, "G", 0),
+        (3, "", 3),
+        (1, "Mib", 1024),
+        (1, "MIB", 1024),
+        (1, "m", 1024),
+        (1, "mb", 977),
+        (1025, "Byte", 2),
+        (1, "PiB", 2**40),
+        (1, "e", 2**50),
     ],
 )
 def test_to_kib(value: int, unit: str, kib: int) -> None:
     assert units.to_kib(value, unit) == kib
 
 
-@pytest.mark.parametrize("unit", ["", "kib", "MiBs", "PiB"])
+@pytest.mark.parametrize("unit", ["i", "MiBs", "MBs", "Ki", "Z", "bit"])
 def test_an_unknown_unit_is_named(unit: str) -> None:
     with pytest.raises(errors.XMLError, match=f"'{unit}'"):
         units.to_kib(1, unit)
 
 
-@given(st.integers(0, 2**50), st.sampled_from(sorted(units.SCALES)))
+SCALES = {"b": 1, "KB": 1000, "k": 2**10, "MB": 10**6, "MiB": 2**20, "G": 2**30}
+
+
+def test_more_than_can_be_counted() -> None:
+    with pytest.raises(errors.XMLError, match="more bytes than can be counted"):
+        units.to_kib(2**40, "PiB")
+
+
+@given(st.integers(0, 2**33), st.sampled_from(sorted(SCALES)))
 def test_rounding_never_loses_memory(value: int, unit: str) -> None:
     kib = units.to_kib(value, unit)
-    assert (kib - 1) * units.KiB < value * units.SCALES[unit] <= kib * units.KiB
+    assert (kib - 1) * units.KiB < value * SCALES[unit] <= kib * units.KiB

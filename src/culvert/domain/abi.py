@@ -24,7 +24,7 @@ from culvert.ground import errors
 FREE = frozenset(
     {
         *("/domain/@id", "/domain/name", "/domain/title", "/domain/description", "/domain/metadata"),
-        *("/domain/currentMemory", "/domain/memoryBacking", "/domain/resource"),
+        *("/domain/currentMemory", "/domain/memoryBacking", "/domain/resource", "/domain/seclabel"),
         *("/domain/on_poweroff", "/domain/on_reboot", "/domain/on_crash"),
         *("/domain/os/kernel", "/domain/os/initrd", "/domain/os/cmdline", "/domain/os/boot", "/domain/os/bootmenu"),
         "/domain/cpu/topology/@clusters",
@@ -38,7 +38,7 @@ FREE = frozenset(
         ),
         *("/domain/devices/disk/target/@tray", "/domain/devices/disk/shareable", "/domain/devices/disk/boot"),
         *("/domain/devices/interface/@type", "/domain/devices/interface/source", "/domain/devices/interface/target"),
-        *("/domain/devices/interface/driver", "/domain/devices/interface/boot"),
+        *("/domain/devices/interface/driver", "/domain/devices/interface/link", "/domain/devices/interface/boot"),
         *(
             f"/domain/devices/{kind}/{name}"
             for kind in ("serial", "console", "channel")

@@ -6,6 +6,7 @@ commands written for libvirt's guests work. A user's own alias starts with ``ua-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -18,6 +19,7 @@ from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk
 
 USER_PREFIX = "ua-"
+_USERS = re.compile(r"ua-[A-Za-z0-9_-]*")  # conf/domain_conf.c, USER_ALIAS_CHARS
 
 # Kinds whose aliases are a word and a number in order.
 NUMBERED = {
@@ -107,12 +109,12 @@ def strip(definition: DomainDef) -> DomainDef:
     devices = definition.devices
     changes: dict[str, object] = {
         kind: tuple(
-            one if one.alias is None or one.alias.startswith(USER_PREFIX) else replace(one, alias=None)
+            one if one.alias is None or _USERS.fullmatch(one.alias) else replace(one, alias=None)
             for one in getattr(devices, kind)
         )
         for kind in ALIASED
     }
-    if devices.memballoon is not None and not (devices.memballoon.alias or "").startswith(USER_PREFIX):
+    if devices.memballoon is not None and not _USERS.fullmatch(devices.memballoon.alias or ""):
         changes["memballoon"] = replace(devices.memballoon, alias=None)
     plain: Devices = replace(devices, **changes)  # type: ignore[arg-type]  # one value of the field's own type each
     disks = tuple(

@@ -11,6 +11,9 @@ The order of the fields is the order of libvirt's output. ``read`` refuses every
 field names, by its path, so that nothing a user wrote is dropped silently; ``write`` leaves out fields that are
 ``None``, ``False`` flags and empty tuples. A field without a default must be there.
 
+What libvirt reads as "not given" is a spelling, and is read so here: ``silent`` texts of an attribute, a ``lone``
+without its attribute (unless it is ``needed``), a ``hollow`` child; and an element that says again what was said.
+
 Bindings: ``attribute``, ``content`` (the element's own text), ``leaf`` (child with text only), ``lone`` (child
 with one attribute only), ``flag`` (empty child), ``child``, ``children``, ``variant`` (child whose class is told by
 an attribute), ``amount`` (memory with a unit), ``verbatim`` (markup that is kept without a look inside).
@@ -33,18 +36,34 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """Where one field lives: ``kind`` and the names and types that kind needs."""
+    """Where one field lives: ``kind`` and the names and types that kind needs.
+
+    ``silent``: texts that say nothing. ``needed``: the attribute of a ``lone`` must be there. ``hollow``: of a child,
+    the field without which it says nothing; ``ANY``: it says nothing where all its fields are at their defaults.
+    """
 
     kind: str
     name: str = ""
     scalar: scalars.Scalar = scalars.TEXT
     inner: str = ""
     classes: Callable[[], Mapping[str, type[Any]]] = dict
+    silent: tuple[str, ...] = ()
+    needed: bool = False
+    hollow: str = ""
 
 
-def attribute(name: str, scalar: scalars.Scalar = scalars.TEXT) -> Binding:
+BLANK = ("",)
+"""``silent``: nothing between the quotes is nothing said."""
+
+DEFAULT = ("default",)
+"""``silent``: the word for what libvirt does where nothing is said."""
+
+ANY = "*"
+
+
+def attribute(name: str, scalar: scalars.Scalar = scalars.TEXT, *, silent: tuple[str, ...] = ()) -> Binding:
     """The element's attribute ``name``."""
-    return Binding("attribute", name, scalar)
+    return Binding("attribute", name, scalar, silent=silent)
 
 
 def content(scalar: scalars.Scalar = scalars.TEXT) -> Binding:
@@ -52,14 +71,21 @@ def content(scalar: scalars.Scalar = scalars.TEXT) -> Binding:
     return Binding("content", "", scalar)
 
 
-def leaf(tag: str, scalar: scalars.Scalar = scalars.TEXT) -> Binding:
+def leaf(tag: str, scalar: scalars.Scalar = scalars.TEXT, *, silent: tuple[str, ...] = ()) -> Binding:
     """The text of the child ``tag``."""
-    return Binding("leaf", tag, scalar)
+    return Binding("leaf", tag, scalar, silent=silent)
 
 
-def lone(tag: str, inner: str, scalar: scalars.Scalar = scalars.TEXT) -> Binding:
+def lone(
+    tag: str,
+    inner: str,
+    scalar: scalars.Scalar = scalars.TEXT,
+    *,
+    silent: tuple[str, ...] = (),
+    needed: bool = False,
+) -> Binding:
     """The attribute ``inner`` of the child ``tag``, which has nothing else."""
-    return Binding("lone", tag, scalar, inner)
+    return Binding("lone", tag, scalar, inner, silent=silent, needed=needed)
 
 
 def flag(tag: str) -> Binding:
@@ -67,9 +93,9 @@ def flag(tag: str) -> Binding:
     return Binding("flag", tag)
 
 
-def child(tag: str, cls: type[Any]) -> Binding:
+def child(tag: str, cls: type[Any], *, hollow: str = "") -> Binding:
     """The child ``tag``, read as ``cls``."""
-    return Binding("child", tag, classes=lambda: {"": cls})
+    return Binding("child", tag, classes=lambda: {"": cls}, hollow=hollow)
 
 
 def children(tag: str, cls: type[Any]) -> Binding:
@@ -84,7 +110,7 @@ def variant(tag: str, by: str, classes: Mapping[str, type[Any]]) -> Binding:
 
 def amount(tag: str) -> Binding:
     """Memory in KiB: the child ``tag`` with a number and a ``unit`` (docs/formatdomain "Memory Allocation")."""
-    return Binding("amount", tag, scalars.ULONG)
+    return Binding("amount", tag, scalars.ULONG, silent=BLANK)
 
 
 def verbatim(tag: str) -> Binding:
@@ -211,8 +237,15 @@ def _read_attributes(cls: type[Any], element: etree._Element, path: str, but: tu
             continue
         if name not in rows:
             raise _unsupported(f"attribute {path}/@{name}", element)
-        values[rows[name].field] = rows[name].binding.scalar.read(text, f"{path}/@{name}")
+        value = _read_scalar(rows[name].binding, text, f"{path}/@{name}")
+        if value is not None:
+            values[rows[name].field] = value
     return values
+
+
+def _read_scalar(bound: Binding, text: str, where: str) -> Any:
+    """``None`` where nothing is said."""
+    return None if text in bound.silent else bound.scalar.read(text, where)
 
 
 def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[str, Any]:
@@ -231,10 +264,16 @@ def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[s
         if row.binding.kind == "children":
             lists.setdefault(row.field, []).append(value)
         elif row.field in values:
-            raise errors.XMLError(f"XML error: {where} is there more than once{_line(sub)}")
-        else:
+            if values[row.field] != value or _has_lists(row.binding):
+                raise errors.XMLError(f"XML error: {where} is there more than once{_line(sub)}")
+        elif value is not None:
             values[row.field] = value
     return values | {field: tuple(held) for field, held in lists.items()}
+
+
+def _has_lists(bound: Binding) -> bool:
+    """Twice the same element would be twice of what is in it."""
+    return any(row.binding.kind == "children" for cls in bound.classes().values() for row in table(cls))
 
 
 def _read_content(cls: type[Any], element: etree._Element, path: str) -> dict[str, Any]:
@@ -251,7 +290,11 @@ def _read_child(bound: Binding, element: etree._Element, path: str) -> Any:
 
 
 def _read_class(bound: Binding, element: etree._Element, path: str) -> Any:
-    return read(bound.classes()[""], element, path)
+    cls = bound.classes()[""]
+    value = read(cls, element, path)
+    if bound.hollow == ANY:
+        return None if value == cls() else value
+    return None if bound.hollow and getattr(value, bound.hollow) is None else value
 
 
 def _needed(element: etree._Element, name: str, path: str) -> str:
@@ -271,17 +314,20 @@ def _read_variant(bound: Binding, element: etree._Element, path: str) -> Any:
 
 def _read_leaf(bound: Binding, element: etree._Element, path: str) -> Any:
     _bare(element, path, text=True)
-    return bound.scalar.read(_text(element), path)
+    return _read_scalar(bound, _text(element), path)
 
 
 def _read_lone(bound: Binding, element: etree._Element, path: str) -> Any:
     _bare(element, path, attributes=(bound.inner,))
-    return bound.scalar.read(_needed(element, bound.inner, path), f"{path}/@{bound.inner}")
+    if element.get(bound.inner) is None and not bound.needed:
+        return None
+    return _read_scalar(bound, _needed(element, bound.inner, path), f"{path}/@{bound.inner}")
 
 
 def _read_amount(bound: Binding, element: etree._Element, path: str) -> Any:
     _bare(element, path, attributes=("unit",), text=True)
-    return units.to_kib(bound.scalar.read(_text(element), path), str(element.get("unit", "KiB")))
+    value = _read_scalar(bound, _text(element), path)
+    return None if value is None else units.to_kib(value, str(element.get("unit", "")))
 
 
 def _read_verbatim(bound: Binding, element: etree._Element, path: str) -> Any:

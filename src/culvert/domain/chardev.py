@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 from culvert.domain import address
-from culvert.domain.binding import attribute, child, lone, variant
-from culvert.domain.scalars import ANY_TEXT, ON_OFF, TEXT, UINT, Integer, Pattern, one_of
+from culvert.domain.binding import BLANK, attribute, child, lone, variant
+from culvert.domain.scalars import ANY_TEXT, ON_OFF, TEXT, UINT, Pattern, one_of
 
+SERVICE = Pattern(r"[^\s,=]+", "port or name of a service")
 BACKENDS = one_of("pty", "file", "unix", "tcp", "null")
 
 
@@ -20,9 +21,9 @@ class ChardevSource:
     """The host's end: ``path`` for pty (in a running domain), file and unix; host and service for tcp."""
 
     mode: Annotated[str | None, attribute("mode", one_of("bind", "connect"))] = None
-    host: Annotated[str | None, attribute("host", Pattern(r"[^\s,=]+", "host name or address"))] = None
-    service: Annotated[int | None, attribute("service", Integer(high=65535))] = None
-    path: Annotated[str | None, attribute("path", TEXT)] = None
+    host: Annotated[str | None, attribute("host", Pattern(r"[^\s,=]+", "host name or address"), silent=BLANK)] = None
+    service: Annotated[str | None, attribute("service", SERVICE, silent=BLANK)] = None
+    path: Annotated[str | None, attribute("path", TEXT, silent=BLANK)] = None
     append: Annotated[bool | None, attribute("append", ON_OFF)] = None
     tls: Annotated[str | None, attribute("tls", one_of("no"))] = None
 
@@ -31,7 +32,7 @@ class ChardevSource:
 class ChardevLog:
     """A copy of what the guest writes."""
 
-    file: Annotated[str, attribute("file", TEXT)]
+    file: Annotated[str | None, attribute("file", TEXT, silent=BLANK)] = None
     append: Annotated[bool | None, attribute("append", ON_OFF)] = None
 
 
@@ -41,7 +42,7 @@ class SerialTarget:
 
     type: Annotated[str | None, attribute("type", one_of("isa-serial"))] = None
     port: Annotated[int | None, attribute("port", UINT)] = None
-    model: Annotated[str | None, lone("model", "name", one_of("isa-serial"))] = None
+    model: Annotated[str | None, lone("model", "name", one_of("isa-serial"), silent=BLANK)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +58,7 @@ class ChannelTarget:
     """A virtio-serial port, found by ``name`` in the guest; ``state`` is known in a running domain."""
 
     type: Annotated[str, attribute("type", one_of("virtio"))]
-    name: Annotated[str | None, attribute("name", Pattern(r"[^\s/]+", "channel name"))] = None
+    name: Annotated[str | None, attribute("name", Pattern(r"[^\s/]+", "channel name"), silent=BLANK)] = None
     state: Annotated[str | None, attribute("state", one_of("connected", "disconnected"))] = None
 
 
@@ -65,10 +66,10 @@ class ChannelTarget:
 class Serial:
     """``<serial>``."""
 
-    type: Annotated[str, attribute("type", BACKENDS)]
+    type: Annotated[str, attribute("type", BACKENDS)] = "pty"
     source: Annotated[ChardevSource | None, child("source", ChardevSource)] = None
     protocol: Annotated[str | None, lone("protocol", "type", one_of("raw", "telnet"))] = None
-    log: Annotated[ChardevLog | None, child("log", ChardevLog)] = None
+    log: Annotated[ChardevLog | None, child("log", ChardevLog, hollow="file")] = None
     target: Annotated[SerialTarget | None, child("target", SerialTarget)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
 
@@ -77,11 +78,11 @@ class Serial:
 class ConsoleDevice:
     """``<console>``; ``tty`` repeats the path of a pty, for clients of old."""
 
-    type: Annotated[str, attribute("type", BACKENDS)]
-    tty: Annotated[str | None, attribute("tty", TEXT)] = None
+    type: Annotated[str, attribute("type", BACKENDS)] = "pty"
+    tty: Annotated[str | None, attribute("tty", TEXT, silent=BLANK)] = None
     source: Annotated[ChardevSource | None, child("source", ChardevSource)] = None
     protocol: Annotated[str | None, lone("protocol", "type", one_of("raw", "telnet"))] = None
-    log: Annotated[ChardevLog | None, child("log", ChardevLog)] = None
+    log: Annotated[ChardevLog | None, child("log", ChardevLog, hollow="file")] = None
     target: Annotated[ConsoleTarget | None, child("target", ConsoleTarget)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.SerialPortAddress | None, variant("address", "type", address.SERIAL_PORT)] = None
@@ -95,10 +96,10 @@ class ConsoleDevice:
 class ChannelDevice:
     """``<channel>``."""
 
-    type: Annotated[str, attribute("type", BACKENDS)]
+    type: Annotated[str, attribute("type", BACKENDS)] = "pty"
     source: Annotated[ChardevSource | None, child("source", ChardevSource)] = None
     protocol: Annotated[str | None, lone("protocol", "type", one_of("raw", "telnet"))] = None
-    log: Annotated[ChardevLog | None, child("log", ChardevLog)] = None
+    log: Annotated[ChardevLog | None, child("log", ChardevLog, hollow="file")] = None
     target: Annotated[ChannelTarget, child("target", ChannelTarget)]
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.SerialPortAddress | None, variant("address", "type", address.SERIAL_PORT)] = None

@@ -16,7 +16,7 @@ from culvert.ground import errors
 PCI_MODELS = ("pci-root", "pcie-root", "pci-bridge", "pcie-root-port", "pcie-to-pci-bridge")
 USB_MODELS = ("piix3-uhci", "ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3", "qemu-xhci", "nec-xhci", "none")
 
-CHASSIS_NUMBER = Integer(low=1, high=255, refusal=errors.ConfigUnsupported)
+CHASSIS_NUMBER = Integer(low=1, high=255, any_base=True, refusal=errors.ConfigUnsupported)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class ControllerTarget:
     """Guest-visible numbers of a PCI bridge or port."""
 
     chassis_number: Annotated[int | None, attribute("chassisNr", CHASSIS_NUMBER)] = None
-    chassis: Annotated[int | None, attribute("chassis", Integer(high=255))] = None
+    chassis: Annotated[int | None, attribute("chassis", Integer(high=255, any_base=True))] = None
     port: Annotated[int | None, attribute("port", Integer(high=255, width=1))] = None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from culvert.domain.binding import attribute, child, children, content, leaf
+from culvert.domain.binding import BLANK, DEFAULT, attribute, child, children, content, leaf
 from culvert.domain.scalars import ON_OFF, TOKEN, YES_NO, Integer, Pattern, one_of
 from culvert.ground import errors
 
@@ -44,10 +44,10 @@ class VcpuStates:
 class CpuModel:
     """The model's name; ``fallback='forbid'``: this one or none."""
 
-    fallback: Annotated[str | None, attribute("fallback", one_of("allow", "forbid"))] = None
-    vendor_id: Annotated[str | None, attribute("vendor_id", Pattern(r"[^,\s]{12}", "vendor id of 12 characters"))] = (
-        None
-    )
+    fallback: Annotated[str | None, attribute("fallback", one_of("allow", "forbid"), silent=BLANK)] = None
+    vendor_id: Annotated[
+        str | None, attribute("vendor_id", Pattern(r"[^,\s]{12}", "vendor id of 12 characters"), silent=BLANK)
+    ] = None
     name: Annotated[str | None, content(TOKEN)] = None
 
 
@@ -83,10 +83,10 @@ class Cpu:
         None
     )
     match: Annotated[str | None, attribute("match", one_of("exact"))] = None
-    check: Annotated[str | None, attribute("check", one_of("none", "partial", "full"))] = None
+    check: Annotated[str | None, attribute("check", one_of("none", "partial", "full"), silent=DEFAULT)] = None
     migratable: Annotated[bool | None, attribute("migratable", ON_OFF)] = None
     model: Annotated[CpuModel | None, child("model", CpuModel)] = None
-    vendor: Annotated[str | None, leaf("vendor", TOKEN)] = None
+    vendor: Annotated[str | None, leaf("vendor", TOKEN, silent=BLANK)] = None
     topology: Annotated[CpuTopology | None, child("topology", CpuTopology)] = None
     features: Annotated[tuple[CpuFeature, ...], children("feature", CpuFeature)] = ()
 

@@ -98,10 +98,11 @@ def _features(features: Features | None) -> Features | None:
         return None
     states: dict[str, Any] = {
         name: Toggle(state=toggle.state is not False)
-        for name in ("pmu", "vmport", "smm")
+        for name in ("hap", "pmu", "vmport", "smm")
         if (toggle := getattr(features, name)) is not None
     }
-    return replace(features, **states)
+    hyperv = features.hyperv and replace(features.hyperv, mode=features.hyperv.mode or "custom")
+    return replace(features, hyperv=hyperv, **states)
 
 
 def _cpu(definition: DomainDef, count: int) -> Cpu:

@@ -27,7 +27,7 @@ MAC_PREFIX = "52:54:00"  # QEMU's own
 VIDEO_MEMORY = {"vga": 16384, "cirrus": 16384, "bochs": 16384}
 
 
-C = TypeVar("C", Serial, ChannelDevice)
+C = TypeVar("C", Serial, ConsoleDevice, ChannelDevice)
 
 
 def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devices:
@@ -133,12 +133,17 @@ def _interface(interface: Interface, seed: str) -> Interface:
         )
     digest = hashlib.sha256(seed.encode()).hexdigest()
     mac = f"{MAC_PREFIX}:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
-    return replace(interface, mac=interface.mac or mac, model=interface.model or "rtl8139")
+    model = interface.model or "rtl8139"
+    # What is said of a virtio card's back end says nothing of another one's.
+    driver = interface.driver if model == "virtio" else None
+    return replace(interface, mac=interface.mac or mac, model=model, driver=driver)
 
 
 def _with_mode(chardev: C) -> C:
     """A unix socket whose path is given but not its mode is one to connect to (virDomainChrSourceDefParseMode)."""
     source = chardev.source
+    if chardev.type == "tcp":
+        chardev = replace(chardev, protocol=chardev.protocol or "raw")
     if chardev.type not in ("unix", "tcp") or source is None:
         return chardev
     if chardev.type == "unix" and source.path is None:
@@ -169,6 +174,7 @@ def _with_consoles(devices: Devices) -> Devices:
             protocol=one.protocol,
             log=one.log,
             target=ConsoleTarget(type="serial", port=one.target.port),
+            alias=one.alias,
         )
         consoles = (twin, *(consoles[1:] if first is not None else consoles))
     return replace(devices, serials=serials, consoles=consoles)
@@ -197,7 +203,7 @@ def _numbered_consoles(consoles: Sequence[ConsoleDevice]) -> tuple[ConsoleDevice
         target = console.target or ConsoleTarget()
         port = highest + 1 if target.port is None else target.port
         highest = max(highest, port)
-        numbered.append(replace(console, target=replace(target, type=target.type or "serial", port=port)))
+        numbered.append(replace(_with_mode(console), target=replace(target, type=target.type or "serial", port=port)))
     return tuple(numbered)
 
 

@@ -10,11 +10,11 @@ import uuid as uuids
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from culvert.domain.binding import amount, attribute, child, leaf, verbatim
+from culvert.domain.binding import ANY, BLANK, amount, attribute, child, children, leaf, verbatim
 from culvert.domain.cpu import Cpu, Vcpu, VcpuStates
 from culvert.domain.devices import Devices
 from culvert.domain.features import Features
-from culvert.domain.platform import Clock, MemoryBacking, Os, Pm, Resource
+from culvert.domain.platform import Clock, MemoryBacking, Os, Pm, Resource, Seclabel
 from culvert.domain.scalars import ANY_TEXT, NAME, UINT, UUID, one_of
 
 LIFECYCLE = one_of("destroy", "restart", "preserve", "rename-restart")
@@ -27,25 +27,26 @@ class DomainDef:
     type: Annotated[str, attribute("type", one_of("qemu", "kvm"))]
     id: Annotated[int | None, attribute("id", UINT)] = None
     name: Annotated[str, leaf("name", NAME)]
-    uuid: Annotated[str | None, leaf("uuid", UUID)] = None
-    title: Annotated[str | None, leaf("title", ANY_TEXT)] = None
-    description: Annotated[str | None, leaf("description", ANY_TEXT)] = None
+    uuid: Annotated[str | None, leaf("uuid", UUID, silent=BLANK)] = None
+    title: Annotated[str | None, leaf("title", ANY_TEXT, silent=BLANK)] = None
+    description: Annotated[str | None, leaf("description", ANY_TEXT, silent=BLANK)] = None
     metadata: Annotated[str | None, verbatim("metadata")] = None
     memory: Annotated[int, amount("memory")]
     current_memory: Annotated[int | None, amount("currentMemory")] = None
-    memory_backing: Annotated[MemoryBacking | None, child("memoryBacking", MemoryBacking)] = None
+    memory_backing: Annotated[MemoryBacking | None, child("memoryBacking", MemoryBacking, hollow=ANY)] = None
     vcpu: Annotated[Vcpu | None, child("vcpu", Vcpu)] = None
     vcpu_states: Annotated[VcpuStates | None, child("vcpus", VcpuStates)] = None
     resource: Annotated[Resource | None, child("resource", Resource)] = None
     os: Annotated[Os, child("os", Os)]
-    features: Annotated[Features | None, child("features", Features)] = None
+    features: Annotated[Features | None, child("features", Features, hollow=ANY)] = None
     cpu: Annotated[Cpu | None, child("cpu", Cpu)] = None
     clock: Annotated[Clock | None, child("clock", Clock)] = None
-    on_poweroff: Annotated[str | None, leaf("on_poweroff", LIFECYCLE)] = None
-    on_reboot: Annotated[str | None, leaf("on_reboot", LIFECYCLE)] = None
-    on_crash: Annotated[str | None, leaf("on_crash", LIFECYCLE)] = None
-    pm: Annotated[Pm | None, child("pm", Pm)] = None
+    on_poweroff: Annotated[str | None, leaf("on_poweroff", LIFECYCLE, silent=BLANK)] = None
+    on_reboot: Annotated[str | None, leaf("on_reboot", LIFECYCLE, silent=BLANK)] = None
+    on_crash: Annotated[str | None, leaf("on_crash", LIFECYCLE, silent=BLANK)] = None
+    pm: Annotated[Pm | None, child("pm", Pm, hollow=ANY)] = None
     devices: Annotated[Devices, child("devices", Devices)] = field(default_factory=Devices)
+    seclabels: Annotated[tuple[Seclabel, ...], children("seclabel", Seclabel)] = ()
 
     @property
     def vcpus(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from culvert.domain.binding import child, children, leaf
+from culvert.domain.binding import BLANK, child, children, leaf
 from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Serial
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.disk import Disk
@@ -19,7 +19,7 @@ from culvert.domain.scalars import PATH
 class Devices:
     """The devices by kind; within a kind their order counts."""
 
-    emulator: Annotated[str | None, leaf("emulator", PATH)] = None
+    emulator: Annotated[str | None, leaf("emulator", PATH, silent=BLANK)] = None
     disks: Annotated[tuple[Disk, ...], children("disk", Disk)] = ()
     controllers: Annotated[tuple[Controller, ...], children("controller", Controller)] = ()
     interfaces: Annotated[tuple[Interface, ...], children("interface", Interface)] = ()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from culvert.domain import address
-from culvert.domain.binding import attribute, child, flag, leaf, lone, variant
+from culvert.domain.binding import BLANK, DEFAULT, attribute, child, flag, leaf, lone, variant
 from culvert.domain.scalars import ANY_TEXT, PATH, UINT, Integer, Pattern, one_of
 from culvert.ground import errors
 
@@ -28,7 +28,11 @@ class DiskDriver:
     type: Annotated[str | None, attribute("type", one_of("raw", "qcow2"))] = None
     cache: Annotated[
         str | None,
-        attribute("cache", one_of("default", "none", "writethrough", "writeback", "directsync", "unsafe")),
+        attribute(
+            "cache",
+            one_of("default", "none", "writethrough", "writeback", "directsync", "unsafe"),
+            silent=DEFAULT,
+        ),
     ] = None
     error_policy: Annotated[
         str | None, attribute("error_policy", one_of("default", "stop", "report", "ignore", "enospace"))
@@ -39,7 +43,7 @@ class DiskDriver:
     io: Annotated[str | None, attribute("io", one_of("native", "threads", "io_uring"))] = None
     discard: Annotated[str | None, attribute("discard", one_of("unmap", "ignore"))] = None
     detect_zeroes: Annotated[str | None, attribute("detect_zeroes", one_of("off", "on", "unmap"))] = None
-    queues: Annotated[int | None, attribute("queues", Integer(low=1, high=1024))] = None
+    queues: Annotated[int | None, attribute("queues", Integer(low=1, high=1024), silent=("0",))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +88,9 @@ class Disk:
     target: Annotated[DiskTarget, child("target", DiskTarget)]
     readonly: Annotated[bool, flag("readonly")] = False
     shareable: Annotated[bool, flag("shareable")] = False
-    serial: Annotated[str | None, leaf("serial", SERIAL)] = None
-    wwn: Annotated[str | None, leaf("wwn", WWN)] = None
-    boot: Annotated[int | None, lone("boot", "order", Integer(low=1, high=2**31 - 1))] = None
+    serial: Annotated[str | None, leaf("serial", SERIAL, silent=BLANK)] = None
+    wwn: Annotated[str | None, leaf("wwn", WWN, silent=BLANK)] = None
+    boot: Annotated[int | None, lone("boot", "order", Integer(low=1, high=2**31 - 1), needed=True)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | address.DriveAddress | None, variant("address", "type", address.DISK)] = (
         None

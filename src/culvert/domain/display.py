@@ -5,12 +5,12 @@ Source: docs/formatdomain, "Graphical framebuffers", "Video devices", "Input dev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from culvert.domain import address
-from culvert.domain.binding import attribute, child, children, lone, variant
-from culvert.domain.scalars import ANY_TEXT, TOKEN, UINT, YES_NO, Integer, Pattern, one_of
+from culvert.domain.binding import BLANK, DEFAULT, attribute, child, children, lone, variant
+from culvert.domain.scalars import ANY_TEXT, TOKEN, UINT, YES_OR_NOT, Integer, Pattern, one_of
 
 PASSWORD_MAX = 8  # characters of a VNC password that count (RFC 6143, 7.2.2)
 LISTEN_ADDRESS = Pattern(r"[^\s,=]+", "listen address")
@@ -21,7 +21,7 @@ class Listen:
     """Where the server listens; ``type='none'``: nowhere."""
 
     type: Annotated[str, attribute("type", one_of("address", "none"))]
-    address: Annotated[str | None, attribute("address", LISTEN_ADDRESS)] = None
+    address: Annotated[str | None, attribute("address", LISTEN_ADDRESS, silent=BLANK)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,13 +30,13 @@ class Graphics:
 
     type: Annotated[str, attribute("type", one_of("vnc"))]
     port: Annotated[int | None, attribute("port", Integer(low=-1, high=65535))] = None
-    autoport: Annotated[bool | None, attribute("autoport", YES_NO)] = None
-    listen: Annotated[str | None, attribute("listen", LISTEN_ADDRESS)] = None
-    keymap: Annotated[str | None, attribute("keymap", TOKEN)] = None
-    passwd: Annotated[str | None, attribute("passwd", ANY_TEXT)] = None
+    autoport: Annotated[bool | None, attribute("autoport", YES_OR_NOT)] = None
+    listen: Annotated[str | None, attribute("listen", LISTEN_ADDRESS, silent=BLANK)] = None
+    keymap: Annotated[str | None, attribute("keymap", TOKEN, silent=BLANK)] = None
     share_policy: Annotated[
-        str | None, attribute("sharePolicy", one_of("ignore", "force-shared", "allow-exclusive"))
+        str | None, attribute("sharePolicy", one_of("ignore", "force-shared", "allow-exclusive"), silent=DEFAULT)
     ] = None
+    passwd: Annotated[str | None, attribute("passwd", ANY_TEXT)] = None
     listens: Annotated[tuple[Listen, ...], children("listen", Listen)] = ()
 
     @property
@@ -49,11 +49,13 @@ class Graphics:
 class VideoModel:
     """The card; ``vram`` in KiB."""
 
-    type: Annotated[str, attribute("type", one_of("vga", "cirrus", "virtio", "bochs", "none"))]
-    vram: Annotated[int | None, attribute("vram", UINT)] = None
-    heads: Annotated[int | None, attribute("heads", Integer(low=1, high=16))] = None
-    primary: Annotated[bool | None, attribute("primary", YES_NO)] = None
-    device: Annotated[str | None, attribute("device", one_of("virtio-vga", "virtio-gpu"))] = None
+    type: Annotated[
+        str, attribute("type", one_of("vga", "cirrus", "virtio", "bochs", "none"), silent=("", "default"))
+    ] = "cirrus"
+    vram: Annotated[int | None, attribute("vram", UINT, silent=BLANK)] = None
+    heads: Annotated[int | None, attribute("heads", Integer(low=1, high=16), silent=BLANK)] = None
+    primary: Annotated[bool | None, attribute("primary", YES_OR_NOT)] = None
+    device: Annotated[str | None, attribute("device", one_of("virtio-vga", "virtio-gpu"), silent=BLANK)] = None
     """What a virtio card is in QEMU's words (libvirt since 12.5)."""
 
 
@@ -61,7 +63,7 @@ class VideoModel:
 class Video:
     """``<video>``."""
 
-    model: Annotated[VideoModel, child("model", VideoModel)]
+    model: Annotated[VideoModel, child("model", VideoModel)] = field(default_factory=VideoModel)
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None
 

@@ -31,7 +31,7 @@ class Spinlocks:
     """How often a guest tries a lock before it yields."""
 
     state: Annotated[bool, attribute("state", ON_OFF)]
-    retries: Annotated[int | None, attribute("retries", Integer(low=4095, high=2**32 - 1))] = None
+    retries: Annotated[int | None, attribute("retries", Integer(low=4095, high=2**32 - 1, any_base=True))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,24 +39,24 @@ class HyperV:
     """Enlightenments for Windows guests."""
 
     mode: Annotated[str | None, attribute("mode", one_of("custom"))] = None
-    relaxed: Annotated[bool | None, lone("relaxed", "state", ON_OFF)] = None
-    vapic: Annotated[bool | None, lone("vapic", "state", ON_OFF)] = None
+    relaxed: Annotated[bool | None, lone("relaxed", "state", ON_OFF, needed=True)] = None
+    vapic: Annotated[bool | None, lone("vapic", "state", ON_OFF, needed=True)] = None
     spinlocks: Annotated[Spinlocks | None, child("spinlocks", Spinlocks)] = None
-    vpindex: Annotated[bool | None, lone("vpindex", "state", ON_OFF)] = None
-    runtime: Annotated[bool | None, lone("runtime", "state", ON_OFF)] = None
-    synic: Annotated[bool | None, lone("synic", "state", ON_OFF)] = None
-    stimer: Annotated[bool | None, lone("stimer", "state", ON_OFF)] = None
-    reset: Annotated[bool | None, lone("reset", "state", ON_OFF)] = None
-    frequencies: Annotated[bool | None, lone("frequencies", "state", ON_OFF)] = None
-    tlbflush: Annotated[bool | None, lone("tlbflush", "state", ON_OFF)] = None
-    ipi: Annotated[bool | None, lone("ipi", "state", ON_OFF)] = None
+    vpindex: Annotated[bool | None, lone("vpindex", "state", ON_OFF, needed=True)] = None
+    runtime: Annotated[bool | None, lone("runtime", "state", ON_OFF, needed=True)] = None
+    synic: Annotated[bool | None, lone("synic", "state", ON_OFF, needed=True)] = None
+    stimer: Annotated[bool | None, lone("stimer", "state", ON_OFF, needed=True)] = None
+    reset: Annotated[bool | None, lone("reset", "state", ON_OFF, needed=True)] = None
+    frequencies: Annotated[bool | None, lone("frequencies", "state", ON_OFF, needed=True)] = None
+    tlbflush: Annotated[bool | None, lone("tlbflush", "state", ON_OFF, needed=True)] = None
+    ipi: Annotated[bool | None, lone("ipi", "state", ON_OFF, needed=True)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kvm:
     """``hidden``: KVM does not show itself to the guest."""
 
-    hidden: Annotated[bool | None, lone("hidden", "state", ON_OFF)] = None
+    hidden: Annotated[bool | None, lone("hidden", "state", ON_OFF, needed=True)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lxml import etree
+
 from culvert.domain import aliases, binding, xml
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
@@ -24,7 +26,7 @@ def parse(text: str, *, live: bool = False) -> DomainDef:
 
     What belongs to a running domain only (id, aliases libvirt made, tty of a pty console, state of a channel, indexes
     of disk sources) is kept when ``live``, else left out as libvirt does with what users send; aliases of the user's
-    own (``ua-…``) are always kept.
+    own (``ua-…``) are always kept. Labels that a libvirt's security driver has made up are left out.
 
     Raises ``errors.XMLError`` for text that is no domain description, ``errors.ConfigUnsupported`` with the path of
     the first element, attribute or value that culvert does not support.
@@ -32,8 +34,40 @@ def parse(text: str, *, live: bool = False) -> DomainDef:
     root = xml.read(text)
     if root.tag != ROOT:
         raise errors.XMLError(f"XML error: unexpected root element <{root.tag}>, expecting <{ROOT}>")
+    _forget_labels(root)
+    if not live:
+        _forget_the_run(root)
     definition = binding.read(DomainDef, root, f"/{ROOT}")
     return definition if live else aliases.strip(replace(definition, id=None))
+
+
+# Attributes of a running domain only, which nobody's definition is held to: path below the root, name.
+OF_THE_RUN = (
+    (".", "id"),
+    ("devices/console", "tty"),
+    ("devices/channel/target", "state"),
+    ("devices/disk/source", "index"),
+)
+
+
+def _forget_the_run(root: etree._Element) -> None:
+    for path, name in OF_THE_RUN:
+        for element in root.iterfind(path):
+            if name in element.attrib:
+                del element.attrib[name]
+
+
+def _forget_labels(root: etree._Element) -> None:
+    """A label that the security driver of a libvirt has made up says nothing of the guest, and there is no such
+    driver here. One that somebody has chosen is a wish, refused like any other that cannot be met.
+
+    Source: conf/domain_conf.c, virSecurityLabelDefFormat; docs/formatdomain, "Security label".
+    """
+    for label in root.findall("seclabel"):
+        if label.get("type") == "dynamic" and label.find("baselabel") is None:
+            root.remove(label)
+        elif label.get("type") == "none":
+            label[:] = []
 
 
 def parse_device(text: str) -> Disk | Interface:

@@ -10,7 +10,9 @@ from typing import Annotated
 
 from culvert.domain import address
 from culvert.domain.binding import attribute, child, content, lone, variant
-from culvert.domain.scalars import ANY_TEXT, ON_OFF, PATH, UINT, one_of
+from culvert.domain.scalars import ANY_TEXT, ON_OFF, PATH, UINT, Integer, one_of
+
+PERIOD = Integer(high=2**32 - 1, any_base=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,7 @@ class Memballoon:
     model: Annotated[str, attribute("model", one_of("virtio", "none"))]
     autodeflate: Annotated[bool | None, attribute("autodeflate", ON_OFF)] = None
     free_page_reporting: Annotated[bool | None, attribute("freePageReporting", ON_OFF)] = None
-    stats: Annotated[int | None, lone("stats", "period", UINT)] = None
+    stats: Annotated[int | None, lone("stats", "period", PERIOD, silent=("0",))] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None
 
@@ -41,8 +43,8 @@ class Memballoon:
 class RngRate:
     """At most ``bytes`` in ``period`` milliseconds."""
 
-    bytes: Annotated[int, attribute("bytes", UINT)]
-    period: Annotated[int | None, attribute("period", UINT)] = None
+    bytes: Annotated[int | None, attribute("bytes", UINT, silent=("", "0"))] = None
+    period: Annotated[int | None, attribute("period", UINT, silent=("", "0"))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ class Rng:
     """A virtio random number generator."""
 
     model: Annotated[str, attribute("model", one_of("virtio"))]
-    rate: Annotated[RngRate | None, child("rate", RngRate)] = None
+    rate: Annotated[RngRate | None, child("rate", RngRate, hollow="bytes")] = None
     backend: Annotated[RngBackend, child("backend", RngBackend)]
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from culvert.domain.binding import attribute, child, children, content, flag, leaf, lone
+from culvert.domain.binding import BLANK, attribute, child, children, content, flag, leaf, lone
 from culvert.domain.scalars import ANY_TEXT, PATH, TOKEN, ULONG, YES_NO, Integer, one_of
 from culvert.ground import errors
 
@@ -17,8 +17,8 @@ from culvert.ground import errors
 class OsType:
     """Architecture and machine type; ``machine`` None or an alias (pc, q35) until defaults are filled in."""
 
-    arch: Annotated[str | None, attribute("arch", one_of("x86_64"))] = None
-    machine: Annotated[str | None, attribute("machine", TOKEN)] = None
+    arch: Annotated[str | None, attribute("arch", one_of("x86_64"), silent=BLANK)] = None
+    machine: Annotated[str | None, attribute("machine", TOKEN, silent=BLANK)] = None
     name: Annotated[str, content(one_of("hvm"))]
 
 
@@ -33,7 +33,7 @@ class Boot:
 class BootMenu:
     """The firmware's menu; ``timeout`` in milliseconds."""
 
-    enable: Annotated[bool, attribute("enable", YES_NO)]
+    enable: Annotated[bool | None, attribute("enable", YES_NO)] = None
     timeout: Annotated[int | None, attribute("timeout", Integer(high=65535, refusal=errors.ConfigUnsupported))] = None
 
 
@@ -42,11 +42,11 @@ class Os:
     """``<os>``."""
 
     type: Annotated[OsType, child("type", OsType)]
-    kernel: Annotated[str | None, leaf("kernel", PATH)] = None
-    initrd: Annotated[str | None, leaf("initrd", PATH)] = None
-    cmdline: Annotated[str | None, leaf("cmdline", ANY_TEXT)] = None
+    kernel: Annotated[str | None, leaf("kernel", PATH, silent=BLANK)] = None
+    initrd: Annotated[str | None, leaf("initrd", PATH, silent=BLANK)] = None
+    cmdline: Annotated[str | None, leaf("cmdline", ANY_TEXT, silent=BLANK)] = None
     boot: Annotated[tuple[Boot, ...], children("boot", Boot)] = ()
-    bootmenu: Annotated[BootMenu | None, child("bootmenu", BootMenu)] = None
+    bootmenu: Annotated[BootMenu | None, child("bootmenu", BootMenu, hollow="enable")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +57,14 @@ class Timer:
     tickpolicy: Annotated[str | None, attribute("tickpolicy", one_of("delay", "catchup", "discard"))] = None
     track: Annotated[str | None, attribute("track", one_of("guest", "wall"))] = None
     present: Annotated[bool | None, attribute("present", YES_NO)] = None
-    frequency: Annotated[int | None, attribute("frequency", ULONG)] = None
+    frequency: Annotated[int | None, attribute("frequency", ULONG, silent=("0",))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
     """``<clock>``."""
 
-    offset: Annotated[str, attribute("offset", one_of("utc", "localtime"))]
+    offset: Annotated[str, attribute("offset", one_of("utc", "localtime"), silent=BLANK)] = "utc"
     timers: Annotated[tuple[Timer, ...], children("timer", Timer)] = ()
 
     def timer(self, name: str) -> Timer | None:
@@ -85,8 +85,16 @@ class MemoryBacking:
 
     nosharepages: Annotated[bool, flag("nosharepages")] = False
     locked: Annotated[bool, flag("locked")] = False
-    source: Annotated[str | None, lone("source", "type", one_of("anonymous", "memfd"))] = None
-    access: Annotated[str | None, lone("access", "mode", one_of("shared", "private"))] = None
+    source: Annotated[str | None, lone("source", "type", one_of("anonymous", "memfd"), silent=BLANK)] = None
+    access: Annotated[str | None, lone("access", "mode", one_of("shared", "private"), silent=BLANK)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seclabel:
+    """A wish for no label; one that libvirt has made up is left out when it is read (``parse``)."""
+
+    type: Annotated[str, attribute("type", one_of("none"))]
+    model: Annotated[str, attribute("model", TOKEN)] = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

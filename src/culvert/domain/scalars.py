@@ -45,29 +45,41 @@ class Text:
         return "text"
 
 
+# Forms of a number's digits, and the base in which each is read.
+DECIMAL = ((r"[0-9]{1,20}", 10),)
+ANY_BASE = ((r"0[xX][0-9a-fA-F]{1,16}", 16), (r"0[0-7]{0,22}", 8), (r"[1-9][0-9]{0,19}", 10))
+
+
 @dataclass(frozen=True, slots=True)
 class Integer:
-    """A whole number from ``low`` to ``high``, read in decimal or, with ``0x``, in hexadecimal.
+    """A whole number from ``low`` to ``high``, white space before it or not.
 
-    ``width`` > 0 writes it in hexadecimal with so many digits, as libvirt writes addresses. ``refusal``: how a number
-    out of these bounds is refused, with what comes before the text.
+    Decimal; where ``any_base``, also hexadecimal with ``0x`` and octal with ``0`` before it, as libvirt reads
+    addresses (its virXMLPropUInt is told which). ``width`` > 0 writes it in hexadecimal with so many digits, and
+    reads it in any base. ``refusal``: how a number out of these bounds is refused, with what comes before the text.
     """
 
     low: int = 0
     high: int = 2**64 - 1
     width: int = 0
     refusal: type[errors.RequestError] = errors.XMLError
+    any_base: bool = False
 
     def read(self, text: str, where: str) -> int:
-        stripped = text.strip()
-        if not re.fullmatch(r"[+-]?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})", stripped):
+        form, base = next(
+            ((form, base) for form, base in self._forms() if re.fullmatch(rf"\s*[+-]?{form}", text)), (None, 10)
+        )
+        if form is None:
             raise errors.XMLError(f"XML error: {where}: '{text}' is not a whole number")
-        value = int(stripped, 16 if "x" in stripped.lower() else 10)
+        value = int(text, base)
         if not self.low <= value <= self.high:
             raise self.refusal(
                 f"{errors.PREFIXES[self.refusal.code]}: {where}: {value} is not between {self.low} and {self.high}"
             )
         return value
+
+    def _forms(self) -> tuple[tuple[str, int], ...]:
+        return ANY_BASE if self.any_base or self.width else DECIMAL
 
     def write(self, value: int) -> str:
         return f"0x{value:0{self.width}x}" if self.width else str(value)
@@ -99,13 +111,16 @@ class WordScalar:
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A truth value in one of libvirt's two spellings (virTristateSwitch, virTristateBool)."""
+    """A truth value in one of libvirt's two spellings (virTristateSwitch, virTristateBool); ``loose``: whatever is
+    not the word for true is false.
+    """
 
     true: str
     false: str
+    loose: bool = False
 
     def read(self, text: str, where: str) -> bool:
-        if text not in (self.true, self.false):
+        if text not in (self.true, self.false) and not self.loose:
             raise errors.XMLError(f"XML error: {where}: '{text}' is neither '{self.true}' nor '{self.false}'")
         return text == self.true
 
@@ -165,6 +180,7 @@ UINT = Integer(high=2**32 - 1)
 ULONG = Integer()
 ON_OFF = Switch("on", "off")
 YES_NO = Switch("yes", "no")
+YES_OR_NOT = Switch("yes", "no", loose=True)
 UUID = Uuid()
 MAC = Pattern(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "MAC address", lower=True)
 PATH = Pattern(r"/[^\0\n]*", "absolute path")

@@ -9,32 +9,28 @@ MiB = 1024 * KiB
 GiB = 1024 * MiB
 TiB = 1024 * GiB
 
-# libvirt docs/formatdomain, "Memory Allocation": the `unit` attribute; KiB where it is left out.
-SCALES: dict[str, int] = {
-    "b": 1,
-    "bytes": 1,
-    "KB": 1000,
-    "k": KiB,
-    "K": KiB,
-    "KiB": KiB,
-    "MB": 1000**2,
-    "M": MiB,
-    "MiB": MiB,
-    "GB": 1000**3,
-    "G": GiB,
-    "GiB": GiB,
-    "TB": 1000**4,
-    "T": TiB,
-    "TiB": TiB,
-}
+# libvirt docs/formatdomain, "Memory Allocation"; util/virutil.c (virScaleInteger): letters of either case.
+BYTES = frozenset({"b", "byte", "bytes"})
+PREFIXES = "kmgtpe"
+MOST_BYTES = 2**64 - 1
 
 
 def to_kib(value: int, unit: str) -> int:
-    """``value`` of ``unit`` in whole KiB, rounded up as libvirt does.
+    """``value`` of ``unit`` in whole KiB, rounded up as libvirt does; no unit is KiB.
 
-    Raises ``errors.XMLError`` for a unit libvirt does not know.
+    Raises ``errors.XMLError`` for a unit libvirt does not know, and for more than it can count.
     """
-    scale = SCALES.get(unit)
+    scale = _scale(unit.lower() or "kib")
     if scale is None:
         raise errors.XMLError(f"unknown suffix '{unit}' for a memory size")
+    if value * scale > MOST_BYTES:
+        raise errors.XMLError(f"XML error: {value} {unit} are more bytes than can be counted")
     return -(-value * scale // KiB)
+
+
+def _scale(unit: str) -> int | None:
+    if unit in BYTES:
+        return 1
+    power = PREFIXES.find(unit[0]) + 1
+    base = {"": 1024, "ib": 1024, "b": 1000}.get(unit[1:])
+    return base**power if base and power else None

@@ -13,6 +13,7 @@ from uuid import UUID
 from culvert.channels.ticket import Gate, Ticket, Token, refused
 from culvert.channels.work import Background
 from culvert.domain import format as xml_format
+from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest, Guests
@@ -25,7 +26,7 @@ from culvert.migration.handover.machine_destination import FINAL, START, WORDS, 
 from culvert.migration.handover.machine_recovery import DESTINATION
 from culvert.migration.journal.history import Begun, Direction, Entry, Key
 from culvert.migration.journal.journal import Journal
-from culvert.migration.options import combinations, cookie, foreign, grant, guest_cpu, parameters
+from culvert.migration.options import combinations, cookie, grant, guest_cpu, parameters
 from culvert.migration.options.cookie import Cookie
 from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
@@ -87,7 +88,7 @@ class Destination:
         if theirs.host_uuid == self._settings.host_uuid:
             raise errors.InternalError(f"Attempt to migrate guest to the same host {theirs.host_uuid}")
         parameters.check_combination(options)
-        definition = await apart.run(foreign.parse, options.destination_xml or "")
+        definition = await apart.run(xml_parse.parse, options.destination_xml or "")
         name = options.destination_name or definition.name
         if definition.uuid != str(theirs.uuid):
             raise errors.InternalError(f"Incoming cookie data had unexpected UUID {theirs.uuid} vs {definition.uuid}")
@@ -306,7 +307,7 @@ class Destination:
         runs, begun = guest_cpu.configured(arrival.domain), arrival.begun
 
         def read() -> DomainDef:
-            definition = foreign.parse(theirs.persistent_xml or xml_format.format(runs, secure=True))
+            definition = xml_parse.parse(theirs.persistent_xml or xml_format.format(runs, secure=True))
             return self._guests.complete(replace(definition, name=begun.name, uuid=begun.uuid))
 
         await arrival.domain.became_persistent(await apart.run(read))
@@ -333,7 +334,7 @@ class Destination:
         # libvirt's client, which skips perform, sends none; then the one of begin counts.
         theirs = await cookies.parse(cookie_in) if cookie_in else theirs
         xml = theirs.persistent_xml or options.destination_xml or ""
-        text = await apart.run(lambda: xml_format.format(replace(foreign.parse(xml), name=name), secure=True))
+        text = await apart.run(lambda: xml_format.format(replace(xml_parse.parse(xml), name=name), secure=True))
         domain = await self._guests.define_xml(text)
         return domain, await self._cookie(name, theirs)
 

@@ -14,7 +14,6 @@ from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 from culvert.io import apart
-from culvert.migration.options import foreign
 from culvert.migration.options.cookie import Cookie
 from culvert.migration.options.parameters import Options
 from culvert.migration.peers import peer
@@ -44,7 +43,7 @@ def _compare(departure: Departure, options: Options, there: str, complete: Calla
     domain, where = departure.domain, departure.destination_uri or "the destination"
     try:
         ours = complete(xml_parse.parse(options.destination_xml or ""))
-        abi.check(ours, complete(foreign.parse(there)), name=options.destination_name)
+        abi.check(ours, complete(xml_parse.parse(there)), name=options.destination_name)
     except errors.RequestError as err:
         raise errors.ConfigUnsupported(
             f"domain '{domain.name}' would not be the same machine at {where}: {err.message}"

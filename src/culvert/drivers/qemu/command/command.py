@@ -209,7 +209,7 @@ def _power(definition: DomainDef) -> Iterator[str]:
 def _boot(definition: DomainDef) -> Iterator[str]:
     menu = definition.os.bootmenu
     parts = []
-    if menu is not None:
+    if menu is not None and menu.enable is not None:
         parts.append(f"menu={on_off(menu.enable)}")
         if menu.timeout is not None:
             parts.append(f"splash-time={menu.timeout}")

@@ -93,7 +93,7 @@ def _backend(chardev: Chardev, incoming: bool) -> str:
             text = f"socket,{name},host={source.host},port={source.service}{telnet}{listening}"
         case backend:
             text = f"{backend},{name}"
-    if chardev.log is not None:
+    if chardev.log is not None and chardev.log.file is not None:
         text += f",logfile={comma(chardev.log.file)},logappend={on_off(chardev.log.append is not False or incoming)}"
     return text
 
