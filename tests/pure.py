@@ -79,6 +79,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "drivers/test_agent.py": ALL,
     "drivers/test_announce.py": ALL,
     "drivers/test_apart.py": ALL,
+    "drivers/test_cards.py": ("test_one_card_and_all", "test_who_does_not_run_is_not_announced"),
     "drivers/test_console.py": ALL,
     "drivers/test_cpu_check.py": (
         "test_no_lesser_cpu_is_started",

@@ -80,9 +80,13 @@ def echo(asked: dict[str, object]) -> object:
 async def test_a_command_and_its_answer(tmp_path: Path) -> None:
     stale = b'{"return": "of somebody before"}\n\xff{"return": 1}\n'
     async with guest(tmp_path) as (domain, path, told), agent_at(path, echo, greeting=stale):
+        started = {"state": AgentState.DISCONNECTED, "reason": AgentReason.DOMAIN_STARTED}
+        opened = {"state": AgentState.CONNECTED, "reason": AgentReason.CHANNEL}
         assert [(one.kind, one.members) for one in told] == [
-            (EventID.AGENT_LIFECYCLE, {"state": AgentState.DISCONNECTED, "reason": AgentReason.DOMAIN_STARTED}),
-            (EventID.AGENT_LIFECYCLE, {"state": AgentState.CONNECTED, "reason": AgentReason.CHANNEL}),
+            (EventID.CHANNEL_LIFECYCLE, {"channel_name": agent.NAME, **started}),
+            (EventID.AGENT_LIFECYCLE, started),
+            (EventID.CHANNEL_LIFECYCLE, {"channel_name": agent.NAME, **opened}),
+            (EventID.AGENT_LIFECYCLE, opened),
         ]
         asked = {"execute": "guest-ping", "arguments": {"x": "ü"}}
         assert json.loads(await agent.command(domain, json.dumps(asked))) == {"return": asked}
@@ -112,7 +116,7 @@ async def test_nobody_is_there(tmp_path: Path) -> None:
 
 async def test_a_channel_that_nobody_has_opened(tmp_path: Path) -> None:
     async with guest(tmp_path, connected=False) as (domain, _, told):
-        assert [one.members["state"] for one in told] == [AgentState.DISCONNECTED]
+        assert {one.members["state"] for one in told} == {AgentState.DISCONNECTED}
         with pytest.raises(errors.AgentUnresponsive, match="not connected"):
             await agent.command(domain, '{"execute":"guest-ping"}')
 

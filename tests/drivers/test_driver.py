@@ -11,9 +11,17 @@ from lxml import etree
 
 from culvert.domain import parse
 from culvert.drivers.qemu import power
+from culvert.drivers.qemu.guests import QemuGuests
 from culvert.ground import errors
 from culvert.protocol.constants_flag import ListFlag
-from culvert.protocol.constants_state import DomainState, PausedReason, ShutoffReason, StoppedDetail
+from culvert.protocol.constants_state import (
+    DomainEvent,
+    DomainState,
+    PausedReason,
+    ShutoffReason,
+    StoppedDetail,
+    UndefinedDetail,
+)
 from tests.drivers.support import Heard, domain_xml, needs_qemu, running_driver
 
 pytestmark = needs_qemu
@@ -150,3 +158,19 @@ async def test_capabilities_node_and_version(tmp_path: Path) -> None:
         assert root.findtext("host/uuid") == str(driver.host_uuid)
         assert (await driver.node_info()).cpus > 0
         assert driver.version >= 7_000_000
+
+
+async def test_a_definition_that_a_migration_takes_away(tmp_path: Path) -> None:
+    """Those who listen hear why, as from libvirt 12.9 on."""
+    async with running_driver(tmp_path) as driver:
+        told: list[tuple[int, int]] = []
+        driver.events.subscribe(lambda event: told.append((event.event, event.detail)))
+        for name in ("g", "h"):
+            await driver.define_xml(domain_xml(name))
+        told.clear()
+        await QemuGuests(driver).undefine(driver.lookup_by_name("g"))
+        await driver.undefine(driver.lookup_by_name("h"))
+        assert told == [
+            (DomainEvent.UNDEFINED, UndefinedDetail.MIGRATED),
+            (DomainEvent.UNDEFINED, UndefinedDetail.REMOVED),
+        ]

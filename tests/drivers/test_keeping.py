@@ -167,10 +167,11 @@ async def test_whatever_many_callers_do_the_disk_says_what_the_list_says(tmp_pat
             for number in range(5):
                 tasks.create_task(caller(driver), name=f"caller-{number}")
         assert all(one.is_persistent for one in driver.domains())
-        before = [(one.name, await one.xml(), one.autostart) for one in driver.domains()]
+        before = [(one.name, await one.xml(), one.autostart, one.autostart_once) for one in driver.domains()]
         assert driver.host.store.autostarts() == {one.name for one in driver.domains() if one.autostart}
+        assert driver.host.store.autostarts(once=True) == {one.name for one in driver.domains() if one.autostart_once}
     async with running_driver(tmp_path) as driver:
-        assert [(one.name, await one.xml(), one.autostart) for one in driver.domains()] == before
+        assert [(one.name, await one.xml(), one.autostart, one.autostart_once) for one in driver.domains()] == before
 
 
 async def something(driver: Driver, chance: random.Random) -> None:
@@ -186,6 +187,7 @@ async def something(driver: Driver, chance: random.Random) -> None:
         lambda: driver.define_xml(text),
         lambda: driver.undefine(domain),
         lambda: autostart.set_autostart(domain, chance.random() < 0.5),
+        lambda: autostart.set_autostart(domain, chance.random() < 0.5, once=True),
         lambda: retitle(domain, str(chance.random())),
         lambda: driver.rename(domain, f"g{chance.randrange(4)}"),
     ]

@@ -9,9 +9,12 @@ from typing import Any, cast
 
 import pytest
 
+from culvert.domain import parse as xml_parse
 from culvert.drivers.qemu import vcpus
 from culvert.drivers.qemu.domain import Domain
+from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
+from culvert.protocol.constants_state import EventID
 
 
 class Qemu:
@@ -76,6 +79,31 @@ async def test_under_tcg_none_is_asked_for() -> None:
     with pytest.raises(errors.OperationUnsupported, match="cannot be taken away from domain 'g' while it runs"):
         await vcpus.plug(guest(qemu, "qemu"), 1)
     assert qemu.told == []
+
+
+async def test_one_that_has_gone_is_told_of() -> None:
+    """By ``look``, whoever has taken it away: a caller, or a guest that lets go of it later."""
+    before = xml_parse.parse(
+        "<domain type='qemu'><name>g</name><memory>1</memory><vcpu current='2'>3</vcpu>"
+        "<vcpus><vcpu id='0' enabled='yes' hotpluggable='no'/><vcpu id='1' enabled='yes' hotpluggable='yes'/>"
+        "<vcpu id='2' enabled='no' hotpluggable='yes'/></vcpus><os><type>hvm</type></os></domain>"
+    )
+    told: list[tuple[EventID, object]] = []
+
+    async def persist() -> None:
+        told.append((EventID.LIFECYCLE, "on the disk"))
+
+    qemu = Qemu(lets_go=True)
+    run = SimpleNamespace(definition=before)
+    domain = SimpleNamespace(
+        monitor=qemu, run=run, persist=persist, tell=lambda kind, **members: told.append((kind, members))
+    )
+    await vcpus.look(cast(Domain, domain), cast(Run, run))
+    assert told == []
+    del qemu.there[1]
+    await vcpus.look(cast(Domain, domain), cast(Run, run))
+    await vcpus.look(cast(Domain, domain), cast(Run, run))
+    assert told == [(EventID.VCPU_REMOVED, {"vcpuid": 1}), (EventID.LIFECYCLE, "on the disk")]
 
 
 async def test_under_tcg_one_is_added() -> None:

@@ -82,5 +82,14 @@ IO_ERROR_EVENT = Fact(Program.VIRSH, (((), "io-error-reason"), ((11, 3), "io-err
 NO_METADATA_IS_AN_ERROR = Fact(Program.VIRSH, (((), True), ((11, 3), False)))
 """`virsh metadata` where there is none: exit code 1, or an empty line."""
 
+AUTOSTART_ONCE = Fact(Program.VIRSH, (((), False), ((11, 3), True)))
+"""It has `autostart --once` and `domdisplay-reload`, and `dominfo` has the line "Autostart Once"."""
+
+ANNOUNCES = Fact(Program.VIRSH, (((), False), ((12, 9), True)))
+"""It has `domifannounce`."""
+
+EVENTS = Fact(Program.VIRSH, (((), 27), ((11, 3), 28), ((12, 9), 30)))
+"""How many kinds of events `virsh event --all` asks for."""
+
 PROGRESS = Fact(Program.VIRSH, (((), r"\[ *\d+ %\]"), ((11, 3), r"\[ *\d+\.\d\d %\]")))
 """What `virsh migrate --verbose` shows, a pattern."""

@@ -14,13 +14,16 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from culvert.protocol import remote_domain, shapes, types
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonFailed, DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny, state_of
 from tests.support.proxy import Proxy
+from tests.support.raw import Raw
 from tests.support.virsh import Running, virsh
 from tests.support.wait import wait_for
 from tests.system.test_faults import P2P
@@ -214,3 +217,36 @@ def test_the_destination_goes_down_with_the_answer_on_its_way(
         assert state_of(guest.uuid, host_a) == "shut off"
         assert state_of(guest.uuid, host_b) == ""
         assert last(host_a)["step"] == "left"
+
+
+def test_at_the_next_boot_alone(host_a: DaemonProcess, folder: Path) -> None:
+    """By the calls of libvirt 11 (``virsh autostart --once``), which every virsh of it makes and a 9.0 has not."""
+    with running_tiny(host_a, folder, persistent=True) as guest:
+        dom = types.Domain(guest.name, UUID(guest.uuid).bytes, -1)
+
+        def marked() -> int:
+            with Raw(host_a) as raw:
+                return raw.open().call(remote_domain.DOMAIN_GET_AUTOSTART_ONCE, shapes.DomainArgs(dom)).autostart
+
+        def mark(wanted: int) -> None:
+            with Raw(host_a) as raw:
+                raw.open().call(
+                    remote_domain.DOMAIN_SET_AUTOSTART_ONCE, remote_domain.DomainSetAutostartArgs(dom, wanted)
+                )
+
+        mark(1)
+        assert marked() == 1
+        mark(0)
+        assert marked() == 0
+        mark(1)
+        host_a.lose_power()
+        host_a.start()
+        told(host_a, f"domain={guest.name} is started with the host")
+        wait_for(lambda: state_of(guest.uuid, host_a) == "running", "it runs")
+        wait_for(lambda: marked() == 0, "it was meant for this boot")
+        started = host_a.log.count("is started with the host")
+        host_a.lose_power()
+        host_a.start()
+        assert state_of(guest.uuid, host_a) == "shut off"
+        assert host_a.log.count("is started with the host") == started
+        assert not (host_a.root / "etc" / "qemu" / "autostart" / f"{guest.name}.xml.once").is_symlink()

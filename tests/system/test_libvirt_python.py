@@ -13,7 +13,7 @@ CONNECTION = """
 import os, uuid
 assert connection.isAlive() and connection.isEncrypted() == 0
 assert connection.getType() == "QEMU"
-assert connection.getLibVersion() == 9000000 and connection.getVersion() > 7000000
+assert connection.getLibVersion() == libvirt.getVersion() and connection.getVersion() > 7000000
 assert connection.getHostname()
 assert connection.getURI().startswith("qemu")
 assert "<capabilities>" in connection.getCapabilities()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from guests import tiny
+from tests.support import generation
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny, state_of
@@ -268,7 +269,8 @@ def test_verbose_shows_progress_up_to_the_end(host_a: DaemonProcess, host_b: Dae
         virsh("migrate-setspeed", guest.name, "6", uri=host_a.uri).expect()
         result = virsh(*P2P, "--verbose", guest.name, host_b.tcp_uri, uri=host_a.uri)
         assert result.ok, result
-        percents = [int(word) for word in re.findall(r"\[\s*(\d+) %\]", result.err)]
+        shown = [word.strip("[ %]") for word in re.findall(generation.PROGRESS.here, result.err)]
+        percents = [float(word) for word in shown]
         assert percents[-1] == 100
         assert any(0 < percent < 100 for percent in percents), percents
         assert_moved(guest, host_a, host_b)

@@ -296,3 +296,33 @@ def test_bypass_cache(uri: str, host_a: DaemonProcess, folder: Path) -> None:
         assert reason_of(guest.name, uri) == "running (restored)"
         guest.watch.wait_verified()
         assert boots(guest) == 1
+
+
+IMAGE_FORMATS = """
+domain, file = connection.lookupByName(sys.argv[2]), sys.argv[3]
+for params, words in (
+    ({"image_format": "sparse"}, "save image format 'sparse' is not supported by culvert: 'raw' is"),
+    ({"image_format": "zstd"}, "save image format 'zstd' is not supported"),
+    ({"image_format": "png"}, "Invalid image_format 'png'"),
+    ({"parallel.channels": 2}, "Parallel save is only supported with the 'sparse' save image format"),
+    ({"else": 1}, "parameter 'else' not supported"),
+):
+    for call in (domain.saveParams, connection.restoreParams):
+        try:
+            call({"file": file, **params})
+        except libvirt.libvirtError as error:
+            assert words in str(error), error
+        else:
+            raise AssertionError(params)
+assert domain.isActive()
+domain.saveParams({"file": file, "image_format": "raw"})
+connection.restoreParams({"file": file})
+"""
+
+
+def test_formats_of_an_image(uri: str, host_a: DaemonProcess, folder: Path) -> None:
+    """Those that libvirt has since 11.2; ``virsh save --image-format`` sends them."""
+    with running_tiny(host_a, folder) as guest:
+        libvirt_python(IMAGE_FORMATS, uri, guest.name, str(folder / "image"))
+        guest.watch.wait_verified()
+        assert boots(guest) == 1

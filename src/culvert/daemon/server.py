@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from culvert.channels.work import Background
+from culvert.daemon import lib_version
 from culvert.daemon.config import Config
 from culvert.daemon.handlers.change import ChangeHandlers
 from culvert.daemon.handlers.connect import ConnectHandlers
@@ -164,6 +165,7 @@ async def serve(
             pools=Pools(places.layout.etc / "storage"),
             socket_path=str(places.socket),
             reachable=[(each.transport, *each.address) for each in listeners if each.address is not None],
+            lib_version=await asyncio.to_thread(lib_version.installed),
             security=security,
         )
         await service.pools.load()

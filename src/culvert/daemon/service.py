@@ -23,7 +23,7 @@ from culvert.protocol import types
 @dataclass(frozen=True, slots=True)
 class Service:
     """``reachable``: where the listeners of the network are, with their ports, as (transport, host, port);
-    ``security``: the certificates of those that are for TLS."""
+    ``security``: the certificates of those that are for TLS; ``lib_version`` as ``daemon.lib_version`` has it."""
 
     config: Config
     hostname: str
@@ -36,6 +36,7 @@ class Service:
     pools: Pools
     socket_path: str
     reachable: list[tuple[str, str, int]]
+    lib_version: int
     security: ServerSide | None = None
 
     def domain(self, dom: types.Domain) -> Domain:

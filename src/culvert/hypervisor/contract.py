@@ -325,7 +325,7 @@ class Guests(Protocol):
         """Keep a definition that does not run, and comes from another host: what is kept there is kept here."""
 
     async def undefine(self, guest: Guest) -> None:
-        """Forget its definition."""
+        """Forget its definition: it has gone to another host (VIR_MIGRATE_UNDEFINE_SOURCE)."""
 
     async def launch_incoming(self, definition: DomainDef, name: str | None = None) -> Guest:
         """Start a guest that waits for a migration. A failed start leaves nothing behind."""

@@ -114,8 +114,11 @@ class MigrateParam:
     AUTO_CONVERGE_INCREMENT = "auto_converge.increment"
     PARALLEL_CONNECTIONS = "parallel.connections"
     TLS_DESTINATION = "tls.destination"
-    COMPRESSION_ZLIB_LEVEL = "compression.zlib.level"  # this one and the next: libvirt 9.1's
+    COMPRESSION_ZLIB_LEVEL = "compression.zlib.level"  # this one and the next: libvirt 9.4's
     COMPRESSION_ZSTD_LEVEL = "compression.zstd.level"
+    MIGRATE_DISKS_DETECT_ZEROES = "migrate_disks_detect_zeroes"  # libvirt 10.9's
+    BANDWIDTH_AVAIL_SWITCHOVER = "bandwidth.avail.switchover"  # libvirt 11.1's
+    MIGRATE_DISKS_TARGET_ZERO = "migrate_disks_target_zero"  # libvirt 12.2's
     CULVERT_PREEMPT = "culvert.preempt"  # between two culverts: QEMU's post-copy has a channel for urgent pages
     CULVERT_OPTIONAL = "culvert.postcopy.optional"  # between two culverts: without post-copy where it cannot be had
     CULVERT_INSTEAD = "culvert.parallel.instead"  # and with so many connections then
@@ -130,7 +133,7 @@ class ParamSpec:
 
 
 # src/qemu/qemu_migration.h, QEMU_MIGRATION_PARAMETERS, in its order; bandwidths in MiB/s, the cache in bytes. Then
-# libvirt 9.1's, and culvert's own, which only a culvert is sent.
+# those of later ones, and culvert's own, which only a culvert is sent.
 MIGRATE_PARAMS: dict[str, ParamSpec] = {
     MigrateParam.URI: ParamSpec(TypedParamType.STRING),
     MigrateParam.DEST_NAME: ParamSpec(TypedParamType.STRING),
@@ -154,6 +157,9 @@ MIGRATE_PARAMS: dict[str, ParamSpec] = {
     MigrateParam.DISKS_URI: ParamSpec(TypedParamType.STRING),
     MigrateParam.COMPRESSION_ZLIB_LEVEL: ParamSpec(TypedParamType.INT),
     MigrateParam.COMPRESSION_ZSTD_LEVEL: ParamSpec(TypedParamType.INT),
+    MigrateParam.MIGRATE_DISKS_DETECT_ZEROES: ParamSpec(TypedParamType.STRING, repeated=True),
+    MigrateParam.BANDWIDTH_AVAIL_SWITCHOVER: ParamSpec(TypedParamType.ULLONG),
+    MigrateParam.MIGRATE_DISKS_TARGET_ZERO: ParamSpec(TypedParamType.STRING, repeated=True),
     MigrateParam.CULVERT_PREEMPT: ParamSpec(TypedParamType.BOOLEAN),
     MigrateParam.CULVERT_OPTIONAL: ParamSpec(TypedParamType.BOOLEAN),
     MigrateParam.CULVERT_INSTEAD: ParamSpec(TypedParamType.INT),

@@ -1,12 +1,14 @@
 """REMOTE procedures that change a domain: memory, processors, devices, what is said of it; keys pressed in it.
 
-Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name.
+Source of every row: src/remote/remote_protocol.x of libvirt 9.0, ``REMOTE_PROC_`` and the row's name; of those from
+448 on, what virsh 12.9 sends.
 """
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from culvert.protocol import types
 from culvert.protocol.procedure import Procedure, Wait
 from culvert.protocol.shapes import DomainFlagsArgs
 from culvert.protocol.types import Domain, Int, OptStr, Str, UHyper, UInt, listed, struct
@@ -126,6 +128,26 @@ class RenameRet:
     retcode: Int
 
 
+@struct
+class DomainAnnounceInterfaceArgs:
+    """``device``: a card's MAC address, or its device on the host; absent for all. ``params``: ``initial``, ``max``
+    and ``step`` in milliseconds, and the number of ``rounds``."""
+
+    dom: Domain
+    device: OptStr
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 16)]
+    flags: UInt
+
+
+@struct
+class DomainGraphicsReloadArgs:
+    """``type`` 0 any, 1 VNC."""
+
+    dom: Domain
+    type: UInt
+    flags: UInt
+
+
 DOMAIN_SET_MEMORY = Procedure(31, "DOMAIN_SET_MEMORY", DomainMemoryArgs, Void, read_only=False)
 DOMAIN_SET_MEMORY_FLAGS = Procedure(204, "DOMAIN_SET_MEMORY_FLAGS", DomainMemoryFlagsArgs, Void, read_only=False)
 DOMAIN_SET_MAX_MEMORY = Procedure(30, "DOMAIN_SET_MAX_MEMORY", DomainMemoryArgs, Void, read_only=False)
@@ -159,3 +181,7 @@ DOMAIN_RENAME = Procedure(358, "DOMAIN_RENAME", DomainRenameArgs, RenameRet, rea
 DOMAIN_SEND_KEY = Procedure(226, "DOMAIN_SEND_KEY", DomainSendKeyArgs, Void, read_only=False)
 DOMAIN_INJECT_NMI = Procedure(210, "DOMAIN_INJECT_NMI", DomainFlagsArgs, Void, read_only=False)
 DOMAIN_PM_WAKEUP = Procedure(267, "DOMAIN_PM_WAKEUP", DomainFlagsArgs, Void, read_only=False)
+DOMAIN_GRAPHICS_RELOAD = Procedure(448, "DOMAIN_GRAPHICS_RELOAD", DomainGraphicsReloadArgs, Void, read_only=False)
+DOMAIN_ANNOUNCE_INTERFACE = Procedure(
+    456, "DOMAIN_ANNOUNCE_INTERFACE", DomainAnnounceInterfaceArgs, Void, read_only=False
+)

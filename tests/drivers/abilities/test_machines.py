@@ -87,7 +87,12 @@ def test_capabilities() -> None:
         cpu_models=("qemu64",),
         kvm=False,
     )
-    root = etree.fromstring(capabilities.build("11111111-2222-4333-8444-000000000001", node, cpus, [found]))
+    uuid = "11111111-2222-4333-8444-000000000001"
+    in_clusters = etree.fromstring(capabilities.build(uuid, node, cpus, [found], clusters=True))
+    assert {cpu.get("cluster_id") for cpu in in_clusters.iterfind("host/topology/cells/cell/cpus/cpu")} == {"0"}
+    assert [one.get("clusters") for one in in_clusters.iterfind("host/cpu/topology")] == ["1"]
+    root = etree.fromstring(capabilities.build(uuid, node, cpus, [found]))
+    assert "cluster" not in etree.tostring(root, encoding="unicode")
     assert root.findtext("host/uuid") == "11111111-2222-4333-8444-000000000001"
     assert [cell.get("id") for cell in root.iterfind("host/topology/cells/cell")] == ["0", "1"]
     assert [cpu.get("id") for cpu in root.iterfind("host/topology/cells/cell[@id='1']/cpus/cpu")] == ["1", "3"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -148,6 +150,7 @@ def test_connections_in_the_place_of_post_copy() -> None:
         bandwidth=st.integers(0, 2**63),
         parallel_connections=st.integers(0, 255),
         bandwidth_postcopy=st.integers(0, 2**40),
+        avail_switchover_bandwidth=st.integers(0, 2**40),
         throttle_initial=st.none() | st.integers(0, 99),
         throttle_increment=st.none() | st.integers(0, 99),
         compression=st.lists(st.sampled_from(["xbzrle", "zlib", "zstd"]), unique=True).map(tuple),
@@ -163,9 +166,35 @@ def test_parameters_survive_the_way_to_the_wire_and_back(options: Options) -> No
     assert parameters.from_typed(options.to_typed(), int(options.flags)) == options
 
 
-def test_parameters_that_are_not_served_are_refused_by_name() -> None:
-    with pytest.raises(errors.ArgumentUnsupported, match=r"compression\.mt\.level"):
-        parameters.from_typed([types.TypedParam("compression.mt.level", (1, 4))], 0)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("compression.mt.level", (1, 4)),
+        ("migrate_disks", (7, "vda")),
+        ("migrate_disks_detect_zeroes", (7, "vda")),
+        ("migrate_disks_target_zero", (7, "vda")),
+    ],
+)
+def test_parameters_that_are_not_served_are_refused_by_name(name: str, value: tuple[int, object]) -> None:
+    with pytest.raises(errors.ArgumentUnsupported, match=f"migration parameter {re.escape(name)} is not supported"):
+        parameters.from_typed([types.TypedParam(name, value)], 0)  # type: ignore[arg-type]
+
+
+def test_parallel_connections_are_not_compressed_by_a_method_that_nobody_has_named() -> None:
+    """As libvirt has it from 11.3 on; it meant xbzrle before, which is no way for parallel connections."""
+    with pytest.raises(errors.InvalidArgument, match="No compression algorithm selected for parallel migration"):
+        parameters.check_combination(Options(flags=F.LIVE | F.PARALLEL | F.COMPRESSED))
+    parameters.check_combination(Options(flags=F.LIVE | F.PARALLEL | F.COMPRESSED, compression=("zlib",)))
+    parameters.check_combination(Options(flags=F.LIVE | F.COMPRESSED))
+
+
+def test_a_bandwidth_for_the_switchover_stays_at_the_source() -> None:
+    asked = parameters.from_typed([types.TypedParam("bandwidth.avail.switchover", (4, 700))], 0)
+    assert asked.avail_switchover_bandwidth == 700
+    parameters.check_combination(asked)
+    assert asked.for_destination().to_typed() == []
+    with pytest.raises(errors.InvalidArgument, match="bandwidth must be less than 8796093022208"):
+        parameters.check_combination(Options(avail_switchover_bandwidth=2**43))
 
 
 def test_parameters_that_nobody_knows_are_refused_by_name() -> None:

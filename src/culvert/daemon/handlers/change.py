@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import autostart, description, keys, memory, vcpus
+from culvert.drivers.qemu import autostart, cards, description, keys, memory, vcpus, vnc
 from culvert.ground import errors
-from culvert.protocol import remote_change, remote_domain, shapes
+from culvert.protocol import remote_change, remote_domain, shapes, typed_params
 from culvert.protocol.constants_flag import AffectFlag, MemoryFlag, VcpuFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
@@ -32,6 +32,10 @@ class ChangeHandlers:
         handlers.add(remote_change.DOMAIN_GET_METADATA, self.get_metadata)
         handlers.add(remote_domain.DOMAIN_SET_AUTOSTART, self.set_autostart)
         handlers.add(remote_domain.DOMAIN_GET_AUTOSTART, self.get_autostart)
+        handlers.add(remote_domain.DOMAIN_SET_AUTOSTART_ONCE, self.set_autostart_once)
+        handlers.add(remote_domain.DOMAIN_GET_AUTOSTART_ONCE, self.get_autostart_once)
+        handlers.add(remote_change.DOMAIN_ANNOUNCE_INTERFACE, self.announce_interface)
+        handlers.add(remote_change.DOMAIN_GRAPHICS_RELOAD, self.graphics_reload)
         handlers.add(remote_change.DOMAIN_SEND_KEY, self.send_key)
         handlers.add(remote_change.DOMAIN_INJECT_NMI, self.inject_nmi)
         handlers.add(remote_change.DOMAIN_PM_WAKEUP, self.pm_wakeup)
@@ -87,6 +91,24 @@ class ChangeHandlers:
 
     async def get_autostart(self, session: Session, args: shapes.DomainArgs) -> remote_domain.AutostartRet:
         return remote_domain.AutostartRet(int(self._service.domain(args.dom).autostart))
+
+    async def set_autostart_once(self, session: Session, args: remote_domain.DomainSetAutostartArgs) -> Void:
+        await autostart.set_autostart(self._service.domain(args.dom), bool(args.autostart), once=True)
+        return Void()
+
+    async def get_autostart_once(self, session: Session, args: shapes.DomainArgs) -> remote_domain.AutostartRet:
+        return remote_domain.AutostartRet(int(self._service.domain(args.dom).autostart_once))
+
+    async def announce_interface(self, session: Session, args: remote_change.DomainAnnounceInterfaceArgs) -> Void:
+        no_flags(args.flags, "qemuDomainAnnounceInterface")
+        told = typed_params.decode(args.params, cards.ANNOUNCE_PARAMS)
+        await cards.announce(self._service.domain(args.dom), args.device, dict(told))
+        return Void()
+
+    async def graphics_reload(self, session: Session, args: remote_change.DomainGraphicsReloadArgs) -> Void:
+        no_flags(args.flags, "qemuDomainGraphicsReload")
+        await vnc.reload_certificates(self._service.domain(args.dom), args.type)
+        return Void()
 
     async def send_key(self, session: Session, args: remote_change.DomainSendKeyArgs) -> Void:
         no_flags(args.flags, "qemuDomainSendKey")

@@ -14,7 +14,6 @@ from culvert.xdr.struct import Void
 
 log = logging.getLogger(__name__)
 
-LIB_VERSION = 9_000_000  # the libvirt whose protocol and behaviour this is; clients compare it
 # What libvirt says of emulated guests, and of no kind in particular (qemu/qemu_driver.c, qemuConnectGetMaxVcpus).
 EMULATED_VCPUS = 16
 MAX_VCPUS = 255  # of the machine types served (QEMU, query-machines cpu-max of pc)
@@ -101,7 +100,7 @@ class ConnectHandlers:
         return remote_connect.HvVersionRet(self._service.driver.version)
 
     async def get_lib_version(self, session: Session, args: Void) -> remote_connect.LibVersionRet:
-        return remote_connect.LibVersionRet(LIB_VERSION)
+        return remote_connect.LibVersionRet(self._service.lib_version)
 
     async def get_hostname(self, session: Session, args: Void) -> remote_connect.HostnameRet:
         return remote_connect.HostnameRet(self._service.hostname)

@@ -6,6 +6,7 @@ import asyncio
 
 from lxml import etree
 
+from culvert.daemon import lib_version
 from culvert.daemon.service import Service, no_flags
 from culvert.domain import parse
 from culvert.drivers.qemu import vcpus
@@ -102,7 +103,8 @@ class NodeHandlers:
         return remote_connect.SecurityModelRet("", "")
 
     async def get_capabilities(self, session: Session, args: Void) -> shapes.CapabilitiesRet:
-        return shapes.CapabilitiesRet(await self._service.driver.capabilities())
+        clusters = self._service.lib_version >= lib_version.CLUSTERS
+        return shapes.CapabilitiesRet(await self._service.driver.capabilities(clusters=clusters))
 
     async def get_domain_capabilities(
         self, session: Session, args: remote_connect.DomainCapabilitiesArgs

@@ -144,9 +144,24 @@ def _running(flags: int, procedure: str, others: int = 0) -> bool | None:
 
 
 def _params(told: dict[str, typed_params.Value]) -> tuple[Path, str | None]:
-    """VIR_DOMAIN_SAVE_PARAM_FILE, _DXML. Raises ``errors.ArgumentUnsupported`` for others."""
-    for name in sorted(set(told) - {"file", "dxml"}):
+    """VIR_DOMAIN_SAVE_PARAM_FILE, _DXML; of the image's formats there is ``raw``.
+
+    Raises ``errors.ArgumentUnsupported`` for other formats and parameters, and ``errors.InvalidArgument`` for what is
+    no format and, as libvirt does, for channels to and from anything but a sparse image.
+    """
+    for name in sorted(set(told) - {"file", "dxml", "image_format", "parallel.channels"}):
         raise errors.ArgumentUnsupported(f"parameter '{name}' not supported")
+    match told.get("image_format", "raw"):
+        case "raw":
+            pass
+        case "gzip" | "bzip2" | "xz" | "lzop" | "zstd" | "sparse" as named:
+            raise errors.ArgumentUnsupported(f"save image format '{named}' is not supported by culvert: 'raw' is")
+        case other:
+            raise errors.InvalidArgument(f"invalid argument: Invalid image_format '{other}'")
+    if "parallel.channels" in told:
+        raise errors.InvalidArgument(
+            "invalid argument: Parallel save is only supported with the 'sparse' save image format"
+        )
     if "file" not in told:
         raise errors.OperationUnsupported("a domain is saved in a file only: parameter 'file' is missing")
     xml = told.get("dxml")

@@ -1,4 +1,5 @@
-"""Domains that start with the host: once in each of its boots, however often the daemon is started.
+"""Domains that start with the host: once in each of its boots, however often the daemon is started, or at its next
+boot alone.
 
 Source: util/virdomainobjlist and qemu/qemu_driver.c (qemuAutostartDomain) of libvirt 9.0: a failure is logged and the
 next domain is tried. What libvirt does not have: a domain that has gone to another host by a migration stays there,
@@ -22,18 +23,28 @@ log = logging.getLogger(__name__)
 PAUSE = 1.0  # seconds between two looks whether a domain may be started now
 
 
-async def set_autostart(domain: Domain, wanted: bool) -> None:
-    """Start it with the host, or no more; on the disk on return. Raises ``errors.OperationInvalid``."""
+async def set_autostart(domain: Domain, wanted: bool, *, once: bool = False) -> None:
+    """Start it with the host, or no more; ``once``: at the next boot alone, beside what is said of every boot. On the
+    disk on return. Raises ``errors.OperationInvalid``."""
 
     async def mark() -> None:
         async with domain.keeping:
             if not domain.is_persistent:
                 raise errors.OperationInvalid(f"cannot set autostart for transient domain '{domain.name}'")
-            if wanted is not domain.autostart:
-                await asyncio.to_thread(domain.host.store.set_autostart, domain.name, wanted)
-                domain.autostart = wanted
+            await _mark(domain, wanted, once=once)
 
     await domain.host.carry_out(mark(), name=f"autostart-{domain.name}")
+
+
+async def _mark(domain: Domain, wanted: bool, *, once: bool) -> None:
+    """``domain.keeping`` is held."""
+    if wanted is (domain.autostart_once if once else domain.autostart):
+        return
+    await asyncio.to_thread(domain.host.store.set_autostart, domain.name, wanted, once=once)
+    if once:
+        domain.autostart_once = wanted
+    else:
+        domain.autostart = wanted
 
 
 async def run(driver: Driver) -> None:
@@ -54,15 +65,25 @@ async def run(driver: Driver) -> None:
     except errors.SystemCallError as err:
         log.error("domains are not started with the host reason=%r", err.message)
         return
-    waiting = {domain: "" for domain in driver.domains() if domain.autostart}
+    waiting = {domain: "" for domain in driver.domains() if domain.starts_with_host}
     while waiting and not driver.host.winding_up:
         for domain, told in tuple(waiting.items()):
             if not (obstacle := await _obstacle(driver, domain, told)):
                 del waiting[domain]
+                await driver.host.carry_out(_used(domain), name=f"autostart-{domain.name}")
             else:
                 waiting[domain] = obstacle
         if waiting:
             await asyncio.sleep(PAUSE)
+
+
+async def _used(domain: Domain) -> None:
+    """This was the one boot that somebody has meant, whatever has come of it (virDomainDriverAutoStart)."""
+    async with domain.keeping:
+        try:
+            await _mark(domain, False, once=True)
+        except errors.SystemCallError as err:
+            log.error("domain=%s will be started with the host once more reason=%r", domain.name, err.message)
 
 
 async def _take_over(driver: Driver) -> None:
@@ -89,7 +110,7 @@ async def _take_over(driver: Driver) -> None:
 async def _obstacle(driver: Driver, domain: Domain, told: str) -> str:
     """Start ``domain``, if it may be: empty. Else why it is not known yet whether it runs elsewhere; ``told``: what
     the log has already."""
-    if driver.host.winding_up or domain.is_active or not domain.autostart:
+    if driver.host.winding_up or domain.is_active or not domain.starts_with_host:
         return ""
     try:
         driver.host.may_start(domain.uuid)

@@ -67,6 +67,8 @@ class Domain:
         self.job: Job | None = None
         self.autostart = False
         """It is started with the host."""
+        self.autostart_once = False
+        """It is started with the host at its next boot."""
         self.has_managed_save = False
         """Its next start goes on where it was saved."""
         self.agent_lock = asyncio.Lock()
@@ -108,6 +110,11 @@ class Domain:
     @property
     def is_active(self) -> bool:
         return self.run is not None
+
+    @property
+    def starts_with_host(self) -> bool:
+        """At its next boot, whether also at others or not."""
+        return self.autostart or self.autostart_once
 
     @property
     def is_persistent(self) -> bool:

@@ -153,12 +153,12 @@ class Driver:
     async def node_info(self) -> nodeinfo.NodeInfo:
         return await asyncio.to_thread(nodeinfo.read)
 
-    async def capabilities(self) -> str:
-        """The host capabilities XML."""
+    async def capabilities(self, *, clusters: bool = False) -> str:
+        """The host capabilities XML; ``clusters``: with which cluster each CPU is in."""
         node = await self.node_info()
         cpus = await asyncio.to_thread(nodeinfo.cpus)
         pages = await asyncio.to_thread(nodestats.page_sizes)
-        return capabilities.build(str(self.host_uuid), node, cpus, [self.host.machines], pages)
+        return capabilities.build(str(self.host_uuid), node, cpus, [self.host.machines], pages, clusters=clusters)
 
     # definitions
 
@@ -211,15 +211,21 @@ class Driver:
                 domain.note_persistent(kept)
         return domain
 
-    async def undefine(self, domain: Domain, *, managed_save: bool = False) -> None:
+    async def undefine(
+        self,
+        domain: Domain,
+        *,
+        managed_save: bool = False,
+        detail: UndefinedDetail = UndefinedDetail.REMOVED,
+    ) -> None:
         """Forget the persistent definition: a running domain becomes transient, another one is gone.
 
-        ``managed_save``: with its image, if it has one. Raises ``errors.OperationInvalid`` for a transient domain,
-        and for one with an image otherwise.
+        ``managed_save``: with its image, if it has one; ``detail``: why, for those who listen. Raises
+        ``errors.OperationInvalid`` for a transient domain, and for one with an image otherwise.
         """
-        await self.host.carry_out(self._undefine(domain, managed_save), name=f"undefine-{domain.name}")
+        await self.host.carry_out(self._undefine(domain, managed_save, detail), name=f"undefine-{domain.name}")
 
-    async def _undefine(self, domain: Domain, managed_save: bool) -> None:
+    async def _undefine(self, domain: Domain, managed_save: bool, detail: UndefinedDetail) -> None:
         async with self._changing, domain.keeping:
             if not domain.is_persistent:
                 raise errors.OperationInvalid(f"cannot undefine transient domain '{domain.name}'")
@@ -228,16 +234,18 @@ class Driver:
             if domain.has_managed_save:
                 await asyncio.to_thread(files.remove, self.layout.managed_save(domain.name))
                 domain.has_managed_save = False
-            await asyncio.to_thread(self.host.store.set_autostart, domain.name, False)
+            for once in (False, True):
+                await asyncio.to_thread(self.host.store.set_autostart, domain.name, False, once=once)
             await asyncio.to_thread(self.host.store.remove_definition, domain.name)
             try:
                 await self.host.whereabouts.undefined(domain.uuid)
             except errors.RequestError as err:  # what is kept for nobody does no harm
                 log.error("domain=%s is undefined reason=%r", domain.name, err.message)
-            domain.persistent, domain.autostart, domain.was_persistent = None, False, True
+            domain.persistent, domain.was_persistent = None, True
+            domain.autostart = domain.autostart_once = False
             if not domain.is_active and domain.startup is None:
                 self._retire(domain)
-            domain.emit(DomainEvent.UNDEFINED, UndefinedDetail.REMOVED)
+            domain.emit(DomainEvent.UNDEFINED, detail)
 
     async def rename(self, domain: Domain, name: str) -> None:
         """Call a persistent domain that does not run something else; events UNDEFINED and DEFINED, renamed.
@@ -263,9 +271,10 @@ class Driver:
             renamed = replace(persistent, name=name)
             # The new one first: whenever the host goes down, one of the two is there.
             await domain.save_definition(renamed)
-            if domain.autostart:
-                await asyncio.to_thread(self.host.store.set_autostart, name, True)
-                await asyncio.to_thread(self.host.store.set_autostart, domain.name, False)
+            for once, marked in ((False, domain.autostart), (True, domain.autostart_once)):
+                if marked:
+                    await asyncio.to_thread(self.host.store.set_autostart, name, True, once=once)
+                    await asyncio.to_thread(self.host.store.set_autostart, domain.name, False, once=once)
             await asyncio.to_thread(self.host.store.remove_definition, domain.name)
             domain.emit(DomainEvent.UNDEFINED, UndefinedDetail.RENAMED)
             domain.name, domain.persistent = name, renamed
@@ -346,6 +355,7 @@ class Driver:
         host = self.host
         await asyncio.to_thread(host.store.sweep)
         autostarts = await asyncio.to_thread(host.store.autostarts)
+        next_boot = await asyncio.to_thread(lambda: host.store.autostarts(once=True))
         definitions = await asyncio.to_thread(lambda: list(host.store.definitions(xml_parse.parse)))
         for name, definition in definitions:
             domain = self._new(definition, persistent=True)
@@ -354,7 +364,7 @@ class Driver:
                 why = errors.OperationFailed(f"it defines domain '{definition.name}' {definition.uuid}")
                 await asyncio.to_thread(files.set_aside, path, why)
                 continue
-            domain.autostart = name in autostarts
+            domain.autostart, domain.autostart_once = name in autostarts, name in next_boot
             domain.has_managed_save = await asyncio.to_thread(self.layout.managed_save(name).exists)
             self._by_uuid[domain.uuid] = domain
         statuses = await asyncio.to_thread(lambda: list(host.store.statuses()))

@@ -9,6 +9,7 @@ from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.hypervisor.contract import Guest
+from culvert.protocol.constants_state import UndefinedDetail
 
 
 class QemuGuests:
@@ -34,7 +35,8 @@ class QemuGuests:
         return await self._driver.define_xml(xml, arriving=True)
 
     async def undefine(self, guest: Guest) -> None:
-        await self._driver.undefine(self._driver.lookup_by_uuid(guest.uuid))
+        domain = self._driver.lookup_by_uuid(guest.uuid)
+        await self._driver.undefine(domain, detail=UndefinedDetail.MIGRATED)
 
     async def launch_incoming(self, definition: DomainDef, name: str | None = None) -> Domain:
         return await self._driver.launch_incoming(definition, name)

@@ -209,7 +209,7 @@ async def _try_launch(
             await startup.step(StartStep.SECRETS, vnc.set_password(domain, graphics.passwd))
     await startup.step(StartStep.BALLOON, balloon.prepare(domain, run.definition, incoming=incoming))
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
-    news.tell_agent(domain, run, AgentReason.DOMAIN_STARTED)
+    news.tell_channels(domain, run, AgentReason.DOMAIN_STARTED)
     return run
 
 

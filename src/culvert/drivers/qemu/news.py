@@ -13,7 +13,7 @@ from typing import Any
 
 from culvert.domain.chardev import ChannelDevice
 from culvert.domain.disk import Disk
-from culvert.drivers.qemu import agent, balloon, unplug, vcpus
+from culvert.drivers.qemu import agent, balloon, cards, unplug, vcpus
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Heard
 from culvert.drivers.qemu.monitor import Event
@@ -158,9 +158,26 @@ def note_channel(domain: Domain, run: Run, alias: str, *, connected: bool, reaso
         return
     run.definition = replace(run.definition, devices=replace(run.definition.devices, channels=after))
     domain.changed()
+    for channel in after:
+        if channel.alias == alias:
+            _tell_channel(domain, channel, reason)
     found = agent.channel(run.definition)
     if found is not None and found.alias == alias:
         tell_agent(domain, run, reason)
+
+
+def tell_channels(domain: Domain, run: Run, reason: AgentReason) -> None:
+    """How every channel of the guest stands, the agent's among them; ``reason``: why that is told."""
+    for channel in run.definition.devices.channels:
+        _tell_channel(domain, channel, reason)
+    tell_agent(domain, run, reason)
+
+
+def _tell_channel(domain: Domain, channel: ChannelDevice, reason: AgentReason) -> None:
+    told = AgentState.CONNECTED if channel.target.state == "connected" else AgentState.DISCONNECTED
+    domain.tell(
+        EventID.CHANNEL_LIFECYCLE, channel_name=channel.target.name or "", state=int(told), reason=int(reason)
+    )
 
 
 def tell_agent(domain: Domain, run: Run, reason: AgentReason) -> None:
@@ -187,6 +204,11 @@ def _not_unplugged(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     domain.tell(EventID.DEVICE_REMOVAL_FAILED, dev_alias=alias)
 
 
+def _filter_changed(domain: Domain, run: Run, data: dict[str, Any]) -> None:
+    looking = cards.filter_changed(domain, run, str(data.get("name", "")))
+    domain.host.spawn(looking, name=f"address-{domain.name}")
+
+
 def _pm(kind: EventID) -> Callable[[Domain, Run, dict[str, Any]], None]:
     def tell(domain: Domain, run: Run, data: dict[str, Any]) -> None:
         domain.tell(kind, reason=0)
@@ -211,6 +233,7 @@ TELLERS: dict[str, Callable[[Domain, Run, dict[str, Any]], None]] = {
     "VSERPORT_CHANGE": _channel,
     "DEVICE_DELETED": _deleted,
     "DEVICE_UNPLUG_GUEST_ERROR": _not_unplugged,
+    "NIC_RX_FILTER_CHANGED": _filter_changed,
     "SUSPEND": _pm(EventID.PMSUSPEND),
     "SUSPEND_DISK": _pm(EventID.PMSUSPEND_DISK),
     "WAKEUP": _pm(EventID.PMWAKEUP),

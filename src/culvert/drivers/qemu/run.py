@@ -76,6 +76,8 @@ class Run:
     gone: asyncio.Event = field(default_factory=asyncio.Event)
     unplugging: dict[str, asyncio.Future[None]] = field(default_factory=dict)
     """Alias of a device that is being plugged out → done when all of it is gone; the guest's refusal is its error."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Alias of a card → the address that the guest has given it, once it has given it one."""
     _written: tuple[DomainDef, str] | None = None
 
     @property

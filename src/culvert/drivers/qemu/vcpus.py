@@ -19,7 +19,7 @@ from culvert.drivers.qemu.impact import Impact
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 from culvert.protocol.constants_flag import AffectFlag, VcpuFlag
-from culvert.protocol.constants_state import VcpuState
+from culvert.protocol.constants_state import EventID, VcpuState
 
 UNPLUG_TIMEOUT = 5.0  # seconds for the guest to let go of a processor; libvirt waits as long
 ALIAS = "vcpu"  # and the number: libvirt's name of a processor that was plugged in
@@ -117,12 +117,16 @@ async def set_count(domain: Domain, number: int, flags: int) -> None:
 
 
 async def look(domain: Domain, run: Run) -> None:
-    """Bring the definition up to the processors that the guest has now; on the disk on return."""
+    """Bring the definition up to the processors that the guest has now; on the disk on return. Event VCPU_REMOVED for
+    each that has gone."""
     slots = await _slots(domain)
     present = [place for place, slot in enumerate(slots) if "qom-path" in slot]
     before = run.definition
-    if present != [one.id for one in vcpus.states(before) if one.enabled] and domain.run is run:
+    known = [one.id for one in vcpus.states(before) if one.enabled]
+    if present != known and domain.run is run:
         run.definition = vcpus.with_present(before, present)
+        for number in sorted(set(known) - set(present)):
+            domain.tell(EventID.VCPU_REMOVED, vcpuid=number)
         await domain.persist()
 
 

@@ -26,6 +26,8 @@ LAST_PORT = 65535
 LOOKUP_TIMEOUT = 10.0  # seconds for the name of an address to listen on; glibc asks two servers twice in that time
 DEFAULT_LISTEN = "127.0.0.1"  # vnc_listen of libvirt's qemu.conf
 
+RELOADS = (0, 1)  # VIR_DOMAIN_GRAPHICS_RELOAD_TYPE_ANY, _VNC
+
 _FD_NAME = "graphicsfd"
 
 # What QEMU prints when somebody was faster (util/qemu-sockets.c).
@@ -152,3 +154,16 @@ async def connect(domain: Domain, number: int, *, skip_auth: bool) -> socket.soc
         ours.close()
         raise
     return ours
+
+
+async def reload_certificates(domain: Domain, kind: int) -> None:
+    """Have the screen read its certificates again; ``kind`` 0 any, 1 VNC (virDomainGraphicsReloadType).
+
+    Raises ``errors.ArgumentUnsupported`` for another kind, ``errors.OperationInvalid`` for a guest without a VNC
+    screen, and QEMU's refusal for a screen that is not encrypted.
+    """
+    if kind not in RELOADS:
+        raise errors.ArgumentUnsupported(f"unknown graphics type {kind} to reload")
+    if not domain.require_active().definition.devices.graphics:
+        raise errors.OperationInvalid(f"domain '{domain.name}' has no VNC screen that could reload certificates")
+    await domain.monitor.execute("display-reload", {"type": "vnc", "tls-certs": True})

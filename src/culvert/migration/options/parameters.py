@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.hypervisor.setup import Setup
+from culvert.hypervisor.status import UNLIMITED_SPEED
 from culvert.protocol import constants_migrate, typed_params, types
 from culvert.protocol.constants_migrate import MigrateFlag, MigrateParam
 
@@ -59,6 +60,7 @@ _MEMBERS = {
     MigrateParam.PARALLEL_CONNECTIONS: "parallel_connections",
     MigrateParam.PERSIST_XML: "persistent_xml",
     MigrateParam.BANDWIDTH_POSTCOPY: "bandwidth_postcopy",
+    MigrateParam.BANDWIDTH_AVAIL_SWITCHOVER: "avail_switchover_bandwidth",
     MigrateParam.AUTO_CONVERGE_INITIAL: "throttle_initial",
     MigrateParam.AUTO_CONVERGE_INCREMENT: "throttle_increment",
     MigrateParam.COMPRESSION_XBZRLE_CACHE: "xbzrle_cache",
@@ -93,6 +95,7 @@ class Options:
     """One migration as asked. 0 or ``None`` where nothing was named.
 
     Bandwidths in MiB/s; ``throttle_…`` in percent of the guest's CPU time; ``xbzrle_cache`` in bytes;
+    ``avail_switchover_bandwidth``: what the source's QEMU foretells the downtime by, not by what it measures.
     ``compression`` holds libvirt's words, ``xbzrle``, ``zlib``, ``zstd``. ``preempt`` is not asked for by anybody:
     the source finds it out (``combinations.agree``). ``optional``: post-copy is only what ``autopilot`` would like,
     and ``instead`` so many connections where it cannot be had.
@@ -114,6 +117,7 @@ class Options:
     bandwidth: int = 0
     parallel_connections: int = 0
     bandwidth_postcopy: int = 0
+    avail_switchover_bandwidth: int = 0
     throttle_initial: int | None = None
     throttle_increment: int | None = None
     throttle_max: int | None = None
@@ -179,6 +183,10 @@ class Options:
         connections = self.instead or self.parallel_connections
         without = replace(self, preempt=False, optional=False, instead=0, parallel_connections=connections)
         return without.without_flags(MigrateFlag.POSTCOPY)
+
+    def for_destination(self) -> Options:
+        """The same without what concerns the source alone: a libvirtd that is older than it would refuse."""
+        return replace(self, avail_switchover_bandwidth=0)
 
     def without_places(self) -> Options:
         """The same without what is of no use to a culvert, or in a tunnel."""
@@ -259,6 +267,10 @@ def _check_tuning(options: Options) -> None:
             raise errors.InvalidArgument(f"Turn auto convergence on to tune it (auto_converge.{name})")
         if value is not None and value not in _THROTTLES:
             raise errors.InvalidArgument(f"auto_converge.{name} is {value}, which is not between 1 and 99 percent")
+    if options.avail_switchover_bandwidth > UNLIMITED_SPEED:
+        raise errors.InvalidArgument(f"invalid argument: bandwidth must be less than {UNLIMITED_SPEED + 1}")
+    if options.has(MigrateFlag.COMPRESSED) and options.has(MigrateFlag.PARALLEL) and not options.compression:
+        raise errors.InvalidArgument("invalid argument: No compression algorithm selected for parallel migration")
     for method in options.compression:
         if method not in COMPRESSION_METHODS:
             raise errors.ArgumentUnsupported(

@@ -89,7 +89,9 @@ class Peer:
         """
         answer = await self._client.call(
             remote_migrate.DOMAIN_MIGRATE_FINISH3_PARAMS,
-            remote_migrate.Finish3ParamsArgs(options.to_typed(), cookie, _flags(options), int(cancelled)),
+            remote_migrate.Finish3ParamsArgs(
+                options.for_destination().to_typed(), cookie, _flags(options), int(cancelled)
+            ),
             timeout=Wait.LONG.value if patient else None,
         )
         return answer.cookie_out
@@ -178,7 +180,7 @@ def _flags(options: Options) -> int:
 
 
 def _prepare(options: Options, cookie: bytes) -> remote_migrate.Prepare3ParamsArgs:
-    return remote_migrate.Prepare3ParamsArgs(options.to_typed(), cookie, _flags(options))
+    return remote_migrate.Prepare3ParamsArgs(options.for_destination().to_typed(), cookie, _flags(options))
 
 
 @dataclass(frozen=True, slots=True)

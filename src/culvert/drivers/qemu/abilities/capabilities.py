@@ -17,15 +17,27 @@ ARCH = "x86_64"
 
 
 def build(
-    host_uuid: str, node: NodeInfo, cpus: Sequence[HostCpu], emulators: Sequence[Machines], pages: Sequence[int] = ()
+    host_uuid: str,
+    node: NodeInfo,
+    cpus: Sequence[HostCpu],
+    emulators: Sequence[Machines],
+    pages: Sequence[int] = (),
+    *,
+    clusters: bool = False,
 ) -> str:
-    """The XML text; ``emulators`` are those probed, the first one is listed first; ``pages``: sizes in KiB."""
+    """The XML text; ``emulators`` are those probed, the first one is listed first; ``pages``: sizes in KiB.
+
+    ``clusters``: CPUs are in clusters, as libvirt has it from 10.1 on and its schema forbade before: on x86 always in
+    the first of their die.
+    """
     root = etree.Element("capabilities")
     host = etree.SubElement(root, "host")
     etree.SubElement(host, "uuid").text = host_uuid
     cpu = etree.SubElement(host, "cpu")
     etree.SubElement(cpu, "arch").text = node.model
     topology = {"sockets": node.sockets, "dies": 1, "cores": node.cores, "threads": node.threads}
+    if clusters:
+        topology["clusters"] = 1
     etree.SubElement(cpu, "topology", {name: str(value) for name, value in topology.items()})
     for size in pages:
         etree.SubElement(cpu, "pages", unit="KiB", size=str(size))
@@ -35,14 +47,14 @@ def build(
     etree.SubElement(migration, "live")
     transports = etree.SubElement(migration, "uri_transports")
     etree.SubElement(transports, "uri_transport").text = "tcp"
-    _topology(host, node, cpus)
+    _topology(host, node, cpus, {"cluster_id": "0"} if clusters else {})
     for emulator in emulators:
         _guest(root, emulator)
     etree.indent(root)
     return str(etree.tostring(root, encoding="unicode")) + "\n"
 
 
-def _topology(host: etree._Element, node: NodeInfo, cpus: Sequence[HostCpu]) -> None:
+def _topology(host: etree._Element, node: NodeInfo, cpus: Sequence[HostCpu], cluster: dict[str, str]) -> None:
     cells = [
         (number, list(members)) for number, members in groupby(sorted(cpus, key=_cell), key=lambda cpu: cpu.node)
     ]
@@ -52,15 +64,8 @@ def _topology(host: etree._Element, node: NodeInfo, cpus: Sequence[HostCpu]) -> 
         etree.SubElement(cell, "memory", unit="KiB").text = str(node.memory // len(cells))
         listed = etree.SubElement(cell, "cpus", num=str(len(members)))
         for cpu in members:
-            etree.SubElement(
-                listed,
-                "cpu",
-                id=str(cpu.id),
-                socket_id=str(cpu.socket),
-                die_id="0",
-                core_id=str(cpu.core),
-                siblings=cpu.siblings,
-            )
+            place = {"socket_id": str(cpu.socket), "die_id": "0", **cluster, "core_id": str(cpu.core)}
+            etree.SubElement(listed, "cpu", {"id": str(cpu.id), **place, "siblings": cpu.siblings})
 
 
 def _cell(cpu: HostCpu) -> tuple[int, int]:

@@ -4,6 +4,7 @@
 
     etc/qemu/NAME.xml             a persistent definition
     etc/qemu/autostart/NAME.xml   a link to it: the domain is started with the host
+    etc/qemu/autostart/NAME.xml.once   the same: at its next boot alone
     run/qemu/NAME.json            the live status of a running domain
     run/qemu/domain-ID-SHORT/     sockets and short-lived files of one run (monitor.sock …)
     log/qemu/NAME.log             what QEMU has said, over all runs
@@ -78,8 +79,8 @@ class Layout:
     def definition(self, name: str) -> Path:
         return self.definitions / f"{name}.xml"
 
-    def autostart(self, name: str) -> Path:
-        return self.definitions / "autostart" / f"{name}.xml"
+    def autostart(self, name: str, *, once: bool = False) -> Path:
+        return self.definitions / "autostart" / (f"{name}.xml.once" if once else f"{name}.xml")
 
     @property
     def autostarted(self) -> Path:

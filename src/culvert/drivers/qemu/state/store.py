@@ -31,13 +31,14 @@ class Store:
     def remove_definition(self, name: str) -> None:
         files.remove(self.layout.definition(name))
 
-    def autostarts(self) -> set[str]:
-        """The names of the domains that start with the host."""
-        return {path.stem for path in self.layout.autostart("x").parent.glob("*.xml")}
+    def autostarts(self, *, once: bool = False) -> set[str]:
+        """The names of the domains that start with the host; ``once``: at its next boot alone."""
+        pattern = self.layout.autostart("*", once=once)
+        return {path.name.removesuffix(pattern.name[1:]) for path in pattern.parent.glob(pattern.name)}
 
-    def set_autostart(self, name: str, wanted: bool) -> None:
+    def set_autostart(self, name: str, wanted: bool, *, once: bool = False) -> None:
         """Raises ``errors.SystemCallError``."""
-        link = self.layout.autostart(name)
+        link = self.layout.autostart(name, once=once)
         if not wanted:
             if link.is_symlink():
                 files.remove(link)
