@@ -1,4 +1,4 @@
-# culvert's verbs. Each sets up what it needs first: on a fresh Debian 12 nothing has to be installed by hand
+# culvert's verbs. Each sets up what it needs first: on a fresh Debian 12 or 13 nothing has to be installed by hand
 # (`make` itself aside; and `make check`, which installs no Debian package, needs python3 with its module venv).
 
 PYTHON ?= python3
@@ -14,7 +14,7 @@ LOGS ?= build/logs
 PIP_COMPILE := $(VENV)/pins/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options
 
-.PHONY: help setup debian-packages test-packages guests demo bench worst-case faults check test model interop soak lint manual format pins clean
+.PHONY: help setup debian-packages test-packages guests demo bench worst-case faults generations check test model interop soak lint manual format pins clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -59,6 +59,11 @@ worst-case: setup ## guests that do not stop writing, over links too narrow for 
 
 faults: setup ## migrations of culvert and of libvirt broken at every boundary, and the table of what came of it (root; ARGS='--filter …')
 	@$(BIN)/python -m faults $(ARGS)
+
+generations: setup ## culvert in every Debian there is, each in a root of its own, and guests between all of them (root; ARGS='--fast')
+	@packaging/install-debian-packages packaging/debian-packages-test.txt
+	@packaging/install-debian-packages packaging/debian-packages-generations.txt
+	@$(BIN)/python -m generations $(ARGS)
 
 check: $(STAMP) ## lint and the pure tests: no root, no Debian packages, no QEMU; under a minute (ARGS='...' goes to pytest)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target check-lint check-tests

@@ -29,7 +29,7 @@ ALL = ("",)  # every test of a module
 FOLDERS = (
     *("ground", "xdr", "wire", "protocol", "domain", "io", "rpc", "tunnel", "channels"),
     *("hypervisor", "drivers", "migration", "client", "daemon", "cli"),
-    *("benchmarks", "demo", "faults", "guests", "project"),
+    *("benchmarks", "demo", "faults", "generations", "guests", "project"),
 )
 """Folders of pure tests, in the order of the floors."""
 

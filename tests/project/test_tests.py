@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("tests", "faults", "guests", "benchmarks", "demo")
+FOLDERS = ("tests", "faults", "guests", "benchmarks", "demo", "generations")
 MODULES = {path: ast.parse(path.read_text("utf-8")) for each in FOLDERS for path in (ROOT / each).rglob("*.py")}
 
 # Names of calls that raise when something is not as it should be.

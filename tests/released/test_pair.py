@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
 import pytest
 
-from culvert import client
 from tests.released import install
 from tests.support.culvert import CHECKOUT, culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
+from tests.support.history import told
 from tests.support.pki import Pki
 from tests.support.proxy import Proxy
 from tests.support.virsh import virsh
@@ -33,31 +31,6 @@ Words = tuple[str, ...]
 
 CLIENT: Words = ("migrate", "--live")
 POSTCOPY: Words = ("--postcopy", "--postcopy-after-precopy", "--bandwidth", "8")
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the history of a daemon says of a migration; ``steps`` and ``texts``: of its lines."""
-
-    route: str
-    channels: int
-    steps: list[str]
-    texts: list[str]
-
-
-def told(host: DaemonProcess) -> Told:
-    """Of the newest migration of ``host``, which is over and has gone well."""
-
-    async def newest() -> client.Record:
-        async with client.connect(host.uri) as connected:
-            (latest,) = await connected.history(limit=1)
-            return await connected.record(latest.id)
-
-    found = asyncio.run(newest())
-    assert found.step in ("left", "arrived"), found
-    assert not found.cause, found
-    steps = [line.step for line in found.lines if line.step is not None]
-    return Told(found.route, found.figures["channels"], steps, [line.text for line in found.lines if line.text])
 
 
 def assert_took(

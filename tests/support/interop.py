@@ -25,6 +25,8 @@ from tests.support.virsh import Result, virsh
 Either = DaemonProcess | Libvirtd
 
 P2P = ("--live", "--p2p", "--tunnelled")
+# As a host of its own name: libvirt refuses to be told a migration host that is this machine.
+MIGRATION_HOST = 'migration_host = "127.0.0.2"\n'
 ONE_ITERATION = "60000"  # milliseconds of downtime-limit
 
 IDLE = tiny.TinyParameters(mib=16, dirty_mib=0)
@@ -79,8 +81,7 @@ def pair(folder: Path, *, config: str = "", stock_config: str = "", stock_qemu: 
     pki = Pki(folder / "pki")
     holders = {name: pki.holder(name) for name in ("culvert", "libvirt")}
     (folder / "c").mkdir()
-    # As a host of its own name: libvirt refuses to be told a migration host that is this machine.
-    settings = f'migration_host = "127.0.0.2"\n{stock_qemu}'
+    settings = f"{MIGRATION_HOST}{stock_qemu}"
     with (
         DaemonProcess(
             folder / "c", name="culvert", config=f"{config}\n{holders['culvert'].config()}", tls=True

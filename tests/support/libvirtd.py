@@ -24,7 +24,7 @@ import socket
 import subprocess
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -83,7 +83,7 @@ class Libvirtd:
 
     ``address``: where it listens and is reached. ``namespace``: of those of ``ip netns``. ``tls``: a holder of
     certificates for its TLS port. ``config``, ``qemu_config``, ``hosts``: more lines for its two files of
-    settings and its ``/etc/hosts``.
+    settings and its ``/etc/hosts``. ``within``: words that run it elsewhere, in the root of another Debian.
 
     Afterwards ``uri`` (UNIX socket), ``tcp_uri`` and, with certificates, ``tls_uri()`` connect to it; the first two
     without a password. A restart keeps the ports.
@@ -100,6 +100,7 @@ class Libvirtd:
         config: str = "",
         qemu_config: str = "",
         hosts: str = "",
+        within: Sequence[str] = (),
     ) -> None:
         self.root = root
         self.name = name
@@ -112,6 +113,7 @@ class Libvirtd:
         self._config = config
         self._qemu_config = qemu_config
         self._hosts = hosts
+        self._within = list(within)
         self._log = root / "libvirtd.log"
         self._tini: subprocess.Popen[bytes] | None = None
         self._namespaces: dict[str, int] = {}
@@ -182,7 +184,7 @@ class Libvirtd:
             return ["nsenter", *wanted, "tini", "-s", "--", "libvirtd"]
         network = ["ip", "netns", "exec", self.namespace] if self.namespace else []
         own = ["unshare", "--mount", "--uts", "--propagation", "private"]
-        return [*network, *own, "bash", "-c", _SET_UP, "set-up", str(self.root), self.name]
+        return [*self._within, *network, *own, "bash", "-c", _SET_UP, "set-up", str(self.root), self.name]
 
     def _hold_namespaces(self) -> None:
         kinds = {"mount": "mnt", "uts": "uts", **({"net": "net"} if self.namespace else {})}
