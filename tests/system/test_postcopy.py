@@ -24,6 +24,8 @@ P2P = ("migrate", "--live", "--p2p", "--tunnelled", "--postcopy")
 SLOW = ("--bandwidth", "1", "--postcopy-bandwidth", "1")
 FASTER = "2000"
 BROKEN = "running (post-copy failed)"
+SUSPENDED = "event=3 detail=7"
+"""In the log: VIR_DOMAIN_EVENT_SUSPENDED, VIR_DOMAIN_EVENT_SUSPENDED_POSTCOPY."""
 
 
 @contextmanager
@@ -166,6 +168,45 @@ def test_a_daemon_is_killed(host_a: DaemonProcess, host_b: DaemonProcess, folder
                 wait_for(lambda: not state(guest, host_a), "the guest has left")
         guest.assert_runs_only_on(host_b, host_a)
         assert state(guest, host_b) == "running (migrated)"
+
+
+def test_a_daemon_that_is_killed_beside_the_way_changes_nothing(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """On the route direct QEMU has the connection itself: the pages go on, and nobody is told otherwise."""
+    big = tiny.TinyParameters(mib=96, dirty_mib=80, dirty_mib_s=200, pass_s=0.5)
+    with running_tiny(host_a, folder, parameters=big) as guest:
+        with in_postcopy(guest, host_a, host_b, host_b.tcp_uri + "?route=direct") as running:
+            host_b.kill()
+            wait_for(lambda: "waiting for" in culvert("list", uri=host_a.uri).out, "it asks")
+            assert state(guest, host_a) == "paused (post-copy)"
+            host_b.start()
+            wait_for(lambda: "waiting for" not in culvert("list", uri=host_a.uri).out, "it has been answered")
+            assert state(guest, host_a) == "paused (post-copy)"
+            faster(guest, host_a)
+            running.finish().expect()
+        guest.assert_runs_only_on(host_b, host_a)
+    assert host_a.log.count("state=postcopy_failed") == 1
+    assert host_a.log.count(SUSPENDED) == 1, "one event for the switch, and no other"
+
+
+@pytest.mark.migration(reattach_seconds=1)
+def test_the_source_s_daemon_is_killed_while_the_way_is_lost(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        with in_postcopy(guest, host_a, host_b, host_b.uri_by(proxy.port)) as running:
+            proxy.refuse()
+            host_a.restart(kill=True)
+            assert state(guest, host_a) == "paused (post-copy failed)"
+            wait_for(lambda: state(guest, host_b) == BROKEN, "the destination says so")
+            proxy.refuse(False)
+            wait_for(lambda: state(guest, host_a) == "paused (post-copy)", "it has gone on")
+            wait_for(lambda: state(guest, host_b) == "running (post-copy)", "the destination says so")
+            faster(guest, host_a)
+            running.finish()
+            wait_for(lambda: not state(guest, host_a), "the guest has left")
+        guest.assert_runs_only_on(host_b, host_a)
 
 
 @pytest.mark.parametrize("victim", ["source", "destination"])

@@ -35,6 +35,10 @@ class DataPath(Protocol):
         """How often a connection of it was lost and opened anew."""
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all of it is connected now, as far as is known without QEMU."""
+
+    @property
     def outlives_connection(self) -> bool:
         """Whether it goes on when the connection of the calls is lost."""
 

@@ -99,6 +99,11 @@ class PumpPath:
         """How often a connection was lost and opened anew."""
         return sum(max(0, channel.pump.statistics.connections - 1) for channel in self._tended.values())
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every channel that QEMU has opened has its connection."""
+        return all(tended.connected.is_set() for tended in self._tended.values())
+
     async def open(self) -> None:
         """Connect every channel. Raises why one cannot be; nothing is left open then."""
         try:

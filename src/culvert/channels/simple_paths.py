@@ -19,6 +19,7 @@ class StreamPath:
 
     route = Route.STREAM
     interruptions = 0
+    is_whole = True
     outlives_connection = False
 
     def __init__(self, stream: Stream, setup: Setup) -> None:
@@ -58,6 +59,7 @@ class DirectPath:
 
     route = Route.DIRECT
     interruptions = 0
+    is_whole = True
     outlives_connection = False
     meter = None
 

@@ -219,6 +219,21 @@ async def test_a_lost_answer_is_asked_for(
     assert driven.departure.record.type is (JobType.COMPLETED if ends is State.LEFT else JobType.FAILED)
 
 
+async def test_a_post_copy_that_does_not_go_on_is_tried_ever_more_seldom(driven: Driven) -> None:
+    """Also when each try looks as if it had gone on, until that lasts."""
+    asked = inquiry.Inquiry(driven.departure)
+    pauses = []
+    for _ in range(4):
+        for state in (State.POSTCOPY, State.POSTCOPY_FAILED):
+            asked.entered(state)
+        pauses.append(asked.pause)
+        asked.hurry()
+        await asked.wait()
+    assert pauses == list(inquiry.ASK_AGAIN[:4])
+    asked.entered(State.ASKING)
+    assert asked.pause == inquiry.ASK_AGAIN[0]
+
+
 @pytest.mark.parametrize("here", [True, False])
 async def test_an_operator_decides(driven: Driven, monkeypatch: pytest.MonkeyPatch, here: bool) -> None:
     async def word(*args: object) -> tuple[Event, str]:

@@ -20,11 +20,14 @@ from culvert.migration.options.settings import Settings
 from culvert.migration.peers.peer import Dialler
 from culvert.migration.progress import statistics
 from culvert.migration.shell import Shell
+from culvert.migration.source import standing
 from culvert.migration.source.account import Account
 from culvert.migration.source.cause import Cause
 from culvert.migration.source.driving import Driving
 from culvert.migration.source.rescue import Rescue
 from culvert.protocol import types
+from culvert.protocol.constants_state import DomainEvent as Lifecycle
+from culvert.protocol.constants_state import DomainState
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +123,21 @@ class Case:
         ended = self.guest.hypervisor.ended("source") if self.guest is not None else None
         if ended is not None and not isinstance(self.cause.error, errors.OperationAborted):
             self.cause.error = ended
+
+    @property
+    def way_lost(self) -> bool:
+        """Whether nothing carries the guest's pages now, as far as is known."""
+        sending = self.account.sending
+        return self.rescue.path_lost or (sending is not None and not sending.way_stands)
+
+    def show(self) -> None:
+        """Have the guest's copy here shown as it stands, with an event where that is another way than before."""
+        found, guest = standing.of(self.state, self.account.reached, way_lost=self.way_lost), self.guest
+        if found is None or guest is None or not guest.is_active:
+            return
+        reason, detail = found
+        if (guest.state, guest.reason) != (DomainState.PAUSED, reason):
+            guest.set_state(DomainState.PAUSED, reason, (Lifecycle.SUSPENDED, detail))
 
     def note(self, text: str) -> None:
         """Tell people of something that was decided: in the log and in the history."""

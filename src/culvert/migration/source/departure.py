@@ -36,23 +36,13 @@ from culvert.migration.source.case import Case
 from culvert.migration.source.inquiry import Inquiry
 from culvert.migration.source.transfer import Transfer
 from culvert.protocol.constants_migrate import MigrateFlag
-from culvert.protocol.constants_state import DomainEvent as Lifecycle
-from culvert.protocol.constants_state import DomainState, PausedReason, SuspendedDetail
+from culvert.protocol.constants_state import DomainState
 
 log = logging.getLogger(__name__)
 
 LAST_WORDS = 2.0  # seconds for QEMU to say how a post-copy went that has arrived
 
 RULES = {peer: Rules("source", table(peer), FINAL, Event.UNWRITTEN) for peer in PeerKind}
-
-_STANDS = {
-    State.POSTCOPY: (DomainState.PAUSED, PausedReason.POSTCOPY, (Lifecycle.SUSPENDED, SuspendedDetail.POSTCOPY)),
-    State.POSTCOPY_FAILED: (
-        *(DomainState.PAUSED, PausedReason.POSTCOPY_FAILED),
-        (Lifecycle.SUSPENDED, SuspendedDetail.POSTCOPY_FAILED),
-    ),
-}
-"""state → how the guest's copy here is shown, and the event."""
 
 _CANCELLABLE = (State.BEGIN3, State.PERFORM3)
 
@@ -235,6 +225,7 @@ class Departure(Case):
             self.beside("QEMU ended?", self._watch_qemu())
             if start.state is State.SWITCHING:
                 self.beside("sending", self._transfer.adopt())
+            self.show()  # where an earlier daemon has left it no state is entered
             try:
                 await self.shell.run(start)
             finally:
@@ -245,9 +236,8 @@ class Departure(Case):
 
     def _entered(self, state: State) -> None:
         self._inquiry.entered(state)
-        if state in _STANDS and self.guest is not None and self.guest.is_active:
-            self.guest.set_state(*_STANDS[state])
         self.account.entered(state, self.doubt)
+        self.show()
         if state is State.UNDECIDED:
             self.answerable.set()
 
@@ -302,6 +292,7 @@ class Departure(Case):
 
     async def _report(self) -> None:
         """Show what is being waited for."""
+        self.show()
         text = self.waits_for or (self.obstacle if self.state in (State.CONFIRM3, State.CONFIRM3_CANCELLED) else "")
         if self.state is State.RETURNED:
             self.answerable.set()

@@ -21,12 +21,27 @@ class Inquiry:
     def __init__(self, case: Case) -> None:
         self._case = case
         self._tries = 0
+        self._tried_here = 0
+        self._went_on_at = 0.0
         self._wake = asyncio.Event()
 
     def entered(self, state: State) -> None:
-        """The machine is in ``state``: what is tried there is tried for the first time."""
-        if state is not State.POSTCOPY:
+        """The machine is in ``state``: what is tried there is tried for the first time.
+
+        A post-copy that does not go on for long when it is taken up again is tried again as seldom as before.
+        """
+        now = asyncio.get_running_loop().time()
+        if state is State.POSTCOPY:
+            self._went_on_at = now
+            return
+        self._tried_here = 0
+        if state is not State.POSTCOPY_FAILED or now - self._went_on_at >= ASK_AGAIN[-1]:
             self._tries = 0
+
+    @property
+    def pause(self) -> float:
+        """Seconds until it is tried again."""
+        return ASK_AGAIN[min(self._tries, len(ASK_AGAIN) - 1)]
 
     def hurry(self) -> None:
         """Somebody wants to know at once what is only asked for again after a while."""
@@ -62,7 +77,7 @@ class Inquiry:
             case.obstacle = "QEMU has given its post-copy up and runs the guest here: end what is left of it there"
             return Event.WORD_POSTCOPY
         case.driving = driving
-        found = await case.rescue.attempt(driving, again=self._tries > 0)
+        found = await case.rescue.attempt(driving, again=self._tried_here > 0)
         if found.data_path is not None:
             case.data_path = found.data_path
             case.record.interruptions += 1
@@ -72,8 +87,9 @@ class Inquiry:
     async def wait(self) -> Event:
         """A while, the longer the more often it was in vain."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ASK_AGAIN[min(self._tries, len(ASK_AGAIN) - 1)]):
+            async with asyncio.timeout(self.pause):
                 await self._wake.wait()
         self._wake.clear()
         self._tries += 1
+        self._tried_here += 1
         return Event.TICK

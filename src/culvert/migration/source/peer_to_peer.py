@@ -17,7 +17,7 @@ from culvert.channels.ticket import Ticket
 from culvert.channels.work import Done
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
-from culvert.migration.handover.machine_source import Event
+from culvert.migration.handover.machine_source import Event, State
 from culvert.migration.peers import native, peer, stock
 from culvert.migration.peers.connection import PeerConnection
 from culvert.migration.source import ask, opening, source_cookie, stability
@@ -136,10 +136,10 @@ class PeerToPeer:
     async def grant(self) -> Event:
         departure, data_path = self._departure, self._data_path
         try:
-            again, stale = (
-                data_path is None or data_path.outlives_connection,
-                data_path is not None and data_path.interruptions > 0,
-            )
+            # In post-copy no culvert gives the guest up because a connection has gone.
+            kept = departure.state is State.POSTCOPY and not departure.begun.stock
+            again = data_path is None or data_path.outlives_connection or kept
+            stale = data_path is not None and data_path.interruptions > 0
             destination = await self._connection.reach(again=again, stale=stale)
             cookie_in, patient = await source_cookie.granting(departure), departure.options.postcopy
             answer = await destination.finish(departure.options, cookie_in, cancelled=False, patient=patient)

@@ -87,6 +87,11 @@ class Sending:
         """When QEMU stopped the guest, on the monotonic clock; ``None`` while it has not."""
         return self._outgoing.stopped_at if self._outgoing is not None else None
 
+    @property
+    def way_stands(self) -> bool:
+        """Whether what there is to send has its way, as far as is known here."""
+        return self._data_path is None or self.over.is_set() or self._data_path.is_whole
+
     def parts(self, answered: float, *, postcopy: bool) -> downtime.Parts | None:
         """The standstill in its parts (``sampling.standstill``)."""
         return sampling.standstill(self._outgoing, self._record, answered, postcopy=postcopy)

@@ -152,6 +152,7 @@ class Transfer:
             case.obstacle, status = str(err), PAUSED
         if status != "completed":
             case.rescue.path_lost = True
+            case.show()
             return Event.BROKEN if status == PAUSED else Event.NOT_SENT
         self.is_done = True
         return Event.SENT
