@@ -210,6 +210,13 @@ class Hypervisor(Protocol):
     async def set_speed(self, bytes_per_second: int) -> None:
         """Limit the migration; 0 for no limit."""
 
+    def can_expect_speed(self) -> bool:
+        """Whether ``expect_speed`` has an effect."""
+
+    async def expect_speed(self, bytes_per_second: int) -> None:
+        """What the way carries when the guest stands still, by which is found out when it may; 0: the hypervisor goes
+        by what it has seen. It limits nothing."""
+
     async def max_downtime(self) -> int:
         """How long the guest may stand still at the end, in milliseconds."""
 

@@ -12,6 +12,7 @@ class Statistics:
     ``precopy_bytes``, ``downtime_bytes`` and ``postcopy_bytes`` divide what the main channel has carried by when: the
     guest ran, stood still, ran at the destination. ``throttle`` is how many percent of its CPU time the guest is
     denied; ``postcopy_requests`` counts pages that it has waited for there. ``xbzrle_…`` is zero without xbzrle.
+    ``remaining``: of memory and devices together (QEMU from 11.1 on), 0 where only memory's is told.
     """
 
     status: str = "none"
@@ -22,6 +23,7 @@ class Statistics:
     ram_total: int = 0
     ram_transferred: int = 0
     ram_remaining: int = 0
+    remaining: int = 0
     ram_bps: int = 0
     constant_pages: int = 0
     normal_pages: int = 0
@@ -42,3 +44,8 @@ class Statistics:
     xbzrle_overflows: int = 0
     zero_copy_misses: int = 0
     error: str = ""
+
+    @property
+    def left(self) -> int:
+        """Bytes still to be sent, as far as is told: memory's are counted at once, all together a moment later."""
+        return max(self.ram_remaining, self.remaining)

@@ -100,6 +100,7 @@ class MigrateParam:
     PERSIST_XML = "persistent_xml"
     BANDWIDTH = "bandwidth"
     BANDWIDTH_POSTCOPY = "bandwidth.postcopy"
+    BANDWIDTH_AVAIL_SWITCHOVER = "bandwidth.avail.switchover"  # libvirt 11.1's
     GRAPHICS_URI = "graphics_uri"
     LISTEN_ADDRESS = "listen_address"
     MIGRATE_DISKS = "migrate_disks"
@@ -117,7 +118,6 @@ class MigrateParam:
     COMPRESSION_ZLIB_LEVEL = "compression.zlib.level"  # this one and the next: libvirt 9.4's
     COMPRESSION_ZSTD_LEVEL = "compression.zstd.level"
     MIGRATE_DISKS_DETECT_ZEROES = "migrate_disks_detect_zeroes"  # libvirt 10.9's
-    BANDWIDTH_AVAIL_SWITCHOVER = "bandwidth.avail.switchover"  # libvirt 11.1's
     MIGRATE_DISKS_TARGET_ZERO = "migrate_disks_target_zero"  # libvirt 12.2's
     CULVERT_PREEMPT = "culvert.preempt"  # between two culverts: QEMU's post-copy has a channel for urgent pages
     CULVERT_OPTIONAL = "culvert.postcopy.optional"  # between two culverts: without post-copy where it cannot be had

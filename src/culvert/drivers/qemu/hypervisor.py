@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from culvert.drivers.qemu import migration, shared
 from culvert.drivers.qemu import migration_tuning as tuning
+from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.drivers.qemu.migration import QemuGuest, QemuIncoming, QemuOutgoing
 from culvert.drivers.qemu.monitor import Event, MonitorGone
 from culvert.ground import errors
@@ -88,6 +89,13 @@ class QemuHypervisor:
 
     async def set_speed(self, bytes_per_second: int) -> None:
         await migration.set_speed(self._domain.monitor, bytes_per_second)
+
+    def can_expect_speed(self) -> bool:
+        return Ability.AVAIL_SWITCHOVER_BANDWIDTH in self._domain.require_active().abilities
+
+    async def expect_speed(self, bytes_per_second: int) -> None:
+        if self.can_expect_speed():
+            await tuning.expect_speed(self._domain.monitor, bytes_per_second)
 
     async def postcopy_speed(self) -> int:
         return await tuning.postcopy_limit(self._domain.monitor)

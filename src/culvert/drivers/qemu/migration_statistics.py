@@ -20,6 +20,7 @@ def read_statistics(answer: Mapping[str, Any]) -> Statistics:
         ram_total=ram.get("total", 0),
         ram_transferred=ram.get("transferred", 0),
         ram_remaining=ram.get("remaining", 0),
+        remaining=answer.get("remaining", 0),
         ram_bps=int(ram.get("mbps", 0) * 1_000_000 / 8),
         constant_pages=ram.get("duplicate", 0),
         normal_pages=ram.get("normal", 0),

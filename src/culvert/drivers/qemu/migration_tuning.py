@@ -51,6 +51,14 @@ async def postcopy_limit(monitor: Monitor) -> int:
     return int(await _parameter(monitor, "max-postcopy-bandwidth"))
 
 
+async def expect_speed(monitor: Monitor, bytes_per_second: int) -> None:
+    """What the way carries when the guest stands still (``avail-switchover-bandwidth``); 0: by QEMU's own estimate.
+
+    QEMU from 8.2 on. Its estimate is what it has sent in the last tenth of a second, held back by its limit.
+    """
+    await monitor.execute("migrate-set-parameters", {"avail-switchover-bandwidth": bytes_per_second})
+
+
 async def set_cache(monitor: Monitor, size: int) -> None:
     """The cache of xbzrle in bytes. Raises ``OperationFailed`` with QEMU's words for a size that it does not take."""
     await monitor.execute("migrate-set-parameters", {"xbzrle-cache-size": size})

@@ -37,6 +37,11 @@ async def check(domain: Guest, options: Options) -> None:
             )
     else:
         leaving.check("migrate", domain.name, domain.state)
+        if options.avail_switchover_bandwidth and not domain.hypervisor.can_expect_speed():
+            raise errors.ArgumentUnsupported(
+                f"migration parameter bandwidth.avail.switchover cannot be had: the QEMU of domain '{domain.name}' "
+                "does not have it (8.2 and later do); nothing was changed"
+            )
         leaving.check_bound("migrate", domain.name, domain.annotations)
         await _check_blockers(domain)
         if memory.loses_pages(domain.definition):

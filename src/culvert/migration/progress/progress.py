@@ -209,7 +209,7 @@ class Course:
         if sent > 0:
             self._moved_at = at
         self._sends.add(max(0, sent), seconds)
-        cleared = before.ram_remaining - qemu.ram_remaining
+        cleared = before.left - qemu.left
         if qemu.dirty_sync_count > before.dirty_sync_count > 0:
             self._begin_round(at, qemu, before)
         elif cleared >= 0:
@@ -223,10 +223,10 @@ class Course:
 
     def _begin_round(self, at: float, qemu: Statistics, before: Statistics) -> None:
         """A round has ended since the last look, and is done: what is left is nearly all of the new one."""
-        self._done += before.ram_remaining
-        size, took = float(qemu.ram_remaining), at - self._round_began
+        self._done += before.left
+        size, took = float(qemu.left), at - self._round_began
         # The rest of a round that fits into the downtime is not sent before the guest's changes are looked up.
-        over = max(0, before.ram_remaining - (qemu.ram_transferred - before.ram_transferred))
+        over = max(0, before.left - (qemu.ram_transferred - before.ram_transferred))
         if took > _BRIEF or (took > 0 and not self._rounds):
             dirty = max(0.0, size - over) / took
         else:
@@ -241,7 +241,7 @@ class Course:
         return self._clears.value or self._sends.value or 0.0
 
     def _say(self, at: float, qemu: Statistics) -> Forecast:
-        remaining, speed = float(qemu.ram_remaining), self._speed
+        remaining, speed = float(qemu.left), self._speed
         switched = qemu.status in POSTCOPY
         dirty = 0.0 if switched else self._dirty
         measured = switched or bool(self._rounds)
@@ -315,7 +315,7 @@ class Course:
         speeds = [rate for rate in (self._clears.value, self._sends.value) if rate]
         fast, slow = max(speeds) * _AGREE, min(speeds) / _AGREE
         rates = [dirty] if qemu.status in POSTCOPY else [rate for _, rate in self._rounds[-3:]] or [dirty]
-        whole, running, remaining = self._working_set(qemu), at - self._round_began, float(qemu.ram_remaining)
+        whole, running, remaining = self._working_set(qemu), at - self._round_began, float(qemu.left)
         slower, faster = (
             Dirtying(max(rates) * _AGREE, whole, self.limit),
             Dirtying(min(rates) / _AGREE, whole, self.limit),

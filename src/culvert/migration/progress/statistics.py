@@ -94,15 +94,16 @@ def numbers(record: JobRecord) -> dict[str, int]:
     """
     qemu = record.qemu
     total, remaining = qemu.ram_total, qemu.ram_remaining
+    beside = qemu.left - remaining  # what devices have of their own
     downtime = qemu.downtime_ms if record.downtime is None else int(1000 * record.downtime)
     values: dict[str, int | None] = {
         "time_elapsed": record.elapsed_ms,
         "time_remaining": remaining_ms(record) or None if record.ended is None else None,
         "downtime": downtime,
         "setup_time": qemu.setup_ms or None,
-        "data_total": total,
+        "data_total": total + beside,
         "data_processed": qemu.ram_transferred,
-        "data_remaining": remaining,
+        "data_remaining": remaining + beside,
         "memory_total": total,
         "memory_processed": qemu.ram_transferred,
         "memory_remaining": remaining,

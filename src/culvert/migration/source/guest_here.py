@@ -8,7 +8,7 @@ import logging
 
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
-from culvert.hypervisor.status import ENDING, UNSETTLED
+from culvert.hypervisor.status import ENDING, POSTCOPY_DEVICE, UNSETTLED
 from culvert.migration.handover.machine_source import Event
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 
@@ -28,7 +28,7 @@ async def stop_sending(guest: Guest) -> None:
         try:
             async with asyncio.timeout(CANCEL_TIMEOUT):
                 if (status := await outgoing.look()) in UNSETTLED:
-                    if status not in ENDING:
+                    if status not in (*ENDING, POSTCOPY_DEVICE):  # in which QEMU refuses: its way decides
                         await outgoing.cancel()
                     await outgoing.settled()
         except (errors.RequestError, TimeoutError) as err:

@@ -207,6 +207,8 @@ class Sending:
         if self._in_postcopy:
             return
         await self._domain.hypervisor.set_speed(self._governor.change(limit))
+        # Held back, QEMU sees a tenth of a second full and the next one empty, and takes either for what the way can.
+        await self._domain.hypervisor.expect_speed(self._options.avail_switchover_bandwidth * MiB or limit)
 
     async def _carry(self, outgoing: Outgoing, data_path: DataPath, *, again: bool = False) -> str:
         """Go on until QEMU is done and the other end has everything: QEMU's last word; the cause tells why."""
