@@ -106,6 +106,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "migration/convergence/test_autopilot.py": ("test_a_real_guest_is_slowed_down_until_it_arrives",),
     "migration/destination/test_destination.py": ALL,
     "migration/journal/test_journal.py": ("test_a_writer_that_is_killed_leaves_what_it_has_said",),
+    "migration/test_incoming_failure.py": ALL,
     "migration/test_postcopy_channels.py": ALL,
     "migration/test_postcopy_recovery.py": ALL,
     "daemon/test_loop_guard.py": ("test_a_process_that_is_not_let_run_is_not_told_of",),
