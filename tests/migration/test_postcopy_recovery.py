@@ -10,6 +10,7 @@ import pytest
 
 from culvert.drivers.qemu import migration as qemu
 from culvert.drivers.qemu import migration_tuning as tuning
+from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.hypervisor import status
@@ -142,9 +143,12 @@ async def test_a_new_way_may_end_before_the_source_has_come_by_it(folder: Path, 
                 await pair.outgoing.switch_to_postcopy()
                 await pair.incoming.next_status(SWITCHED)
                 await pair.incoming.monitor.execute("cont")
+            # A QEMU that tells several channels apart by their first bytes comes no further without them.
+            looks = preempt and Ability.STATUS_RECOVER_SETUP in pair.incoming.domain.require_active().abilities
+            waits_for = "postcopy-recover-setup" if looks else "postcopy-recover"
             for _ in range(BREAKS):
                 async with pair.road(recovering=True, resumed=False):
-                    await pair.incoming.next_status(frozenset({"postcopy-recover"}))
+                    await pair.incoming.next_status(frozenset({waits_for}))
             await tuning.set_postcopy_speed(pair.outgoing.monitor, 0)
             async with pair.road(recovering=True):
                 assert await pair.outgoing.settled() == "completed"
