@@ -12,8 +12,9 @@ from tests.model import spin
 DEFECTS = sorted(set(re.findall(r"ifn?def (BAD_\w+)", spin.MODEL.read_text())))
 
 
-def test_the_claims_hold(tmp_path: Path) -> None:
-    spin.build(tmp_path, "FAULTS=2")
+@pytest.mark.parametrize("more", [(), ("POSTCOPY",)], ids=["pre-copy", "post-copy"])
+def test_the_claims_hold(tmp_path: Path, more: tuple[str, ...]) -> None:
+    spin.build(tmp_path, "FAULTS=2", *more)
     for claim in (*spin.ALWAYS, spin.EVENTUALLY):
         verdict = spin.check(tmp_path, claim)
         print(f"{claim}: {verdict}")
