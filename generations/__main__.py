@@ -15,7 +15,7 @@ from pathlib import Path
 from generations import commands, enter, moves, plan, roots, table
 from generations.plan import Cell, Kind
 from generations.roots import NoRoot, Root
-from generations.table import Came, Outcome
+from generations.table import Outcome
 from tests.support.generation import parsed
 
 PLACE = roots.CHECKOUT / "build" / "generations"
@@ -100,6 +100,7 @@ class Place:
 
     def __init__(self, folder: Path, given: Mapping[str, Path], *, fresh: bool) -> None:
         self.folder = folder
+        self.commit = roots.commit()  # what is committed meanwhile has no part in it
         self._given = given
         self._fresh = fresh
         self._own = roots.machine_generation()
@@ -127,7 +128,7 @@ class Place:
         root = self.root(key)
         if key not in self._set_up:
             say(f"{root.generation.title}: culvert in it")
-            roots.clone(root.clone)
+            roots.clone(root.clone, self.commit)
             command = ("env", "-C", root.clone, "make", "setup", "test-packages")
             roots.run([*root.words(), *command], env=enter.environment())
             kept.versions[key] = root.versions()
@@ -156,21 +157,17 @@ def one(cell: Cell, place: Place, kept: Kept, logs: Path) -> Outcome:
     log.unlink(missing_ok=True)
     if cell.kind is Kind.RUN:
         began = time.monotonic()
-        came = commands.run(cell, place.root(cell.first), log)
+        came = commands.run(cell, place.root(cell.first), place.commit, log)
         kept.versions[cell.first] = place.root(cell.first).versions()
     else:
         ready = {key: place.set_up(key, kept) for key in sorted(cell.generations)}
         began = time.monotonic()
         came = moves.run(cell, ready, log)
-    return judged(cell, came, time.monotonic() - began, kept, log)
-
-
-def judged(cell: Cell, came: Came, seconds: float, kept: Kept, log: Path) -> Outcome:
-    """``came`` beside what must come."""
+    seconds = round(time.monotonic() - began, 1)
     qemu = {key: parsed(told.get("qemu", "")) for key, told in kept.versions.items()}
     ok = plan.as_it_must(came.word, came.note, plan.expected(cell, qemu))
     shown = log.name if not ok and log.exists() else ""
-    return Outcome(cell.name, came.word, ok, came.note, round(seconds, 1), roots.commit(), shown)
+    return Outcome(cell.name, came.word, ok, came.note, seconds, place.commit, shown)
 
 
 def facts() -> dict[str, str]:

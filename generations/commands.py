@@ -17,9 +17,9 @@ from generations.table import Came
 OBEYS = 60  # seconds for a command that took too long to end what it has begun
 
 
-def run(cell: Cell, root: Root, log: Path) -> Came:
-    """Run it, its output into ``log``. Raises ``roots.NoRoot`` when there is no clone to run it in."""
-    roots.clone(root.clone)
+def run(cell: Cell, root: Root, commit: str, log: Path) -> Came:
+    """Run it, its output into ``log``; ``commit``: of culvert. Raises ``roots.NoRoot`` when there is no clone to run it in."""
+    roots.clone(root.clone, commit)
     command = cell.command
     deadline = time.monotonic() + command.minutes * 60
     with open(log, "wb") as output:

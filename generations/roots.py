@@ -154,8 +154,8 @@ def _settle(generation: Generation, path: Path, mirrors: apt.Mirrors) -> None:
         file.write_text(apt.preferences(generation.suite), encoding="utf-8")
 
 
-def clone(folder: Path) -> None:
-    """A clean clone of this checkout's HEAD in ``folder``, but for its virtual environment.
+def clone(folder: Path, commit: str) -> None:
+    """A clean clone of this checkout's ``commit`` in ``folder``, but for its virtual environment.
 
     What is not committed is not in it. Raises ``NoRoot``.
     """
@@ -164,7 +164,7 @@ def clone(folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         run(["git", "clone", "--quiet", "--no-hardlinks", CHECKOUT, folder])
     run([*git, "fetch", "--quiet", CHECKOUT, "HEAD"])
-    run([*git, "checkout", "--quiet", "--force", "--detach", "FETCH_HEAD"])
+    run([*git, "checkout", "--quiet", "--force", "--detach", commit])
     run([*git, "clean", "-ffdxq", "-e", ".venv"])
 
 
