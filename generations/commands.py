@@ -18,7 +18,7 @@ OBEYS = 60  # seconds for a command that took too long to end what it has begun
 
 
 def run(cell: Cell, root: Root, commit: str, log: Path) -> Came:
-    """Run it, its output into ``log``; ``commit``: of culvert. Raises ``roots.NoRoot`` when there is no clone to run it in."""
+    """Run it, its output into ``log``; ``commit``: of culvert. Raises ``roots.NoRoot`` where it cannot be cloned."""
     roots.clone(root.clone, commit)
     command = cell.command
     deadline = time.monotonic() + command.minutes * 60

@@ -38,7 +38,7 @@ DISK = "<disk><source file='/d'/><target dev='vda'/>{}</disk>"
         ("", "<filesystem/>", "/domain/devices/filesystem"),
         ("", "<tpm/>", "/domain/devices/tpm"),
         ("", DISK.format("<iotune/>"), "/domain/devices/disk/iotune"),
-        ("", DISK.format("<backingStore type='file'/>"), "/domain/devices/disk/backingStore/@type"),
+        ("", DISK.format("<backingStore type='nbd'/>"), "/domain/devices/disk/backingStore/@type"),
         ("", "<disk type='network'><target dev='vda'/></disk>", "/domain/devices/disk/@type"),
         ("", "<interface type='network'/>", "/domain/devices/interface/@type"),
         ("", "<interface type='user'><vlan/></interface>", "/domain/devices/interface/vlan"),

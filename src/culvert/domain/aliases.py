@@ -16,7 +16,7 @@ from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Serial
 from culvert.domain.controller import Controller
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
-from culvert.domain.disk import Disk
+from culvert.domain.disk import Disk, numbered, unnumbered
 
 USER_PREFIX = "ua-"
 _USERS = re.compile(r"ua-[A-Za-z0-9_-]*")  # conf/domain_conf.c, USER_ALIAS_CHARS
@@ -72,13 +72,14 @@ def _disk(disk: Disk) -> str:
 
 
 def _numbered_sources(disks: tuple[Disk, ...]) -> tuple[Disk, ...]:
-    """Number the images from the last disk to the first, counting empty drives: libvirt's libvirt-1-format …"""
-    return tuple(
-        disk
-        if disk.source is None or disk.path is None or disk.source.index
-        else replace(disk, source=replace(disk.source, index=len(disks) - place))
-        for place, disk in enumerate(disks)
-    )
+    """Number the images from the last disk to the first, each before what it stands on, counting empty drives:
+    libvirt's libvirt-1-format …"""
+    held: list[Disk] = []
+    number = 1
+    for disk in reversed(disks):
+        held.append(numbered(disk, number))
+        number += 1 + len(disk.layers)
+    return tuple(reversed(held))
 
 
 def _controller(controller: Controller, definition: DomainDef) -> str:
@@ -117,10 +118,10 @@ def strip(definition: DomainDef) -> DomainDef:
     if devices.memballoon is not None and not _USERS.fullmatch(devices.memballoon.alias or ""):
         changes["memballoon"] = replace(devices.memballoon, alias=None)
     plain: Devices = replace(devices, **changes)  # type: ignore[arg-type]  # one value of the field's own type each
-    disks = tuple(
-        replace(disk, source=replace(disk.source, index=None) if disk.source else None) for disk in plain.disks
+    disks = tuple(unnumbered(disk) for disk in plain.disks)
+    channels = tuple(
+        replace(_own_socket(_own_path(one)), target=replace(one.target, state=None)) for one in plain.channels
     )
-    channels = tuple(replace(_own_path(one), target=replace(one.target, state=None)) for one in plain.channels)
     consoles = tuple(replace(_own_path(one), tty=None) for one in plain.consoles)
     serials = tuple(_own_path(one) for one in plain.serials)
     plain = replace(plain, disks=disks, channels=channels, consoles=consoles, serials=serials)
@@ -132,3 +133,16 @@ def _own_path(device: C) -> C:
     if device.type == "pty" and device.source is not None:
         return replace(device, source=None)
     return device
+
+
+# Where daemons make the socket of a channel for which nobody has named one: libvirt's folder for the system's guests
+# or for a user's (qemu_conf.c, channelTargetDir; below /run since 10.0), and there that of one run
+# (qemu_domain.c, qemuDomainChrDefDropDefaultPath).
+_OF_ONE_RUN = r"/.*/(qemu/channel(/target)?|qemu/run/channel)/([^/]+/|[^/]+\.)"
+
+
+def _own_socket(device: ChannelDevice) -> ChannelDevice:
+    """Without the path of a socket that some daemon has made for one run of the guest."""
+    path = device.source.path if device.source is not None and device.type == "unix" else None
+    made = re.fullmatch(_OF_ONE_RUN + re.escape(device.target.name or ""), path or "")
+    return replace(device, source=None) if made and device.target.name else device

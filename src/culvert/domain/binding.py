@@ -98,6 +98,11 @@ def child(tag: str, cls: type[Any], *, hollow: str = "") -> Binding:
     return Binding("child", tag, classes=lambda: {"": cls}, hollow=hollow)
 
 
+def nested(tag: str, cls: Callable[[], type[Any]]) -> Binding:
+    """The child ``tag``, read as what ``cls`` gives: the class itself that has it."""
+    return Binding("child", tag, classes=lambda: {"": cls()})
+
+
 def children(tag: str, cls: type[Any]) -> Binding:
     """A tuple of all children ``tag``, each read as ``cls``."""
     return Binding("children", tag, classes=lambda: {"": cls})
@@ -153,8 +158,14 @@ def _compile(cls: type[Any]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def supported(cls: type[Any], path: str) -> Iterator[tuple[str, str]]:
-    """Every path below ``cls`` that is understood, with the values it takes: what the manual prints."""
+def supported(cls: type[Any], path: str, above: tuple[type[Any], ...] = ()) -> Iterator[tuple[str, str]]:
+    """Every path below ``cls`` that is understood, with the values it takes: what the manual prints.
+
+    What may stand in itself is told once; ``above``: the classes that ``path`` has gone through.
+    """
+    if cls in above:
+        return
+    above = (*above, cls)
     for row in table(cls):
         bound = row.binding
         match bound.kind:
@@ -166,12 +177,12 @@ def supported(cls: type[Any], path: str) -> Iterator[tuple[str, str]]:
                 yield f"{path}/{bound.name}/@{bound.inner}", bound.scalar.describe()
             case "child" | "children":
                 yield f"{path}/{bound.name}", ""
-                yield from supported(bound.classes()[""], f"{path}/{bound.name}")
+                yield from supported(bound.classes()[""], f"{path}/{bound.name}", above)
             case "variant":
                 for value, variant_class in bound.classes().items():
                     tag = f"{path}/{bound.name}[@{bound.inner}='{value}']"
                     yield tag, ""
-                    yield from supported(variant_class, tag)
+                    yield from supported(variant_class, tag, above)
             case "leaf" | "amount":
                 yield f"{path}/{bound.name}", bound.scalar.describe()
             case _:

@@ -269,6 +269,12 @@ def _videos(devices: Devices) -> tuple[Video, ...]:
         else:
             # A power of two, as libvirt makes it; nothing is nothing said.
             vram = 1 << (model.vram - 1).bit_length() if model.vram else VIDEO_MEMORY.get(model.type)
-            model = replace(model, vram=vram, heads=model.heads or 1, primary=True if place == 0 else None)
+            if model.device and model.type != "virtio":
+                raise errors.ConfigUnsupported(
+                    f"unsupported configuration: /domain/devices/video/model/@device '{model.device}' is not"
+                    " supported by culvert for this card: leave it out"
+                )
+            primary = True if place == 0 else None
+            model = replace(model, vram=vram, heads=model.heads or 1, primary=primary)
         completed.append(replace(video, model=model))
     return tuple(completed)

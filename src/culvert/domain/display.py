@@ -12,6 +12,7 @@ from culvert.domain import address
 from culvert.domain.binding import BLANK, DEFAULT, attribute, child, children, lone, variant
 from culvert.domain.scalars import ANY_TEXT, TOKEN, UINT, YES_OR_NOT, Integer, Pattern, one_of
 
+DEVICES = {True: "virtio-vga", False: "virtio-gpu"}  # by "is it the primary card?"
 PASSWORD_MAX = 8  # characters of a VNC password that count (RFC 6143, 7.2.2)
 LISTEN_ADDRESS = Pattern(r"[^\s,=]+", "listen address")
 
@@ -47,7 +48,7 @@ class Graphics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoModel:
-    """The card; ``vram`` in KiB."""
+    """The card; ``vram`` in KiB. ``device``: what libvirt 12 says of a virtio card that it would be anyway."""
 
     type: Annotated[
         str, attribute("type", one_of("vga", "cirrus", "virtio", "bochs", "none"), silent=("", "default"))
@@ -55,7 +56,7 @@ class VideoModel:
     vram: Annotated[int | None, attribute("vram", UINT, silent=BLANK)] = None
     heads: Annotated[int | None, attribute("heads", Integer(low=1, high=16), silent=BLANK)] = None
     primary: Annotated[bool | None, attribute("primary", YES_OR_NOT)] = None
-    device: Annotated[str | None, attribute("device", one_of("virtio-vga", "virtio-gpu"), silent=BLANK)] = None
+    device: Annotated[str | None, attribute("device", one_of(*DEVICES.values()), silent=BLANK)] = None
     """What a virtio card is in QEMU's words (libvirt since 12.5)."""
 
 
@@ -70,7 +71,7 @@ class Video:
 
 def virtio_device(model: VideoModel, *, primary: bool) -> str | None:
     """What a virtio card is where nobody says, and what is said; ``None`` for another card."""
-    return (model.device or ("virtio-vga" if primary else "virtio-gpu")) if model.type == "virtio" else None
+    return (model.device or DEVICES[primary]) if model.type == "virtio" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from lxml import etree
 from culvert.domain import aliases, binding, xml
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
-from culvert.domain.disk import Disk
+from culvert.domain.disk import Disk, unnumbered
 from culvert.domain.display import Graphics
 from culvert.domain.interface import Interface
 from culvert.ground import errors
@@ -47,6 +47,7 @@ OF_THE_RUN = (
     ("devices/console", "tty"),
     ("devices/channel/target", "state"),
     ("devices/disk/source", "index"),
+    ("devices/disk//backingStore", "index"),
 )
 
 
@@ -75,7 +76,7 @@ def parse_device(text: str) -> Disk | Interface:
     root = xml.read(text)
     if root.tag == "disk":
         disk = binding.read(Disk, root, "/disk")
-        return replace(disk, source=replace(disk.source, index=None) if disk.source else None)
+        return unnumbered(disk)
     if root.tag == "interface":
         return binding.read(Interface, root, "/interface")
     raise errors.ConfigUnsupported(

@@ -96,6 +96,16 @@ DISK: tuple[Wrong, ...] = (
         "disk '{0.target.dev}': the target of an address on bus '{0.bus}' is 0",
     ),
     Wrong(
+        lambda one: any(layer.format is None for layer in one.layers),
+        "disk '{0.target.dev}': a <backingStore> has no <format type='…'/>",
+        errors.XMLError,
+    ),
+    Wrong(
+        lambda one: any(layer.path is None for layer in one.layers),
+        "disk '{0.target.dev}': a <backingStore> has no <source> of its type",
+        errors.XMLError,
+    ),
+    Wrong(
         lambda one: one.bus == "sata" and one.address is not None and one.address.bus,
         "disk '{0.target.dev}': the bus of an address on a sata controller is 0",
     ),

@@ -15,6 +15,7 @@ from pathlib import Path
 from culvert.domain import start
 from culvert.domain.defaults import complete as complete_definition
 from culvert.domain.definition import DomainDef
+from culvert.domain.disk import BackingStore
 from culvert.domain.host import HostFacts
 from culvert.domain.parse import parse
 
@@ -59,7 +60,10 @@ def running(definition: DomainDef, *, port: int = 5900) -> DomainDef:
     """``definition`` as it is when QEMU is started: aliases, a VNC port, the images known to have no backing file."""
     devices = definition.devices
     graphics = tuple(replace(one, port=port) if one.autoport else one for one in devices.graphics)
-    disks = tuple(replace(one, backing_store=one.source is not None) for one in devices.disks)
+    disks = tuple(
+        one if one.backing_store or one.source is None else replace(one, backing_store=BackingStore())
+        for one in devices.disks
+    )
     return start.prepare(replace(definition, devices=replace(devices, graphics=graphics, disks=disks)))
 
 

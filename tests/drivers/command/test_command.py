@@ -162,7 +162,7 @@ def test_names_cannot_add_options() -> None:
 
 def test_without_backing_store_the_image_decides() -> None:
     definition = golden.running(golden.complete("pc-direct-kernel"))
-    disk = replace(definition.devices.disks[0], backing_store=False)
+    disk = replace(definition.devices.disks[0], backing_store=None)
     argv = build(replace(definition, devices=replace(definition.devices, disks=(disk,))), OPTIONS)
     assert not any('"backing"' in argument for argument in argv)
 

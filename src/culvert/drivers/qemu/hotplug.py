@@ -15,7 +15,8 @@ from dataclasses import replace
 from culvert.domain import addresses, defaults, defaults_devices, ports, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
-from culvert.domain.disk import Disk
+from culvert.domain.devices import Devices
+from culvert.domain.disk import Disk, numbered
 from culvert.domain.display import Graphics
 from culvert.domain.interface import Interface, InterfaceTarget
 from culvert.drivers.qemu import impact, network, screen, unplug
@@ -229,12 +230,14 @@ def _named(definition: DomainDef, device: Device) -> Device:
     devices = definition.devices
     if isinstance(device, Disk):
         alias = device.alias or f"virtio-disk{device.target.number}"
-        last = max((disk.source.index or 0 for disk in devices.disks if disk.source), default=0)
-        numbered = replace(device.source, index=last + 1) if device.source else None
-        return replace(device, alias=alias, source=numbered)
+        return numbered(replace(device, alias=alias), _next_index(devices))
     taken = {card.alias for card in devices.interfaces}
     number = next(number for number in range(len(taken) + 1) if f"net{number}" not in taken)
     return replace(device, alias=device.alias or f"net{number}")
+
+
+def _next_index(devices: Devices) -> int:
+    return max((index for disk in devices.disks for index in disk.indexes), default=0) + 1
 
 
 async def _plug_disk(domain: Domain, definition: DomainDef, disk: Disk) -> None:
@@ -272,16 +275,20 @@ async def _run(domain: Domain, argv: list[str], undo: Callable[[], Awaitable[Non
 async def _change_medium(domain: Domain, run: Run, drive: Disk, wanted: Disk, *, force: bool) -> None:
     """Take the old medium out of a drive and put the new one in."""
     monitor, alias = domain.monitor, drive.alias or ""
-    last = max((disk.source.index or 0 for disk in run.definition.devices.disks if disk.source), default=0)
-    source = replace(wanted.source, index=last + 1) if wanted.source and wanted.path else None
-    new = replace(drive, type=wanted.type, source=source, driver=wanted.driver or drive.driver)
-    completed = defaults_devices.complete_disk(new)
+    new = replace(
+        drive,
+        type=wanted.type,
+        source=wanted.source if wanted.path else None,
+        backing_store=wanted.backing_store,
+        driver=wanted.driver or drive.driver,
+    )
+    completed = defaults_devices.complete_disk(numbered(new, _next_index(run.definition.devices)))
     validate.check_device(completed)  # before the old medium is gone
     await monitor.execute("blockdev-open-tray", {"id": alias, "force": force})
     if drive.path is not None:
         await monitor.execute("blockdev-remove-medium", {"id": alias})
         await unplug.remove_nodes(domain, drive)
-    empty = replace(drive, source=None)
+    empty = replace(drive, source=None, backing_store=None)
     try:
         if completed.path is not None:
             await _run(domain, command_disk.image(completed), lambda: unplug.remove_nodes(domain, completed))

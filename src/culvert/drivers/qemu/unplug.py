@@ -90,7 +90,7 @@ async def _remove_backends(domain: Domain, device: Disk | Interface) -> None:
 async def remove_nodes(domain: Domain, disk: Disk) -> None:
     """Close a disk's image; what is closed already is no harm."""
     if disk.path is not None:
-        for name in command_disk.node_names(disk):
+        for name in command_disk.all_nodes(disk):
             with contextlib.suppress(errors.RequestError):
                 await domain.monitor.execute("blockdev-del", {"node-name": name})
 

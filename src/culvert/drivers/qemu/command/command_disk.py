@@ -10,7 +10,7 @@ from typing import Any
 
 from culvert.domain.address import DriveAddress
 from culvert.domain.definition import DomainDef
-from culvert.domain.disk import Disk, DiskDriver
+from culvert.domain.disk import BackingStore, Disk, DiskDriver
 from culvert.drivers.qemu.command.command_syntax import controller_alias, device, on_off, option, pci
 from culvert.ground import errors
 
@@ -45,56 +45,106 @@ def image(disk: Disk) -> list[str]:
     """The block nodes of the medium, lower one first; nothing for an empty drive."""
     if disk.path is None:
         return []
-    assert disk.source is not None
-    return _nodes(disk, disk.source.index or 0, disk.path)
+    numbers = (disk.source.index if disk.source else None, *(layer.index for layer in disk.layers))
+    argv: list[str] = []
+    for place, layer in reversed(list(enumerate(disk.layers, start=1))):
+        argv += _layer(disk, layer, numbers[place] or 0, _below(numbers, place, layer))
+    return [*argv, *_top(disk, numbers[0] or 0, disk.path, _below(numbers, 0, disk))]
+
+
+def all_nodes(disk: Disk) -> list[str]:
+    """Every node of the medium, each before those it stands on."""
+    return [name for index in disk.indexes for name in _names(index)]
+
+
+def _names(index: int) -> tuple[str, str]:
+    return f"libvirt-{index}-format", f"libvirt-{index}-storage"
 
 
 def node_names(disk: Disk) -> tuple[str, str]:
     """The nodes of the medium: the one the device is on, and the one below it."""
-    number = disk.source.index if disk.source else 0
-    return f"libvirt-{number}-format", f"libvirt-{number}-storage"
+    return _names((disk.source.index if disk.source else None) or 0)
 
 
 def _cache_mode(driver: DiskDriver) -> str | None:
     return None if driver.cache in (None, "default") else driver.cache
 
 
-def _nodes(disk: Disk, index: int, path: str) -> list[str]:
+# What an image stands on: the name of a node; nothing, for sure; or what it says itself.
+_NOTHING = object()
+_UNKNOWN = None
+Below = object
+
+
+def _below(numbers: tuple[int | None, ...], place: int, image: Disk | BackingStore) -> Below:
+    kind = image.format
+    if kind == "raw" or image.backing_store is None:
+        return _UNKNOWN
+    if image.backing_store.type is None:
+        return _NOTHING
+    return _names(numbers[place + 1] or 0)[0]
+
+
+def _top(disk: Disk, index: int, path: str, below: Below) -> list[str]:
     driver = disk.driver or DiskDriver()
-    cache: dict[str, bool] | None = None
-    mode = _cache_mode(driver)
-    if mode is not None:
-        direct, no_flush, _ = CACHE_MODES[mode]
-        cache = {"direct": direct, "no-flush": no_flush}
-    storage = {
-        "driver": STORAGE_DRIVERS[disk.type],
-        "filename": path,
-        "aio": driver.io,
-        "node-name": f"libvirt-{index}-storage",
-        "cache": cache,
-        "auto-read-only": True,
-        "discard": "unmap",
-    }
     detect_zeroes = driver.detect_zeroes
     if detect_zeroes == "unmap" and driver.discard != "unmap":
         detect_zeroes = "on"  # QEMU refuses to unmap zeroes where discard is off
+    readonly = disk.readonly or disk.is_cdrom
+    return [
+        *_storage(disk, disk.type, index, path),
+        *_format(disk, disk.format, index, below, readonly=readonly, detect_zeroes=detect_zeroes),
+    ]
+
+
+def _layer(disk: Disk, layer: BackingStore, index: int, below: Below) -> list[str]:
+    if layer.path is None or layer.type is None or layer.format is None:
+        raise errors.InternalError(f"internal error: disk '{disk.target.dev}' stands on an image without a name")
+    return [
+        *_storage(disk, layer.type, index, layer.path),
+        *_format(disk, layer.format, index, below, readonly=True, detect_zeroes=None),
+    ]
+
+
+def _cache(driver: DiskDriver) -> dict[str, bool] | None:
+    mode = _cache_mode(driver)
+    if mode is None:
+        return None
+    direct, no_flush, _ = CACHE_MODES[mode]
+    return {"direct": direct, "no-flush": no_flush}
+
+
+def _storage(disk: Disk, kind: str, index: int, path: str) -> list[str]:
+    driver = disk.driver or DiskDriver()
+    storage = {
+        "driver": STORAGE_DRIVERS[kind],
+        "filename": path,
+        "aio": driver.io,
+        "node-name": _names(index)[1],
+        "cache": _cache(driver),
+        "auto-read-only": True,
+        "discard": "unmap",
+    }
+    return option("-blockdev", storage)
+
+
+def _format(
+    disk: Disk, kind: str, index: int, below: Below, *, readonly: bool, detect_zeroes: str | None
+) -> list[str]:
+    driver = disk.driver or DiskDriver()
     node: dict[str, Any] = {
-        "node-name": f"libvirt-{index}-format",
-        "read-only": disk.readonly or disk.is_cdrom,
+        "node-name": _names(index)[0],
+        "read-only": readonly,
         "discard": driver.discard,
         "detect-zeroes": detect_zeroes,
-        "cache": cache,
-        "driver": disk.format,
-        "file": f"libvirt-{index}-storage",
+        "cache": _cache(driver),
+        "driver": kind,
+        "file": _names(index)[1],
+        "backing": None if below is _NOTHING else below,
     }
-    # The empty <backingStore/> says that the chain ends here: a backing file named in the image is not opened.
-    backing = {"backing": None} if disk.backing_store and disk.format == "qcow2" else {}
-    return [*option("-blockdev", storage), *_with_null(node, backing)]
-
-
-def _with_null(node: dict[str, Any], backing: dict[str, Any]) -> list[str]:
     flag, text = option("-blockdev", node)
-    return [flag, text[:-1] + ',"backing":null}' if backing else text]
+    # Said in so many words, a backing file named in the image is not opened.
+    return [flag, text[:-1] + ',"backing":null}' if below is _NOTHING else text]
 
 
 def _device(definition: DomainDef, disk: Disk, node: str | None, bootindex: int | None) -> list[str]:
