@@ -45,6 +45,10 @@ def spoken(version: Version) -> str:
 
 _PREEMPT = _version(7, 2)
 
+KEEPS_PAGES = _version(9, 0)
+"""QEMU loses pages of a guest under TCG no more ("physmem: Fix migration dirty bitmap coherency with TCG memory
+access")."""
+
 # The names are those of virsh's options where it has one.
 RULES = (
     # migration/options.c, migrate_caps_check: "Postcopy is not yet compatible with multifd", until 10.1.

@@ -44,7 +44,7 @@ async def check(domain: Guest, options: Options) -> None:
             )
         leaving.check_bound("migrate", domain.name, domain.annotations)
         await _check_blockers(domain)
-        if memory.loses_pages(domain.definition):
+        if version < combinations.KEEPS_PAGES and memory.loses_pages(domain.definition):
             log.warning(
                 "domain=%s runs under TCG with %d KiB of RAM: QEMU before 9.0 can lose pages of such a guest while "
                 "it migrates; <memory unit='KiB'>%d</memory> keeps clear of that",
