@@ -25,7 +25,8 @@ from culvert.ground import errors
 from culvert.io.detached import Detached
 from culvert.io.hangup import HangupWatch
 from culvert.io.tls import TlsTransport
-from culvert.rpc.limits import WRITE_HIGH, WRITE_LOW, RpcLimits
+from culvert.rpc.limits import RpcLimits
+from culvert.rpc.outbox import Outbox
 from culvert.rpc.turns import Turns, Waiters
 from culvert.wire import events
 from culvert.wire.connection import Connection
@@ -92,6 +93,7 @@ class RpcConnection(asyncio.Protocol):
         self._owner = owner
         self._clock = clock
         self._transport: asyncio.Transport | None = None
+        self._outbox: Outbox | None = None
         self._reason = ""
         self._holds: set[object] = set()
         self._watch: HangupWatch | None = None
@@ -106,7 +108,7 @@ class RpcConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
+        self._outbox = Outbox(transport, self.turns)
 
     def data_received(self, data: bytes) -> None:
         self.bytes_received += len(data)
@@ -119,13 +121,15 @@ class RpcConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self._because(self._hung_up_reason())
+        if self._outbox is not None:  # asyncio closes now; who has only stopped sending may still read
+            self._outbox.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._because(f"connection failed: {exc}{self._told()}" if exc else self._hung_up_reason())
         for timer in (self._timer, self._farewell):
             if timer is not None:
                 timer.cancel()
-        self._timer = self._farewell = self._transport = None
+        self._timer = self._farewell = self._transport = self._outbox = None
         self._stop_watch()
         error = self.error = errors.ConnectionLost(f"connection to {self.peer} lost: {self._reason}")
         self.turns.close(error)
@@ -141,10 +145,12 @@ class RpcConnection(asyncio.Protocol):
         return f": {words}" if (words := self.last_words()) else ""
 
     def pause_writing(self) -> None:
-        self.turns.shut()
+        if self._outbox is not None:
+            self._outbox.pause()
 
     def resume_writing(self) -> None:
-        self.turns.reopen()
+        if self._outbox is not None:
+            self._outbox.resume()
 
     # Reading.
 
@@ -241,13 +247,13 @@ class RpcConnection(asyncio.Protocol):
 
     def write(self, *buffers: bytes | memoryview) -> None:
         """Write now, turn or not; nothing is written on a connection that is closing."""
-        if self._transport is None or self._reason:
+        if self._outbox is None or self._reason:
             return
         self.bytes_sent += sum(map(len, buffers))
         # Joined here, as asyncio did itself before Python 3.12. Since then its writelines keeps the caller's memory,
         # which may be changed again, and in 3.13.5 it watches a socket that was lost a moment ago, so that the next
         # connection with that descriptor is not.
-        self._transport.write(buffers[0] if len(buffers) == 1 else b"".join(buffers))
+        self._outbox.write(buffers[0] if len(buffers) == 1 else b"".join(buffers))
 
     async def send(self, data: bytes) -> None:
         """Write ``data`` in its turn: all of it, or with an exception nothing."""
@@ -296,7 +302,7 @@ class RpcConnection(asyncio.Protocol):
     @property
     def backlog(self) -> int:
         """Bytes written that the socket has not taken."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        return self._outbox.size if self._outbox is not None else 0
 
     # The socket for somebody else.
 
@@ -319,6 +325,8 @@ class RpcConnection(asyncio.Protocol):
                 f"connection to {self.peer} cannot become a data path: {err.strerror}", errno=err.errno
             ) from err
         self.hold("detached")
+        if self._outbox is not None:
+            self._outbox.flush()
         session = self._transport.detach() if isinstance(self._transport, TlsTransport) else None
         sock.setblocking(False)
         return Detached(sock, session, self.wire.rest())
@@ -380,6 +388,8 @@ class RpcConnection(asyncio.Protocol):
             self._because(reason)
             return
         self._because(reason)
+        if self._outbox is not None:
+            self._outbox.flush()
         self._transport.close()
         loop = asyncio.get_running_loop()
         self._farewell = loop.call_later(self.limits.farewell, self._transport.abort)
