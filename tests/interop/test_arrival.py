@@ -30,7 +30,7 @@ FULL = "<cpu mode='custom' match='exact' check='full'><model>{model}</model>{fea
 
 # What is changed in the XML and in the cookie, the code and the words of the refusal.
 REFUSED = [
-    (("machine='pc'", "machine='pc-i440fx-9.2'"), b"", ErrorCode.CONFIG_UNSUPPORTED, "machine type 'pc-i440fx-9.2'"),
+    (("machine='pc'", "machine='pc-i440fx-99.2'"), b"", ErrorCode.CONFIG_UNSUPPORTED, "type 'pc-i440fx-99.2'"),
     (
         ("<features>", "<cpu mode='custom'><model>Pentium-IX</model></cpu><features>"),
         b"",
