@@ -17,6 +17,7 @@ from uuid import UUID
 
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
+from culvert.hypervisor.latency import Latency
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.hypervisor.statistics import Statistics
 from culvert.protocol.constants_state import (
@@ -131,6 +132,9 @@ class Incoming(Protocol):
 
     async def loaded(self) -> None:
         """Wait until all is loaded. Raises ``why`` it could not be."""
+
+    async def latency(self) -> Latency | None:
+        """How long the guest has waited for its pages in post-copy; ``None`` where that is not counted."""
 
     async def why(self, seen: Exception) -> errors.OperationFailed:
         """Why it could not load what came, or has ended, in the hypervisor's words; ``seen`` where it has none."""

@@ -17,12 +17,13 @@ from typing import Any, ClassVar, Protocol
 from culvert.drivers.qemu import migration_setup
 from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.migration_setup import DESTINATION_CAPABILITIES, SOURCE_CAPABILITIES
-from culvert.drivers.qemu.migration_statistics import read_statistics
+from culvert.drivers.qemu.migration_statistics import read_latency, read_statistics
 from culvert.drivers.qemu.monitor import CommandRefused, Event, Monitor, MonitorGone
 from culvert.drivers.qemu.run import Ending, Run
 from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.hypervisor.contract import Guest
+from culvert.hypervisor.latency import Latency
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.hypervisor.statistics import Statistics
 from culvert.hypervisor.status import KNOWN, PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
@@ -378,6 +379,8 @@ class QemuIncoming(_Migration):
         Raises ``OperationUnsupported`` naming it; for post-copy with what the host lacks.
         """
         on = DESTINATION_CAPABILITIES if continued else DESTINATION_CAPABILITIES - {"late-block-activate"}
+        if setup.postcopy and Ability.POSTCOPY_LATENCY in self._abilities:
+            on |= {"postcopy-blocktime"}
         await migration_setup.tell(self.monitor, setup.for_destination(), on)
 
     async def start(self, entrance: Entrance, setup: Setup, *, continued: bool) -> None:
@@ -435,6 +438,10 @@ class QemuIncoming(_Migration):
         """
         if await self.settled() != "completed":
             raise await self.why(EOFError("no more output"))
+
+    async def latency(self) -> Latency | None:
+        """What QEMU has counted of the pages that the guest has waited for."""
+        return read_latency(await self.monitor.execute("query-migrate"))
 
     async def why(self, seen: Exception) -> errors.OperationFailed:
         """Why it could not load what came, or has ended: QEMU's words, ``seen`` where it has none.

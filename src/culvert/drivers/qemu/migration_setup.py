@@ -17,7 +17,7 @@ DESTINATION_CAPABILITIES = frozenset({"events", "late-block-activate"})
 _TOUCHED_CAPABILITIES = (
     *("xbzrle", "auto-converge", "rdma-pin-all", "events", "postcopy-ram", "postcopy-preempt", "compress"),
     *("pause-before-switchover", "late-block-activate", "multifd", "dirty-bitmaps", "return-path", "zero-copy-send"),
-    "switchover-ack",
+    *("switchover-ack", "postcopy-blocktime"),
 )
 
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from culvert.hypervisor.latency import Latency
 from culvert.hypervisor.statistics import Statistics
+
+
+def read_latency(answer: Mapping[str, Any]) -> Latency | None:
+    """What the destination's QEMU has counted of post-copy, from 10.1 on where ``postcopy-blocktime`` was on."""
+    if (average := answer.get("postcopy-latency")) is None:
+        return None
+    return Latency(average, tuple(answer.get("postcopy-latency-dist", ())))
 
 
 def read_statistics(answer: Mapping[str, Any]) -> Statistics:

@@ -307,6 +307,10 @@ class Arrival:
         record = self.refreshed()
         cause = "" if self.state is State.ARRIVED else str(self.cause or "")
         figures = {**statistics.numbers(record), "tunnel_bytes": record.tunnel_bytes, "channels": record.channels}
+        if self.intake is not None and self.intake.incoming.switched and self.state is State.ARRIVED:
+            with contextlib.suppress(errors.RequestError):  # it may have ended since
+                if (latency := await self.intake.incoming.latency()) is not None:
+                    figures |= latency.figures()
         await self.ledger.summarise(record.route, cause, figures)
 
     def _because(self, cause: errors.RequestError) -> None:
