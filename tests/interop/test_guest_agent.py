@@ -62,6 +62,9 @@ def test_the_agent_of_debian(host_a: DaemonProcess, host_b: DaemonProcess, folde
     assert virsh("domhostname", "g", "--source", "agent", uri=host_a.uri).expect().strip() == "with-agent"
     assert re.search(r"^ lo .*N/A|^ lo ", virsh("domifaddr", "g", "--source", "agent", uri=host_a.uri).expect(), re.M)
     assert abs(int(virsh("domtime", "g", uri=host_a.uri).expect().split()[-1]) - time.time()) < 3600
+    about = virsh("guestinfo", "g", uri=host_a.uri).expect()
+    assert re.search(r"^hostname *: with-agent$", about, re.MULTILINE), about
+    assert re.search(r"^if\.0\.name *: lo$", about, re.MULTILINE), about
     # What it says no to comes back in its own words; then it answers again.
     refused = virsh("domtime", "g", "--time", "1000000000", uri=host_a.uri).err  # there is no hwclock in this guest
     assert "agent command 'guest-set-time': this feature or command is not currently supported" in refused

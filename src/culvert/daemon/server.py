@@ -18,6 +18,7 @@ from culvert.daemon.handlers.device import DeviceHandlers
 from culvert.daemon.handlers.dump import DumpHandlers
 from culvert.daemon.handlers.events import EventHandlers, MonitorEventHandlers
 from culvert.daemon.handlers.guest import GuestHandlers
+from culvert.daemon.handlers.guest_info import GuestInfoHandlers
 from culvert.daemon.handlers.job import JobHandlers
 from culvert.daemon.handlers.lifecycle import LifecycleHandlers
 from culvert.daemon.handlers.listing import ListingHandlers
@@ -74,6 +75,7 @@ REMOTE_GROUPS = (
         StorageHandlers,
         TuneHandlers,
         GuestHandlers,
+        GuestInfoHandlers,
     ),
     *(JobHandlers, MigrateHandlers, EventHandlers, StreamHandlers),
 )

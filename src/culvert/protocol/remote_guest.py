@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from culvert.protocol import types
 from culvert.protocol.procedure import Procedure
 from culvert.protocol.shapes import DomainFlagsArgs
 from culvert.protocol.types import Domain, Hyper, Int, OptStr, Str, UHyper, UInt, listed, struct
@@ -108,6 +109,20 @@ class DomainFSTrimArgs:
     flags: UInt
 
 
+@struct
+class DomainGuestInfoArgs:
+    """``types``: bits of VIR_DOMAIN_GUEST_INFO_*, 0 for all."""
+
+    dom: Domain
+    types: UInt
+    flags: UInt
+
+
+@struct
+class GuestInfoRet:
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 2048)]  # REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX
+
+
 DOMAIN_GET_HOSTNAME = Procedure(277, "DOMAIN_GET_HOSTNAME", DomainFlagsArgs, GuestHostnameRet)
 DOMAIN_INTERFACE_ADDRESSES = Procedure(
     353, "DOMAIN_INTERFACE_ADDRESSES", DomainInterfaceAddressesArgs, GuestInterfacesRet
@@ -118,3 +133,4 @@ DOMAIN_FSFREEZE = Procedure(335, "DOMAIN_FSFREEZE", DomainMountpointsArgs, Files
 DOMAIN_FSTHAW = Procedure(336, "DOMAIN_FSTHAW", DomainMountpointsArgs, FilesystemsRet, read_only=False)
 DOMAIN_GET_FSINFO = Procedure(349, "DOMAIN_GET_FSINFO", DomainFlagsArgs, FSInfoRet, read_only=False)
 DOMAIN_FSTRIM = Procedure(294, "DOMAIN_FSTRIM", DomainFSTrimArgs, Void, read_only=False)
+DOMAIN_GET_GUEST_INFO = Procedure(418, "DOMAIN_GET_GUEST_INFO", DomainGuestInfoArgs, GuestInfoRet, read_only=False)

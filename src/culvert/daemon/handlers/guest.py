@@ -142,13 +142,13 @@ def interfaces(told: list[Mapping[str, Any]]) -> Iterator[remote_guest.GuestInte
 def file_systems(told: list[Mapping[str, Any]], disks: Sequence[Disk]) -> Iterator[remote_guest.FSInfo]:
     """The answer to ``guest-get-fsinfo`` as it travels; ``disks`` are what the guest has."""
     for one in told:
-        targets = [_target(disks, each) for each in one.get("disk", ())]
+        targets = [target(disks, each) for each in one.get("disk", ())]
         yield remote_guest.FSInfo(
             str(one["mountpoint"]), str(one["name"]), str(one["type"]), [name for name in targets if name]
         )
 
 
-def _target(disks: Sequence[Disk], told: Mapping[str, Any]) -> str | None:
+def target(disks: Sequence[Disk], told: Mapping[str, Any]) -> str | None:
     """The target of the disk that the guest sees at this address (GuestDiskAddress of QEMU's qga schema)."""
     pci = told.get("pci-controller", {})
     for disk in disks:

@@ -22,6 +22,9 @@ from culvert.xdr.struct import Void
 MODELS_MAX = 8192  # REMOTE_CONNECT_CPU_MODELS_MAX
 INCOMPATIBLE_IS_ERROR, VALIDATE = 1, 2  # VIR_CONNECT_COMPARE_CPU_*
 EXPAND_FEATURES, MIGRATABLE = 1, 2  # VIR_CONNECT_BASELINE_CPU_*
+# VIR_CONNECT_GET_DOMAIN_CAPABILITIES_*, of libvirt 11.0 to 12.5: how much is said of host-model's features. There is
+# no such mode here, so each of them is fulfilled.
+HOST_MODEL_FEATURES = 1 | 2 | 4
 CELLS_MAX = 1024  # REMOTE_NODE_MAX_CELLS
 
 
@@ -109,7 +112,7 @@ class NodeHandlers:
     async def get_domain_capabilities(
         self, session: Session, args: remote_connect.DomainCapabilitiesArgs
     ) -> shapes.CapabilitiesRet:
-        no_flags(args.flags, "qemuConnectGetDomainCapabilities")
+        no_flags(args.flags, "qemuConnectGetDomainCapabilities", HOST_MODEL_FEATURES)
         known = self._service.driver.host.machines
         about = domcaps.question(known, args.emulatorbin, args.arch, args.machine, args.virttype)
         return shapes.CapabilitiesRet(domcaps.build(known, about))
