@@ -87,7 +87,12 @@ _COUNTS = r"\d+ (passed|failed|error).* in [\d.]+s"
 
 COMMANDS = (
     Command("demo", "`make demo`", (("make", "demo"),), 20, True, last_words='"result"'),
-    Command("python", "`make check`", (("make", "setup"), ("make", "check")), 40, True, _COUNTS),
+    Command(
+        "python",
+        "`make check`",
+        (("packaging/install-debian-packages", "packaging/debian-packages-check.txt"), ("make", "check")),
+        *(40, True, _COUNTS),
+    ),
     Command(
         "system",
         "`tests/system`",
