@@ -228,6 +228,35 @@ def test_a_qemu_is_killed(host_a: DaemonProcess, host_b: DaemonProcess, folder: 
         host_b.assert_no_leftovers()
 
 
+@pytest.mark.migration(stall_seconds=2)
+def test_a_source_that_hangs_when_post_copy_is_asked_for(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """Whether it has switched only QEMU knows: that is said, nobody runs the guest, and it goes on when QEMU does."""
+    with running_tiny(host_a, folder) as guest:
+        with Running(host_a.uri, *P2P, *SLOW, guest.name, host_b.tcp_uri) as running:
+            wait_for(lambda: phase(guest, host_a) == "perform", "it sends")
+            (pid,) = host_a.qemu_pids()
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                switch(guest, host_a)
+                told = running.finish()
+                assert not told.ok
+                assert "lives and does not answer" in told.err, told
+                assert "lives and does not answer" in culvert("list", uri=host_a.uri).expect()
+                assert state(guest, host_b) == "paused (migrating)"
+                refused = culvert("resolve", guest.uuid, "--running-here", "--yes", uri=host_a.uri)
+                assert "'switching'" in refused.err, refused
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            wait_for(lambda: "(post-copy)" in state(guest, host_b), "the guest runs at the destination")
+            assert "does not answer" not in culvert("list", uri=host_a.uri).expect()
+            faster(guest, host_a)
+            wait_for(lambda: not state(guest, host_a), "the guest has left")
+        guest.assert_runs_only_on(host_b, host_a)
+        assert state(guest, host_b) == "running (migrated)"
+
+
 @pytest.mark.migration(reattach_seconds=1)
 def test_it_can_be_resumed_by_hand(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
     with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:

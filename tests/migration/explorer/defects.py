@@ -152,6 +152,10 @@ def _restart_asks_what_has_come_back(rules: Rules) -> None:
     rules.source_recovery[Step.POSTCOPY, Qemu.BACK] = Next(SState.POSTCOPY_FAILED, (Do.REPORT, Do.ASK))
 
 
+def _grants_behind_a_qemu_that_hangs(rules: Rules) -> None:
+    rules.source[SState.SWITCHING, S.WORD_POSTCOPY] = Next(SState.POSTCOPY, (Do.GRANT,))
+
+
 def _host_asks_for_no_journal(rules: Rules) -> None:
     rules.may_have_left = frozenset()
 
@@ -221,6 +225,9 @@ DEFECTS: dict[str, Defect] = {
     "the source does not call off what it has taken back": Defect(_half_not_called_off, "never settles", _ANSWERED),
     "the source asks where it has taken the guest back": Defect(
         _restart_asks_what_has_come_back, "two copies|resumes|run on elsewhere|cannot", _ANSWERED
+    ),
+    "the source grants while its QEMU hangs, for the destination has switched": Defect(
+        _grants_behind_a_qemu_that_hangs, "two copies|resumes|run on elsewhere", replace(_ANSWERED, faults=2)
     ),
     "the host starts what has left, whatever the journal says": Defect(
         _host_asks_for_no_journal, "run on elsewhere", Setting(faults=1, wishes=0, power=True)

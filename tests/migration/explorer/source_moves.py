@@ -249,6 +249,10 @@ class SourceMoves:
                 yield "QEMU here: failed", False, self.feed(world, E[Event.NOT_SENT])
             if world.mig in self._has_switched and world.s == S[State.SWITCHING]:
                 yield "QEMU here: post-copy", False, self.feed(world, E[Event.SWITCHED])
+            if world.s == S[State.SWITCHING] and world.faults and not self._setting.only_cuts:
+                # It may come to again at any time, and has done meanwhile what it was told, or not.
+                silent = self.feed(world._replace(faults=world.faults - 1), E[Event.HUNG])
+                yield "FAULT: QEMU here does not answer", True, silent
 
 
 def _broken(link: int) -> int:

@@ -61,6 +61,8 @@ class Event(Enum):
     """Somebody wants post-copy."""
     SWITCHED = "switched"
     """QEMU is in post-copy."""
+    HUNG = "QEMU does not answer"
+    """QEMU lives and says nothing any more, and has not said that it is in post-copy."""
     BROKEN = "post-copy broken"
     """QEMU has paused its post-copy: the way broke."""
     RECOVER = "recover asked"
@@ -187,6 +189,11 @@ def _before_the_grant() -> Table[State, Event]:
         row(_S.SWITCHING, _E.QEMU_GONE, _S.LOST, *lost),
         row(_S.SWITCHING, (_E.CANCEL, _E.SWITCH, _E.CLAIMED, *refused), _S.SWITCHING, Do.REFUSE),
         ignored([_S.SWITCHING], (_E.CUT, _E.DEADLINE)),
+        # It may have switched, and it may not. What the destination says is told; nobody acts on it before QEMU does.
+        row(_S.SWITCHING, (_E.HUNG, _E.TICK), _S.SWITCHING, Do.REPORT, Do.ASK),
+        row(_S.SWITCHING, _WORDS, _S.SWITCHING, Do.REPORT, Do.WAIT),
+        ignored([_S.PERFORM3_DONE, _S.POSTCOPY, _S.POSTCOPY_FAILED, _S.RETURNED], (_E.HUNG,)),
+        ignored([_S.ASKING, _S.UNDECIDED, _S.CONFIRM3, _S.CONFIRM3_CANCELLED], (_E.HUNG,)),
     )
 
 

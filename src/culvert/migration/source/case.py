@@ -72,6 +72,8 @@ class Case:
         """What came in the place of a good answer to finish."""
         self.obstacle = ""
         """Why the destination has not said yet what became of the guest."""
+        self.hung = ""
+        """What QEMU here has not answered when it was to go over to post-copy; empty while it answers."""
         self.auto = False
         """Whether ``autopilot`` decides what is done for a guest that does not converge."""
         self.compression = ""

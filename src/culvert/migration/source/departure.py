@@ -155,7 +155,7 @@ class Departure(Case):
     @property
     def waits_for(self) -> str:
         """What a guest that stands still here waits for; empty while it need not wait."""
-        return waiting.words(self.begun, self.state, self.obstacle)
+        return waiting.words(self.begun, self.state, self.obstacle, self.hung)
 
     # -- what others may do at any time ---------------------------------------------------------------------------
 
@@ -294,7 +294,7 @@ class Departure(Case):
         """Show what is being waited for."""
         self.show()
         text = self.waits_for or (self.obstacle if self.state in (State.CONFIRM3, State.CONFIRM3_CANCELLED) else "")
-        if self.state is State.RETURNED:
+        if self.state is State.RETURNED or self.hung:
             self.answerable.set()
         if text and text != self.record.error:
             self.record.error = text

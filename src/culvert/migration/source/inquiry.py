@@ -47,14 +47,18 @@ class Inquiry:
         """Somebody wants to know at once what is only asked for again after a while."""
         self._wake.set()
 
-    async def ask(self) -> Event:
-        """What the destination says now means this."""
+    async def ask(self) -> Event | None:
+        """What the destination says now means this; ``None``: QEMU here has the word again, which had lost it."""
         case = self._case
+        if case.state is State.SWITCHING and not await self._hangs():
+            case.hung = case.record.error = ""
+            case.note("QEMU answers again")
+            return None
         said, detail = await ask.word(case.destination_uri, case.on_wire, case.begun, case.dialler)
         has_ended = case.guest is None or not case.guest.is_active
         event, told = rescue.meaning(said, case.state, has_ended=has_ended)
         case.obstacle = told or detail or said.value
-        if event is Event.WORD_GONE:
+        if event is Event.WORD_GONE and case.state is not State.SWITCHING:
             # What the destination has answered itself says more than that it has nothing.
             refused = case.doubt if isinstance(case.doubt, errors.RemoteError) else None
             case.cause.set(refused or errors.OperationFailed(detail or str(case.doubt)))
@@ -70,9 +74,24 @@ class Inquiry:
         case.obstacle = detail or f"it says '{event.value}'"
         return event
 
+    async def _hangs(self) -> bool:
+        """Whether QEMU lives and still does not answer."""
+        try:
+            await self._case.domain.hypervisor.status()
+        except errors.OperationTimeout:
+            return True
+        except errors.RequestError:
+            pass  # it has ended, which is seen elsewhere
+        return False
+
     async def _take_up_again(self, driving: Rescuing) -> Event:
         case = self._case
-        if (await case.domain.hypervisor.status()) in GIVEN_UP:
+        try:
+            status = await case.domain.hypervisor.status()
+        except errors.RequestError as err:
+            case.obstacle = f"its QEMU here does not say how it stands: {err}"
+            return Event.WORD_POSTCOPY
+        if status in GIVEN_UP:
             # QEMU before 10.2 may say so after it has said that it is in post-copy, and then runs the guest again.
             case.obstacle = "QEMU has given its post-copy up and runs the guest here: end what is left of it there"
             return Event.WORD_POSTCOPY

@@ -61,6 +61,7 @@ class Sending:
         record: JobRecord,
         budget: Budget,
         switched: Callable[[], None] = lambda: None,
+        hung: Callable[[errors.RequestError], None] = lambda error: None,
         brief: bool = False,
     ) -> None:
         self._name = name
@@ -71,6 +72,7 @@ class Sending:
         self._record = record
         self._budget = budget
         self._switched = switched
+        self._hung = hung
         self._brief = brief
         self.over = asyncio.Event()
         """Set when nothing is sent any more, and the last figures, QEMU's and the way's, are in the record."""
@@ -352,13 +354,24 @@ class Sending:
             while True:
                 # What is known, and QEMU is not asked: one that hangs takes its time to say nothing.
                 if stall.look(self._known_moved):
-                    break
+                    if not self._committed:
+                        break
+                    await self._look_for_life()
                 await asyncio.sleep(stall.pause)
             self._fail(
                 errors.OperationTimeout(
                     f"migration of domain '{self._domain.name}': nothing went through the tunnel for {seconds:g} s"
                 )
             )
+
+    async def _look_for_life(self) -> None:
+        """It cannot be ended any more, and nothing moves: who is told is told whether that is QEMU's doing."""
+        try:
+            await self._domain.hypervisor.status()
+        except errors.OperationTimeout as err:
+            self._hung(err)
+        except errors.RequestError as err:
+            log.debug("%s: QEMU ends: %s", self._name, err)
 
     async def _moved(self) -> int:
         """Bytes on their way so far."""

@@ -83,6 +83,8 @@ class Transfer:
         if self._case.account.sending is not None:
             try:
                 await self._case.account.sending.switch()
+            except errors.OperationTimeout as err:
+                self._hung(err)
             except errors.RequestError as err:
                 log.warning("%s: QEMU does not go over to post-copy: %s", self._case.shell.name, err)
 
@@ -133,6 +135,7 @@ class Transfer:
             record=case.record,
             budget=self._budget,
             switched=self._switched,
+            hung=self._hung,
             brief=self._flown,
         )
         return case.account.sending
@@ -140,6 +143,11 @@ class Transfer:
     def _switched(self) -> None:
         if self._case.state is State.SWITCHING:
             self._case.shell.feed(Event.SWITCHED)
+
+    def _hung(self, error: errors.RequestError) -> None:
+        if self._case.state is State.SWITCHING and not self._case.hung:
+            self._case.hung = str(error)
+            self._case.shell.feed(Event.HUNG)
 
     async def _sent_by(self, sending: Awaitable[str]) -> Event:
         """What the end of ``sending`` means."""
