@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 
 import pytest
@@ -64,3 +65,21 @@ async def test_leaving_cancels_what_does_not_end(monkeypatch: pytest.MonkeyPatch
     async with Background() as background:
         endless = background.spawn("endless", asyncio.Event().wait())
     assert endless.cancelled()
+
+
+async def test_what_is_cancelled_before_it_has_begun_is_over() -> None:
+    """And not a coroutine that nobody has awaited, of which Python warns (an error here, ``pyproject.toml``)."""
+
+    async def never() -> None:
+        raise AssertionError("it has begun")
+
+    unbegun, captive = never(), never()
+    async with Background() as background:
+        task = background.spawn("never", unbegun)
+        task.cancel()
+    async with asyncio.TaskGroup() as tasks:
+        begun = work.begin(tasks, captive, "never")
+        begun.cancel()
+    assert task.cancelled()
+    assert begun.cancelled()
+    assert [inspect.getcoroutinestate(each) for each in (unbegun, captive)] == [inspect.CORO_CLOSED] * 2

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from culvert.channels.plan import Channel, ChannelPlan
 from culvert.channels.route import Route
-from culvert.channels.work import Done, captured
+from culvert.channels.work import Done, begin, captured
 from culvert.ground import errors
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.io import unix_sockets
@@ -125,16 +125,13 @@ class PumpPath:
     async def carry(self) -> None:
         tending: set[asyncio.Task[Done[None]]] = set()
         async with asyncio.TaskGroup() as tasks:
-            meeting = tasks.create_task(captured(self._meet()), name=f"{self._name}: QEMU connects")
+            meeting = begin(tasks, self._meet(), f"{self._name}: QEMU connects")
             try:
                 error = (await meeting).error
                 late = [channel for channel in self.plan if channel not in self.plan.at_once]
                 works = [(each.channel, self._tend(each)) for each in self._tended.values()]
                 works += [(channel, self._tend_late(channel)) for channel in late]
-                tending = {
-                    tasks.create_task(captured(work), name=f"{self._name}: channel {channel}")
-                    for channel, work in works
-                }
+                tending = {begin(tasks, work, f"{self._name}: channel {channel}") for channel, work in works}
                 # A late channel that QEMU never needed is not waited for.
                 while len(tending) > len(works) - len(self._tended) and error is None:
                     done, tending = await asyncio.wait(tending, return_when=asyncio.FIRST_COMPLETED)

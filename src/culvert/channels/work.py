@@ -41,6 +41,20 @@ async def captured(work: Awaitable[T]) -> Done[T]:
         return Done((), err)
 
 
+def begin(tasks: asyncio.TaskGroup, work: Awaitable[T], name: str) -> asyncio.Task[Done[T]]:
+    """``captured(work)`` as one of ``tasks``."""
+    task = tasks.create_task(captured(work), name=name)
+    close_with(task, work)
+    return task
+
+
+def close_with(task: asyncio.Task[Any], work: Awaitable[Any]) -> None:
+    """``task`` is to await ``work``: where it is cancelled before it has begun, ``work`` is closed instead, so that
+    nothing warns of a coroutine that nobody has awaited."""
+    if asyncio.iscoroutine(work):
+        task.add_done_callback(lambda done: work.close())
+
+
 async def either(one: Happened, other: Happened) -> None:
     """Wait until one of two things has happened."""
     async with asyncio.TaskGroup() as tasks:
@@ -78,6 +92,7 @@ class Background:
     def spawn(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[Done[T]]:
         """Begin ``work``; nobody need wait for it. Refusals nobody takes are the caller's to log."""
         task = self._group.create_task(self._guarded(name, work), name=name)
+        close_with(task, work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from culvert.channels.work import close_with
 from culvert.drivers.qemu.abilities.machines import Machines
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
@@ -112,6 +113,7 @@ class QemuHost:
         A failure is logged and ends nothing else. ``essential`` work is waited for when the driver is left.
         """
         task = self.tasks.create_task(self._guarded(work, name), name=name)
+        close_with(task, work)
         kept = self._finishing if essential else self._running
         kept.add(task)
         task.add_done_callback(kept.discard)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
-from culvert.channels.work import captured
+from culvert.channels.work import begin
 from culvert.ground import errors
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ class Cause:
         """The result of ``work``; if there is a cause first, ``work`` is cancelled and the cause raised."""
         async with asyncio.TaskGroup() as tasks:
             failing = tasks.create_task(self._set.wait(), name=f"{self._name}: failed?")
-            working = tasks.create_task(captured(work), name=f"{self._name}: step")
+            working = begin(tasks, work, f"{self._name}: step")
             await asyncio.wait({failing, working}, return_when=asyncio.FIRST_COMPLETED)
             failing.cancel()
             working.cancel()

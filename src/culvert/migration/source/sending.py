@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from culvert.channels.data_path import DataPath
-from culvert.channels.work import Done, captured
+from culvert.channels.work import Done, begin
 from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.hypervisor import leaving
@@ -238,9 +238,7 @@ class Sending:
                     why = (await outgoing.statistics()).error or f"QEMU's migration ended as '{status}'"
                     raise Broke(f"job 'migration out' failed: {why}")
                 # The guest stands still from here on, so QEMU's last figures are fetched at the same time.
-                figures: asyncio.Task[Done[Any]] = tasks.create_task(
-                    captured(self.refresh()), name=f"{name}: last figures"
-                )
+                figures: asyncio.Task[Done[Any]] = begin(tasks, self.refresh(), f"{name}: last figures")
                 await self._cause.guard(data_path.finish())
                 (await figures).unwrap()
             except errors.RequestError as err:
