@@ -35,7 +35,7 @@ class Serial:
 
 @dataclass(frozen=True, slots=True)
 class DomainXML:
-    """A domain with a direct kernel boot or one disk, serial ports, and what ``cpu`` and ``devices`` add as XML text.
+    """A domain with a direct kernel boot or one disk, serial ports, and what the last four add as XML text.
 
     An empty ``usb`` leaves the controller to whoever defines it.
     """
@@ -54,6 +54,8 @@ class DomainXML:
     uuid: uuid_module.UUID = field(default_factory=uuid_module.uuid4)
     balloon: str = "none"
     usb: str = "none"
+    os: str = ""
+    features: str = ""
     cpu: str = ""
     devices: str = ""
 
@@ -70,8 +72,8 @@ class DomainXML:
   <uuid>{self.uuid}</uuid>
   <memory unit='KiB'>{self.memory_kib}</memory>
   <vcpu>{self.vcpus}</vcpu>
-  <os><type arch='x86_64' machine='{self.machine}'>hvm</type>{"".join(boot)}</os>
-  <features><acpi/><apic/></features>{self.cpu}
+  <os><type arch='x86_64' machine='{self.machine}'>hvm</type>{"".join(boot)}{self.os}</os>
+  <features><acpi/><apic/>{self.features}</features>{self.cpu}
   <devices>{f"<controller type='usb' model='{self.usb}'/>" if self.usb else ""}
     {"".join(devices)}
     <memballoon model='{self.balloon}'/>

@@ -30,20 +30,25 @@ def _pattern(scalar: scalars.Pattern) -> st.SearchStrategy[str]:
 
 def values(scalar: scalars.Scalar) -> st.SearchStrategy[Any]:
     """Values that ``scalar`` writes and reads."""
+    made: st.SearchStrategy[Any]
     match scalar:
         case scalars.Text(empty=empty):
-            return st.text(CHARACTERS, min_size=0 if empty else 1, max_size=20)
+            made = st.text(CHARACTERS, min_size=0 if empty else 1, max_size=20)
         case scalars.Integer(low=low, high=high):
-            return st.integers(low, high)
+            made = st.integers(low, high)
         case scalars.WordScalar(words=words):
-            return st.sampled_from(words)
+            made = st.sampled_from(words)
         case scalars.Switch():
-            return st.booleans()
+            made = st.booleans()
         case scalars.Pattern():
-            return _pattern(scalar)
+            made = _pattern(scalar)
+        case scalars.CpuSet():
+            made = st.frozensets(st.integers(0, 300), min_size=1, max_size=9)
         case scalars.Uuid():
-            return st.uuids().map(str)
-    raise TypeError(f"no strategy for {scalar!r}")
+            made = st.uuids().map(str)
+        case _:
+            raise TypeError(f"no strategy for {scalar!r}")
+    return made
 
 
 def bound(cls: type[Any]) -> st.SearchStrategy[Any]:

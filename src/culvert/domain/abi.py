@@ -25,6 +25,7 @@ FREE = frozenset(
     {
         *("/domain/@id", "/domain/name", "/domain/title", "/domain/description", "/domain/metadata"),
         *("/domain/currentMemory", "/domain/memoryBacking", "/domain/resource", "/domain/seclabel"),
+        *("/domain/vcpu/@cpuset", "/domain/cputune", "/domain/numatune"),
         *("/domain/on_poweroff", "/domain/on_reboot", "/domain/on_crash"),
         *("/domain/os/kernel", "/domain/os/initrd", "/domain/os/cmdline", "/domain/os/boot", "/domain/os/bootmenu"),
         "/domain/cpu/topology/@clusters",

@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from culvert.domain.binding import BLANK, DEFAULT, attribute, child, children, content, leaf
-from culvert.domain.scalars import ON_OFF, TOKEN, YES_NO, Integer, Pattern, one_of
+from culvert.domain.scalars import CPU_SET, ON_OFF, TOKEN, YES_NO, Integer, Pattern, one_of
 from culvert.ground import errors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vcpu:
-    """``count`` processors at most, ``current`` of them present at start (all, when None)."""
+    """``count`` processors at most, ``current`` of them present at start (all, when None). ``cpuset``: those of the
+    host that the guest runs on where nothing else is said."""
 
     placement: Annotated[str | None, attribute("placement", one_of("static"))] = None
+    cpuset: Annotated[frozenset[int] | None, attribute("cpuset", CPU_SET)] = None
     current: Annotated[int | None, attribute("current", Integer(low=1, high=4096))] = None
     count: Annotated[int, content(Integer(low=1, high=4096))]
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from culvert.domain import addresses, defaults_devices, vcpus
+from culvert.domain import addresses, defaults_devices, sysinfo, vcpus
 from culvert.domain.cpu import Cpu, CpuModel, Vcpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
 from culvert.domain.features import Features, Toggle
 from culvert.domain.host import HostFacts
 from culvert.domain.platform import Boot, Clock, Os
+from culvert.domain.tuning import CpuTune
 from culvert.ground import errors
 
 DEFAULT_CPU = CpuModel(fallback="forbid", name="qemu64")
@@ -35,7 +36,7 @@ def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
         raise errors.ConfigUnsupported(
             f"unsupported configuration: Emulator '{host.emulator}' does not support virt type '{definition.type}'"
         )
-    uuid = definition.uuid or host.uuid
+    uuid = definition.uuid or _told_uuid(definition) or host.uuid
     if not uuid:
         raise errors.InternalError(f"internal error: no UUID was made for domain '{definition.name}'")
     os = _os(definition, host)
@@ -49,6 +50,8 @@ def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
         current_memory=min(definition.current_memory or definition.memory, definition.memory),
         os=os,
         features=_features(definition.features),
+        cputune=_cputune(definition.cputune, vcpu.count),
+        sysinfo=tuple(sysinfo.complete(one, uuid) for one in definition.sysinfo),
         cpu=_cpu(definition, vcpu.count),
         clock=definition.clock or Clock(offset="utc"),
         on_poweroff=definition.on_poweroff or "destroy",
@@ -57,6 +60,21 @@ def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
     )
     devices = defaults_devices.complete(definition.devices, host, q35=whole.is_q35, seed=f"{host.mac_seed}:{uuid}")
     return addresses.assign(replace(whole, devices=devices))
+
+
+def _told_uuid(definition: DomainDef) -> str | None:
+    """A domain without a UUID has that of its ``<sysinfo>`` (virDomainDefParseXML)."""
+    told = next((text for one in definition.sysinfo if (text := one.value("system", "uuid"))), None)
+    return sysinfo.plain_uuid(told) if told else None
+
+
+def _cputune(told: CpuTune | None, count: int) -> CpuTune | None:
+    """Pins by the processor's number, of those that there can be."""
+    if told is None:
+        return None
+    pins = sorted((pin for pin in told.vcpu_pins if pin.vcpu < count), key=lambda pin: pin.vcpu)
+    kept = replace(told, vcpu_pins=tuple(pins))
+    return None if kept == CpuTune() else kept
 
 
 def _os(definition: DomainDef, host: HostFacts) -> Os:
@@ -98,7 +116,7 @@ def _features(features: Features | None) -> Features | None:
         return None
     states: dict[str, Any] = {
         name: Toggle(state=toggle.state is not False)
-        for name in ("hap", "pmu", "vmport", "smm")
+        for name in ("hap", "pmu", "vmport", "smm", "vmcoreinfo")
         if (toggle := getattr(features, name)) is not None
     }
     hyperv = features.hyperv and replace(features.hyperv, mode=features.hyperv.mode or "custom")

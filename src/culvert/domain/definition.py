@@ -16,6 +16,8 @@ from culvert.domain.devices import Devices
 from culvert.domain.features import Features
 from culvert.domain.platform import Clock, MemoryBacking, Os, Pm, Resource, Seclabel
 from culvert.domain.scalars import ANY_TEXT, NAME, UINT, UUID, one_of
+from culvert.domain.sysinfo import Sysinfo
+from culvert.domain.tuning import CpuTune, NumaTune
 
 LIFECYCLE = one_of("destroy", "restart", "preserve", "rename-restart")
 
@@ -36,7 +38,10 @@ class DomainDef:
     memory_backing: Annotated[MemoryBacking | None, child("memoryBacking", MemoryBacking, hollow=ANY)] = None
     vcpu: Annotated[Vcpu | None, child("vcpu", Vcpu)] = None
     vcpu_states: Annotated[VcpuStates | None, child("vcpus", VcpuStates)] = None
+    cputune: Annotated[CpuTune | None, child("cputune", CpuTune, hollow=ANY)] = None
+    numatune: Annotated[NumaTune | None, child("numatune", NumaTune, hollow=ANY)] = None
     resource: Annotated[Resource | None, child("resource", Resource)] = None
+    sysinfo: Annotated[tuple[Sysinfo, ...], children("sysinfo", Sysinfo)] = ()
     os: Annotated[Os, child("os", Os)]
     features: Annotated[Features | None, child("features", Features, hollow=ANY)] = None
     cpu: Annotated[Cpu | None, child("cpu", Cpu)] = None

@@ -72,3 +72,4 @@ class Features:
     pmu: Annotated[Toggle | None, child("pmu", Toggle)] = None
     vmport: Annotated[Toggle | None, child("vmport", Toggle)] = None
     smm: Annotated[Toggle | None, child("smm", Toggle)] = None
+    vmcoreinfo: Annotated[Toggle | None, child("vmcoreinfo", Toggle)] = None

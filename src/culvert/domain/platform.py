@@ -47,6 +47,7 @@ class Os:
     cmdline: Annotated[str | None, leaf("cmdline", ANY_TEXT, silent=BLANK)] = None
     boot: Annotated[tuple[Boot, ...], children("boot", Boot)] = ()
     bootmenu: Annotated[BootMenu | None, child("bootmenu", BootMenu, hollow="enable")] = None
+    smbios: Annotated[str | None, lone("smbios", "mode", one_of("emulate", "sysinfo"), needed=True)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -169,6 +169,36 @@ class Uuid:
         return "UUID"
 
 
+@dataclass(frozen=True, slots=True)
+class CpuSet:
+    """Numbers of the host's processors or nodes: ``0-3,^2,8`` (virBitmapParse)."""
+
+    def read(self, text: str, where: str) -> frozenset[int]:
+        found: set[int] = set()
+        for part in text.split(","):
+            told = re.fullmatch(r"\s*(\^)?([0-9]{1,5})(?:-([0-9]{1,5}))?\s*", part)
+            first, last = (int(told[2]), int(told[3] or told[2])) if told else (1, 0)
+            if told is None or first > last or last >= MOST_CPUS or (told[1] and told[3]):
+                raise errors.InvalidArgument(f"invalid argument: {where}: '{text}' is no set of numbers")
+            numbers = range(first, last + 1)
+            found = found - set(numbers) if told[1] else found | set(numbers)
+        if not found:
+            raise errors.InvalidArgument(f"invalid argument: {where}: '{text}' has nothing in it")
+        return frozenset(found)
+
+    def write(self, value: frozenset[int]) -> str:
+        runs: list[list[int]] = []
+        for number in sorted(value):
+            if runs and runs[-1][1] == number - 1:
+                runs[-1][1] = number
+            else:
+                runs.append([number, number])
+        return ",".join(f"{first}-{last}" if last > first else f"{first}" for first, last in runs)
+
+    def describe(self) -> str:
+        return "set of numbers (0-3,^2)"
+
+
 def one_of(*words: str) -> WordScalar:
     """One word of ``words``."""
     return WordScalar(words)
@@ -182,6 +212,8 @@ ON_OFF = Switch("on", "off")
 YES_NO = Switch("yes", "no")
 YES_OR_NOT = Switch("yes", "no", loose=True)
 UUID = Uuid()
+MOST_CPUS = 16384  # libvirt's VIR_DOMAIN_CPUMASK_LEN
+CPU_SET = CpuSet()
 MAC = Pattern(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "MAC address", lower=True)
 PATH = Pattern(r"/[^\0\n]*", "absolute path")
 NAME = Pattern(r"[^/\n\0]*[^/\s\0][^/\n\0]*", "name (no slash, no newline, not blank)")

@@ -7,13 +7,19 @@ from dataclasses import replace
 from culvert.domain import aliases, cpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.platform import Resource
+from culvert.ground import errors
 
 
 def prepare(definition: DomainDef) -> DomainDef:
     """A complete ``definition`` with its CPU settled, a resource group and an alias for every device.
 
-    Raises ``errors.ConfigUnsupported`` for a CPU that cannot be settled here.
+    Raises ``errors.ConfigUnsupported`` for a CPU that cannot be settled here, and for what only a control group could
+    do: culvert makes none. ``<shares>`` are a weight among groups, and say nothing where there are none.
     """
+    if definition.cputune is not None and definition.cputune.quotas:
+        raise errors.ConfigUnsupported("unsupported configuration: cgroup cpu is required for scheduler tuning")
+    if definition.os.smbios == "sysinfo" and not definition.sysinfo:
+        raise errors.XMLError(f"XML error: Domain '{definition.name}' sysinfo are not available")
     if definition.cpu is not None:
         definition = replace(definition, cpu=cpu.as_started(definition.cpu, definition.type))
     # The group that libvirt names in every running guest's XML (qemu/qemu_cgroup.c); here it is a name only.

@@ -54,6 +54,7 @@ ROOTS = frozenset({"pci-root", "pcie-root"})
 MOST_XHCI_PORTS = 15
 COMPANION = "ich9-uhci"
 
+LEAST_QUOTA = 1000  # microseconds
 NOT_KEPT = frozenset({"preserve", "rename-restart"})  # for on_poweroff and on_reboot
 
 
@@ -222,6 +223,15 @@ DOMAIN: tuple[Wrong, ...] = (
         lambda one: one.on_poweroff in NOT_KEPT or one.on_reboot in NOT_KEPT,
         "on_poweroff and on_reboot are 'destroy' or 'restart' with QEMU",
     ),
+    Wrong(
+        lambda one: _twice(pin.vcpu for pin in one.cputune.vcpu_pins) if one.cputune else False,
+        "/domain/cputune/vcpupin: a processor is pinned twice",
+        errors.InternalError,
+    ),
+    Wrong(
+        lambda one: any(0 <= quota < LEAST_QUOTA for quota in _quotas(one)),
+        f"/domain/cputune: a quota is {LEAST_QUOTA} microseconds at least, or negative",
+    ),
     Wrong(lambda one: one.on_crash == "rename-restart", "on_crash is not 'rename-restart' with QEMU"),
     Wrong(
         lambda one: one.on_poweroff == "restart" and one.on_reboot == "destroy",
@@ -353,6 +363,13 @@ def _spoken(one: ControllerTarget | Timer, names: Iterable[str]) -> frozenset[st
 def _spinlocks_without_retries(hyperv: HyperV | None) -> bool:
     spinlocks = hyperv.spinlocks if hyperv else None
     return spinlocks is not None and spinlocks.state and spinlocks.retries is None
+
+
+def _quotas(one: DomainDef) -> Iterator[int]:
+    tune = one.cputune
+    for quota in (tune.quota, tune.global_quota, tune.emulator_quota) if tune else ():
+        if quota is not None:
+            yield quota
 
 
 def _twice(names: Iterable[object]) -> bool:

@@ -15,7 +15,7 @@ from culvert.domain.chardev import ChannelDevice, ChardevSource, ConsoleDevice, 
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
 from culvert.domain.start import prepare
-from culvert.drivers.qemu import balloon, cpu_check, lifecycle, network, news, process, strays, vcpus, vnc
+from culvert.drivers.qemu import balloon, cpu_check, lifecycle, network, news, pinning, process, strays, vcpus, vnc
 from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.domain import Domain
@@ -201,7 +201,7 @@ async def _try_launch(
     await startup.step(StartStep.NOTED, domain.persist())
     await startup.step(StartStep.CONNECTED, attach(domain, run))
     run.abilities = await startup.step(StartStep.ABILITIES, running.ask(domain.monitor))
-    await startup.step(StartStep.PROCESSORS, vcpus.prepare(domain))
+    await startup.step(StartStep.PROCESSORS, _processors(domain))
     on_reboot = definition.on_reboot or lifecycle.RESTART
     await startup.step(StartStep.ACTIONS, domain.monitor.execute("set-action", lifecycle.actions(on_reboot)))
     for graphics in definition.devices.graphics:
@@ -211,6 +211,11 @@ async def _try_launch(
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
     news.tell_channels(domain, run, AgentReason.DOMAIN_STARTED)
     return run
+
+
+async def _processors(domain: Domain) -> None:
+    await vcpus.prepare(domain)
+    await pinning.as_defined(domain)
 
 
 async def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:

@@ -40,6 +40,28 @@ async def pin_emulator(domain: Domain, cpumap: bytes, flags: int) -> None:
         await asyncio.to_thread(_pin_process, process.pid, processors, cpus)
 
 
+async def as_defined(domain: Domain) -> None:
+    """Put every thread of a QEMU that is started where its definition wants it; one that it says nothing of stays.
+
+    By ``<vcpupin>`` and ``<emulatorpin>``, else ``<vcpu cpuset>``: qemuProcessSetupPid and qemuProcessSetupVcpu of
+    libvirt's qemu/qemu_process.c. Raises ``errors.SystemCallError`` for CPUs that the host does not have.
+    """
+    run = domain.require_active()
+    usual = run.definition.vcpu.cpuset if run.definition.vcpu else None
+    tune = run.definition.cputune
+    pins = {pin.vcpu: pin.cpuset for pin in tune.vcpu_pins} if tune else {}
+    others = (tune.emulator_pin if tune else None) or usual
+    if run.process is None or not (pins or others):
+        return
+    found = {one.number: one.thread for one in await vcpus.running(domain)}
+    if others:
+        await asyncio.to_thread(_pin_process, run.process.pid, set(found.values()), others)
+    for number, thread in found.items():
+        wanted = pins.get(number) or usual
+        if wanted:
+            await asyncio.to_thread(_pin, {thread}, wanted)
+
+
 def unpacked(cpumap: bytes) -> frozenset[int]:
     """The CPUs of a map: bit 0 of byte 0 is CPU 0."""
     return frozenset(

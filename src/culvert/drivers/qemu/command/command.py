@@ -22,8 +22,15 @@ from culvert.domain.features import Features, Toggle
 from culvert.domain.interface import Interface
 from culvert.domain.platform import MemoryBacking, Pm
 from culvert.drivers.qemu.abilities.ability import Abilities, Ability
-from culvert.drivers.qemu.command import command_chardev, command_cpu, command_device, command_disk, command_network
-from culvert.drivers.qemu.command.command_syntax import comma, on_off, option
+from culvert.drivers.qemu.command import (
+    command_chardev,
+    command_cpu,
+    command_device,
+    command_disk,
+    command_network,
+    command_smbios,
+)
+from culvert.drivers.qemu.command.command_syntax import comma, device, on_off, option
 from culvert.ground import errors
 from culvert.ground.units import KiB, MiB
 
@@ -73,6 +80,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *_memory(definition),
         *command_cpu.smp(definition),
         *("-uuid", definition.uuid),
+        *command_smbios.smbios(definition),
         *(() if definition.devices.graphics else ("-display", "none")),
         *("-no-user-config", "-nodefaults"),
         *_monitor(options, abilities),
@@ -93,6 +101,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *(("-incoming", "defer") if options.incoming else ()),
         *command_device.memballoon(definition),
         *command_device.rngs(definition),
+        *(device({"driver": "vmcoreinfo"}) if _is_on(_features(definition).vmcoreinfo) else ()),
         *(("-sandbox", SANDBOX) if options.sandbox else ()),
         *("-msg", "timestamp=on"),
     ]
@@ -140,6 +149,21 @@ def _machine(definition: DomainDef, abilities: Abilities) -> str:
     return ",".join(parts)
 
 
+def _is_on(toggle: Toggle | None) -> bool:
+    return toggle is not None and toggle.state is not False
+
+
+# mode of <numatune> → QEMU's policy (HostMemPolicy); "restrictive" is a matter of control groups alone.
+POLICIES = {"strict": "bind", "preferred": "preferred", "interleave": "interleave"}
+
+
+def _nodes(definition: DomainDef) -> dict[str, object]:
+    wanted = definition.numatune.memory if definition.numatune else None
+    if wanted is None or wanted.mode not in POLICIES:
+        return {}
+    return {"host-nodes": sorted(wanted.nodeset), "policy": POLICIES[wanted.mode]}
+
+
 def _memory(definition: DomainDef) -> list[str]:
     backing = definition.memory_backing or MemoryBacking()
     size = memory.ram(definition) * KiB
@@ -152,6 +176,7 @@ def _memory(definition: DomainDef) -> list[str]:
         # Else the RAM block of a memfd would be called by its QOM path, and not be found on the other side.
         "x-use-canonical-path-for-ramblock-id": False if memfd else None,
         "size": size,
+        **_nodes(definition),
     }
     return [
         *("-m", str(size // MiB) if size % MiB == 0 else f"{size // KiB}k"),

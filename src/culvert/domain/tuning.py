@@ -1,0 +1,66 @@
+"""``<cputune>`` and ``<numatune>``: where on the host a guest runs, and how much of it is its share.
+
+Source: docs/formatdomain, "CPU Tuning" and "NUMA Node Tuning".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from culvert.domain.binding import attribute, child, children, leaf, lone
+from culvert.domain.scalars import CPU_SET, ULONG, Integer, one_of
+from culvert.ground import errors
+
+# Microseconds, of the kernel (conf/domain_validate.c, virDomainCputuneDefValidate).
+PERIOD = Integer(low=1000, high=1_000_000, refusal=errors.ConfigUnsupported)
+QUOTA = Integer(low=-(2**63), high=17_592_186_044_415, refusal=errors.ConfigUnsupported)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VcpuPin:
+    """The host's processors that one of the guest's runs on."""
+
+    vcpu: Annotated[int, attribute("vcpu", Integer(high=4095))]
+    cpuset: Annotated[frozenset[int], attribute("cpuset", CPU_SET)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpuTune:
+    """``shares``: weight among the host's groups; a ``quota`` of microseconds in each ``period``, negative for none,
+    for each processor, the whole guest (``global_…``), QEMU's other threads (``emulator_…``)."""
+
+    shares: Annotated[int | None, leaf("shares", ULONG)] = None
+    period: Annotated[int | None, leaf("period", PERIOD)] = None
+    quota: Annotated[int | None, leaf("quota", QUOTA)] = None
+    global_period: Annotated[int | None, leaf("global_period", PERIOD)] = None
+    global_quota: Annotated[int | None, leaf("global_quota", QUOTA)] = None
+    emulator_period: Annotated[int | None, leaf("emulator_period", PERIOD)] = None
+    emulator_quota: Annotated[int | None, leaf("emulator_quota", QUOTA)] = None
+    vcpu_pins: Annotated[tuple[VcpuPin, ...], children("vcpupin", VcpuPin)] = ()
+    emulator_pin: Annotated[frozenset[int] | None, lone("emulatorpin", "cpuset", CPU_SET, needed=True)] = None
+
+    @property
+    def quotas(self) -> tuple[int, ...]:
+        """All that only a control group could hold the guest to."""
+        told = (
+            *(self.period, self.quota, self.global_period, self.global_quota),
+            *(self.emulator_period, self.emulator_quota),
+        )
+        return tuple(one for one in told if one is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumaMemory:
+    """The host's nodes that the guest's memory comes from."""
+
+    mode: Annotated[str, attribute("mode", one_of("strict", "preferred", "interleave", "restrictive"))] = "strict"
+    placement: Annotated[str | None, attribute("placement", one_of("static"))] = None
+    nodeset: Annotated[frozenset[int], attribute("nodeset", CPU_SET)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumaTune:
+    """``<numatune>``."""
+
+    memory: Annotated[NumaMemory | None, child("memory", NumaMemory)] = None
