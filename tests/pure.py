@@ -65,6 +65,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "tunnel/test_pump_ends.py": ALL,
     "tunnel/test_pump_rules.py": ALL,
     "channels/test_pump_path.py": ALL,
+    "drivers/abilities/test_emulators.py": ALL,
     "drivers/abilities/test_machines.py": (
         "test_a_running_qemu_says_the_same_as_the_probed_one",
         "test_a_damaged_memory_is_made_anew",

@@ -23,7 +23,7 @@ POWERED_OFF = Ending(ShutoffReason.SHUTDOWN, StoppedDetail.SHUTDOWN)
 
 STARTS = (launch.boot, launch.incoming, launch.restored, launch._try_launch)
 CLEARING = "run.gone.wait()"  # it has failed already
-SPAWNING = "_spawn(domain, run, incoming=incoming)"  # looked at once somebody sees to the process
+SPAWNING = "_spawn(domain, run, abilities, incoming=incoming)"  # looked at once somebody sees to the process
 
 
 @pytest.mark.parametrize("start", STARTS, ids=lambda start: start.__name__)

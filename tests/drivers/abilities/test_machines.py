@@ -39,7 +39,7 @@ async def test_probe_and_memory_of_it(tmp_path: Path, monkeypatch: pytest.Monkey
 @needs_qemu
 @pytest.mark.parametrize("damage", ["", "{}", "nonsense", '{"stamp": 1, "found": 2}'])
 async def test_a_damaged_memory_is_made_anew(tmp_path: Path, damage: str) -> None:
-    remembered = tmp_path / "capabilities-qemu-system-x86_64.json"
+    remembered = tmp_path / f"capabilities{EMULATOR.replace('/', '-')}.json"
     remembered.write_text(damage)
     found = await machines.probe(EMULATOR, tmp_path)
     assert json.loads(remembered.read_text())["found"]["version"] == found.version

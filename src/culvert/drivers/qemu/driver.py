@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import uuid as uuids
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from types import TracebackType
 from uuid import UUID
@@ -23,6 +23,8 @@ from culvert.domain.host import HostFacts
 from culvert.drivers.qemu import adoption, launch, listing, log_keeper, strays
 from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo, nodestats
 from culvert.drivers.qemu.abilities.ability import Ability
+from culvert.drivers.qemu.abilities.emulators import Emulators
+from culvert.drivers.qemu.command import fit
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.host import QemuHost, Retiring
@@ -66,7 +68,9 @@ class Driver:
     async def __aenter__(self) -> Driver:
         """Raises ``errors.SystemCallError``, ``errors.OperationFailed``: directories or emulator are unusable."""
         await asyncio.to_thread(self.layout.make)
-        found = await machines.probe(self._emulator, self.layout.state)
+        found = Emulators(self._emulator, self.layout.state)
+        await asyncio.to_thread(machines.sweep, self.layout.state)
+        await found.look()
         store = Store(self.layout)
         tasks = asyncio.TaskGroup()
         await tasks.__aenter__()
@@ -170,7 +174,7 @@ class Driver:
         Raises ``errors.XMLError`` or ``errors.ConfigUnsupported`` when it cannot be run here.
         """
         check_name(definition.name)
-        known = self.host.machines
+        known = self.host.emulators.known(definition.devices.emulator)
         facts = HostFacts(
             emulator=known.emulator,
             machines={**{machine.name: machine.name for machine in known.machines}, **known.aliases},
@@ -180,7 +184,9 @@ class Driver:
             mac_seed=int.from_bytes(os.urandom(8), "big"),
             itco=Ability.ITCO_BITES in known.abilities,
         )
-        return defaults.complete(definition, facts)
+        completed = defaults.complete(definition, facts)
+        fit.check(completed, known)
+        return completed
 
     def accept(self, definition: DomainDef) -> DomainDef:
         """``complete`` for a definition that somebody gives: what libvirt's validators refuse is refused."""
@@ -190,7 +196,12 @@ class Driver:
 
     async def read(self, xml: str) -> DomainDef:
         """The definition that ``xml`` gives. Raises as ``accept`` and ``domain.parse.parse``."""
-        return await apart.run(lambda: self.accept(xml_parse.parse(xml)))
+        return await self._completed(await apart.run(xml_parse.parse, xml), self.accept)
+
+    async def _completed(self, definition: DomainDef, how: Callable[[DomainDef], DomainDef]) -> DomainDef:
+        """``definition`` by ``complete`` or ``accept``, as its emulator is now."""
+        await self.host.emulators.look(definition.devices.emulator)
+        return await apart.run(how, definition)
 
     async def define_xml(self, xml: str, *, arriving: bool = False) -> Domain:
         """Make a domain persistent, or give a persistent one another definition (from its next start on).
@@ -199,7 +210,7 @@ class Driver:
         Raises ``errors.DomainExists`` when name or UUID belong to another domain, and what ``complete`` raises.
         """
         accept = self.complete if arriving else self.accept
-        definition = await apart.run(lambda: accept(xml_parse.parse(xml)))
+        definition = await self._completed(await apart.run(xml_parse.parse, xml), accept)
         return await self.host.carry_out(self._define(definition), name=f"define-{definition.name}")
 
     async def _define(self, definition: DomainDef) -> Domain:
@@ -302,7 +313,8 @@ class Driver:
         The definition is completed first. The domain is listed, PAUSED (migration), with event STARTED (migrated).
         Raises as ``create_xml``; then QEMU and its files are gone.
         """
-        definition = await apart.run(self.complete, definition if name is None else replace(definition, name=name))
+        called = definition if name is None else replace(definition, name=name)
+        definition = await self._completed(called, self.complete)
         async with self.starting(definition, "receive") as domain:
             await launch.incoming(domain, definition)
         return domain

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from culvert.channels.work import close_with
+from culvert.drivers.qemu.abilities.emulators import Emulators
 from culvert.drivers.qemu.abilities.machines import Machines
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
@@ -79,7 +80,7 @@ class QemuHost:
     store: Store
     events: Events
     recorder: Recorder
-    machines: Machines
+    emulators: Emulators
     tasks: asyncio.TaskGroup
     retire: Callable[[Retiring], None]
     start_timeout: float = CONNECT_TIMEOUT
@@ -106,6 +107,11 @@ class QemuHost:
 
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _finishing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def machines(self) -> Machines:
+        """What the default emulator said last."""
+        return self.emulators.known()
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str, essential: bool = False) -> None:
         """Run ``work`` in a task of its own that lives as long as the driver.

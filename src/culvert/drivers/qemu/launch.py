@@ -17,7 +17,8 @@ from culvert.domain.interface import InterfaceTarget
 from culvert.domain.start import prepare
 from culvert.drivers.qemu import balloon, cpu_check, lifecycle, network, news, pinning, process, strays, vcpus, vnc
 from culvert.drivers.qemu.abilities import running
-from culvert.drivers.qemu.command import command
+from culvert.drivers.qemu.abilities.ability import Abilities
+from culvert.drivers.qemu.command import command, fit
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event, Monitor
 from culvert.drivers.qemu.run import START_FAILED, Run
@@ -154,6 +155,9 @@ async def _launch(
 
     ``stands``: why, as everybody sees it. The next daemon ends what is starting up, and asks about a migration.
     """
+    known = await domain.host.emulators.look(definition.devices.emulator)
+    # The emulator may have changed since the domain was defined.
+    await apart.run(fit.check, definition, known)
     prepared = await apart.run(prepare, definition)
     places = await vnc.places(prepared)
     strays.check(domain.host, domain.name, domain.uuid)
@@ -162,7 +166,7 @@ async def _launch(
     for attempt in range(1, VNC_ATTEMPTS + 1):
         resolved = vnc.resolve(prepared, places, domain.host.vnc_ports, first)
         try:
-            return await _try_launch(domain, startup, resolved, incoming=incoming, stands=stands)
+            return await _try_launch(domain, startup, resolved, known.abilities, incoming=incoming, stands=stands)
         except errors.OperationFailed as err:
             chosen = vnc.ports(resolved) - vnc.ports(definition)
             if attempt == VNC_ATTEMPTS or not chosen or not any(text in err.message for text in vnc.TAKEN):
@@ -175,7 +179,13 @@ async def _launch(
 
 
 async def _try_launch(
-    domain: Domain, startup: Startup, definition: DomainDef, *, incoming: bool, stands: PausedReason
+    domain: Domain,
+    startup: Startup,
+    definition: DomainDef,
+    abilities: Abilities,
+    *,
+    incoming: bool,
+    stands: PausedReason,
 ) -> Run:
     host = domain.host
     domain_id = host.allocate_id()
@@ -189,7 +199,7 @@ async def _try_launch(
         await startup.reach(StartStep.BEGUN)
         # So the next daemon knows where to look for a QEMU that was started and not written down any more.
         await startup.step(StartStep.WRITTEN, domain.persist())
-        await _spawn(domain, run, incoming=incoming)
+        await _spawn(domain, run, abilities, incoming=incoming)
     except BaseException:
         run.ending = run.ending or START_FAILED
         # In a task of its own: a second cancellation must not leave half a run behind.
@@ -218,7 +228,7 @@ async def _processors(domain: Domain) -> None:
     await pinning.as_defined(domain)
 
 
-async def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
+async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bool) -> None:
     """Start the process. All that was opened for it is closed again."""
     async with contextlib.AsyncExitStack() as opened:
         try:
@@ -240,7 +250,7 @@ async def _spawn(domain: Domain, run: Run, *, incoming: bool) -> None:
         options = command.LaunchOptions(
             monitor_fd=listener.fileno(), incoming=incoming, tap_fds=taps, channel_directory=str(channels)
         )
-        argv = await apart.run(command.build, run.definition, options, domain.host.machines.abilities)
+        argv = await apart.run(command.build, run.definition, options, abilities)
         log_file = domain.host.layout.log_file(domain.name)
         run.process = await process.launch(domain.name, argv, log_file=log_file, folder=run.runtime, pass_fds=fds)
         run.log_offset = run.process.output.offset

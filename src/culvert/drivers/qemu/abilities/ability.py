@@ -105,9 +105,15 @@ NONE = Abilities()
 
 
 def of_schema(entities: Iterable[Mapping[str, Any]]) -> frozenset[Ability]:
-    """By the answer to ``query-qmp-schema``: what a QEMU can be told while it runs. Takes some milliseconds."""
-    schema = Schema(entities)
-    return frozenset(ability for ability, path in SCHEMA.items() if schema.has(path))
+    """By the answer to ``query-qmp-schema``: what a QEMU can be told while it runs. Takes some milliseconds.
+
+    An answer that is none says nothing, and it is done without.
+    """
+    try:
+        schema = Schema(entities)
+        return frozenset(ability for ability, path in SCHEMA.items() if schema.has(path))
+    except (LookupError, TypeError, ValueError, AttributeError):
+        return frozenset()
 
 
 def of_options(options: Iterable[Mapping[str, Any]]) -> frozenset[Ability]:

@@ -26,7 +26,8 @@ log = logging.getLogger(__name__)
 FORMAT = 5  # of the remembered text
 VERSIONED = re.compile(r"-v\d+$")  # the name of one version of a CPU model
 PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
-PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer and to end
+PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer everything
+END_TIMEOUT = 5.0  # seconds for it to end by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,40 +74,58 @@ class Machines:
         return next((machine.name for machine in self.machines if machine.default), "")
 
 
-async def probe(emulator: str, cache: Path) -> Machines:
-    """Ask ``emulator``, or take what ``cache`` (a directory) remembers of this very file.
+Stamp = dict[str, Any]
+"""Which file it is that was asked, and in which form what it said is remembered."""
 
-    Raises ``errors.SystemCallError`` when it is not there, ``errors.OperationFailed`` when it does not answer.
-    """
+
+def stamp(emulator: str) -> Stamp:
+    """Looks at files: call it in a thread. Raises ``errors.SystemCallError`` when the emulator is not there."""
     try:
-        about = await asyncio.to_thread(os.stat, emulator)
+        about = os.stat(emulator)
     except OSError as err:
         raise errors.SystemCallError(
             f"emulator '{emulator}' cannot be used: {err.strerror}", errno=err.errno
         ) from err
-    kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
-    stamp = {
+    return {
         "format": FORMAT,
         "path": emulator,
-        "kvm": kvm,
+        "kvm": os.access("/dev/kvm", os.R_OK | os.W_OK),
         "mtime_ns": about.st_mtime_ns,
         "size": about.st_size,
         "inode": about.st_ino,
     }
-    remembered = cache / f"capabilities-{Path(emulator).name}.json"
-    found = await asyncio.to_thread(_recall, remembered, stamp)
+
+
+async def probe(emulator: str, cache: Path) -> Machines:
+    """Ask ``emulator``, or take what ``cache`` (a directory) remembers of this very file.
+
+    Raises ``errors.SystemCallError`` when it is not there, ``errors.OperationFailed`` when it does not answer, and
+    ``errors.OperationTimeout`` when it has not within ``PROBE_TIMEOUT``.
+    """
+    asked = await asyncio.to_thread(stamp, emulator)
+    remembered = cache / f"capabilities{emulator.replace('/', '-')}.json"
+    found = await asyncio.to_thread(_recall, remembered, asked)
     if found is None:
-        await asyncio.to_thread(_sweep, cache)
         try:
-            found = await _ask(emulator, cache, kvm=kvm)
-        except errors.OperationFailed as err:
-            # QEMU's main thread and its monitor thread both read the first bytes, once in some thousand starts, and
-            # a command arrives with a letter missing (seen with 7.2.22).
-            log.warning("emulator=%s is asked once more reason=%r", emulator, err.message)
-            found = await _ask(emulator, cache, kvm=kvm)
-        text = json.dumps({"stamp": stamp, "found": asdict(found)}, indent=1, default=sorted)
+            async with asyncio.timeout(PROBE_TIMEOUT):
+                found = await _ask_twice(emulator, cache, kvm=asked["kvm"])
+        except TimeoutError as err:
+            raise errors.OperationTimeout(
+                f"emulator '{emulator}' does not tell what it can do: no answer within {PROBE_TIMEOUT:g} s"
+            ) from err
+        text = json.dumps({"stamp": asked, "found": asdict(found)}, indent=1, default=sorted)
         await asyncio.to_thread(files.write_atomically, remembered, text)
     return found
+
+
+async def _ask_twice(emulator: str, cache: Path, *, kvm: bool) -> Machines:
+    try:
+        return await _ask(emulator, cache, kvm=kvm)
+    except errors.OperationFailed as err:
+        # QEMU's main thread and its monitor thread both read the first bytes, once in some thousand starts, and
+        # a command arrives with a letter missing (seen with 7.2.22).
+        log.warning("emulator=%s is asked once more reason=%r", emulator, err.message)
+        return await _ask(emulator, cache, kvm=kvm)
 
 
 def _recall(path: Path, stamp: dict[str, Any]) -> Machines | None:
@@ -132,35 +151,42 @@ def _recall(path: Path, stamp: dict[str, Any]) -> Machines | None:
         return None  # it is only a memory: ask again
 
 
-def _sweep(cache: Path) -> None:
-    """Remove the folders of probes that ended with their daemon."""
+def sweep(cache: Path) -> None:
+    """Remove the folders of probes that ended with their daemon, while none is under way."""
     for path in cache.glob(f"{PROBE}*"):
         shutil.rmtree(path, ignore_errors=True)
 
 
 async def _ask(emulator: str, cache: Path, *, kvm: bool) -> Machines:
-    with tempfile.TemporaryDirectory(prefix=PROBE, dir=cache) as place:
-        path = Path(place, "monitor.sock")
-        with unix_sockets.listen(path) as listener:
-            chardev = f"socket,id=monitor,fd={listener.fileno()},server=on,wait=off"
-            argv = [
-                *(emulator, "-S", "-no-user-config", "-nodefaults", "-display", "none"),
-                # Not KVM: a host whose KVM is there but does not work would hang here, before any guest asked for it.
-                *("-machine", "none,accel=tcg"),
-                *("-chardev", chardev, "-mon", "chardev=monitor,mode=control"),
-            ]
-            running = await process.launch(
-                "probe", argv, log_file=Path(place, "log"), folder=Path(place), pass_fds=[listener.fileno()]
-            )
-        try:
-            # The error must leave the group as itself, not wrapped.
-            async with asyncio.TaskGroup() as tasks:
-                answer = await _answer(emulator, path, running, tasks, kvm=kvm)
-        finally:
-            await running.terminate(force_after=PROBE_TIMEOUT)
+    place = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix=PROBE, dir=cache))
+    try:
+        answer = await _ask_in(place, emulator, kvm=kvm)
+    finally:
+        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
     if isinstance(answer, errors.RequestError):
         raise errors.OperationFailed(f"emulator '{emulator}' does not tell what it can do: {answer}") from answer
     return answer
+
+
+async def _ask_in(place: Path, emulator: str, *, kvm: bool) -> Machines | errors.RequestError:
+    path = place / "monitor.sock"
+    with unix_sockets.listen(path) as listener:
+        chardev = f"socket,id=monitor,fd={listener.fileno()},server=on,wait=off"
+        argv = [
+            *(emulator, "-S", "-no-user-config", "-nodefaults", "-display", "none"),
+            # Not KVM: a host whose KVM is there but does not work would hang here, before any guest asked for it.
+            *("-machine", "none,accel=tcg"),
+            *("-chardev", chardev, "-mon", "chardev=monitor,mode=control"),
+        ]
+        running = await process.launch(
+            "probe", argv, log_file=place / "log", folder=place, pass_fds=[listener.fileno()]
+        )
+    try:
+        # The error must leave the group as itself, not wrapped.
+        async with asyncio.TaskGroup() as tasks:
+            return await _answer(emulator, path, running, tasks, kvm=kvm)
+    finally:
+        await running.terminate(force_after=END_TIMEOUT)
 
 
 async def _answer(
@@ -172,6 +198,8 @@ async def _answer(
         )
         try:
             return await _answers(emulator, monitor, kvm=kvm)
+        except (LookupError, TypeError, ValueError, AttributeError) as err:
+            return errors.OperationFailed(f"it answers as no QEMU does ({type(err).__name__}: {err})")
         finally:
             await monitor.close()
     except errors.RequestError as err:
