@@ -49,3 +49,13 @@ class Statistics:
     def left(self) -> int:
         """Bytes still to be sent, as far as is told: memory's are counted at once, all together a moment later."""
         return max(self.ram_remaining, self.remaining)
+
+    @property
+    def looks_often(self) -> bool:
+        """Whether what the guest has changed is looked up in mid-round, so that what is left may grow in it."""
+        return self.remaining > 0
+
+    @property
+    def pages_bytes(self) -> int:
+        """The memory that has been gone through, whether its pages took as many bytes or none."""
+        return (self.normal_pages + self.constant_pages) * self.page_size

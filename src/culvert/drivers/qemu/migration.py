@@ -12,6 +12,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar, Protocol
 
 from culvert.drivers.qemu import migration_setup
@@ -24,6 +25,7 @@ from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.latency import Latency
+from culvert.hypervisor.rounds import Rounds
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.hypervisor.statistics import Statistics
 from culvert.hypervisor.status import KNOWN, PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
@@ -272,6 +274,7 @@ class QemuOutgoing(_Migration):
         """When QEMU knew what was left to send after that."""
         self.sent_at: float | None = None
         """When QEMU had sent all of it."""
+        self._rounds = Rounds()
         self.on_io_error: Callable[[str], None] = lambda device: None
         """Called with the device when a disk of the guest fails meanwhile."""
         self.on_sleep: Callable[[], None] = lambda: None
@@ -345,8 +348,9 @@ class QemuOutgoing(_Migration):
         await self.monitor.execute("migrate_cancel")
 
     async def statistics(self) -> Statistics:
-        """How far it is."""
-        return read_statistics(await self.monitor.execute("query-migrate"))
+        """How far it is; its rounds are counted here (``hypervisor.rounds``)."""
+        told = read_statistics(await self.monitor.execute("query-migrate"))
+        return replace(told, dirty_sync_count=self._rounds.feed(told))
 
 
 class QemuIncoming(_Migration):

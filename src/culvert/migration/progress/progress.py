@@ -209,7 +209,7 @@ class Course:
         if sent > 0:
             self._moved_at = at
         self._sends.add(max(0, sent), seconds)
-        cleared = before.left - qemu.left
+        cleared = qemu.pages_bytes - before.pages_bytes if qemu.looks_often else before.left - qemu.left
         if qemu.dirty_sync_count > before.dirty_sync_count > 0:
             self._begin_round(at, qemu, before)
         elif cleared >= 0:
@@ -223,10 +223,12 @@ class Course:
 
     def _begin_round(self, at: float, qemu: Statistics, before: Statistics) -> None:
         """A round has ended since the last look, and is done: what is left is nearly all of the new one."""
-        self._done += before.left
+        self._done += qemu.pages_bytes - before.pages_bytes if qemu.looks_often else before.left
         size, took = float(qemu.left), at - self._round_began
         # The rest of a round that fits into the downtime is not sent before the guest's changes are looked up.
         over = max(0, before.left - (qemu.ram_transferred - before.ram_transferred))
+        if qemu.looks_often:
+            over = 0  # all that is left was changed in the round that has ended
         if took > _BRIEF or (took > 0 and not self._rounds):
             dirty = max(0.0, size - over) / took
         else:
