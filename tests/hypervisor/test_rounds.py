@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from culvert.hypervisor.rounds import Rounds
+from culvert.hypervisor.rounds import RoundCount
 from culvert.hypervisor.statistics import Statistics
 
 PAGE, TOTAL = 4096, 4096 * 1000
 
 
 def test_a_qemu_that_counts_rounds_is_believed() -> None:
-    rounds = Rounds()
+    rounds = RoundCount()
     looks = [
         Statistics(status="active", ram_total=TOTAL, ram_remaining=7, dirty_sync_count=n) for n in (0, 1, 1, 2, 5)
     ]
@@ -18,7 +18,7 @@ def test_a_qemu_that_counts_rounds_is_believed() -> None:
 
 def test_looks_are_no_rounds() -> None:
     """100 pages go out between two looks, of which the guest changes 40 again; it is looked up each time."""
-    rounds, sent, left, told = Rounds(), 0, 1000, []
+    rounds, sent, left, told = RoundCount(), 0, 1000, []
     for look in range(1, 40):
         now = Statistics(
             status="active",

@@ -14,7 +14,7 @@ from culvert.hypervisor.statistics import Statistics
 
 
 @dataclass(slots=True)
-class Rounds:
+class RoundCount:
     """Of one migration, told its figures in their order."""
 
     number: int = 0

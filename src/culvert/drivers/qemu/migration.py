@@ -25,7 +25,7 @@ from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.latency import Latency
-from culvert.hypervisor.rounds import Rounds
+from culvert.hypervisor.rounds import RoundCount
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.hypervisor.statistics import Statistics
 from culvert.hypervisor.status import KNOWN, PAUSED, POSTCOPY, SETTLED, UNLIMITED_SPEED
@@ -274,7 +274,7 @@ class QemuOutgoing(_Migration):
         """When QEMU knew what was left to send after that."""
         self.sent_at: float | None = None
         """When QEMU had sent all of it."""
-        self._rounds = Rounds()
+        self._rounds = RoundCount()
         self.on_io_error: Callable[[str], None] = lambda device: None
         """Called with the device when a disk of the guest fails meanwhile."""
         self.on_sleep: Callable[[], None] = lambda: None
