@@ -66,6 +66,12 @@ async def test_a_guest_that_keeps_it() -> None:
         await vcpus.plug(guest(Qemu(lets_go=False), "kvm"), 1)
 
 
+async def test_who_does_not_wait_is_told_when_it_has_gone() -> None:
+    qemu = Qemu(lets_go=False)
+    await vcpus.plug(guest(qemu, "kvm"), 1, wait=False)
+    assert qemu.told == ["device_del vcpu1"]
+
+
 async def test_one_that_was_there_from_the_start_stays() -> None:
     qemu = Qemu(lets_go=True)
     qemu.there = {0: qemu.there[0], 1: "/machine/unattached/device[1]"}

@@ -9,9 +9,9 @@ from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.protocol import remote_connect
 from culvert.rpc.client import connect
-from culvert.xdr.struct import Void
+from culvert.xdr.struct import Void, encode
 from tests.rpc import support
-from tests.rpc.support import PROGRAM, Service, Size, Text, connected, serving, until
+from tests.rpc.support import PROGRAM, Bytes, Service, Size, Text, connected, serving, until
 
 
 @pytest.mark.parametrize("transport", ["unix", "tcp"])
@@ -43,6 +43,23 @@ async def test_replies_overtake() -> None:
         assert await client.call(support.ECHO, Text("quick")) == Text("quick")
         assert not slow.done()
         service.gate.set()
+
+
+async def test_a_message_that_only_a_later_daemon_has_is_passed_over() -> None:
+    """Its number is not known here, or it has more in it: neither ends the connection."""
+    service = Service()
+    later = 9999
+    heard: list[Bytes] = []
+    async with connected(service) as (client, _):
+        client.subscribe(support.TICK, heard.append)
+        assert await client.call(support.ECHO, Text("before")) == Text("before")
+        connection = service.sessions[0].connection
+        for number, body in ((later, b"\0" * 8), (support.TICK.number, encode(Bytes(b"x")) + b"\0" * 8)):
+            connection.write(connection.wire.message(PROGRAM.number, PROGRAM.version, number, body))
+        connection.write(connection.wire.message(0x20009999, 1, 1, b""))
+        service.sessions[0].post(support.TICK, Bytes(b"known"))
+        assert await client.call(support.ECHO, Text("after")) == Text("after")
+        assert Bytes(b"known") in heard
 
 
 async def test_deadline_and_late_reply() -> None:

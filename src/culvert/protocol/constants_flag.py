@@ -128,6 +128,7 @@ class VcpuFlag(IntFlag):
     MAXIMUM = 4
     GUEST = 8
     HOTPLUGGABLE = 16
+    ASYNC_UNPLUG = 32  # libvirt 12.4's
 
 
 class TypedParamFlag(IntFlag):

@@ -82,6 +82,27 @@ def test_a_cookie_of_libvirt_is_read() -> None:
     assert "qemu64" in got.cpu_xml
 
 
+# What libvirt 12.9 writes into a cookie beside what 9.0 does, and what a later one might.
+LATER = [
+    b"<capabilities><cap name='switchover-ack' auto='no'/><cap name='mapped-ram' auto='no'/></capabilities>",
+    b"<statistics><started>1796097596831</started><memory_bps>66674036</memory_bps><vfio_total>0</vfio_total>"
+    b"<spoken>in words</spoken></statistics>",
+    b"<something new='1'><inside/></something>",
+]
+
+
+@pytest.mark.parametrize("extra", LATER)
+def test_what_a_later_libvirt_adds_and_does_not_insist_on_is_passed_over(extra: bytes) -> None:
+    later = cookie.parse(LIBVIRT_9.replace(b"<capabilities>", extra + b"<capabilities>"))
+    assert replace(later, statistics={}) == cookie.parse(LIBVIRT_9)
+    assert "spoken" not in later.statistics
+
+
+def test_what_a_later_libvirt_insists_on_is_refused_by_its_name() -> None:
+    with pytest.raises(errors.InternalError, match="Unknown migration cookie feature something"):
+        cookie.parse(LIBVIRT_9.replace(b"<capabilities>", b"<feature name='something'/><something/><capabilities>"))
+
+
 @pytest.mark.parametrize("lock", [b"", b"<lockstate/>", b"<lockstate driver='nop'/>"])
 def test_a_lock_manager_that_holds_nothing_is_no_obstacle(lock: bytes) -> None:
     with_lock = LIBVIRT_9.replace(b"<capabilities>", lock + b"<capabilities>")

@@ -71,7 +71,8 @@ class QueryHandlers:
         return shapes.NumRet(domain.definition.vcpus)
 
     async def get_vcpus_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.NumRet:
-        no_flags(args.flags, "qemuDomainGetVcpusFlags", AffectFlag.LIVE | AffectFlag.CONFIG | sum(VcpuFlag))
+        known = AffectFlag.LIVE | AffectFlag.CONFIG | sum(VcpuFlag) - VcpuFlag.ASYNC_UNPLUG
+        no_flags(args.flags, "qemuDomainGetVcpusFlags", known)
         domain = self._service.domain(args.dom)
         if not args.flags & VcpuFlag.GUEST:
             return shapes.NumRet(vcpus.count(domain, args.flags))

@@ -104,7 +104,7 @@ async def set_count(domain: Domain, number: int, flags: int) -> None:
                 )
         if about.live:
             try:
-                await plug(domain, number)
+                await plug(domain, number, wait=not flags & VcpuFlag.ASYNC_UNPLUG)
             finally:
                 await look(domain, domain.require_active())
         if about.config:
@@ -156,8 +156,8 @@ async def _add(domain: Domain, number: int, slot: dict[str, Any]) -> None:
     await domain.monitor.execute("device_add", arguments)
 
 
-async def plug(domain: Domain, number: int) -> None:
-    """Add the next free ones, or take the last that were added."""
+async def plug(domain: Domain, number: int, *, wait: bool = True) -> None:
+    """Add the next free ones, or take the last that were added; ``wait``: until the guest has let go of each."""
     slots = await _slots(domain)
     there = [place for place, slot in enumerate(slots) if "qom-path" in slot]
     free = [place for place, slot in enumerate(slots) if "qom-path" not in slot]
@@ -170,10 +170,10 @@ async def plug(domain: Domain, number: int) -> None:
             " with KVM (type='kvm'); change its next start with --config"
         )
     for place in reversed(there[number:]):
-        await _unplug(domain, str(slots[place]["qom-path"]))
+        await _unplug(domain, str(slots[place]["qom-path"]), wait=wait)
 
 
-async def _unplug(domain: Domain, path: str) -> None:
+async def _unplug(domain: Domain, path: str, *, wait: bool) -> None:
     alias = path.rpartition("/")[2]
     if not alias.startswith(ALIAS):
         raise errors.OperationInvalid(
@@ -181,6 +181,8 @@ async def _unplug(domain: Domain, path: str) -> None:
         )
     async with domain.monitor.events(["DEVICE_DELETED"]) as told:
         await domain.monitor.execute("device_del", {"id": alias})
+        if not wait:
+            return
         try:
             await told.get(UNPLUG_TIMEOUT, where=lambda event: event["data"].get("device") == alias)
         except errors.OperationTimeout as err:
