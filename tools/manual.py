@@ -1,8 +1,8 @@
 """Writes the parts of the manual that are tables in the code: ``python -m tools.manual``.
 
 ``docs/wire.md`` (procedures, structs, limits), ``docs/xml.md`` (domain XML), ``docs/cli.md`` (help texts),
-``docs/machine.md`` (the migration machines). A test compares what is
-here with what is in ``docs/``, so that the manual cannot fall behind.
+``docs/machine.md`` (the migration machines), ``docs/hazards.md`` (versions that do not go well together). A
+test compares what is here with what is in ``docs/``, so that the manual cannot fall behind.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from culvert.ground.units import GiB, KiB, MiB
 from culvert.migration.handover import machine_destination as destination
 from culvert.migration.handover import machine_recovery as recovery
 from culvert.migration.handover import machine_source as source
+from culvert.migration.options import hazards
 from culvert.protocol import errors as wire_errors
 from culvert.protocol import layout, types
 from culvert.protocol.procedure import Procedure, Program, StreamDirection
@@ -243,11 +244,41 @@ def machine() -> Iterator[str]:
     yield from table(["the destination says", "`asking`", "`undecided`", "`postcopy_failed`"], handover.words())
 
 
+# ---- hazards -------------------------------------------------------------------------------------------------------
+
+
+def known_hazards() -> Iterator[str]:
+    """docs/hazards.md."""
+    yield from (
+        *("# Known to go wrong between versions of QEMU", "", WRITTEN, ""),
+        "From the table in `src/culvert/migration/options/hazards.py`. Nothing is refused for it. Whoever starts",
+        "such a peer-to-peer migration finds it in the daemon's log and in the history, and behind the error if it fails;",
+        "rows that are *here only* concern every such migration. `qemu tls` is QEMU's own encryption, which culvert",
+        "does not use: its own is between the daemons.",
+        "",
+    )
+    yield from table(
+        ["from", "to", "with", "what happens", "known by", "told"],
+        [
+            [
+                str(each.source),
+                str(each.destination),
+                ", ".join(f"`{word}`" for word in sorted(each.when)) or "anything",
+                each.happens,
+                f"{each.known_by} ({each.mark.value})",
+                "yes" if each.told else "here only",
+            ]
+            for each in hazards.HAZARDS
+        ],
+    )
+
+
 PAGES: dict[str, Callable[[], Iterator[str]]] = {
     "wire.md": wire,
     "xml.md": domain_xml,
     "cli.md": command_lines,
     "machine.md": machine,
+    "hazards.md": known_hazards,
 }
 
 

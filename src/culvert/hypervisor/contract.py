@@ -324,6 +324,10 @@ class Guests(Protocol):
     def cpu_models(self) -> Collection[str]:
         """The CPU models that the emulator has."""
 
+    @property
+    def machines(self) -> Collection[str]:
+        """The machine types that the emulator has."""
+
     def domains(self) -> Sequence[Guest]: ...
 
     def lookup_by_uuid(self, uuid: UUID) -> Guest:

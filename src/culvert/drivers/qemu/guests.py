@@ -22,6 +22,11 @@ class QemuGuests:
     def cpu_models(self) -> Collection[str]:
         return self._driver.host.machines.cpu_models
 
+    @property
+    def machines(self) -> Collection[str]:
+        known = self._driver.host.machines
+        return {machine.name for machine in known.machines} | known.aliases.keys()
+
     def domains(self) -> Sequence[Domain]:
         return self._driver.domains()
 

@@ -8,6 +8,7 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 from uuid import UUID
 
 from culvert.channels.ticket import Gate, Ticket, Token, refused
@@ -26,7 +27,7 @@ from culvert.migration.handover.machine_destination import FINAL, START, WORDS, 
 from culvert.migration.handover.machine_recovery import DESTINATION
 from culvert.migration.journal.history import Begun, Direction, Entry, Key
 from culvert.migration.journal.journal import Journal
-from culvert.migration.options import combinations, cookie, grant, guest_cpu, parameters
+from culvert.migration.options import combinations, cookie, fitting, grant, guest_cpu, parameters
 from culvert.migration.options.cookie import Cookie
 from culvert.migration.options.owner import Owner
 from culvert.migration.options.parameters import Options
@@ -43,6 +44,8 @@ ENDS: dict[Step, Word] = {Step.ARRIVED: Word.RUNNING, Step.GONE: Word.GONE, Step
 """The last step of a migration that is over → what is said of it."""
 
 IN_POSTCOPY = (State.SWITCHED, State.STARTING_POSTCOPY, State.POSTCOPY)
+
+E = TypeVar("E", bound=errors.RequestError)
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +103,7 @@ class Destination:
             self._expect_offline(name, options, theirs, owner)
             return await self._cookie(name, theirs), None
         as_it_runs = await apart.run(guest_cpu.obey, definition, theirs)
-        guest_cpu.check_model(as_it_runs, self._guests.cpu_models)
+        self._check_model(as_it_runs)
         arrival = self._arrivals[name] = self._arrival(options, theirs, definition, as_it_runs, owner=owner)
         self._background.spawn(f"arrival of {name}", self._live(arrival, START))
         try:
@@ -143,7 +146,10 @@ class Destination:
         )
 
         async def launch(arrival: Arrival) -> Guest:
-            domain = await self._guests.launch_incoming(as_it_runs, name)
+            try:
+                domain = await self._guests.launch_incoming(as_it_runs, name)
+            except errors.ConfigUnsupported as err:
+                raise self._not_here(err, as_it_runs) from err
             domain.job = arrival
             arrival.guest = domain
             await guest_cpu.verify(domain)
@@ -161,6 +167,16 @@ class Destination:
             return domain
 
         return self._make(begun, options, theirs, launch)
+
+    def _check_model(self, definition: DomainDef) -> None:
+        try:
+            guest_cpu.check_model(definition, self._guests.cpu_models)
+        except errors.CpuIncompatible as err:
+            raise self._not_here(err, definition) from err
+
+    def _not_here(self, error: E, definition: DomainDef) -> E:
+        machines, host = self._guests.machines, self._settings.hostname
+        return fitting.refused(error, host=host, machine=definition.machine or "", machines=machines)
 
     def _make(
         self,

@@ -19,6 +19,7 @@ from culvert.migration.source.sending import Sending
 from culvert.migration.source.waiting import WAITING
 from culvert.protocol.constants_migrate import JobOperation, JobType
 
+PREPARE = "prepare3"
 _DECIDED = (State.CONFIRM3, State.CONFIRM3_CANCELLED, State.RETURNED, *FINAL)
 
 
@@ -35,11 +36,18 @@ class Account:
         )
         self.reached = state
         """The furthest state before the end was decided, for telling where it failed."""
+        self.asked = False
+        """The destination was asked to prepare."""
         self.sending: Sending | None = None
         """What is sent, or was sent last."""
         self._answered_at: float | None = None
         self._name = begun.name
         self._cause = cause
+
+    @property
+    def failed_in(self) -> str:
+        """The phase it came to, as people are told: the destination prepares while the source is in BEGIN3."""
+        return PREPARE if self.reached is State.BEGIN3 and self.asked else self.reached.value
 
     def entered(self, state: State, doubt: errors.RequestError | None) -> None:
         """The machine is in ``state``; ``doubt``: what came in the place of a good answer to finish."""

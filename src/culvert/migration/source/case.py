@@ -78,6 +78,8 @@ class Case:
         """Whether ``autopilot`` decides what is done for a guest that does not converge."""
         self.compression = ""
         """The word for it that ``autopilot`` has chosen, if any."""
+        self.hazards: tuple[str, ...] = ()
+        """What is known to go wrong between the two QEMUs (``options.hazards``)."""
         self.tasks: asyncio.TaskGroup | None = None
         """What is done meanwhile, while it lives."""
         self._beside: list[asyncio.Task[object]] = []

@@ -18,7 +18,7 @@ from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.io.detached import Detached
 from culvert.migration.convergence import autopilot, link, policy
-from culvert.migration.options import combinations
+from culvert.migration.options import combinations, hazards
 from culvert.migration.peers import peer
 from culvert.migration.source.departure import Departure
 from culvert.protocol.constants_migrate import MigrateFlag
@@ -153,6 +153,17 @@ async def agree_on_postcopy(destination: peer.Peer, departure: Departure, route:
     source, there = await departure.domain.hypervisor.version(), await destination.version()
     abilities = await destination.abilities()
     departure.options = combinations.agree(departure.options, route, abilities, source=source, destination=there)
+
+
+async def tell_hazards(destination: peer.Peer, departure: Departure, route: Route) -> None:
+    """What is known to go wrong between the two QEMUs is told now, and once more if this fails."""
+    source, there = await departure.domain.hypervisor.version(), await destination.version()
+    asked = combinations.features(departure.options, route)
+    for hazard in hazards.of(asked, source=source, destination=there):
+        told = hazards.words(hazard, source=source, destination=there)
+        log.warning("%s: %s", departure.shell.name, told)
+        departure.hazards = (*departure.hazards, told)
+        departure.note(told)
 
 
 async def open_prepared(destination: peer.Peer, departure: Departure, opened_by: Ticket) -> DataPath:

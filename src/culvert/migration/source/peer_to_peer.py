@@ -79,9 +79,11 @@ class PeerToPeer:
         wire = await destination.wire()
         if departure.options.postcopy:
             await opening.agree_on_postcopy(destination, departure, route)
+        await opening.tell_hazards(destination, departure, route)
         if not is_stock:
             departure.options = departure.options.without_places()
         options = departure.options
+        departure.account.asked = True
         untunnelled = options.without_flags(MigrateFlag.TUNNELLED)
         try:
             if route is Route.STREAM and not options.migrate_uri:

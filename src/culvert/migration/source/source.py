@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -317,7 +318,7 @@ class Source:
             why = f"{cause}; " if departure.state is State.RETURNED else ""
             cause = errors.OperationFailed(f"{why}{waits_for}")
         assert cause is not None, "who does not arrive has a reason"
-        raise told(cause, f"{what} failed in phase '{departure.account.reached.value}'")
+        raise told(cause, f"{what} failed in phase '{departure.account.failed_in}'", departure.hazards)
 
     def _forget(self, departure: Departure) -> None:
         if self._departures.get(UUID(departure.begun.uuid)) is departure:
@@ -391,7 +392,7 @@ async def _offer_preempt(departure: Departure) -> None:
     departure.options = replace(options, preempt=combinations.can_preempt(options, version))
 
 
-def told(cause: errors.RequestError, where: str) -> errors.RequestError:
-    """``cause`` with what was being done in front of it, its code unchanged."""
+def told(cause: errors.RequestError, where: str, also: Sequence[str] = ()) -> errors.RequestError:
+    """``cause`` with what was being done in front of it, its code unchanged; ``also``: what may be behind it."""
     code, domain, message = errors.triple(cause)
-    return errors.RemoteError(f"{where}: {message}", code=code, domain=domain, errno=cause.errno)
+    return errors.RemoteError("; ".join((f"{where}: {message}", *also)), code=code, domain=domain, errno=cause.errno)
