@@ -2,7 +2,7 @@
 
 A filter on system calls answers that one with EPERM, for the command and for all that it starts, as a kernel does
 whose vm.unprivileged_userfaultfd is 0 to a user without CAP_SYS_PTRACE (userfaultfd(2); seccomp(2),
-SECCOMP_SET_MODE_FILTER).
+SECCOMP_SET_MODE_FILTER). So it does what is asked of /dev/userfaultfd, which QEMU 8.0 and later try first.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import struct
 import sys
 
 _NUMBERS = {"x86_64": 323, "aarch64": 282}  # of userfaultfd (asm/unistd.h)
+_IOCTL = {"x86_64": 16, "aarch64": 29}
+_NEW = 0xAA00  # USERFAULTFD_IOC_NEW (linux/userfaultfd.h)
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
 _LOAD, _EQUALS, _RETURN = 0x20, 0x15, 0x06  # BPF_LD | BPF_W | BPF_ABS, BPF_JMP | BPF_JEQ | BPF_K, BPF_RET | BPF_K
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000
@@ -30,7 +32,10 @@ def forbid() -> None:
     """From now on userfaultfd is refused to this process and its children. Raises ``OSError``."""
     rules = [
         (_LOAD, 0, 0, 0),  # seccomp_data.nr
-        (_EQUALS, 0, 1, _NUMBERS[platform.machine()]),
+        (_EQUALS, 3, 0, _NUMBERS[platform.machine()]),
+        (_EQUALS, 0, 3, _IOCTL[platform.machine()]),
+        (_LOAD, 0, 0, 24),  # seccomp_data.args[1], its lower half
+        (_EQUALS, 0, 1, _NEW),
         (_RETURN, 0, 0, _ERRNO | errno.EPERM),
         (_RETURN, 0, 0, _ALLOW),
     ]
