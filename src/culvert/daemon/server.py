@@ -116,7 +116,7 @@ async def serve(
     emulator is unusable.
     """
     async with AsyncExitStack() as stack:
-        host_uuid = places.host_uuid()
+        host_uuid = await asyncio.to_thread(places.host_uuid)
         listeners: list[Listener] = [await listen_unix(places.socket, mode=config.daemon.unix_socket_mode)]
         stack.callback(_close, listeners)
         with_tls = any(each.transport == "tls" for each in addresses)

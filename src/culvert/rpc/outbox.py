@@ -59,9 +59,10 @@ class Outbox:
 
     def flush(self) -> None:
         """Leave all of it to the transport: it is to be closed, or to be somebody else's."""
-        self._transport.write(b"".join(self._waiting))
-        self._waiting.clear()
-        self._size = 0
+        if self._waiting:
+            self._transport.write(b"".join(self._waiting))
+            self._waiting.clear()
+            self._size = 0
 
     def _batch(self) -> bytes:
         batch = [self._waiting.popleft()]
