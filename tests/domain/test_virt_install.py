@@ -23,11 +23,6 @@ from tests.domain import golden
 
 FOLDER = Path(__file__).with_name("virt_install")
 REFUSED = {
-    # Without --graphics it takes SPICE, where the host has that.
-    **{
-        f"{system}-import": "/domain/devices/channel/@type: 'spicevmc'"
-        for system in ("debian11", "fedora37", "win10", "win11", "win2k22")
-    },
     "fedora37-network": "/domain/devices/interface/@type: 'network'",
     "fedora37-uefi": "/domain/os/@firmware",
 }

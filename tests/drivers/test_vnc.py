@@ -11,6 +11,7 @@ import pytest
 
 from culvert.domain import parse
 from culvert.domain.definition import DomainDef
+from culvert.domain.format import format
 from culvert.drivers.qemu import vnc
 from culvert.ground import errors
 from culvert.protocol.constants_state import DomainState
@@ -42,6 +43,25 @@ async def test_a_port_is_chosen(graphics: str) -> None:
     assert port >= vnc.FIRST_PORT
     assert vnc.ports(resolved) == {port}
     assert resolved.devices.graphics[0].autoport is True
+
+
+@pytest.mark.parametrize("graphics", ["websocket='-1'", "port='5999' websocket='-1'"])
+async def test_a_websocket_has_a_port_of_its_own(graphics: str) -> None:
+    resolved = await resolve(graphics)
+    (screen,) = resolved.devices.graphics
+    assert screen.websocket is not None
+    assert screen.websocket >= vnc.FIRST_WEBSOCKET
+    assert vnc.ports(resolved) == {screen.port, screen.websocket}
+    kept = format(resolved, migratable=True)
+    assert ("websocket='-1'" in kept) == bool(screen.autoport)
+
+
+@pytest.mark.parametrize("listen", ["none", "socket"])
+@pytest.mark.parametrize("kind", ["vnc", "spice"])
+async def test_what_listens_at_no_port_is_given_none(kind: str, listen: str) -> None:
+    screen = f"<graphics type='{kind}' autoport='yes'><listen type='{listen}'/></graphics>"
+    definition = parse.parse(domain_xml("g", screen))
+    assert vnc.ports(vnc.resolve(definition, await vnc.places(definition), ())) == set()
 
 
 async def test_reserved_and_bound_ports_are_passed_over() -> None:

@@ -64,6 +64,19 @@ SHAPES: dict[str, tuple[str, str, dict[str, str]]] = {
         "<graphics type='vnc' autoport='yes' listen='127.0.0.1'/><video><model type='virtio'/></video>",
         {"usb": "qemu-xhci", "balloon": "virtio"},
     ),
+    "q35-spice": (
+        "q35",
+        "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>"
+        "<graphics type='spice' autoport='yes'/><sound model='ich9'/><video><model type='qxl'/></video>"
+        "<redirdev bus='usb' type='spicevmc'/>",
+        {"usb": ""},
+    ),
+    "pc-sound": (
+        "pc",
+        "<graphics type='vnc' autoport='yes' websocket='-1'/><sound model='ac97'/><sound model='ich6'/>"
+        "<video><model type='qxl'/></video><video><model type='qxl'/></video>",
+        {"usb": ""},
+    ),
     "pc-cpu": ("pc", "", {"cpu": "<cpu mode='custom' match='exact'><model>Haswell</model></cpu>"}),
     "q35-cpu": (
         "q35",
@@ -119,7 +132,9 @@ def test_the_same_command_line(hosts: Pair, folder: Path, shape: str) -> None:
     assert [each for each in theirs if each not in ours] == []
 
 
-@pytest.mark.parametrize("shape", ["pc-desktop", "q35-server", "q35-desktop", "q35-cpu", "pc-maximum", "q35-itco"])
+@pytest.mark.parametrize(
+    "shape", ["pc-desktop", "q35-server", "q35-desktop", "q35-spice", "pc-sound", "q35-cpu", "pc-maximum", "q35-itco"]
+)
 def test_it_moves_and_is_still_the_same(hosts: Pair, folder: Path, shape: str) -> None:
     """Begun at libvirt, there and back: what runs at the end has the same devices, and the very same CPU."""
     machine, devices, more = SHAPES[shape]

@@ -66,7 +66,7 @@ def test_what_is_not_supported_is_named(host_a: DaemonProcess, folder: Path) -> 
     image.write_bytes(bytes(1 << 20))
     done = virt_install(
         *(host_a, folder, "--import", "--name", "g", "--memory", "64", "--disk", str(image), "--osinfo", "generic"),
-        *("--virt-type", "qemu", "--network", "user", "--graphics", "spice"),
+        *("--virt-type", "qemu", "--network", "network=default", "--graphics", "none"),
     )
     assert "/domain/devices/" in done.stdout + done.stderr, done.stdout + done.stderr
     assert virsh("list", "--all", "--name", uri=host_a.uri).expect().split() == []

@@ -46,7 +46,7 @@ FREE = frozenset(
             for name in ("@type", "@tty", "source", "protocol", "log")
         ),
         *("/domain/devices/channel/target/@state", "/domain/devices/console/target/@port"),
-        *("/domain/devices/graphics", "/domain/devices/audio"),
+        *("/domain/devices/graphics", "/domain/devices/audio", "/domain/devices/sound/audio"),
         *("/domain/devices/watchdog/@action", "/domain/devices/memballoon/stats"),
         *("/domain/devices/rng/rate", "/domain/devices/rng/backend"),
     }

@@ -40,7 +40,10 @@ ICH9: Chipset = {("sata", None): PciAddress(slot=0x1F, function=2)}
 EXPRESS_USB = frozenset({"qemu-xhci", "nec-xhci"})
 EXPRESS_CARDS = frozenset({"virtio", "e1000e"})
 
+PCI_SOUNDS = frozenset({"ich6", "ich9", "ac97", "es1370"})
+
 VIDEO_PLACES = {
+    "qxl": PciConnect.CONVENTIONAL,
     "vga": PciConnect.CONVENTIONAL,
     "cirrus": PciConnect.CONVENTIONAL,
     "virtio": PciConnect.EXPRESS,
@@ -164,6 +167,9 @@ def _seats(definition: DomainDef) -> Iterator[Seat]:
     for position, card in enumerate(devices.interfaces):
         kind = express if card.model in EXPRESS_CARDS else PciConnect.CONVENTIONAL
         yield Seat("interfaces", position, kind, card)
+    for position, sound in enumerate(devices.sounds):
+        if sound.model in PCI_SOUNDS:
+            yield Seat("sounds", position, PciConnect.CONVENTIONAL, sound)
     yield from _controller_seats(devices, express)
     for field, wanted in OTHER_SEATS:
         held = getattr(devices, field)
@@ -223,6 +229,7 @@ def _chipset_q35(seats: list[Seat], slots: Slots) -> Placed:
     for function in (0, 3):
         slots.reserve(PciAddress(slot=0x1F, function=function), "the ICH9 chipset")
     _primary_video(placed, slots, seats, PciAddress(slot=1))
+    _first_ich9_sound(placed, slots, seats)
     return placed
 
 
@@ -252,6 +259,16 @@ def _primary_video(placed: Placed, slots: Slots, seats: list[Seat], place: PciAd
         wanted = seat.field == "videos" and seat.position == 0 and not seat.has_address
         if wanted and slots.is_free(place.bus, place.slot):
             _put(placed, slots, seat, place)
+
+
+def _first_ich9_sound(placed: Placed, slots: Slots, seats: list[Seat]) -> None:
+    """Where the ICH9 has it: qemuDomainValidateDevicePCISlotsQ35."""
+    place = PciAddress(slot=0x1B)
+    for seat in seats:
+        if seat.field == "sounds" and seat.device.model == "ich9" and not seat.has_address:
+            if slots.is_free(place.bus, place.slot):
+                _put(placed, slots, seat, place)
+            return
 
 
 def _put(placed: Placed, slots: Slots, seat: Seat, address: PciAddress) -> None:

@@ -14,6 +14,9 @@ from culvert.domain.scalars import ANY_TEXT, ON_OFF, TEXT, UINT, Pattern, one_of
 
 SERVICE = Pattern(r"[^\s,=]+", "port or name of a service")
 BACKENDS = one_of("pty", "file", "unix", "tcp", "null")
+CHANNEL_BACKENDS = one_of(*BACKENDS.words, "spicevmc", "spiceport")
+SPICE_PORT = Pattern(r"[^\s,=]+", "name of a SPICE port")
+SPICE = frozenset({"spicevmc", "spiceport"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +28,7 @@ class ChardevSource:
     service: Annotated[str | None, attribute("service", SERVICE, silent=BLANK)] = None
     path: Annotated[str | None, attribute("path", TEXT, silent=BLANK)] = None
     append: Annotated[bool | None, attribute("append", ON_OFF)] = None
+    channel: Annotated[str | None, attribute("channel", SPICE_PORT, silent=BLANK)] = None
     tls: Annotated[str | None, attribute("tls", one_of("no"))] = None
 
 
@@ -94,15 +98,25 @@ class ConsoleDevice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelDevice:
-    """``<channel>``."""
+    """``<channel>``; ``spicevmc`` and ``spiceport``: at the other end is who looks at the guest."""
 
-    type: Annotated[str, attribute("type", BACKENDS)] = "pty"
+    type: Annotated[str, attribute("type", CHANNEL_BACKENDS)] = "pty"
     source: Annotated[ChardevSource | None, child("source", ChardevSource)] = None
     protocol: Annotated[str | None, lone("protocol", "type", one_of("raw", "telnet"))] = None
     log: Annotated[ChardevLog | None, child("log", ChardevLog, hollow="file")] = None
     target: Annotated[ChannelTarget, child("target", ChannelTarget)]
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.SerialPortAddress | None, variant("address", "type", address.SERIAL_PORT)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redirdev:
+    """A USB device of whoever looks at the guest by SPICE, once that one plugs it in."""
+
+    bus: Annotated[str, attribute("bus", one_of("usb"))] = "usb"
+    type: Annotated[str, attribute("type", one_of("spicevmc"))]
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+    address: Annotated[address.UsbAddress | None, variant("address", "type", address.USB)] = None
 
 
 Chardev: TypeAlias = Serial | ConsoleDevice | ChannelDevice

@@ -24,7 +24,9 @@ from culvert.ground import errors
 MAC_PREFIX = "52:54:00"  # QEMU's own
 
 # Video memory in KiB where the XML says nothing; the others have none to set.
-VIDEO_MEMORY = {"vga": 16384, "cirrus": 16384, "bochs": 16384}
+VIDEO_MEMORY = {"vga": 16384, "cirrus": 16384, "bochs": 16384, "qxl": 65536}
+QXL_RAM, QXL_VGAMEM = 65536, 16384
+SECOND = frozenset({"virtio", "qxl"})  # cards that need not be the primary one
 
 
 C = TypeVar("C", Serial, ConsoleDevice, ChannelDevice)
@@ -43,7 +45,7 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         channels=tuple(_with_mode(one) for one in devices.channels),
         inputs=_inputs(devices.inputs),
         graphics=_graphics(devices.graphics),
-        audios=devices.audios or (Audio(id=1, type="none"),),
+        audios=devices.audios or (Audio(id=1, type=_audio(devices.graphics)),),
         videos=_videos(devices),
         watchdogs=_watchdogs(devices.watchdogs, implicit=q35 and host.itco),
         memballoon=devices.memballoon or Memballoon(model="virtio"),
@@ -224,15 +226,37 @@ def _inputs(inputs: Sequence[Input]) -> tuple[Input, ...]:
     return tuple(held)
 
 
+def _audio(graphics: Sequence[Graphics]) -> str:
+    """Sound goes to who looks by SPICE where that is the only way (qemuDomainDefAddDefaultAudioBackend)."""
+    return "spice" if graphics and all(one.is_spice for one in graphics) else "none"
+
+
 def _graphics(graphics: Sequence[Graphics]) -> tuple[Graphics, ...]:
-    if len(graphics) > 1:
+    if len({one.type for one in graphics}) < len(graphics):
         raise errors.ConfigUnsupported("unsupported configuration: only 1 graphics device of each type is supported")
-    return tuple(_vnc(one) for one in graphics)
+    return tuple(_server(one) for one in graphics)
 
 
-def _vnc(one: Graphics) -> Graphics:
-    if any(listen.type == "none" for listen in one.listens):
+def _server(one: Graphics) -> Graphics:
+    if one.tls_port is not None:
+        raise errors.ConfigUnsupported(
+            "unsupported configuration: /domain/devices/graphics/@tlsPort is not supported by culvert: a SPICE server"
+            " has no TLS here"
+        )
+    if len(one.listens) > 1:
+        raise errors.ConfigUnsupported("unsupported configuration: a graphics server listens at one place")
+    if one.gl is not None and one.gl.enable:
+        raise errors.ConfigUnsupported(
+            "unsupported configuration: /domain/devices/graphics/gl is not supported by culvert"
+        )
+    if one.type == "vnc" and one.socket is not None and not one.listens:
+        one = replace(one, listens=(Listen(type="socket", socket=one.socket),))
+    if one.kind == "socket":
+        path = one.listens[0].socket if one.type == "vnc" else None
+        return replace(one, socket=path, port=None, autoport=None, listen=None, websocket=one.websocket)
+    if one.kind == "none":
         return replace(one, port=None, autoport=None)
+    one = replace(one, channels=tuple(channel for channel in one.channels if channel.mode != "any"))
     if one.listen and any(listen.address and listen.address != one.listen for listen in one.listens):
         raise errors.XMLError(
             f"XML error: graphics 'listen' attribute '{one.listen}' must match 'address' of its listen element"
@@ -240,7 +264,7 @@ def _vnc(one: Graphics) -> Graphics:
     auto = one.port in (None, -1) or bool(one.autoport)
     return replace(
         one,
-        port=-1 if auto else one.port,
+        port=one.port if not auto else None if one.is_spice else -1,
         autoport=auto,
         listen=one.address,
         listens=one.listens or (Listen(type="address", address=one.listen),),
@@ -262,13 +286,18 @@ def _videos(devices: Devices) -> tuple[Video, ...]:
                 raise errors.ConfigUnsupported(
                     "unsupported configuration: a 'none' video type must be the only video device"
                 )
-        elif place > 0 and model.type != "virtio":
+        elif place > 0 and model.type not in SECOND:
             raise errors.ConfigUnsupported(
                 f"unsupported configuration: video type '{model.type}' is only valid as primary video device"
             )
         else:
             # A power of two, as libvirt makes it; nothing is nothing said.
-            vram = 1 << (model.vram - 1).bit_length() if model.vram else VIDEO_MEMORY.get(model.type)
+            vram = _power(model.vram) or VIDEO_MEMORY.get(model.type)
+            if model.type == "qxl":
+                ram, vgamem = _power(model.ram) or QXL_RAM, _power(model.vgamem) or QXL_VGAMEM
+                model = replace(model, ram=ram, vgamem=vgamem, vram64=_power(model.vram64))
+            else:
+                model = replace(model, ram=None, vgamem=None, vram64=None)
             if model.device and model.type != "virtio":
                 raise errors.ConfigUnsupported(
                     f"unsupported configuration: /domain/devices/video/model/@device '{model.device}' is not"
@@ -278,3 +307,8 @@ def _videos(devices: Devices) -> tuple[Video, ...]:
             model = replace(model, vram=vram, heads=model.heads or 1, primary=primary)
         completed.append(replace(video, model=model))
     return tuple(completed)
+
+
+def _power(size: int | None) -> int | None:
+    """The next power of two; None where nothing is said, or nothing wanted."""
+    return 1 << (size - 1).bit_length() if size else None

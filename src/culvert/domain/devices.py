@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from culvert.domain.binding import BLANK, child, children, leaf
-from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Serial
+from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Redirdev, Serial
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.disk import Disk
-from culvert.domain.display import Audio, Graphics, Input, Video
+from culvert.domain.display import Audio, Graphics, Input, Sound, Video
 from culvert.domain.interface import Interface
 from culvert.domain.peripheral import Memballoon, Rng, Watchdog
 from culvert.domain.scalars import PATH
@@ -28,8 +28,10 @@ class Devices:
     channels: Annotated[tuple[ChannelDevice, ...], children("channel", ChannelDevice)] = ()
     inputs: Annotated[tuple[Input, ...], children("input", Input)] = ()
     graphics: Annotated[tuple[Graphics, ...], children("graphics", Graphics)] = ()
+    sounds: Annotated[tuple[Sound, ...], children("sound", Sound)] = ()
     audios: Annotated[tuple[Audio, ...], children("audio", Audio)] = ()
     videos: Annotated[tuple[Video, ...], children("video", Video)] = ()
+    redirdevs: Annotated[tuple[Redirdev, ...], children("redirdev", Redirdev)] = ()
     hubs: Annotated[tuple[Hub, ...], children("hub", Hub)] = ()
     watchdogs: Annotated[tuple[Watchdog, ...], children("watchdog", Watchdog)] = ()
     memballoon: Annotated[Memballoon | None, child("memballoon", Memballoon)] = None

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from culvert.domain import address
+from culvert.domain import address, spice
 from culvert.domain.binding import BLANK, DEFAULT, attribute, child, children, lone, variant
-from culvert.domain.scalars import ANY_TEXT, TOKEN, UINT, YES_OR_NOT, Integer, Pattern, one_of
+from culvert.domain.scalars import ANY_TEXT, ON_OFF, PATH, TOKEN, UINT, YES_NO, YES_OR_NOT, Integer, Pattern, one_of
 
 DEVICES = {True: "virtio-vga", False: "virtio-gpu"}  # by "is it the primary card?"
 PASSWORD_MAX = 8  # characters of a VNC password that count (RFC 6143, 7.2.2)
@@ -19,26 +19,52 @@ LISTEN_ADDRESS = Pattern(r"[^\s,=]+", "listen address")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listen:
-    """Where the server listens; ``type='none'``: nowhere."""
+    """Where the server listens; ``type='none'``: nowhere; ``socket`` None: one below the daemon's folder."""
 
-    type: Annotated[str, attribute("type", one_of("address", "none"))]
+    type: Annotated[str, attribute("type", one_of("address", "socket", "none"))]
     address: Annotated[str | None, attribute("address", LISTEN_ADDRESS, silent=BLANK)] = None
+    socket: Annotated[str | None, attribute("socket", PATH, silent=BLANK)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graphics:
-    """A VNC server. ``port`` -1 with ``autoport``: chosen at start, from 5900 on."""
+    """A VNC or SPICE server. ``port`` -1 with ``autoport``: chosen at start, from 5900 on. ``websocket`` -1: the
+    port that goes with the display. ``socket`` repeats the path of the listen element, for clients of old.
+    """
 
-    type: Annotated[str, attribute("type", one_of("vnc"))]
+    type: Annotated[str, attribute("type", one_of("vnc", "spice"))]
+    socket: Annotated[str | None, attribute("socket", PATH, silent=BLANK)] = None
     port: Annotated[int | None, attribute("port", Integer(low=-1, high=65535))] = None
+    tls_port: Annotated[int | None, attribute("tlsPort", Integer(low=1, high=65535), silent=("-1", "0", ""))] = None
     autoport: Annotated[bool | None, attribute("autoport", YES_OR_NOT)] = None
+    websocket: Annotated[int | None, attribute("websocket", Integer(low=-1, high=65535), silent=BLANK)] = None
     listen: Annotated[str | None, attribute("listen", LISTEN_ADDRESS, silent=BLANK)] = None
     keymap: Annotated[str | None, attribute("keymap", TOKEN, silent=BLANK)] = None
     share_policy: Annotated[
         str | None, attribute("sharePolicy", one_of("ignore", "force-shared", "allow-exclusive"), silent=DEFAULT)
     ] = None
+    default_mode: Annotated[str | None, attribute("defaultMode", spice.PLAIN, silent=("any",))] = None
     passwd: Annotated[str | None, attribute("passwd", ANY_TEXT)] = None
     listens: Annotated[tuple[Listen, ...], children("listen", Listen)] = ()
+    channels: Annotated[tuple[spice.SpiceChannel, ...], children("channel", spice.SpiceChannel)] = ()
+    image: Annotated[str | None, lone("image", "compression", spice.IMAGE, needed=True)] = None
+    jpeg: Annotated[str | None, lone("jpeg", "compression", spice.WAN, needed=True)] = None
+    zlib: Annotated[str | None, lone("zlib", "compression", spice.WAN, needed=True)] = None
+    playback: Annotated[bool | None, lone("playback", "compression", ON_OFF, needed=True)] = None
+    streaming: Annotated[str | None, lone("streaming", "mode", spice.STREAMING, needed=True)] = None
+    mouse: Annotated[str | None, lone("mouse", "mode", spice.MOUSE, needed=True)] = None
+    clipboard: Annotated[bool | None, lone("clipboard", "copypaste", YES_NO, needed=True)] = None
+    filetransfer: Annotated[bool | None, lone("filetransfer", "enable", YES_NO, needed=True)] = None
+    gl: Annotated[spice.Gl | None, child("gl", spice.Gl)] = None
+
+    @property
+    def is_spice(self) -> bool:
+        return self.type == "spice"
+
+    @property
+    def kind(self) -> str:
+        """How it listens: address, socket or none."""
+        return self.listens[0].type if self.listens else "address"
 
     @property
     def address(self) -> str | None:
@@ -48,12 +74,16 @@ class Graphics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoModel:
-    """The card; ``vram`` in KiB. ``device``: what libvirt 12 says of a virtio card that it would be anyway."""
+    """The card; ``vram`` in KiB, as ``ram``, ``vram64`` and ``vgamem`` of a qxl. ``device``: what libvirt 12 says of
+    a virtio card that it would be anyway."""
 
     type: Annotated[
-        str, attribute("type", one_of("vga", "cirrus", "virtio", "bochs", "none"), silent=("", "default"))
+        str, attribute("type", one_of("vga", "cirrus", "virtio", "bochs", "qxl", "none"), silent=("", "default"))
     ] = "cirrus"
+    ram: Annotated[int | None, attribute("ram", UINT, silent=BLANK)] = None
     vram: Annotated[int | None, attribute("vram", UINT, silent=BLANK)] = None
+    vram64: Annotated[int | None, attribute("vram64", UINT, silent=BLANK)] = None
+    vgamem: Annotated[int | None, attribute("vgamem", UINT, silent=BLANK)] = None
     heads: Annotated[int | None, attribute("heads", Integer(low=1, high=16), silent=BLANK)] = None
     primary: Annotated[bool | None, attribute("primary", YES_OR_NOT)] = None
     device: Annotated[str | None, attribute("device", one_of(*DEVICES.values()), silent=BLANK)] = None
@@ -88,7 +118,38 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audio:
-    """The audio backend: none."""
+    """The audio backend: none, or who looks at the guest by SPICE."""
 
     id: Annotated[int, attribute("id", Integer(low=1, high=255))]
-    type: Annotated[str, attribute("type", one_of("none"))]
+    type: Annotated[str, attribute("type", one_of("none", "spice"))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HdaCodec:
+    """What is behind an HDA controller."""
+
+    type: Annotated[str, attribute("type", one_of("duplex", "micro", "output"))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SoundAudio:
+    """The backend by its number; the first one where nothing is said."""
+
+    id: Annotated[int, attribute("id", Integer(low=1, high=255))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """A sound card."""
+
+    model: Annotated[str, attribute("model", one_of("ich6", "ich9", "ac97", "es1370", "sb16", "usb"))]
+    codecs: Annotated[tuple[HdaCodec, ...], children("codec", HdaCodec)] = ()
+    audio: Annotated[SoundAudio | None, child("audio", SoundAudio)] = None
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+    address: Annotated[address.PciAddress | address.UsbAddress | None, variant("address", "type", address.INPUT)] = (
+        None
+    )
+
+    @property
+    def is_usb(self) -> bool:
+        return self.model == "usb"

@@ -75,4 +75,8 @@ def _without_clusters(cpu: Cpu | None) -> Cpu | None:
 
 
 def _unresolved(graphics: Graphics) -> Graphics:
-    return replace(graphics, port=-1) if graphics.autoport else graphics
+    """Its ports are chosen anew by the host that it comes to."""
+    if not graphics.autoport:
+        return graphics
+    chosen = graphics.websocket is not None and graphics.websocket > 0
+    return replace(graphics, port=None if graphics.is_spice else -1, websocket=-1 if chosen else graphics.websocket)

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from culvert.domain.address import DriveAddress, PciAddress, SerialPortAddress, UsbAddress
-from culvert.domain.chardev import ChannelDevice, ConsoleDevice
+from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Redirdev
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk
+from culvert.domain.display import Input, Sound
 from culvert.ground import errors
 
 # Units per controller, and per bus on it.
@@ -40,6 +42,9 @@ MOST_USB_TIERS = 4
 
 # The highest number of a controller: an address has one byte for it.
 MOST_INDEX = 255
+
+
+P = TypeVar("P", Input, Sound, Redirdev)
 
 
 def assign(devices: Devices) -> Devices:
@@ -185,7 +190,11 @@ class _SerialPorts:
 
 
 def _assign_usb(devices: Devices) -> Devices:
-    plugged = [one for one in devices.inputs if one.bus == "usb"]
+    plugged: list[Input | Sound | Redirdev] = [
+        *(one for one in devices.inputs if one.bus == "usb"),
+        *(one for one in devices.sounds if one.is_usb),
+        *devices.redirdevs,
+    ]
     if not plugged and not devices.hubs:
         return devices
     if not _usb_controllers(devices):
@@ -203,13 +212,20 @@ def _assign_usb(devices: Devices) -> Devices:
         if isinstance(one.address, UsbAddress):
             free.check(one.address)
     devices = _with_more_hubs(devices, free, sum(1 for one in plugged if not _has_port(one.address)))
-    inputs = []
-    for one in devices.inputs:
-        if one.bus == "usb" and not _has_port(one.address):
-            place = free.take("a device", one.address.bus if isinstance(one.address, UsbAddress) else None)
-            one = replace(one, address=place)  # noqa: PLW2901  # the completed one takes its place
-        inputs.append(one)
-    return replace(devices, inputs=tuple(inputs))
+
+    def placed(one: P) -> P:
+        if _has_port(one.address):
+            return one
+        return replace(
+            one, address=free.take("a device", one.address.bus if isinstance(one.address, UsbAddress) else None)
+        )
+
+    return replace(
+        devices,
+        inputs=tuple(placed(one) if one.bus == "usb" else one for one in devices.inputs),
+        sounds=tuple(placed(one) if one.is_usb else one for one in devices.sounds),
+        redirdevs=tuple(placed(one) for one in devices.redirdevs),
+    )
 
 
 def _has_port(address: object) -> bool:

@@ -25,7 +25,7 @@ _DATE = re.compile(r"(0?[1-9]|1[0-2])/(0?[1-9]|[12][0-9]|3[01])/([0-9]{2}|[0-9]{
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class SysinfoEntry:
     """One thing that is said; one without a value says nothing."""
 
     name: Annotated[str, attribute("name", Pattern(r"[A-Za-z0-9_./-]+", "name of an entry"))]
@@ -36,7 +36,7 @@ class Entry:
 class Block:
     """A structure of SMBIOS."""
 
-    entries: Annotated[tuple[Entry, ...], children("entry", Entry)] = ()
+    entries: Annotated[tuple[SysinfoEntry, ...], children("entry", SysinfoEntry)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Sysinfo:
     base_board: Annotated[tuple[Block, ...], children("baseBoard", Block)] = ()
     chassis: Annotated[Block | None, child("chassis", Block, hollow=ANY)] = None
     oem_strings: Annotated[OemStrings | None, child("oemStrings", OemStrings, hollow=ANY)] = None
-    entries: Annotated[tuple[Entry, ...], children("entry", Entry)] = ()
+    entries: Annotated[tuple[SysinfoEntry, ...], children("entry", SysinfoEntry)] = ()
 
     def value(self, block: str, name: str) -> str | None:
         """What ``block`` (one that is there once) says under ``name``."""
@@ -101,7 +101,7 @@ def _ordered(block: Block, field: str) -> Block:
                 f"unsupported configuration: /domain/sysinfo: an entry '{entry.name}' of <{field.replace('_b', 'B')}>"
                 f" is not supported by culvert (supported: {', '.join(known)})"
             )
-    given: dict[str, Entry] = {}
+    given: dict[str, SysinfoEntry] = {}
     for entry in block.entries:
         if entry.value:
             given.setdefault(entry.name, entry)

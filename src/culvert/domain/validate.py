@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from culvert.domain import aliases
-from culvert.domain.chardev import ChannelDevice, Chardev
+from culvert.domain.chardev import SPICE, ChannelDevice, Chardev
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
@@ -175,14 +175,14 @@ CHARDEV: tuple[Wrong, ...] = (
 
 GRAPHICS: tuple[Wrong, ...] = (
     Wrong(
-        lambda one: len((one.passwd or "").encode()) > PASSWORD_MAX,
+        lambda one: one.type == "vnc" and len((one.passwd or "").encode()) > PASSWORD_MAX,
         f"the VNC password is longer than {PASSWORD_MAX} characters, and the rest would not count",
     ),
 )
 
 VIDEO: tuple[Wrong, ...] = (
     Wrong(
-        lambda one: (one.model.heads or 1) > 1 and one.model.type != "virtio",
+        lambda one: (one.model.heads or 1) > 1 and one.model.type not in ("virtio", "qxl"),
         "a video card of type '{0.model.type}' has one head",
     ),
     Wrong(
@@ -259,6 +259,17 @@ DOMAIN: tuple[Wrong, ...] = (
     Wrong(
         lambda one: len({dog.action for dog in one.devices.watchdogs}) > 1,
         "watchdogs with different actions are not supported with this QEMU binary",
+    ),
+    Wrong(
+        lambda one: (
+            not any(graphics.is_spice for graphics in one.devices.graphics)
+            and any(channel.type in SPICE for channel in one.devices.channels)
+        ),
+        "chardev 'spicevmc' not supported without spice graphics",
+    ),
+    Wrong(
+        lambda one: one.devices.redirdevs and not any(graphics.is_spice for graphics in one.devices.graphics),
+        "/domain/devices/redirdev needs spice graphics",
     ),
     Wrong(
         lambda one: _twice(audio.id for audio in one.devices.audios),

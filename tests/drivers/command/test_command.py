@@ -7,6 +7,7 @@ import contextlib
 import functools
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -248,7 +249,9 @@ def qemu(definition: DomainDef, place: Path, *, incoming: bool = False) -> Itera
         argv = build(definition, options, here())
         # Which ports are free is the driver's business: here QEMU looks for one itself, on an address that is there.
         for at in (place for place, one in enumerate(argv) if one == "-vnc"):
-            argv[at + 1] = argv[at + 1].replace("[::1]", "127.0.0.1") + ("" if argv[at + 1] == "none" else ",to=99")
+            argv[at + 1] = argv[at + 1].replace("[::1]", "127.0.0.1") + (",to=99" if ":0," in argv[at + 1] else "")
+        for at in (place for place, one in enumerate(argv) if one == "-spice"):
+            argv[at + 1] = re.sub(r"^port=[1-9][0-9]*,addr=127.0.0.1", f"unix=on,addr={place}/spice", argv[at + 1])
         with monitor(argv, listener) as call:
             yield call
 

@@ -216,7 +216,7 @@ async def _try_launch(
     await startup.step(StartStep.ACTIONS, domain.monitor.execute("set-action", lifecycle.actions(on_reboot)))
     for graphics in definition.devices.graphics:
         if graphics.passwd is not None:
-            await startup.step(StartStep.SECRETS, vnc.set_password(domain, graphics.passwd))
+            await startup.step(StartStep.SECRETS, vnc.set_password(domain, graphics.passwd, graphics.type))
     await startup.step(StartStep.BALLOON, balloon.prepare(domain, run.definition, incoming=incoming))
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
     news.tell_channels(domain, run, AgentReason.DOMAIN_STARTED)
@@ -241,7 +241,10 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
         taps = await _open_taps(run, opened)
         fds = [listener.fileno(), *taps.values()]
         channels = run.runtime
-        if any(channel.type == "unix" for channel in run.definition.devices.channels):
+        devices = run.definition.devices
+        if any(one.type == "unix" for one in devices.channels) or any(
+            one.kind == "socket" for one in devices.graphics
+        ):
             # QEMU binds these sockets itself, and the path below the daemon's directory may be too long for it.
             directory = os.open(run.runtime, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.callback(os.close, directory)

@@ -114,7 +114,7 @@ def _graphics(phase: GraphicsPhase) -> Callable[[Domain, Run, dict[str, Any]], N
 
 def _address(told: dict[str, Any]) -> GraphicsAddress:
     family = _FAMILY.get(str(told.get("family")), GraphicsFamily.IPV4)
-    return GraphicsAddress(int(family), str(told.get("host", "")), str(told.get("service", "")))
+    return GraphicsAddress(int(family), str(told.get("host", "")), str(told.get("service", told.get("port", ""))))
 
 
 def _balloon_change(domain: Domain, run: Run, data: dict[str, Any]) -> None:
@@ -228,6 +228,9 @@ TELLERS: dict[str, Callable[[Domain, Run, dict[str, Any]], None]] = {
     "VNC_CONNECTED": _graphics(GraphicsPhase.CONNECT),
     "VNC_INITIALIZED": _graphics(GraphicsPhase.INITIALIZE),
     "VNC_DISCONNECTED": _graphics(GraphicsPhase.DISCONNECT),
+    "SPICE_CONNECTED": _graphics(GraphicsPhase.CONNECT),
+    "SPICE_INITIALIZED": _graphics(GraphicsPhase.INITIALIZE),
+    "SPICE_DISCONNECTED": _graphics(GraphicsPhase.DISCONNECT),
     "BALLOON_CHANGE": _balloon_change,
     "DEVICE_TRAY_MOVED": _tray,
     "VSERPORT_CHANGE": _channel,

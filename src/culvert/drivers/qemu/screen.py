@@ -74,14 +74,16 @@ def password_in(command: str, *, human: bool) -> str | None:
 
 def _screen(definition: DomainDef) -> Graphics:
     for graphics in definition.devices.graphics:
-        return graphics
+        if graphics.type == "vnc":
+            return graphics
     raise errors.DeviceMissing("device not found: cannot find existing graphics device to modify of type 'vnc'")
 
 
 def _with_screen(definition: DomainDef, wanted: Graphics) -> DomainDef:
-    _screen(definition)
+    old = _screen(definition)
     devices = definition.devices
-    return replace(definition, devices=replace(devices, graphics=(wanted, *devices.graphics[1:])))
+    graphics = tuple(wanted if one is old else one for one in devices.graphics)
+    return replace(definition, devices=replace(devices, graphics=graphics))
 
 
 def _check(live: Graphics, wanted: Graphics) -> None:

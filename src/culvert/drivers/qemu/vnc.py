@@ -1,4 +1,4 @@
-"""VNC servers: a free port for each that wants one, from 5900 on.
+"""VNC and SPICE servers: a free port for each that wants one, from 5900 on.
 
 QEMU binds the port itself, so between our look and its bind another process may take it. Ports of guests of this
 daemon are never tried twice; against all others a start that failed for this reason is repeated with the next port.
@@ -22,6 +22,7 @@ from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
 
 FIRST_PORT = 5900  # VNC display 0
+FIRST_WEBSOCKET = 5700  # remote_websocket_port_min of libvirt's qemu.conf
 LAST_PORT = 65535
 LOOKUP_TIMEOUT = 10.0  # seconds for the name of an address to listen on; glibc asks two servers twice in that time
 DEFAULT_LISTEN = "127.0.0.1"  # vnc_listen of libvirt's qemu.conf
@@ -31,13 +32,13 @@ RELOADS = (0, 1)  # VIR_DOMAIN_GRAPHICS_RELOAD_TYPE_ANY, _VNC
 _FD_NAME = "graphicsfd"
 
 # What QEMU prints when somebody was faster (util/qemu-sockets.c).
-TAKEN = ("Address already in use", "Failed to find an available port")
+# SPICE says no more than that (ui/spice-core.c).
+TAKEN = ("Address already in use", "Failed to find an available port", "failed to initialize spice server")
 
 
 def wants_port(graphics: Graphics) -> bool:
     """Chosen at start, not by the XML; a server that listens nowhere has no port."""
-    nowhere = any(listen.type == "none" for listen in graphics.listens)
-    return not nowhere and (bool(graphics.autoport) or graphics.port in (None, -1))
+    return graphics.kind == "address" and (bool(graphics.autoport) or graphics.port in (None, -1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,11 @@ async def places(definition: DomainDef) -> Places:
     Raises ``errors.OperationFailed`` for a name that nobody knows, and ``errors.OperationTimeout`` when the resolver
     does not answer within ``LOOKUP_TIMEOUT`` seconds.
     """
-    wanted = {one.address or DEFAULT_LISTEN for one in definition.devices.graphics if wants_port(one)}
+    wanted = {
+        one.address or DEFAULT_LISTEN
+        for one in definition.devices.graphics
+        if wants_port(one) or (one.websocket == -1 and one.kind == "address")
+    }
     return {name: await _look_up(name) for name in sorted(wanted)}
 
 
@@ -105,9 +110,12 @@ def resolve(definition: DomainDef, found: Places, reserved: Collection[int], fir
         if wants_port(graphics):
             port = _next(found[graphics.address or DEFAULT_LISTEN], taken, first)
             taken.add(port)
-            resolved.append(replace(graphics, port=port, autoport=True))
-        else:
-            resolved.append(graphics)
+            graphics = replace(graphics, port=port, autoport=True)  # noqa: PLW2901  # the resolved one takes its place
+        if graphics.websocket == -1 and graphics.kind == "address":
+            web = _next(found[graphics.address or DEFAULT_LISTEN], taken, FIRST_WEBSOCKET)
+            taken.add(web)
+            graphics = replace(graphics, websocket=web)  # noqa: PLW2901  # likewise
+        resolved.append(graphics)
     return replace(definition, devices=replace(definition.devices, graphics=tuple(resolved)))
 
 
@@ -121,7 +129,10 @@ def _next(place: ListenPlace, taken: Collection[int], first: int) -> int:
 def ports(definition: DomainDef) -> set[int]:
     """The ports of a definition whose ports are resolved."""
     return {
-        graphics.port for graphics in definition.devices.graphics if graphics.port is not None and graphics.port > 0
+        port
+        for graphics in definition.devices.graphics
+        for port in (graphics.port, graphics.websocket)
+        if port is not None and port > 0
     }
 
 
@@ -131,9 +142,9 @@ def reserve(host: QemuHost, run: Run) -> None:
     host.vnc_ports |= run.vnc_ports
 
 
-async def set_password(domain: Domain, password: str) -> None:
+async def set_password(domain: Domain, password: str, protocol: str = "vnc") -> None:
     """Who connects is asked for ``password`` from now on. Raises QEMU's refusal for a server that asks for none."""
-    await domain.monitor.execute("set_password", {"protocol": "vnc", "password": password})
+    await domain.monitor.execute("set_password", {"protocol": protocol, "password": password})
 
 
 async def connect(domain: Domain, number: int, *, skip_auth: bool) -> socket.socket:
@@ -149,7 +160,10 @@ async def connect(domain: Domain, number: int, *, skip_auth: bool) -> socket.soc
     try:
         with theirs:
             await domain.monitor.send_fd(_FD_NAME, theirs.fileno())
-            await domain.monitor.execute("add_client", {"protocol": "vnc", "fdname": _FD_NAME, "skipauth": skip_auth})
+            protocol = run.definition.devices.graphics[number].type
+            await domain.monitor.execute(
+                "add_client", {"protocol": protocol, "fdname": _FD_NAME, "skipauth": skip_auth}
+            )
     except BaseException:
         ours.close()
         raise

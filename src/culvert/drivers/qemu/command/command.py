@@ -28,6 +28,7 @@ from culvert.drivers.qemu.command import (
     command_device,
     command_disk,
     command_network,
+    command_screen,
     command_smbios,
 )
 from culvert.drivers.qemu.command.command_syntax import comma, device, on_off, option
@@ -95,9 +96,11 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_network.interfaces(definition, boot_order, options.tap_fds, options.vhost_fds),
         *command_chardev.chardevs(definition, incoming=options.incoming, channel_directory=options.channel_directory),
         *command_device.inputs(definition),
-        *command_device.graphics(definition),
+        *command_screen.graphics(definition, options.channel_directory),
         *command_device.videos(definition),
+        *command_device.sounds(definition),
         *command_device.watchdogs(definition),
+        *command_device.redirdevs(definition),
         *(("-incoming", "defer") if options.incoming else ()),
         *command_device.memballoon(definition),
         *command_device.rngs(definition),

@@ -10,6 +10,9 @@ from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.command.command_syntax import comma, controller_alias, device, on_off
 from culvert.ground import errors
 
+# Type of a channel that needs no name → the one that programs in the guest look for.
+DEFAULT_NAMES = {"spicevmc": "com.redhat.spice.0"}
+
 
 def chardevs(definition: DomainDef, *, incoming: bool, channel_directory: str | None) -> list[str]:
     """Serials, channels, consoles, in libvirt's order.
@@ -38,7 +41,7 @@ def chardevs(definition: DomainDef, *, incoming: bool, channel_directory: str | 
                 **_port(definition, channel),
                 "chardev": f"char{channel.alias}",
                 "id": channel.alias,
-                "name": channel.target.name,
+                "name": channel.target.name or DEFAULT_NAMES.get(channel.type),
             }
         )
     for console in devices.consoles:
@@ -91,6 +94,10 @@ def _backend(chardev: Chardev, incoming: bool) -> str:
                 raise errors.XMLError(f"XML error: tcp {chardev.alias} needs <source> with host and service")
             telnet = ",telnet=on" if chardev.protocol == "telnet" else ""
             text = f"socket,{name},host={source.host},port={source.service}{telnet}{listening}"
+        case "spicevmc":
+            text = f"spicevmc,{name},name=vdagent"
+        case "spiceport":
+            text = f"spiceport,{name},name={comma(source.channel or '')}"
         case backend:
             text = f"{backend},{name}"
     if chardev.log is not None and chardev.log.file is not None:

@@ -1,4 +1,4 @@
-"""``-device`` of controllers, hubs, inputs, videos, watchdogs, balloon and rngs; ``-vnc``.
+"""``-device`` of controllers, hubs, inputs, videos, sounds, watchdogs, balloon and rngs.
 
 Source: qemu/qemu_command.c of libvirt 9.0; property names are QEMU's.
 """
@@ -10,9 +10,10 @@ from typing import Any
 from culvert.domain.address import UsbAddress
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
-from culvert.domain.display import Graphics, Input, Video, virtio_device
-from culvert.drivers.qemu.command.command_syntax import comma, controller_alias, device, option, pci
+from culvert.domain.display import HdaCodec, Input, Video, VideoModel, virtio_device
+from culvert.drivers.qemu.command.command_syntax import controller_alias, device, option, pci
 from culvert.ground import errors
+from culvert.ground.units import KiB
 
 # The order in which controllers stand on libvirt's command line: a bus before what is plugged into it.
 CONTROLLER_ORDER = ("pci", "usb", "ide", "sata", "virtio-serial")
@@ -30,12 +31,11 @@ USB_DRIVERS = {
     "nec-xhci": "nec-usb-xhci",
 }
 
-PRIMARY_VIDEO = {"vga": "VGA", "cirrus": "cirrus-vga", "bochs": "bochs-display"}
+PRIMARY_VIDEO = {"vga": "VGA", "cirrus": "cirrus-vga", "bochs": "bochs-display", "qxl": "qxl-vga"}
+SECOND_VIDEO = {"qxl": "qxl"}
 VIRTIO_VIDEO = {"virtio-vga": "virtio-vga", "virtio-gpu": "virtio-gpu-pci"}
 
 USB_INPUTS = {"mouse": "usb-mouse", "tablet": "usb-tablet", "keyboard": "usb-kbd"}
-
-FIRST_VNC_PORT = 5900  # display 0
 
 
 def controllers(definition: DomainDef) -> list[str]:
@@ -136,34 +136,6 @@ def _input(definition: DomainDef, one: Input) -> dict[str, Any]:
     return {"driver": USB_INPUTS[one.type], "id": one.alias, **_usb_place(definition, one.address, who)}
 
 
-def graphics(definition: DomainDef) -> list[str]:
-    """``-audiodev`` and ``-vnc``. Raises ``errors.InternalError`` for a server whose port is not resolved."""
-    argv: list[str] = []
-    devices = definition.devices
-    for audio in devices.audios:
-        argv += option("-audiodev", {"id": f"audio{audio.id}", "driver": audio.type})
-    for one in devices.graphics:
-        sound = f",audiodev=audio{devices.audios[0].id}" if devices.audios else ""
-        argv += ["-vnc", f"{_vnc(one)}{sound}"]
-        if one.keymap:
-            argv += ["-k", one.keymap]
-    return argv
-
-
-def _vnc(one: Graphics) -> str:
-    if any(listen.type == "none" for listen in one.listens):
-        return "none"
-    if one.port is None or one.port < 0:
-        raise errors.InternalError("internal error: the VNC server has no port")
-    if one.port < FIRST_VNC_PORT:
-        raise errors.ConfigUnsupported(f"unsupported configuration: VNC port must be {FIRST_VNC_PORT} or above")
-    host = one.address or "127.0.0.1"
-    host = f"[{host}]" if ":" in host else host
-    password = ",password=on" if one.passwd is not None else ""
-    share = f",share={one.share_policy}" if one.share_policy else ""
-    return f"{comma(host)}:{one.port - FIRST_VNC_PORT}{password}{share}"
-
-
 def videos(definition: DomainDef) -> list[str]:
     """Video cards; the first is the primary one."""
     argv: list[str] = []
@@ -176,18 +148,71 @@ def videos(definition: DomainDef) -> list[str]:
 
 def _video(video: Video, *, primary: bool) -> dict[str, Any]:
     kind, vram = video.model.type, video.model.vram
-    if not primary and kind != "virtio":
+    shown = {"vga": vram, "qxl": video.model.vgamem}.get(kind)
+    if not primary and kind not in ("virtio", *SECOND_VIDEO):
         raise errors.ConfigUnsupported(
             f"unsupported configuration: video type '{kind}' is only valid as primary video device"
         )
     virtio = virtio_device(video.model, primary=primary)
     return {
-        "driver": VIRTIO_VIDEO[virtio] if virtio else PRIMARY_VIDEO[kind],
+        "driver": VIRTIO_VIDEO[virtio] if virtio else (PRIMARY_VIDEO if primary else SECOND_VIDEO)[kind],
         "id": video.alias,
-        "max_outputs": (video.model.heads or 1) if kind == "virtio" else None,
-        "vgamem_mb": vram // 1024 if kind == "vga" and vram else None,
+        "max_outputs": (video.model.heads or 1) if kind in ("virtio", *SECOND_VIDEO) else None,
+        **(_qxl(video.model) if kind == "qxl" else {}),
+        "vgamem_mb": shown // 1024 if shown else None,
         "vgamem": vram * 1024 if kind == "bochs" and vram else None,
     }
+
+
+def _qxl(model: VideoModel) -> dict[str, Any]:
+    return {
+        "ram_size": (model.ram or 0) * KiB,
+        "vram_size": (model.vram or 0) * KiB,
+        "vram64_size_mb": (model.vram64 or 0) // 1024,
+    }
+
+
+# model of a sound card → QEMU's device; those of two are a controller and its codecs.
+SOUNDS = {"ac97": "AC97", "es1370": "ES1370", "sb16": "sb16", "usb": "usb-audio"}
+HDA = {"ich6": "intel-hda", "ich9": "ich9-intel-hda"}
+
+
+def sounds(definition: DomainDef) -> list[str]:
+    """Sound cards, each on an audio backend."""
+    argv: list[str] = []
+    for sound in definition.devices.sounds:
+        who = f"sound '{sound.alias}'"
+        backend = f"audio{sound.audio.id if sound.audio else definition.devices.audios[0].id}"
+        if sound.model in HDA:
+            argv += device({"driver": HDA[sound.model], "id": sound.alias, **pci(definition, sound.address, who)})
+            for number, codec in enumerate(sound.codecs or (HdaCodec(type="duplex"),)):
+                argv += device(
+                    {
+                        "driver": f"hda-{codec.type}",
+                        "id": f"{sound.alias}-codec{number}",
+                        "bus": f"{sound.alias}.0",
+                        "cad": number,
+                        "audiodev": backend,
+                    }
+                )
+            continue
+        place: dict[str, Any] = {}
+        if sound.is_usb:
+            place = _usb_place(definition, sound.address, who)
+        elif sound.address is not None:
+            place = pci(definition, sound.address, who)
+        argv += device({"driver": SOUNDS[sound.model], "id": sound.alias, "audiodev": backend, **place})
+    return argv
+
+
+def redirdevs(definition: DomainDef) -> list[str]:
+    """USB devices of who looks at the guest."""
+    argv: list[str] = []
+    for one in definition.devices.redirdevs:
+        argv += ["-chardev", f"spicevmc,id=char{one.alias},name=usbredir"]
+        place = _usb_place(definition, one.address, f"redirdev '{one.alias}'")
+        argv += device({"driver": "usb-redir", "chardev": f"char{one.alias}", "id": one.alias, **place})
+    return argv
 
 
 def watchdogs(definition: DomainDef) -> list[str]:
