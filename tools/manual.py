@@ -252,9 +252,9 @@ def known_hazards() -> Iterator[str]:
     yield from (
         *("# Known to go wrong between versions of QEMU", "", WRITTEN, ""),
         "From the table in `src/culvert/migration/options/hazards.py`. Nothing is refused for it. Whoever starts",
-        "such a peer-to-peer migration finds it in the daemon's log and in the history, and behind the error",
-        "if it fails; rows that are *here only* concern every such migration. `qemu tls` is QEMU's own encryption,",
-        "which culvert does not use: its own is between the daemons.",
+        "such a peer-to-peer migration finds it in the daemon's log and in the history, and behind the error if it",
+        "fails; rows that are *here only* concern every such migration. `qemu tls` is QEMU's own encryption, which",
+        "culvert does not use: its own is between the daemons.",
         "",
     )
     yield from table(

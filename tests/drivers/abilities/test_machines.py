@@ -81,7 +81,7 @@ def test_capabilities() -> None:
         version=7_002_022,
         machines=(
             machines.Machine("isapc", "", 1, False),
-            machines.Machine("pc-i440fx-7.1", "", 255, False),
+            machines.Machine("pc-i440fx-7.1", "", 255, False, deprecated=True),
             machines.Machine("pc-i440fx-7.2", "pc", 255, True),
         ),
         cpu_models=("qemu64",),
@@ -101,4 +101,6 @@ def test_capabilities() -> None:
         ("pc", "pc-i440fx-7.2"),
         ("pc-i440fx-7.1", None),
     ]
+    told = [m.text for m in root.iterfind("guest/arch/machine[@deprecated='yes']")]
+    assert told == ["pc-i440fx-7.1"]
     assert [domain.get("type") for domain in root.iterfind("guest/arch/domain")] == ["qemu"]

@@ -79,10 +79,10 @@ def _guest(root: etree._Element, emulator: Machines) -> None:
     etree.SubElement(arch, "wordsize").text = "64"
     etree.SubElement(arch, "emulator").text = emulator.emulator
     for machine in emulator.offered:
-        etree.SubElement(arch, "machine", maxCpus=str(machine.max_cpus)).text = machine.name
+        told = {"maxCpus": str(machine.max_cpus), **({"deprecated": "yes"} if machine.deprecated else {})}
+        etree.SubElement(arch, "machine", told).text = machine.name
         if machine.alias:
-            alias = etree.SubElement(arch, "machine", canonical=machine.name, maxCpus=str(machine.max_cpus))
-            alias.text = machine.alias
+            etree.SubElement(arch, "machine", {"canonical": machine.name, **told}).text = machine.alias
     etree.SubElement(arch, "domain", type="qemu")
     if emulator.kvm:
         etree.SubElement(arch, "domain", type="kvm")

@@ -15,6 +15,7 @@ from lxml import etree
 from culvert.domain import binding, chardev, disk, display, features, peripheral, platform
 from culvert.domain.scalars import WordScalar
 from culvert.drivers.qemu.abilities.machines import VERSIONED, Machine, Machines
+from culvert.drivers.qemu.command.command_device import PRIMARY_VIDEO, VIRTIO_VIDEO
 from culvert.ground import errors
 
 ARCH = "x86_64"
@@ -86,7 +87,7 @@ def build(known: Machines, about: Question) -> str:
     _cpu(root, known, about)
     backing = etree.SubElement(root, "memoryBacking", supported="yes")
     _enum(backing, "sourceType", words(platform.MemoryBacking, "source"))
-    _devices(root)
+    _devices(root, known)
     _features(root)
     etree.indent(root)
     return str(etree.tostring(root, encoding="unicode")) + "\n"
@@ -111,10 +112,27 @@ def _cpu(root: etree._Element, known: Machines, about: Question) -> None:
     custom = etree.SubElement(cpu, "mode", name="custom", supported="yes")
     for name in models(known):
         usable = "unknown" if kvm else _yes_no(not known.blockers.get(name))
-        etree.SubElement(custom, "model", usable=usable, vendor="unknown").text = name
+        deprecated = {"deprecated": "yes"} if name in known.deprecated_models else {}
+        etree.SubElement(custom, "model", {"usable": usable, **deprecated, "vendor": "unknown"}).text = name
 
 
-def _devices(root: etree._Element) -> None:
+# Enumeration and its value → types of devices, one of which the emulator must have; others are part of every machine,
+# or of none.
+_NEEDS: dict[tuple[str, str], frozenset[str]] = {
+    **{("modelType", kind): frozenset({driver}) for kind, driver in PRIMARY_VIDEO.items()},
+    ("modelType", "virtio"): frozenset(VIRTIO_VIDEO.values()),
+    ("bus", "virtio"): frozenset({"virtio-blk-pci"}),
+    ("model", "virtio"): frozenset({"virtio-rng-pci"}),
+}
+
+
+def _there(known: Machines, enum: str, values: Iterable[str]) -> list[str]:
+    """Those of ``values`` that the emulator can be; all of them where its devices are not known."""
+    devices = known.abilities.devices
+    return [one for one in values if not devices or (enum, one) not in _NEEDS or _NEEDS[enum, one] & devices]
+
+
+def _devices(root: etree._Element, known: Machines) -> None:
     devices = etree.SubElement(root, "devices")
     for name, enums in {
         "disk": {"diskDevice": words(disk.Disk, "device"), "bus": words(disk.DiskTarget, "bus")},
@@ -132,7 +150,7 @@ def _devices(root: etree._Element) -> None:
     }.items():
         element = etree.SubElement(devices, name, supported=_yes_no(enums is not None))
         for enum, values in (enums or {}).items():
-            _enum(element, enum, values)
+            _enum(element, enum, _there(known, enum, values))
 
 
 def _features(root: etree._Element) -> None:

@@ -23,7 +23,7 @@ from culvert.io import apart, files, unix_sockets
 
 log = logging.getLogger(__name__)
 
-FORMAT = 5  # of the remembered text
+FORMAT = 6  # of the remembered text
 VERSIONED = re.compile(r"-v\d+$")  # the name of one version of a CPU model
 PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
 PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer everything
@@ -38,6 +38,7 @@ class Machine:
     alias: str
     max_cpus: int
     default: bool
+    deprecated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Machines:
     features: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """CPU model, without those of single versions → its features, as QEMU spells them; "max" is all it emulates."""
     abilities: Abilities = ability.NONE
+    deprecated_models: tuple[str, ...] = ()
+    """CPU models that a later QEMU will not have."""
 
     @property
     def aliases(self) -> dict[str, str]:
@@ -142,6 +145,7 @@ def _recall(path: Path, stamp: dict[str, Any]) -> Machines | None:
             kvm=found["kvm"],
             blockers={name: tuple(missing) for name, missing in found["blockers"].items()},
             features={name: tuple(features) for name, features in found["features"].items()},
+            deprecated_models=tuple(found["deprecated_models"]),
             abilities=Abilities(
                 flags=frozenset(map(Ability, found["abilities"]["flags"])),
                 devices=frozenset(found["abilities"]["devices"]),
@@ -220,6 +224,7 @@ async def _answers(emulator: str, monitor: Monitor, *, kvm: bool) -> Machines:
                 alias=machine.get("alias", ""),
                 max_cpus=machine["cpu-max"],
                 default=machine.get("is-default", False),
+                deprecated=machine.get("deprecated", False),
             )
             for machine in sorted(machines, key=lambda machine: str(machine["name"]))
             if machine["name"] != "none"
@@ -233,6 +238,7 @@ async def _answers(emulator: str, monitor: Monitor, *, kvm: bool) -> Machines:
         },
         features={name: await _features(monitor, name) for name in sorted(names) if not VERSIONED.search(name)},
         abilities=await _abilities(monitor),
+        deprecated_models=tuple(sorted(str(model["name"]) for model in models if model.get("deprecated"))),
     )
 
 
