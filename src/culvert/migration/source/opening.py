@@ -156,8 +156,15 @@ async def agree_on_postcopy(destination: peer.Peer, departure: Departure, route:
 
 
 async def tell_hazards(destination: peer.Peer, departure: Departure, route: Route) -> None:
-    """What is known to go wrong between the two QEMUs is told now, and once more if this fails."""
-    source, there = await departure.domain.hypervisor.version(), await destination.version()
+    """What is known to go wrong between the two QEMUs is told now, and once more if this fails; a destination that
+    does not say which one it has migrates without."""
+    if not departure.domain.is_active:
+        return
+    try:
+        source, there = await departure.domain.hypervisor.version(), await destination.version()
+    except errors.RemoteError as err:
+        log.info("%s: the destination does not say which QEMU it has: %s", departure.shell.name, err)
+        return
     asked = combinations.features(departure.options, route)
     for hazard in hazards.of(asked, source=source, destination=there):
         told = hazards.words(hazard, source=source, destination=there)
