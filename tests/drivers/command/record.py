@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shlex
 import shutil
 import tempfile
@@ -58,7 +59,8 @@ def words(line: str) -> Iterator[str]:
     """The arguments, the emulator first."""
     told = iter(shlex.split(line))
     yield next(word for word in told if word.startswith("/"))
-    yield from told
+    # Descriptors that do not exist have another number each time.
+    yield from (re.sub(r'"fd":"[0-9]+"', '"fd":"0"', word) for word in told)
 
 
 def about(found: Machines) -> dict[str, object]:
