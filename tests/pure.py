@@ -86,6 +86,7 @@ REAL: dict[str, tuple[str, ...]] = {
         "test_no_lesser_cpu_is_started",
         "test_who_gets_what_he_insists_on_starts",
     ),
+    "drivers/test_cpu_seen.py": ("test_what_qemu_has_given_is_told_of_what_runs",),
     "drivers/test_domain.py": ALL,
     "drivers/test_driver.py": ALL,
     "drivers/test_keeping.py": ALL,

@@ -260,6 +260,10 @@ class Guest(Protocol):
         """Of what runs; else the persistent one, else that of the run that has ended."""
 
     @property
+    def as_it_runs(self) -> DomainDef:
+        """``definition`` as the live XML has it."""
+
+    @property
     def persistent(self) -> DomainDef | None: ...
 
     @property

@@ -38,7 +38,7 @@ SETTINGS = Settings("host-a", UUID(int=1), stall_seconds=0)
 class Changeable(FakeDomain):
     """With the lock that a real domain has, and a definition."""
 
-    definition = parse(domain_xml("g", uuid="11111111-2222-4333-8444-000000000001"))
+    definition = as_it_runs = parse(domain_xml("g", uuid="11111111-2222-4333-8444-000000000001"))
 
     @asynccontextmanager
     async def changing(self, what: str) -> AsyncIterator[None]:

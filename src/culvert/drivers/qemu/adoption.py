@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import launch, lifecycle, news, process, states, strays, unplug, vnc
+from culvert.drivers.qemu import cpu_seen, launch, lifecycle, news, process, states, strays, unplug, vnc
 from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
@@ -89,6 +89,7 @@ async def _take_over(domain: Domain, run: Run) -> None:
         status = await _refresh_state(domain)
         run.abilities = await running.ask(domain.monitor)
         await _refresh_channels(domain, run)
+        await cpu_seen.learn(domain)
         await unplug.find_gone(domain, run)
     except BaseException:
         if run.monitor is not None:

@@ -37,15 +37,15 @@ async def verify(domain: Domain, *, arriving: bool = False) -> None:
 
 def judge(name: str, wanted: Cpu, missing: Collection[str], extra: Collection[str]) -> None:
     """Raise as ``verify`` for what is ``missing`` of ``wanted`` in domain ``name``, or there besides."""
-    named = {_spelled(feature.name): feature.policy for feature in wanted.features}
-    besides = sorted(one for one in extra if named.get(_spelled(one)) not in ("require", "force"))
+    named = {spelled(feature.name): feature.policy for feature in wanted.features}
+    besides = sorted(one for one in extra if named.get(spelled(one)) not in ("require", "force"))
     if wanted.check == "full" and (missing or besides):
         parts = (("extra", besides), ("missing", sorted(missing)))
         told = ", ".join(f"{what} features: {','.join(names)}" for what, names in parts if names)
         raise errors.OperationFailed(
             f"operation failed: domain '{name}': its CPU is not the one that check='full' insists on: {told}"
         )
-    lacking = sorted(one for one in missing if named.get(_spelled(one)) != "force")
+    lacking = sorted(one for one in missing if named.get(spelled(one)) != "force")
     if wanted.check == "partial" and lacking:
         raise errors.CpuIncompatible(
             f"the CPU is incompatible with host CPU: domain '{name}': this host cannot give it required features:"
@@ -53,6 +53,6 @@ def judge(name: str, wanted: Cpu, missing: Collection[str], extra: Collection[st
         )
 
 
-def _spelled(name: str) -> str:
+def spelled(name: str) -> str:
     """libvirt's and QEMU's spelling of a feature as one."""
     return name.replace("_", "-").replace(".", "-")

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import shutil
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
@@ -108,6 +108,12 @@ class Domain:
         return self.active or self.persistent or self._last
 
     @property
+    def as_it_runs(self) -> DomainDef:
+        """``definition`` as the live XML has it: with the processor that QEMU has given the guest."""
+        cpu = self.run.cpu if self.run is not None else None
+        return self.definition if cpu is None else replace(self.definition, cpu=cpu)
+
+    @property
     def is_active(self) -> bool:
         return self.run is not None
 
@@ -165,7 +171,8 @@ class Domain:
         )
 
     async def xml(self, flags: int = 0) -> str:
-        """The domain XML. ``flags`` are ``XMLFlag``; UPDATE_CPU changes nothing, the CPU is never expanded here.
+        """The domain XML. ``flags`` are ``XMLFlag``. Of what runs it tells the processor that QEMU has given it, but
+        not to who would start it elsewhere (MIGRATABLE); UPDATE_CPU changes nothing.
 
         Raises ``errors.InvalidArgument`` for other flags.
         """
@@ -174,9 +181,8 @@ class Domain:
             raise errors.InvalidArgument(f"unsupported flags (0x{flags:x}) in function qemuDomainGetXMLDesc")
         secure, migratable = bool(flags & XMLFlag.SECURE), bool(flags & XMLFlag.MIGRATABLE)
         if self.active is not None and not flags & XMLFlag.INACTIVE:
-            return await apart.run(
-                xml_format.format, self.active, domain_id=self.id, migratable=migratable, secure=secure
-            )
+            runs = self.active if migratable else self.as_it_runs
+            return await apart.run(xml_format.format, runs, domain_id=self.id, migratable=migratable, secure=secure)
         kept = self.persistent or self.definition
         return await apart.run(lambda: xml_format.format(aliases.strip(kept), migratable=migratable, secure=secure))
 

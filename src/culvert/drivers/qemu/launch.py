@@ -15,7 +15,19 @@ from culvert.domain.chardev import ChannelDevice, ChardevSource, ConsoleDevice, 
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import InterfaceTarget
 from culvert.domain.start import prepare
-from culvert.drivers.qemu import balloon, cpu_check, lifecycle, network, news, pinning, process, strays, vcpus, vnc
+from culvert.drivers.qemu import (
+    balloon,
+    cpu_check,
+    cpu_seen,
+    lifecycle,
+    network,
+    news,
+    pinning,
+    process,
+    strays,
+    vcpus,
+    vnc,
+)
 from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.abilities.ability import Abilities
 from culvert.drivers.qemu.command import command, fit
@@ -75,6 +87,7 @@ async def boot(
     async with _all_or_nothing(domain, annotations) as startup:
         run = await _launch(domain, startup, definition, incoming=False)
         await startup.step(StartStep.CPU, cpu_check.verify(domain))
+        await cpu_seen.learn(domain)
         run.started = True
         if paused:
             domain.set_state(DomainState.PAUSED, PausedReason.USER, (DomainEvent.STARTED, StartedDetail.BOOTED))
@@ -94,6 +107,7 @@ async def incoming(domain: Domain, definition: DomainDef) -> None:
     """
     async with _all_or_nothing(domain) as startup:
         run = await _launch(domain, startup, definition, incoming=True, stands=PausedReason.MIGRATION)
+        await cpu_seen.learn(domain)
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.MIGRATED)
         await startup.step(StartStep.DONE, domain.persist())
@@ -114,6 +128,7 @@ async def restored(
     async with _all_or_nothing(domain, annotations) as startup:
         run = await _launch(domain, startup, definition, incoming=True)
         await startup.step(StartStep.CPU, cpu_check.verify(domain, arriving=True))
+        await cpu_seen.learn(domain)
         await startup.step(StartStep.FED, feed())
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.RESTORED)

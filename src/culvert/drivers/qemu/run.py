@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from culvert.domain import format as xml_format
+from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import last_words
 from culvert.drivers.qemu.abilities.ability import NONE, Abilities
@@ -69,6 +70,8 @@ class Run:
     stop_reason: int | None = None
     stop_cause: int | None = None
     resume_reason: int | None = None
+    cpu: Cpu | None = None
+    """The processor that QEMU has given the guest, where it has said so (``cpu_seen``)."""
     abilities: Abilities = NONE
     """What its QEMU has said that it can be told, when its monitor was connected."""
     vnc_ports: frozenset[int] = frozenset()

@@ -59,9 +59,9 @@ def travelling(
 ) -> str:
     """The XML for the destination: the domain's own in migratable form, or the one that was ``asked`` for.
 
-    ``runs``: the running guest's definition; ``definition``: the same with the CPU that was configured. ``complete``
-    gives a definition libvirt's defaults, so that what an XML leaves out is no difference. Raises
-    ``ConfigUnsupported``: the XML asked for would change what the guest sees.
+    ``runs``: the running guest's definition, as its live XML has it; ``definition``: the same with the CPU that was
+    configured. ``complete`` gives a definition libvirt's defaults, so that what an XML leaves out is no difference.
+    Raises ``ConfigUnsupported``: the XML asked for would change what the guest sees.
     """
     if asked:
         wanted = complete(xml_parse.parse(asked))

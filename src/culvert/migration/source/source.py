@@ -273,7 +273,7 @@ class Source:
         """BEGIN3: preflight, and the options with the XML that the destination is to prepare."""
         domain, options = departure.domain, departure.options
         await preflight.check(domain, options)
-        runs, configured, complete = domain.definition, guest_cpu.configured(domain), self._guests.complete
+        runs, configured, complete = domain.as_it_runs, guest_cpu.configured(domain), self._guests.complete
         xml = await apart.run(preflight.travelling, runs, configured, options.destination_xml, complete)
         if domain.state is DomainState.PAUSED:
             options = options.with_flags(MigrateFlag.PAUSED)
