@@ -57,7 +57,9 @@ def test_metadata_of_a_program(uri: str, host_a: DaemonProcess, folder: Path) ->
     assert virsh("metadata", name, URI, uri=uri).expect().strip() == "<new/>"
     assert not virsh("metadata", name, URI, "--key", "n", "--set", "<broken", uri=uri).ok
     virsh("metadata", name, URI, "--remove", uri=uri).expect()
-    assert not virsh("metadata", name, URI, uri=uri).ok
+    removed = virsh("metadata", name, URI, uri=uri)
+    assert not removed.out.strip()
+    assert removed.ok is not generation.NO_METADATA_IS_AN_ERROR.here
     assert virsh("metadata", name, URI + "2", uri=uri).expect().strip() == "<other/>"
 
 

@@ -224,13 +224,23 @@ class Monitor:
 
         ``fd`` stays the caller's. Raises what ``execute`` raises.
         """
+        await self._hand_over(fd, "getfd", {"fdname": name})
+
+    async def add_fd(self, fd: int) -> int:
+        """Give QEMU a copy of ``fd`` that it opens as ``/dev/fdset/NUMBER``: the number (QMP ``add-fd``).
+
+        It is there until ``remove-fd``. ``fd`` stays the caller's. Raises what ``execute`` raises.
+        """
+        return int((await self._hand_over(fd, "add-fd", {}))["fdset-id"])
+
+    async def _hand_over(self, fd: int, command: str, arguments: Mapping[str, Any]) -> Any:
         # QEMU keeps the descriptors of the newest message only: nobody may send between the two halves.
         async with self._handing_over:
             try:
                 self._qmp.send_fd_scm(fd)
             except (QMPError, OSError) as err:
                 raise await self._gone("cannot hand over a descriptor") from err
-            await self.execute("getfd", {"fdname": name})
+            return await self.execute(command, arguments)
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
         """Call ``callback`` with every QMP event, in order, from now on. Returns what ends that."""

@@ -18,6 +18,7 @@ from culvert.domain import abi, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import launch, saved
+from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.monitor import Monitor, MonitorGone
@@ -141,16 +142,39 @@ async def stream(monitor: Monitor, domain: Domain, fd: int, command: str) -> Non
     wanted = [{"capability": name, "state": name == "events"} for name in CAPABILITIES if name in known]
     await monitor.execute("migrate-set-capabilities", {"capabilities": wanted})
     await monitor.execute("migrate-set-parameters", {"max-bandwidth": UNLIMITED})
-    await monitor.send_fd(FD_NAME, fd)
-    async with monitor.events(["MIGRATION"]) as told:
+    async with _handed_over(monitor, domain, fd, command) as uri, monitor.events(["MIGRATION"]) as told:
         try:
-            await monitor.execute(command, {"uri": f"fd:{FD_NAME}"})
+            await monitor.execute(command, {"uri": uri})
             event = await told.get(STREAM_TIMEOUT, where=lambda event: event["data"]["status"] in SETTLED)
         except MonitorGone as err:
             raise await qemu_gone(domain, err) from err
     if event["data"]["status"] != "completed":
         why = (await monitor.execute("query-migrate")).get("error-desc", event["data"]["status"])
         raise errors.OperationFailed(f"domain '{domain.name}': its state cannot be passed on: {why}")
+
+
+@contextlib.asynccontextmanager
+async def _handed_over(monitor: Monitor, domain: Domain, fd: int, command: str) -> AsyncIterator[str]:
+    """QEMU has the file, and begins where ``fd`` stands in it: by which URI.
+
+    From 11 on it takes none by ``fd:`` ("migration to a file is not supported. Use file: instead"). By ``file:`` it
+    looks for one that was opened to be written only, or to be read only (util/osdep.c, monitor/fds.c).
+    """
+    if Ability.MIGRATE_FILE not in domain.require_active().abilities:
+        await monitor.send_fd(FD_NAME, fd)
+        yield f"fd:{FD_NAME}"
+        return
+    way = os.O_WRONLY if command == "migrate" else os.O_RDONLY
+    again = await asyncio.to_thread(os.open, f"/proc/self/fd/{fd}", way | os.O_CLOEXEC)
+    try:
+        number = await monitor.add_fd(again)
+    finally:
+        os.close(again)
+    try:
+        yield f"file:/dev/fdset/{number},offset={os.lseek(fd, 0, os.SEEK_CUR)}"
+    finally:
+        with contextlib.suppress(errors.RequestError):
+            await monitor.execute("remove-fd", {"fdset-id": number})
 
 
 async def qemu_gone(domain: Domain, cause: MonitorGone) -> errors.OperationFailed:

@@ -37,6 +37,7 @@ class Ability(StrEnum):
     SWITCHOVER_ACK = "migrate.switchover-ack"
     DIRTY_LIMIT = "migrate.dirty-limit"
     MAPPED_RAM = "migrate.mapped-ram"
+    MIGRATE_FILE = "migrate.file"
     COMPRESS = "migrate.compress"
     AVAIL_SWITCHOVER_BANDWIDTH = "migrate.avail-switchover-bandwidth"
     ZERO_PAGE_DETECTION = "migrate.zero-page-detection"
@@ -61,6 +62,7 @@ SCHEMA: dict[Ability, str] = {
     Ability.SWITCHOVER_ACK: f"{_CAPABILITY}switchover-ack",
     Ability.DIRTY_LIMIT: f"{_CAPABILITY}dirty-limit",
     Ability.MAPPED_RAM: f"{_CAPABILITY}mapped-ram",
+    Ability.MIGRATE_FILE: "migrate/arg-type/channels/addr/transport/^file",
     Ability.COMPRESS: f"{_CAPABILITY}compress",
     Ability.AVAIL_SWITCHOVER_BANDWIDTH: f"{_PARAMETER}avail-switchover-bandwidth",
     Ability.ZERO_PAGE_DETECTION: f"{_PARAMETER}zero-page-detection",
