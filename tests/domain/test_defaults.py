@@ -93,6 +93,25 @@ def test_contradictions_are_refused(changes: dict[str, str], what: str) -> None:
         complete(parse(BASE.format(**values)), facts)
 
 
+@pytest.mark.parametrize(
+    ("written", "order"),
+    [
+        # As libvirt 9.0 lists them: it sorts by the bus that is written.
+        (("fdb", "fda", "hda"), ["fda", "hda", "fdb"]),
+        (("vdb", "hda", "vda"), ["hda", "vda", "vdb"]),
+        (("vdb' bus='virtio", "hda", "vda' bus='virtio"), ["vda", "vdb", "hda"]),
+    ],
+)
+def test_disks_are_sorted_by_the_bus_that_is_written(written: tuple[str, ...], order: list[str]) -> None:
+    devices = "".join(
+        f"<disk device='{'floppy' if dev.startswith('fd') else 'disk'}'><source file='/{dev[:3]}'/>"
+        f"<target dev='{dev}'/></disk>"
+        for dev in written
+    )
+    text = BASE.format(type="qemu", top="", machine="pc", boot="", devices=devices)
+    assert [disk.target.dev for disk in complete(parse(text), golden.FACTS).devices.disks] == order
+
+
 def test_kvm_has_defaults_of_its_own() -> None:
     facts = HostFacts(machines=golden.MACHINES, uuid=golden.UUID)
 

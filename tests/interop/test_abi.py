@@ -73,7 +73,8 @@ SHAPES: dict[str, tuple[str, str, dict[str, str]]] = {
     ),
     "pc-sound": (
         "pc",
-        "<graphics type='vnc' autoport='yes' websocket='-1'/><sound model='ac97'/><sound model='ich6'/>"
+        "<disk type='file' device='floppy'><target dev='fda'/></disk>"
+        "<graphics type='vnc' autoport='yes'/><sound model='ac97'/><sound model='ich6'/>"
         "<video><model type='qxl'/></video><video><model type='qxl'/></video>",
         {"usb": ""},
     ),

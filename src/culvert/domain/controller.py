@@ -32,7 +32,7 @@ class ControllerTarget:
 class Controller:
     """A bus. ``index`` None: the next free one of its type. ``model_name``: QEMU's name of a PCI controller."""
 
-    type: Annotated[str, attribute("type", one_of("pci", "usb", "ide", "sata", "virtio-serial"))]
+    type: Annotated[str, attribute("type", one_of("pci", "usb", "ide", "sata", "fdc", "virtio-serial"))]
     index: Annotated[int | None, attribute("index", Integer(high=255))] = None
     model: Annotated[str | None, attribute("model", one_of(*PCI_MODELS, *USB_MODELS))] = None
     ports: Annotated[int | None, attribute("ports", Integer(low=1, high=511))] = None

@@ -82,15 +82,18 @@ def with_disk(disks: Sequence[Disk], new: Disk) -> tuple[Disk, ...]:
 
 
 def _disks(disks: Sequence[Disk]) -> tuple[Disk, ...]:
-    """As ``with_disk`` one after the other: by bus in the order in which buses first come, there by target's name."""
-    buses: dict[str, list[Disk]] = {}
+    """As ``with_disk`` one after the other: by bus in the order in which buses first come, there by target's name.
+
+    The bus is the one that is written: those that name none are together, for libvirt sorts before it gives them one.
+    """
+    buses: dict[str | None, list[Disk]] = {}
     names: set[str] = set()
     for disk in disks:
         one = _disk(disk)
         if one.target.dev in names:
             raise errors.XMLError(f"XML error: target '{one.target.dev}' duplicated for disk sources")
         names.add(one.target.dev)
-        buses.setdefault(one.bus, []).append(one)
+        buses.setdefault(disk.target.bus, []).append(one)
     return tuple(one for held in buses.values() for one in sorted(held, key=lambda disk: disk.target.number))
 
 
@@ -107,7 +110,9 @@ def _disk(disk: Disk) -> Disk:
         raise errors.ConfigUnsupported(
             f"unsupported configuration: disk '{name}': a cdrom cannot be on the virtio bus"
         )
-    if not cdrom and disk.path is None:
+    if disk.is_floppy != (disk.bus == "fdc"):
+        raise errors.InternalError(f"internal error: disk '{name}': a floppy is on bus 'fdc', and nothing else is")
+    if not disk.is_removable and disk.path is None:
         attribute = "dev" if disk.type == "block" else "file"
         raise errors.NoSource(f"missing source information for device {name}: <source {attribute}='…'/>")
     return replace(
@@ -243,8 +248,6 @@ def _server(one: Graphics) -> Graphics:
             "unsupported configuration: /domain/devices/graphics/@tlsPort is not supported by culvert: a SPICE server"
             " has no TLS here"
         )
-    if len(one.listens) > 1:
-        raise errors.ConfigUnsupported("unsupported configuration: a graphics server listens at one place")
     if one.gl is not None and one.gl.enable:
         raise errors.ConfigUnsupported(
             "unsupported configuration: /domain/devices/graphics/gl is not supported by culvert"

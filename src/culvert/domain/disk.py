@@ -1,4 +1,4 @@
-"""``<disk>``: files and block devices on virtio, ide and sata buses.
+"""``<disk>``: files and block devices on virtio, ide and sata buses, and in floppy drives.
 
 Source: docs/formatdomain, "Hard drives, floppy disks, CDROMs"; conf/domain_conf.c for the order of output.
 """
@@ -14,7 +14,7 @@ from culvert.domain.scalars import ANY_TEXT, PATH, UINT, Integer, Pattern, one_o
 from culvert.ground import errors
 
 # Prefix of the target name → the bus it stands for (virDiskNameToBusDeviceIndex, virDomainDiskDefaultBus).
-BUS_OF_PREFIX = {"vd": "virtio", "hd": "ide", "sd": "scsi"}
+BUS_OF_PREFIX = {"vd": "virtio", "hd": "ide", "sd": "scsi", "fd": "fdc"}
 
 FORMATS = one_of("raw", "qcow2")
 SERIAL = Pattern(r"[A-Za-z0-9_ .+-]{1,255}", "disk serial", refusal=errors.InternalError)
@@ -90,8 +90,8 @@ def _path(kind: str | None, source: DiskSource | None) -> str | None:
 class DiskTarget:
     """The name by which the guest's owner knows the disk, and its bus."""
 
-    dev: Annotated[str, attribute("dev", Pattern(r"(vd|hd|sd)[a-z]{1,3}", "disk target (vda, hdb, sdc …)"))]
-    bus: Annotated[str | None, attribute("bus", one_of("virtio", "ide", "sata"))] = None
+    dev: Annotated[str, attribute("dev", Pattern(r"(vd|hd|sd|fd)[a-z]{1,3}", "disk target (vda, hdb, sdc …)"))]
+    bus: Annotated[str | None, attribute("bus", one_of("virtio", "ide", "sata", "fdc"))] = None
     tray: Annotated[str | None, attribute("tray", one_of("closed", "open"))] = None
 
     @property
@@ -110,7 +110,7 @@ class Disk:
     """
 
     type: Annotated[str, attribute("type", one_of("file", "block"))] = "file"
-    device: Annotated[str | None, attribute("device", one_of("disk", "cdrom"))] = None
+    device: Annotated[str | None, attribute("device", one_of("disk", "cdrom", "floppy"))] = None
     driver: Annotated[DiskDriver | None, child("driver", DiskDriver)] = None
     source: Annotated[DiskSource | None, child("source", DiskSource, hollow=ANY)] = None
     backing_store: Annotated[BackingStore | None, child("backingStore", BackingStore)] = None
@@ -149,6 +149,15 @@ class Disk:
     @property
     def is_cdrom(self) -> bool:
         return self.device == "cdrom"
+
+    @property
+    def is_floppy(self) -> bool:
+        return self.device == "floppy"
+
+    @property
+    def is_removable(self) -> bool:
+        """The medium can be taken out, and need not be there."""
+        return self.is_cdrom or self.is_floppy
 
     @property
     def format(self) -> str:

@@ -63,8 +63,9 @@ class Graphics:
 
     @property
     def kind(self) -> str:
-        """How it listens: address, socket or none."""
-        return self.listens[0].type if self.listens else "address"
+        """How it listens: nowhere where one element says so, else as the first one says."""
+        types = [one.type for one in self.listens]
+        return "none" if "none" in types else types[0] if types else "address"
 
     @property
     def address(self) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from culvert.domain.binding import attribute, child, flag, lone
-from culvert.domain.scalars import ON_OFF, Integer, one_of
+from culvert.domain.scalars import ON_OFF, Integer, Pattern, one_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,25 @@ class Spinlocks:
     retries: Annotated[int | None, attribute("retries", Integer(low=4095, high=2**32 - 1, any_base=True))] = None
 
 
+VENDOR = Pattern(r"[^,]{1,12}", "vendor id of at most 12 characters")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stimer:
+    """Synthetic timers; ``direct``: their interrupts come straight to the processor."""
+
+    state: Annotated[bool, attribute("state", ON_OFF)]
+    direct: Annotated[bool | None, lone("direct", "state", ON_OFF, needed=True)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorId:
+    """Who the guest is told has made the hypervisor: at most twelve characters."""
+
+    state: Annotated[bool, attribute("state", ON_OFF)]
+    value: Annotated[str | None, attribute("value", VENDOR)] = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HyperV:
     """Enlightenments for Windows guests."""
@@ -45,18 +64,25 @@ class HyperV:
     vpindex: Annotated[bool | None, lone("vpindex", "state", ON_OFF, needed=True)] = None
     runtime: Annotated[bool | None, lone("runtime", "state", ON_OFF, needed=True)] = None
     synic: Annotated[bool | None, lone("synic", "state", ON_OFF, needed=True)] = None
-    stimer: Annotated[bool | None, lone("stimer", "state", ON_OFF, needed=True)] = None
+    stimer: Annotated[Stimer | None, child("stimer", Stimer)] = None
     reset: Annotated[bool | None, lone("reset", "state", ON_OFF, needed=True)] = None
+    vendor_id: Annotated[VendorId | None, child("vendor_id", VendorId)] = None
     frequencies: Annotated[bool | None, lone("frequencies", "state", ON_OFF, needed=True)] = None
+    reenlightenment: Annotated[bool | None, lone("reenlightenment", "state", ON_OFF, needed=True)] = None
     tlbflush: Annotated[bool | None, lone("tlbflush", "state", ON_OFF, needed=True)] = None
     ipi: Annotated[bool | None, lone("ipi", "state", ON_OFF, needed=True)] = None
+    evmcs: Annotated[bool | None, lone("evmcs", "state", ON_OFF, needed=True)] = None
+    avic: Annotated[bool | None, lone("avic", "state", ON_OFF, needed=True)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kvm:
-    """``hidden``: KVM does not show itself to the guest."""
+    """``hidden``: KVM does not show itself to the guest; the others are hints to a guest that knows it."""
 
     hidden: Annotated[bool | None, lone("hidden", "state", ON_OFF, needed=True)] = None
+    hint_dedicated: Annotated[bool | None, lone("hint-dedicated", "state", ON_OFF, needed=True)] = None
+    poll_control: Annotated[bool | None, lone("poll-control", "state", ON_OFF, needed=True)] = None
+    pv_ipi: Annotated[bool | None, lone("pv-ipi", "state", ON_OFF, needed=True)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ class OsType:
 class Boot:
     """One kind of device to boot from."""
 
-    dev: Annotated[str, attribute("dev", one_of("hd", "cdrom", "network"))]
+    dev: Annotated[str, attribute("dev", one_of("hd", "cdrom", "network", "fd"))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

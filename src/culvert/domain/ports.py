@@ -21,6 +21,7 @@ from culvert.ground import errors
 # Units per controller, and per bus on it.
 IDE_UNITS, IDE_UNITS_PER_BUS = 4, 2
 SATA_UNITS = 6
+FDC_UNITS = 2
 
 # Ports of a virtio-serial controller whose XML says nothing; port 0 is for a console.
 SERIAL_PORTS = 31
@@ -95,13 +96,13 @@ def _assign_drives(devices: Devices) -> Devices:
             )
         disks.append(replace(disk, address=place))
     devices = replace(devices, disks=tuple(disks))
-    for kind in ("ide", "sata"):
+    for kind in ("ide", "sata", "fdc"):
         needed = [
             disk.address.controller for disk in disks if disk.bus == kind and isinstance(disk.address, DriveAddress)
         ]
         highest = max(needed, default=-1)
-        if kind == "ide" and highest > 0:
-            raise errors.InternalError(f"internal error: there is one ide controller, and no {highest} for a disk")
+        if kind in ("ide", "fdc") and highest > 0:
+            raise errors.InternalError(f"internal error: there is one {kind} controller, and no {highest} for a disk")
         devices = _with_controllers(devices, kind, range(highest + 1))
     return devices
 
@@ -112,7 +113,7 @@ def _drive(disk: Disk) -> DriveAddress:
         controller, rest = divmod(number, IDE_UNITS)
         bus, unit = divmod(rest, IDE_UNITS_PER_BUS)
         return DriveAddress(controller=controller, bus=bus, unit=unit)
-    controller, unit = divmod(number, SATA_UNITS)
+    controller, unit = divmod(number, FDC_UNITS if disk.bus == "fdc" else SATA_UNITS)
     return DriveAddress(controller=controller, unit=unit)
 
 

@@ -86,10 +86,11 @@ DISK: tuple[Wrong, ...] = (
         "disk '{0.target.dev}': only an ide disk has a wwn, not one on bus '{0.bus}'",
     ),
     Wrong(
-        lambda one: one.target.tray is not None and not one.is_cdrom, "disk '{0.target.dev}': only a cdrom has a tray"
+        lambda one: one.target.tray is not None and not one.is_removable,
+        "disk '{0.target.dev}': only a drive with a medium of its own has a tray",
     ),
     Wrong(
-        lambda one: one.readonly and not one.is_cdrom and one.bus != "virtio",
+        lambda one: one.readonly and not one.is_removable and one.bus != "virtio",
         "disk '{0.target.dev}': a disk on bus '{0.bus}' cannot be read-only",
     ),
     Wrong(
@@ -243,6 +244,11 @@ DOMAIN: tuple[Wrong, ...] = (
         errors.XMLError,
     ),
     Wrong(
+        lambda one: _vendor_without_value(one.features.hyperv if one.features else None),
+        "/domain/features/hyperv/vendor_id/@value is missing",
+        errors.XMLError,
+    ),
+    Wrong(
         lambda one: sum(dog.model != "itco" for dog in one.devices.watchdogs) > 1,
         "a domain has one watchdog, at most",
         errors.InternalError,
@@ -374,6 +380,11 @@ def _spoken(one: ControllerTarget | Timer, names: Iterable[str]) -> frozenset[st
 def _spinlocks_without_retries(hyperv: HyperV | None) -> bool:
     spinlocks = hyperv.spinlocks if hyperv else None
     return spinlocks is not None and spinlocks.state and spinlocks.retries is None
+
+
+def _vendor_without_value(hyperv: HyperV | None) -> bool:
+    vendor = hyperv.vendor_id if hyperv else None
+    return vendor is not None and vendor.state and vendor.value is None
 
 
 def _quotas(one: DomainDef) -> Iterator[int]:

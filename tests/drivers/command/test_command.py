@@ -105,13 +105,16 @@ def test_a_file_is_continued_on_the_destination() -> None:
 def test_hyperv_and_kvm_features() -> None:
     features = """<features><acpi/><apic eoi='on'/><hyperv mode='custom'><relaxed state='on'/><vapic state='on'/>
     <spinlocks state='on' retries='8191'/><vpindex state='on'/><runtime state='on'/><synic state='on'/>
-    <stimer state='on'/><reset state='on'/><frequencies state='on'/></hyperv><kvm><hidden state='on'/></kvm>
+    <stimer state='on'><direct state='on'/></stimer><reset state='on'/><vendor_id state='on' value='KVM Hv'/>
+    <frequencies state='on'/><reenlightenment state='on'/><evmcs state='on'/><avic state='on'/></hyperv>
+    <kvm><hidden state='on'/><hint-dedicated state='on'/><poll-control state='on'/><pv-ipi state='off'/></kvm>
     <pmu state='off'/><vmport/><smm state='off'/></features>"""
     text = golden.text("pc-minimal").replace("<devices>", features + "<devices>")
     argv = build(golden.running(complete(parse(text), golden.FACTS)), OPTIONS)
     assert value(argv, "-cpu") == (
         "qemu64,kvm-pv-eoi=on,hv-relaxed=on,hv-vapic=on,hv-spinlocks=0x1fff,hv-vpindex=on,hv-runtime=on,hv-synic=on,"
-        "hv-stimer=on,hv-reset=on,hv-frequencies=on,kvm=off,pmu=off"
+        "hv-stimer=on,hv-stimer-direct=on,hv-reset=on,hv-vendor-id=KVM Hv,hv-frequencies=on,hv-reenlightenment=on,"
+        "hv-evmcs=on,hv-avic=on,kvm=off,kvm-hint-dedicated=on,kvm-poll-control=on,kvm-pv-ipi=off,pmu=off"
     )
     assert value(argv, "-machine") == (
         "pc-i440fx-7.2,usb=off,vmport=on,smm=off,dump-guest-core=off,memory-backend=pc.ram"

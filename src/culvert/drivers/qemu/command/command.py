@@ -119,7 +119,7 @@ def bootindexes(definition: DomainDef) -> dict[str, int]:
         return {alias or "": order for alias, order in numbered}
     first: dict[str, str | None] = {}
     for disk in devices.disks:
-        first.setdefault("cdrom" if disk.is_cdrom else "hd", disk.alias)
+        first.setdefault({"cdrom": "cdrom", "floppy": "fd"}.get(disk.device or "", "hd"), disk.alias)
     for interface in devices.interfaces:
         first.setdefault("network", interface.alias)
     return {

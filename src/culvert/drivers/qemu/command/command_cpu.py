@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from culvert.domain import vcpus
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
-from culvert.domain.features import Features, HyperV
+from culvert.domain.features import Features, HyperV, Kvm
 from culvert.drivers.qemu.command.command_syntax import on_off
 from culvert.ground import errors
 
@@ -37,9 +37,13 @@ ENLIGHTENMENTS = {
     "synic": "hv-synic",
     "stimer": "hv-stimer",
     "reset": "hv-reset",
+    "vendor_id": "hv-vendor-id",
     "frequencies": "hv-frequencies",
+    "reenlightenment": "hv-reenlightenment",
     "tlbflush": "hv-tlbflush",
     "ipi": "hv-ipi",
+    "evmcs": "hv-evmcs",
+    "avic": "hv-avic",
 }
 
 
@@ -99,10 +103,22 @@ def _features(features: Features) -> Iterator[str]:
         yield f"kvm-pv-eoi={on_off(features.apic.eoi)}"
     if features.hyperv is not None:
         yield from _enlightenments(features.hyperv)
-    if features.kvm is not None and features.kvm.hidden:
-        yield "kvm=off"
+    if features.kvm is not None:
+        yield from _kvm(features.kvm)
     if features.pmu is not None:
         yield f"pmu={on_off(features.pmu.state is not False)}"
+
+
+def _kvm(kvm: Kvm) -> Iterator[str]:
+    for told, word in (
+        (kvm.hidden, "kvm=off"),
+        (kvm.hint_dedicated, "kvm-hint-dedicated=on"),
+        (kvm.poll_control, "kvm-poll-control=on"),
+    ):
+        if told:
+            yield word
+    if kvm.pv_ipi is False:
+        yield "kvm-pv-ipi=off"
 
 
 def _enlightenments(hyperv: HyperV) -> Iterator[str]:
@@ -110,6 +126,13 @@ def _enlightenments(hyperv: HyperV) -> Iterator[str]:
         if field == "spinlocks":
             if hyperv.spinlocks is not None and hyperv.spinlocks.state:
                 yield f"{name}=0x{hyperv.spinlocks.retries or 0xFFFF:x}"
+        elif field == "vendor_id":
+            if hyperv.vendor_id is not None and hyperv.vendor_id.state:
+                yield f"{name}={hyperv.vendor_id.value}"
+        elif field == "stimer":
+            if hyperv.stimer is not None and hyperv.stimer.state:
+                yield f"{name}=on"
+                yield from (f"{name}-direct=on",) if hyperv.stimer.direct else ()
         elif getattr(hyperv, field):
             yield f"{name}=on"
 

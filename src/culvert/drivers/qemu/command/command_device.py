@@ -69,7 +69,7 @@ def _controller(definition: DomainDef, controller: Controller) -> dict[str, Any]
                 **pci(definition, controller.address, who),
             }
         case _:
-            return None  # ide of the PIIX3, sata of the ICH9
+            return None  # ide of the PIIX3, sata of the ICH9; floppies have theirs beside them
 
 
 def _bridge(controller: Controller) -> dict[str, Any]:

@@ -29,10 +29,23 @@ STORAGE_DRIVERS = {"file": "file", "block": "host_device"}
 
 def disks(definition: DomainDef, boot_order: dict[str, int]) -> list[str]:
     """All disks in order; ``boot_order``: alias → bootindex of those the guest boots from."""
-    argv: list[str] = []
+    argv = _floppy_controller(definition, boot_order)
     for disk in definition.devices.disks:
         argv += one_disk(definition, disk, boot_order.get(disk.alias or ""))
     return argv
+
+
+def _floppy_controller(definition: DomainDef, boot_order: dict[str, int]) -> list[str]:
+    """A pc has one, of which all that can be said is global; a q35 is given one where there are floppies."""
+    floppies = [disk for disk in definition.devices.disks if disk.is_floppy]
+    told = {
+        f"bootindex{'AB'[disk.address.unit]}": boot_order[disk.alias or ""]
+        for disk in floppies
+        if isinstance(disk.address, DriveAddress) and (disk.alias or "") in boot_order
+    }
+    if definition.is_q35:
+        return device({"driver": "isa-fdc", **told}) if floppies else []
+    return [word for name, index in told.items() for word in ("-global", f"isa-fdc.{name}={index}")]
 
 
 def one_disk(definition: DomainDef, disk: Disk, bootindex: int | None) -> list[str]:
@@ -161,7 +174,8 @@ def _device(definition: DomainDef, disk: Disk, node: str | None, bootindex: int 
             "share-rw": share,
             "drive": node,
             "id": disk.alias,
-            "bootindex": bootindex,
+            # A floppy drive has none: its controller knows.
+            "bootindex": None if disk.is_floppy else bootindex,
             "write-cache": on_off(CACHE_MODES[mode][2]) if mode and node else None,
             "serial": disk.serial,
             # A number in JSON; it is an error as text.
@@ -181,6 +195,8 @@ def _place(definition: DomainDef, disk: Disk) -> tuple[dict[str, Any], bool | No
     place = disk.address
     if not isinstance(place, DriveAddress):
         raise errors.InternalError(f"internal error: {who} has no drive address")
+    if disk.bus == "fdc":
+        return {"driver": "floppy", "unit": place.unit}, share
     kind = "ide-cd" if disk.is_cdrom else "ide-hd"
     alias = controller_alias(definition, disk.bus, place.controller, who)
     if disk.bus == "ide":
