@@ -38,7 +38,8 @@ def test_dumps_of_every_kind(uri: str, host_a: DaemonProcess, folder: Path) -> N
         refused = virsh("dump", guest.name, str(path), "--memory-only", "--format", "kdump-lzo", uri=uri).err
         assert "unsupported dumpformat 'kdump-lzo' for this QEMU binary" in refused
         refused = virsh("dump", guest.name, str(path), "--memory-only", "--format", "win-dmp", uri=uri).err
-        assert "memory-only dump failed" in refused
+        # QEMU 11.1 does not name the format to who has no Windows guest; one before tries, and says no.
+        assert "memory-only dump failed" in refused or "unsupported dumpformat 'win-dmp'" in refused
         # What fails leaves what was there before, and nothing beside it.
         assert path.read_bytes() == whole
         assert not list(folder.glob(".*.tmp"))
