@@ -10,7 +10,7 @@ from culvert.drivers.qemu.monitor import CommandRefused
 
 
 def test_every_ability_is_asked_for_in_one_way() -> None:
-    rows = [*ability.SCHEMA, *ability.OPTIONS, *ability.PROPERTIES]
+    rows = [*ability.SCHEMA, *ability.OPTIONS, *ability.PROPERTIES, *ability.TYPES]
     assert sorted(rows) == sorted(Ability)
 
 
@@ -25,6 +25,7 @@ def test_of_each_table() -> None:
     assert ability.of_properties({"ICH9-LPC": chip}) == {Ability.ITCO_BITES}
     assert ability.of_properties({"ICH9-LPC": [{"name": "noreboot", "default-value": True}]}) == set()
     assert ability.of_properties({}) == set()
+    assert ability.of_types([{"name": "chardev-null"}, {"name": "chardev-spicevmc"}, {}]) == {Ability.SPICE}
     assert ability.of_schema(
         [
             {"name": "migrate-incoming", "meta-type": "command", "arg-type": "1", "ret-type": "0"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lxml import etree
 
 from culvert.drivers.qemu.abilities import domcaps
-from culvert.drivers.qemu.abilities.ability import NONE, Abilities
+from culvert.drivers.qemu.abilities.ability import NONE, Abilities, Ability
 from culvert.drivers.qemu.abilities.machines import Machine, Machines
 
 
@@ -37,8 +37,16 @@ def test_devices_that_are_there() -> None:
 
 def test_everything_where_nothing_is_known() -> None:
     root = told(NONE)
-    assert values(root, "video", "modelType") == ["vga", "cirrus", "virtio", "bochs", "none"]
+    assert values(root, "video", "modelType") == ["vga", "cirrus", "virtio", "bochs", "qxl", "none"]
     assert values(root, "rng", "model") == ["virtio"]
+    assert values(root, "graphics", "type") == ["vnc", "spice"]
+
+
+def test_spice_is_a_module_of_its_own() -> None:
+    without = told(Abilities(devices=frozenset({"VGA"})))
+    assert values(without, "graphics", "type") == ["vnc"]
+    assert "spicevmc" not in values(without, "channel", "type")
+    assert "spice" in values(told(Abilities(frozenset({Ability.SPICE}), frozenset({"VGA"}))), "graphics", "type")
 
 
 def test_a_model_that_will_go() -> None:

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from culvert.drivers.qemu.abilities.ability import Abilities
+from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.abilities.machines import Machine, Machines
 from culvert.drivers.qemu.command import fit
 from culvert.ground import errors
 from tests.domain import golden
 
 
-def known(*, without: str = "") -> Machines:
+def known(*, without: str = "", flags: frozenset[Ability] = frozenset(Ability)) -> Machines:
     """An emulator with everything that the golden definitions ask for, but for one type of device."""
     devices = {driver for name in golden.NAMES for _, driver in fit._drivers(golden.running(golden.complete(name)))}
     return Machines(
@@ -22,7 +22,7 @@ def known(*, without: str = "") -> Machines:
         machines=tuple(Machine(name, "", 255, default=False) for name in set(golden.MACHINES.values())),
         cpu_models=(),
         kvm=False,
-        abilities=Abilities(devices=frozenset(devices - {without})),
+        abilities=Abilities(flags, frozenset(devices - {without})),
     )
 
 
@@ -47,6 +47,16 @@ def test_what_it_lacks_is_named(name: str, without: str, says: str) -> None:
         fit.check(golden.complete(name), known(without=without))
     assert says in refused.value.message
     assert refused.value.message.endswith("(emulator '/usr/bin/qemu-system-x86_64')")
+
+
+@pytest.mark.parametrize(
+    ("name", "element"), [("q35-spice", "/domain/devices/graphics[1]"), ("pc-screens", "/domain/devices/graphics[")]
+)
+def test_one_that_has_no_spice(name: str, element: str) -> None:
+    with pytest.raises(errors.ConfigUnsupported) as refused:
+        fit.check(golden.complete(name), known(flags=frozenset()))
+    assert element in refused.value.message
+    assert "spice graphics are not supported with this QEMU" in refused.value.message
 
 
 def test_a_machine_type_that_has_gone() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,6 +29,9 @@ NORMAL = {
     "-netdev": "asked for a command line, libvirt writes every card as a tap that does not exist",
     "bootindex, rombar, romfile of a card": "and leaves these out; those of a process are in tests/domain/golden",
     "path, fd of charmonitor, charchannel": "sockets of the host",
+    "port of -spice": "the first that was free",
+    "unix of -spice": "and unix=on, as later libvirts write it, are one to every QEMU",
+    "port of usb-audio, usb-tablet": "later libvirts give sound cards theirs first; what travels has them",
     "-m": "libvirt has said KiB since 9.1; QEMU takes MiB all the same",
     "clusters": "a PC has none; to say so by a 1 is deprecated since QEMU 9.0",
 }
@@ -47,19 +51,38 @@ def normal(argv: list[str]) -> list[tuple[str, Any]]:
     ]
 
 
+def _memory(value: str) -> int:
+    return int(value[5:-1]) if value.startswith("size=") else int(value) * 1024
+
+
+def _spice(value: str) -> list[str]:
+    return ["unix=on" if part == "unix" else part for part in value.split(",") if not part.startswith("port=")]
+
+
+def _chardev(value: Any) -> Any:
+    if not value.startswith(("socket,id=charmonitor", "socket,id=charchannel")):
+        return value
+    return [part for part in value.split(",") if not part.startswith(("path=", "fd="))]
+
+
+BY_OPTION: dict[str, Callable[[Any], Any]] = {
+    "-m": _memory,
+    "-netdev": lambda value: value["id"],
+    "-smp": lambda value: value.replace(",clusters=1", ""),
+    "-spice": _spice,
+    "-chardev": _chardev,
+}
+
+
 def _value(word: str, value: Any) -> Any:
-    if word == "-m":
-        return int(value[5:-1]) if value.startswith("size=") else int(value) * 1024
-    if word == "-netdev":
-        return value["id"]
-    if word == "-smp":
-        return value.replace(",clusters=1", "")
-    if isinstance(value, dict):
-        left_out = ("drive", *(OF_A_CARD if "netdev" in value else ()))
-        return {key: told for key, told in value.items() if key not in left_out}
-    if word == "-chardev" and value.startswith(("socket,id=charmonitor", "socket,id=charchannel")):
-        return [part for part in value.split(",") if not part.startswith(("path=", "fd="))]
-    return value
+    if word in BY_OPTION:
+        return BY_OPTION[word](value)
+    if not isinstance(value, dict):
+        return value
+    left_out = ("drive", *(OF_A_CARD if "netdev" in value else ()))
+    if value.get("driver") in ("usb-audio", "usb-tablet"):
+        left_out += ("port",)
+    return {key: told for key, told in value.items() if key not in left_out}
 
 
 # What the libvirt of a generation refuses and culvert runs there all the same, and why.

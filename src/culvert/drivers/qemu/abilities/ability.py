@@ -29,6 +29,8 @@ class Ability(StrEnum):
     """``-mon`` is deprecated, a monitor is an object."""
     ITCO_BITES = "ICH9-LPC.noreboot=off"
     """The watchdog in the chip of a q35 machine resets the guest, unless QEMU is told otherwise."""
+    SPICE = "chardev-spicevmc"
+    """A module of QEMU's, which Debian 13 has in a package of its own."""
 
     # its monitor: migration
     MIGRATE_CHANNELS = "migrate.channels"
@@ -88,6 +90,11 @@ PROPERTIES: dict[Ability, tuple[str, str, object]] = {
 }
 """Type of device, its property, and what that is where nobody says."""
 
+TYPES: dict[Ability, str] = {
+    Ability.SPICE: "chardev-spicevmc",
+}
+"""Type of a character device; the commands of SPICE are there without the module."""
+
 PROPERTY_TYPES = tuple(sorted({kind for kind, _, _ in PROPERTIES.values()}))
 
 
@@ -130,3 +137,9 @@ def of_properties(properties: Mapping[str, Iterable[Mapping[str, Any]]]) -> froz
         (kind, one.get("name"), one.get("default-value")) for kind, answer in properties.items() for one in answer
     }
     return frozenset(ability for ability, row in PROPERTIES.items() if row in known)
+
+
+def of_types(types: Iterable[Mapping[str, Any]]) -> frozenset[Ability]:
+    """By the answer to ``qom-list-types`` for character devices."""
+    known = {one.get("name") for one in types}
+    return frozenset(ability for ability, name in TYPES.items() if name in known)

@@ -14,6 +14,7 @@ from lxml import etree
 
 from culvert.domain import binding, chardev, disk, display, features, peripheral, platform
 from culvert.domain.scalars import WordScalar
+from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.drivers.qemu.abilities.machines import VERSIONED, Machine, Machines
 from culvert.drivers.qemu.command.command_device import PRIMARY_VIDEO, VIRTIO_VIDEO
 from culvert.ground import errors
@@ -129,7 +130,9 @@ _NEEDS: dict[tuple[str, str], frozenset[str]] = {
 def _there(known: Machines, enum: str, values: Iterable[str]) -> list[str]:
     """Those of ``values`` that the emulator can be; all of them where its devices are not known."""
     devices = known.abilities.devices
-    return [one for one in values if not devices or (enum, one) not in _NEEDS or _NEEDS[enum, one] & devices]
+    no_spice = {"spice", *chardev.SPICE} if devices and Ability.SPICE not in known.abilities else set()
+    there = (one for one in values if one not in no_spice)
+    return [one for one in there if not devices or (enum, one) not in _NEEDS or _NEEDS[enum, one] & devices]
 
 
 def _devices(root: etree._Element, known: Machines) -> None:
@@ -145,7 +148,7 @@ def _devices(root: etree._Element, known: Machines) -> None:
         },
         "filesystem": None,
         "tpm": None,
-        "redirdev": None,
+        "redirdev": {"bus": words(chardev.Redirdev, "bus")},
         "channel": {"type": words(chardev.ChannelDevice, "type")},
     }.items():
         element = etree.SubElement(devices, name, supported=_yes_no(enums is not None))
@@ -155,7 +158,7 @@ def _devices(root: etree._Element, known: Machines) -> None:
 
 def _features(root: etree._Element) -> None:
     parent = etree.SubElement(root, "features")
-    for name, supported in {"gic": False, "vmcoreinfo": False, "genid": False, "backingStoreInput": False}.items():
+    for name, supported in {"gic": False, "vmcoreinfo": True, "genid": False, "backingStoreInput": False}.items():
         etree.SubElement(parent, name, supported=_yes_no(supported))
     etree.SubElement(parent, "backup", supported="no")
     etree.SubElement(parent, "sev", supported="no")

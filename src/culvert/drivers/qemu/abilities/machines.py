@@ -23,7 +23,7 @@ from culvert.io import apart, files, unix_sockets
 
 log = logging.getLogger(__name__)
 
-FORMAT = 6  # of the remembered text
+FORMAT = 7  # of the remembered text
 VERSIONED = re.compile(r"-v\d+$")  # the name of one version of a CPU model
 PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
 PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer everything
@@ -251,8 +251,10 @@ async def _abilities(monitor: Monitor) -> Abilities:
         if kind in types
     }
     options = await monitor.execute("query-command-line-options")
+    chardevs = await monitor.execute("qom-list-types", {"implements": "chardev", "abstract": False})
     flags = await apart.run(ability.of_schema, await monitor.execute("query-qmp-schema"))
-    return Abilities(flags | ability.of_options(options) | ability.of_properties(properties), types)
+    flags |= ability.of_options(options) | ability.of_properties(properties) | ability.of_types(chardevs)
+    return Abilities(flags, types)
 
 
 async def _features(monitor: Monitor, model: str) -> tuple[str, ...]:

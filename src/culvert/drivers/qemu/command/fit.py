@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from culvert.domain import aliases
+from culvert.domain import aliases, chardev
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
+from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.drivers.qemu.abilities.machines import Machines
 from culvert.drivers.qemu.command import command_chardev, command_device, command_disk, command_network
 from culvert.ground import errors
@@ -15,7 +16,7 @@ from culvert.ground import errors
 
 def check(definition: DomainDef, known: Machines) -> None:
     """Raise ``errors.ConfigUnsupported`` naming the element of the complete ``definition`` that asks for a machine
-    type or a type of device which the emulator does not have."""
+    type, a type of device or a screen which the emulator does not have."""
     emulator, devices = definition.devices.emulator, known.abilities.devices
     if known.machines and definition.machine not in {machine.name for machine in known.machines}:
         raise errors.ConfigUnsupported(
@@ -23,12 +24,30 @@ def check(definition: DomainDef, known: Machines) -> None:
         )
     if not devices:
         return  # not known
+    if Ability.SPICE not in known.abilities and (element := _spice(definition.devices)):
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: {element}: spice graphics are not supported with this QEMU"
+            f" (emulator '{emulator}'; in Debian 13 its package qemu-system-modules-spice has them)"
+        )
     named = aliases.assign(definition)
     for alias, driver in _drivers(named):
         if driver not in devices:
             raise errors.ConfigUnsupported(
                 f"unsupported configuration: {_refusal(named.devices, alias, driver)} (emulator '{emulator}')"
             )
+
+
+def _spice(devices: Devices) -> str | None:
+    """The first element that is of SPICE."""
+    for kind, are in (
+        ("graphics", [one.is_spice for one in devices.graphics]),
+        ("channel", [one.type in chardev.SPICE for one in devices.channels]),
+        ("redirdev", [one.type in chardev.SPICE for one in devices.redirdevs]),
+        ("audio", [one.type == "spice" for one in devices.audios]),
+    ):
+        if True in are:
+            return f"/domain/devices/{kind}[{are.index(True) + 1}]"
+    return None
 
 
 def _drivers(definition: DomainDef) -> Iterator[tuple[str, str]]:
