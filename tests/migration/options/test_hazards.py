@@ -29,6 +29,9 @@ def at(text: str) -> int:
         ("10.0.13", "10.0.13", {"--postcopy", "qemu tls"}, ["GnuTLS's issue 1717; measured with 7.2 and 10.0"]),
         ("10.0.13", "11.1.3", {"--postcopy", "--parallel", "preempt"}, []),
         ("7.2.22", "7.2.22", set(), []),
+        ("11.1.3", "10.0.13", {"--postcopy", "tcg"}, ["two QEMUs alone, 11.1.3 as the source"]),
+        ("11.1.3", "11.1.3", {"--postcopy"}, []),
+        ("10.0.13", "11.1.3", {"--postcopy", "tcg"}, []),
     ],
 )
 def test_what_is_known(source: str, destination: str, asked: set[str], known: list[str]) -> None:
@@ -44,7 +47,7 @@ def test_an_unknown_version_is_no_hazard() -> None:
 
 
 def test_each_row_can_be_met_and_says_what_to_think_of_it() -> None:
-    words = {"--parallel", "preempt", "--postcopy", "qemu tls"}
+    words = {"--parallel", "preempt", "--postcopy", "qemu tls", "tcg"}
     for each in hazards.HAZARDS:
         assert each.when <= words
         numbers = itertools.product(range(7, 12), range(3), range(4))

@@ -17,6 +17,7 @@ class Mark(Enum):
 
     SEEN = "seen in a release's own papers or code"
     REPORTED = "reported"
+    MEASURED = "measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Hazard:
     """Between a QEMU of ``source`` and one of ``destination``, when all of ``when`` is asked for.
 
     ``when``: in the words of ``combinations.features``, and ``qemu tls`` where QEMU itself encrypts, which it does in
-    no migration of culvert's own.
+    no migration of culvert's own; ``tcg``: of a guest that QEMU emulates.
     """
 
     source: Versions
@@ -59,6 +60,15 @@ def _at(major: int, minor: int, micro: int = 0) -> Version:
 
 ANY = Versions()
 HAZARDS = (
+    Hazard(
+        Versions(since=_at(11, 1)),
+        ANY,
+        frozenset({"--postcopy", "tcg"}),
+        "the guest can lose what it wrote last (a third of the guests that were moved so did); without --postcopy, "
+        "or from an earlier QEMU, none did; nobody has tried it with KVM",
+        "two QEMUs alone, 11.1.3 as the source",
+        Mark.MEASURED,
+    ),
     Hazard(
         Versions(before=_at(7, 2)),
         Versions(since=_at(9, 2)),

@@ -166,6 +166,8 @@ async def tell_hazards(destination: peer.Peer, departure: Departure, route: Rout
         log.info("%s: the destination does not say which QEMU it has: %s", departure.shell.name, err)
         return
     asked = combinations.features(departure.options, route)
+    if departure.domain.definition.type == "qemu":
+        asked |= {"tcg"}
     for hazard in hazards.of(asked, source=source, destination=there):
         told = hazards.words(hazard, source=source, destination=there)
         log.warning("%s: %s", departure.shell.name, told)
