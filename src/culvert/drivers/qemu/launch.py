@@ -87,7 +87,7 @@ async def boot(
     async with _all_or_nothing(domain, annotations) as startup:
         run = await _launch(domain, startup, definition, incoming=False)
         await startup.step(StartStep.CPU, cpu_check.verify(domain))
-        await cpu_seen.learn(domain)
+        await startup.step(StartStep.SEEN, cpu_seen.learn(domain))
         run.started = True
         if paused:
             domain.set_state(DomainState.PAUSED, PausedReason.USER, (DomainEvent.STARTED, StartedDetail.BOOTED))
@@ -107,7 +107,7 @@ async def incoming(domain: Domain, definition: DomainDef) -> None:
     """
     async with _all_or_nothing(domain) as startup:
         run = await _launch(domain, startup, definition, incoming=True, stands=PausedReason.MIGRATION)
-        await cpu_seen.learn(domain)
+        await startup.step(StartStep.SEEN, cpu_seen.learn(domain))
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.MIGRATED)
         await startup.step(StartStep.DONE, domain.persist())
@@ -128,7 +128,7 @@ async def restored(
     async with _all_or_nothing(domain, annotations) as startup:
         run = await _launch(domain, startup, definition, incoming=True)
         await startup.step(StartStep.CPU, cpu_check.verify(domain, arriving=True))
-        await cpu_seen.learn(domain)
+        await startup.step(StartStep.SEEN, cpu_seen.learn(domain))
         await startup.step(StartStep.FED, feed())
         run.started = True
         domain.emit(DomainEvent.STARTED, StartedDetail.RESTORED)

@@ -48,6 +48,8 @@ class StartStep(Enum):
     """What only a running QEMU knows is in the definition."""
     CPU = "cpu"
     """QEMU's CPU is what the definition insists on."""
+    SEEN = "seen"
+    """QEMU has said what CPU it has given the guest."""
     FED = "fed"
     """The saved state is loaded; only of a guest that is restored."""
     RUNS = "runs"
