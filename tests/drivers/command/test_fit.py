@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from culvert.drivers.qemu.abilities import machines
 from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.abilities.machines import Machine, Machines
 from culvert.drivers.qemu.command import fit
 from culvert.ground import errors
 from tests.domain import golden
+from tests.drivers.support import EMULATOR, needs_qemu
 
 
 def known(*, without: str = "", flags: frozenset[Ability] = frozenset(Ability)) -> Machines:
@@ -22,7 +25,7 @@ def known(*, without: str = "", flags: frozenset[Ability] = frozenset(Ability)) 
         machines=tuple(Machine(name, "", 255, default=False) for name in set(golden.MACHINES.values())),
         cpu_models=(),
         kvm=False,
-        abilities=Abilities(flags, frozenset(devices - {without})),
+        abilities=Abilities(flags, frozenset(fit._ALSO.get(one, one) for one in devices - {without})),
     )
 
 
@@ -66,3 +69,11 @@ def test_a_machine_type_that_has_gone() -> None:
 
 def test_nothing_is_refused_by_what_is_not_known() -> None:
     fit.check(golden.complete("q35-everything"), replace(known(), abilities=Abilities()))
+
+
+@needs_qemu
+async def test_a_real_one_has_what_the_golden_definitions_ask_for(tmp_path: Path) -> None:
+    """By the names that QEMU lists, where some are written by another."""
+    real = await machines.probe(EMULATOR, tmp_path)
+    for name in golden.NAMES:
+        fit.check(golden.complete(name), replace(real, machines=known().machines))

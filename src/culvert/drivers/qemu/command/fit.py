@@ -13,6 +13,9 @@ from culvert.drivers.qemu.abilities.machines import Machines
 from culvert.drivers.qemu.command import command_chardev, command_device, command_disk, command_network
 from culvert.ground import errors
 
+# Names that QEMU takes for a type of device and does not list (system/qdev-monitor.c, qdev_alias_table).
+_ALSO = {"ahci": "ich9-ahci"}
+
 
 def check(definition: DomainDef, known: Machines) -> None:
     """Raise ``errors.ConfigUnsupported`` naming the element of the complete ``definition`` that asks for a machine
@@ -31,7 +34,7 @@ def check(definition: DomainDef, known: Machines) -> None:
         )
     named = aliases.assign(definition)
     for alias, driver in _drivers(named):
-        if driver not in devices:
+        if _ALSO.get(driver, driver) not in devices:
             raise errors.ConfigUnsupported(
                 f"unsupported configuration: {_refusal(named.devices, alias, driver)} (emulator '{emulator}')"
             )
