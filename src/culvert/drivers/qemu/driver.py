@@ -173,6 +173,11 @@ class Driver:
 
         Raises ``errors.XMLError`` or ``errors.ConfigUnsupported`` when it cannot be run here.
         """
+        completed, known = self._with_defaults(definition)
+        fit.check(completed, known)
+        return completed
+
+    def _with_defaults(self, definition: DomainDef) -> tuple[DomainDef, machines.Machines]:
         check_name(definition.name)
         known = self.host.emulators.known(definition.devices.emulator)
         facts = HostFacts(
@@ -184,14 +189,13 @@ class Driver:
             mac_seed=int.from_bytes(os.urandom(8), "big"),
             itco=Ability.ITCO_BITES in known.abilities,
         )
-        completed = defaults.complete(definition, facts)
-        fit.check(completed, known)
-        return completed
+        return defaults.complete(definition, facts), known
 
     def accept(self, definition: DomainDef) -> DomainDef:
         """``complete`` for a definition that somebody gives: what libvirt's validators refuse is refused."""
-        completed = self.complete(definition)
-        validate.check(completed)
+        completed, known = self._with_defaults(definition)
+        validate.check(completed)  # a mistake is told as one, before what this emulator lacks
+        fit.check(completed, known)
         return completed
 
     async def read(self, xml: str) -> DomainDef:
