@@ -13,6 +13,7 @@ from culvert.drivers.qemu import cpu_seen
 from culvert.drivers.qemu.cpu_seen import Seen
 from culvert.protocol.constants_flag import XMLFlag
 from tests.drivers.support import domain_xml, needs_qemu, running_driver
+from tests.support import generation
 
 FEATURES = "".join(
     f"<feature policy='{policy}' name='{name}'/>" for policy, name in (("force", "pcid"), ("forbid", "avx"))
@@ -27,7 +28,7 @@ CPUS = {
         "pcid": "disable",
         "avx": "forbid",
         "hypervisor": "require",
-        **dict.fromkeys(("x2apic", "tsc-deadline", "hle", "invpcid", "rtm"), "disable"),
+        **dict.fromkeys(generation.HASWELL_LACKS.here, "disable"),
     },
 }
 """What is asked for → what is shown. Of Haswell libvirt names five more, which its own model lacks."""

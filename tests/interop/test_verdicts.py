@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.domain import verdicts
+from tests.support import generation
 from tests.support.interop import Pair
 from tests.support.libvirt_python import libvirt_python
 
@@ -26,6 +27,8 @@ ASK = """
 
 @pytest.mark.parametrize("which", ["stock", "culvert"])
 def test_the_daemon_says_so(hosts: Pair, tmp_path: Path, which: str) -> None:
+    if which == "stock" and not generation.IS_THE_ONE_OF_THE_TABLES.here:
+        pytest.skip("the table says what libvirt 9.0 does")
     asked = tmp_path / "definitions.json"
     asked.write_text(json.dumps({one.name: one.xml for one in verdicts.ROWS}), encoding="utf-8")
     uri = hosts.stock.uri if which == "stock" else hosts.culvert.uri

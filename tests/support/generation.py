@@ -93,3 +93,14 @@ EVENTS = Fact(Program.VIRSH, (((), 27), ((11, 3), 28), ((12, 9), 30)))
 
 PROGRESS = Fact(Program.VIRSH, (((), r"\[ *\d+ %\]"), ((11, 3), r"\[ *\d+\.\d\d %\]")))
 """What `virsh migrate --verbose` shows, a pattern."""
+
+HASWELL_LACKS = Fact(
+    Program.QEMU,
+    (((), ("x2apic", "tsc-deadline", "hle", "invpcid", "rtm")), ((10, 0), ("tsc-deadline", "hle", "invpcid", "rtm"))),
+)
+"""What of the model Haswell TCG cannot give."""
+
+# ---- libvirtd ------------------------------------------------------------------------------------------------------
+
+IS_THE_ONE_OF_THE_TABLES = Fact(Program.LIBVIRTD, (((), True), ((11, 3), False)))
+"""`tests/domain/verdicts.txt` and `spellings.py` say what libvirt 9.0 takes and refuses; later ones do otherwise."""
