@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import generation
 from tests.support.culvert import culvert
 from tests.support.guest import RunningGuest, state_of
 from tests.support.interop import P2P, Either, Pair, pair, running
@@ -126,6 +127,8 @@ def test_the_destination_s_qemu_killed(hosts: Pair, folder: Path, from_culvert: 
             for pid in destination.qemu_pids():
                 os.kill(pid, signal.SIGKILL)
             result = under_way.finish()
+        if from_culvert and not generation.OUTLIVES_AN_INCOMING_QEMU.here:
+            destination.restart(kill=True)
         aftermath(hosts, guest, source, result)
 
 

@@ -104,3 +104,6 @@ HASWELL_LACKS = Fact(
 
 IS_THE_ONE_OF_THE_TABLES = Fact(Program.LIBVIRTD, (((), True), ((11, 3), False)))
 """`tests/domain/verdicts.txt` and `spellings.py` say what libvirt 9.0 takes and refuses; later ones do otherwise."""
+
+OUTLIVES_AN_INCOMING_QEMU = Fact(Program.LIBVIRTD, (((), True), ((11, 3), False), ((12, 9), True)))
+"""It goes on when the QEMU of a tunnelled migration that it receives ends by itself; 11.3 ends, or answers nobody."""
