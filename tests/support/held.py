@@ -66,7 +66,10 @@ class Held:
 def run(folder: str) -> NoReturn:
     """Become QEMU, and leave the relay as its child."""
     words = sys.argv[1:]
-    [place] = [number for number, word in enumerate(words) if "id=charmonitor,fd=" in word]
+    places = [number for number, word in enumerate(words) if "id=charmonitor,fd=" in word]
+    if not places:
+        os.execv(QEMU, [QEMU, *words])  # no guest: it is asked what it can do
+    [place] = places
     fd = words[place].partition("fd=")[2].partition(",")[0]
     behind = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     path = f"{folder}/{os.getpid()}.sock"

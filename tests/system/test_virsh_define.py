@@ -74,7 +74,7 @@ REFUSED = [
     (MINIMAL.format("x", "<uuid>nonsense</uuid>"), "nonsense"),
     (MINIMAL.format("x", "<vcpu>many</vcpu>"), "vcpu"),
     (MINIMAL.format("x", "").replace("unit='MiB'", "unit='stone'"), "stone"),
-    (MINIMAL.format("x", "<numatune><memory mode='strict' nodeset='0'/></numatune>"), "/domain/numatune"),
+    (MINIMAL.format("x", "<blkiotune><weight>500</weight></blkiotune>"), "/domain/blkiotune"),
     (MINIMAL.format("x", "<devices><tpm model='tpm-tis'/></devices>"), "/domain/devices/tpm"),
     (
         MINIMAL.format("x", "<devices><disk type='network' device='disk'><target dev='vda'/></disk></devices>"),

@@ -52,8 +52,8 @@ def test_domain_capabilities(uri: str, host_a: DaemonProcess, machine: str) -> N
     usable = {one.text: one.get("usable") for one in root.iterfind("cpu/mode[@name='custom']/model")}
     assert (usable["qemu64"], usable["Cooperlake"]) == ("yes", "no")
     buses = [one.text for one in root.iterfind("devices/disk/enum[@name='bus']/value")]
-    assert buses == ["virtio", "ide", "sata"]
-    assert [one.text for one in root.iterfind("devices/graphics/enum[@name='type']/value")] == ["vnc"]
+    assert buses == ["virtio", "ide", "sata", "fdc"]
+    assert [one.text for one in root.iterfind("devices/graphics/enum[@name='type']/value")] == ["vnc", "spice"]
     assert root.find("devices/tpm").get("supported") == "no"  # type: ignore[union-attr]  # the XML has it, or it fails
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.daemon import DaemonProcess
-from tests.support.guest import running_tiny
+from tests.support.guest import running_tiny, state_of
 from tests.support.virsh import Running, virsh
 from tests.support.wait import wait_for
 
@@ -31,6 +31,8 @@ def test_before_during_and_after_a_migration(host_a: DaemonProcess, host_b: Daem
             assert virsh("dominfo", guest.name, uri=host_a.uri).ok
             virsh("domjobabort", guest.name, uri=host_a.uri).expect()
             assert not migration.finish().ok
+        # Called off while it was being prepared: the destination hears it by the end of the source's connection.
+        wait_for(lambda: state_of(guest.uuid, host_b) == "", "the destination has let go")
         guest.assert_runs_only_on(host_a, host_b)
         virsh("migrate-setspeed", guest.name, "0", uri=host_a.uri).expect()
         virsh(*P2P, guest.name, host_b.tcp_uri, uri=host_a.uri).expect()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ from culvert.drivers.qemu.run import START_FAILED, Run
 from culvert.drivers.qemu.startup import StartStep, Startup
 from culvert.drivers.qemu.state.layout import DIRECTORY_MODE
 from culvert.ground import errors
-from culvert.io import apart, unix_sockets
+from culvert.io import apart, blocking, unix_sockets
 from culvert.protocol.constants_event import AgentReason
 from culvert.protocol.constants_state import (
     DomainEvent,
@@ -243,12 +244,19 @@ async def _processors(domain: Domain) -> None:
     await pinning.as_defined(domain)
 
 
+def _monitor_socket(run: Run) -> socket.socket:
+    """Where QEMU listens, in a folder of its own. It touches the disk."""
+    run.runtime.mkdir(mode=DIRECTORY_MODE)
+    return unix_sockets.listen(run.monitor_path)
+
+
 async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bool) -> None:
     """Start the process. All that was opened for it is closed again."""
     async with contextlib.AsyncExitStack() as opened:
         try:
-            run.runtime.mkdir(mode=DIRECTORY_MODE)
-            listener = opened.enter_context(unix_sockets.listen(run.monitor_path))
+            listener = opened.enter_context(
+                await blocking.made(lambda: _monitor_socket(run), undo=socket.socket.close)
+            )
         except OSError as err:
             raise errors.SystemCallError(
                 f"domain '{domain.name}': cannot make its monitor socket: {err.strerror}", errno=err.errno

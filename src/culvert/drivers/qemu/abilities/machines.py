@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import socket
 import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +20,7 @@ from culvert.drivers.qemu.abilities import ability
 from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.monitor import CommandRefused, Monitor
 from culvert.ground import errors
-from culvert.io import apart, files, unix_sockets
+from culvert.io import apart, blocking, files, unix_sockets
 
 log = logging.getLogger(__name__)
 
@@ -174,7 +175,7 @@ async def _ask(emulator: str, cache: Path, *, kvm: bool) -> Machines:
 
 async def _ask_in(place: Path, emulator: str, *, kvm: bool) -> Machines | errors.RequestError:
     path = place / "monitor.sock"
-    with unix_sockets.listen(path) as listener:
+    with await blocking.made(lambda: unix_sockets.listen(path), undo=socket.socket.close) as listener:
         chardev = f"socket,id=monitor,fd={listener.fileno()},server=on,wait=off"
         argv = [
             *(emulator, "-S", "-no-user-config", "-nodefaults", "-display", "none"),
