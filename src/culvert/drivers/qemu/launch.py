@@ -254,9 +254,8 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
     """Start the process. All that was opened for it is closed again."""
     async with contextlib.AsyncExitStack() as opened:
         try:
-            listener = opened.enter_context(
-                await blocking.made(lambda: _monitor_socket(run), undo=socket.socket.close)
-            )
+            listener = await blocking.made(lambda: _monitor_socket(run), undo=socket.socket.close)
+            opened.enter_context(listener)
         except OSError as err:
             raise errors.SystemCallError(
                 f"domain '{domain.name}': cannot make its monitor socket: {err.strerror}", errno=err.errno

@@ -49,6 +49,10 @@ KEEPS_PAGES = _version(9, 0)
 """QEMU loses pages of a guest under TCG no more ("physmem: Fix migration dirty bitmap coherency with TCG memory
 access")."""
 
+LOSES_ARMED = _version(11, 1)
+"""From here on QEMU loses writes of a guest under TCG as soon as post-copy is allowed, also where it is never
+switched to (seen with 11.1.3: findings/qemu-11.1-postcopy-pages.sh)."""
+
 # The names are those of virsh's options where it has one.
 RULES = (
     # migration/options.c, migrate_caps_check: "Postcopy is not yet compatible with multifd", until 10.1.

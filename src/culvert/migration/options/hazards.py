@@ -64,8 +64,8 @@ HAZARDS = (
         Versions(since=_at(11, 1)),
         ANY,
         frozenset({"--postcopy", "tcg"}),
-        "the guest can lose what it wrote last (a third of the guests that were moved so did); without --postcopy, "
-        "or from an earlier QEMU, none did; nobody has tried it with KVM",
+        "the guest loses writes once post-copy is allowed, also where it is not switched to: refused without "
+        "--unsafe, and --auto does without; nobody has tried it with KVM",
         "two QEMUs alone, 11.1.3 as the source",
         Mark.MEASURED,
     ),

@@ -24,7 +24,8 @@ async def check(domain: Guest, options: Options) -> None:
     """Raise for what cannot work.
 
     ``OperationInvalid``: in its state, or by QEMU's word, this guest cannot migrate now. ``MigrateUnsafe``: its disks
-    are not shared. ``ArgumentUnsupported``: QEMU cannot do together what was asked for.
+    are not shared, or its QEMU would lose writes. ``ArgumentUnsupported``: QEMU cannot do together what was asked
+    for.
     """
     if options.has(MigrateFlag.POSTCOPY_RESUME):
         raise errors.OperationInvalid(f"domain '{domain.name}' has no post-copy migration that could be resumed")
@@ -51,7 +52,21 @@ async def check(domain: Guest, options: Options) -> None:
                 *(domain.name, memory.ram(domain.definition), memory.safe(domain.definition)),
             )
         if not options.has(MigrateFlag.UNSAFE):
+            _check_armed(domain, options, version)
             await _check_disks(domain, domain.definition)
+
+
+def loses_armed(domain: Guest, version: combinations.Version) -> bool:
+    """Whether the guest's QEMU, of that version, loses its writes once post-copy is allowed."""
+    return domain.definition.type == "qemu" and version >= combinations.LOSES_ARMED
+
+
+def _check_armed(domain: Guest, options: Options, version: combinations.Version) -> None:
+    if options.postcopy and loses_armed(domain, version):
+        raise errors.MigrateUnsafe(
+            f"Unsafe migration: domain '{domain.name}' runs under TCG, and QEMU {combinations.spoken(version)} loses "
+            "writes of such a guest once post-copy is allowed: leave --postcopy out; nothing was changed"
+        )
 
 
 def travelling(

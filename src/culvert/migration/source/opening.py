@@ -18,7 +18,7 @@ from culvert.ground import errors
 from culvert.ground import uri as uris
 from culvert.io.detached import Detached
 from culvert.migration.convergence import autopilot, link, policy
-from culvert.migration.options import combinations, hazards
+from culvert.migration.options import combinations, hazards, preflight
 from culvert.migration.peers import peer
 from culvert.migration.source.departure import Departure
 from culvert.protocol.constants_migrate import MigrateFlag
@@ -75,8 +75,10 @@ async def arm(destination: peer.Peer, departure: Departure, *, prepared: bool = 
     returns = pump or (route == Route.DIRECT.value and Route.DIRECT.value in abilities)
     alone = not options.connections and not options.xbzrle
     asks_optional = combinations.OPTIONAL_ABILITY in abilities
+    loses = preflight.loses_armed(departure.domain, await departure.domain.hypervisor.version())
+    can = live and returns and alone and asks_optional and not loses
     may = autopilot.May(
-        postcopy=options.postcopy or (live and returns and alone and asks_optional and not prepared),
+        postcopy=options.postcopy or (can and not prepared),
         parallel=pump and not prepared,
         compress=pump and COMPRESSION_PARAMETER not in asked and settings.compression == "off",
     )
