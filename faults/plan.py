@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol, TypeVar
 
 
 class Who(Enum):
@@ -270,7 +271,17 @@ def cells() -> Iterator[Cell]:
                         yield cell
 
 
-def chosen(every: Iterable[Cell], words: Iterable[str]) -> list[Cell]:
+class Named(Protocol):
+    """What has a name of parts with strokes between them."""
+
+    @property
+    def name(self) -> str: ...
+
+
+N = TypeVar("N", bound=Named)
+
+
+def chosen(every: Iterable[N], words: Iterable[str]) -> list[N]:
     """Those that one of ``words`` names, or all without any. A word is parts of a name in their order: ``p2p/cut``.
 
     Raises ``ValueError`` for a word that names none.
@@ -283,7 +294,7 @@ def chosen(every: Iterable[Cell], words: Iterable[str]) -> list[Cell]:
     return [cell for cell in found if not wanted or any(_named(cell, parts) for parts in wanted)]
 
 
-def _named(cell: Cell, parts: list[str]) -> bool:
+def _named(cell: Named, parts: list[str]) -> bool:
     rest = iter(cell.name.split("/"))
     return all(part in rest for part in parts)
 

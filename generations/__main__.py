@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
+from faults.plan import chosen
 from generations import commands, enter, moves, plan, roots, table
 from generations.plan import Cell, Kind
 from generations.roots import NoRoot, Root
@@ -43,7 +44,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="show the cells and end")
     words = parser.parse_args()
     try:
-        cells = plan.chosen(plan.cells(), [*words.filter, *(plan.FAST if words.fast else ())])
+        cells = chosen(plan.cells(), [*words.filter, *(plan.FAST if words.fast else ())])
         given = {
             plan.generation(key).key: Path(path) for key, _, path in (each.partition("=") for each in words.root)
         }

@@ -7,7 +7,7 @@ is printed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import product
@@ -315,24 +315,6 @@ FAST = (
     "pair/stream/pre-copy/pc-q35-7.2",
     "libvirtd/tunnelled/pc-q35-7.2",
 )
-
-
-def chosen(every: Iterable[Cell], words: Iterable[str]) -> list[Cell]:
-    """Those that one of ``words`` names, or all without any. A word is parts of a name in their order: ``pair/tls``.
-
-    Raises ``ValueError`` for a word that names none.
-    """
-    found = list(every)
-    wanted = [word.strip("/").split("/") for word in words]
-    for parts in wanted:
-        if not any(_named(cell, parts) for cell in found):
-            raise ValueError(f"no cell is called '{'/'.join(parts)}'")
-    return [cell for cell in found if not wanted or any(_named(cell, parts) for parts in wanted)]
-
-
-def _named(cell: Cell, parts: list[str]) -> bool:
-    rest = iter(cell.name.split("/"))
-    return all(part in rest for part in parts)
 
 
 def last_words(pattern: str, output: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from faults.plan import chosen
 from generations import plan
 from generations.plan import PAIRED, Cell, Expected, Kind, Word
 
@@ -75,17 +76,17 @@ def test_a_refusal_must_name_what_is_missing() -> None:
 
 def test_chosen_by_parts_of_names() -> None:
     every = list(plan.cells())
-    assert plan.chosen(every, []) == every
-    found = plan.chosen(every, ["pair/12/tls", "run/demo/"])
+    assert chosen(every, []) == every
+    found = chosen(every, ["pair/12/tls", "run/demo/"])
     assert {cell.kind for cell in found} == {Kind.PAIR, Kind.RUN}
     assert all("12" in cell.generations and cell.way.tls for cell in found if cell.kind is Kind.PAIR)
     with pytest.raises(ValueError, match="no cell is called 'pair/floppy'"):
-        plan.chosen(every, ["pair/floppy"])
+        chosen(every, ["pair/floppy"])
 
 
 def test_the_fast_ones_are_there_and_few() -> None:
     every = list(plan.cells())
-    assert 0 < len(plan.chosen(every, plan.FAST)) < len(every) / 2
+    assert 0 < len(chosen(every, plan.FAST)) < len(every) / 2
 
 
 @pytest.mark.parametrize(
