@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
 import platform
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 
@@ -58,8 +60,9 @@ def main() -> int:
     keep = {name for name, each in kept.found.items() if words.resume or (words.again and each.ok)}
     try:
         if not words.report:
-            place = Place(words.place.resolve(), given, fresh=words.refresh)
-            run([cell for cell in cells if cell.name not in keep], place, kept)
+            with alone(words.place.resolve()) as folder:
+                place = Place(folder, given, fresh=words.refresh)
+                run([cell for cell in cells if cell.name not in keep], place, kept)
     except KeyboardInterrupt:
         say(f"\ninterrupted; --resume goes on with {words.output}")
         return 130
@@ -75,6 +78,18 @@ def _end(number: int, _: object) -> None:
     """What is open is closed on the way out."""
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[Path]:
+    """``folder``, made and held: two runs would make one root, and clone over each other. Raises ``NoRoot``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as err:
+            raise NoRoot(f"another run is at work in {folder}: wait for its end, or give another --place") from err
+        yield folder
 
 
 class Kept:

@@ -29,7 +29,7 @@ from culvert.channels.route import Route
 from culvert.channels.work import Done, begin, captured
 from culvert.ground import errors
 from culvert.hypervisor.setup import Entrance, Setup
-from culvert.io import unix_sockets
+from culvert.io import blocking, unix_sockets
 from culvert.io.detached import Detached
 from culvert.tunnel import relay
 from culvert.tunnel.limits import ChannelLimits
@@ -80,7 +80,7 @@ class PumpPath:
         self._name = name
         self._dial = dial
         self._limits = limits
-        self._directory = directory
+        self._meeting = directory / SOCKET
         self._compression = compression
         self._opened: dict[Channel, Detached] = {}
         self._ours: socket.socket | None = None
@@ -105,10 +105,14 @@ class PumpPath:
         return all(tended.connected.is_set() for tended in self._tended.values())
 
     async def open(self) -> None:
-        """Connect every channel. Raises why one cannot be; nothing is left open then."""
+        """Connect every channel, and make the socket where QEMU meets them when there are many. Raises why one cannot
+        be, or ``OSError``; nothing is left open then."""
         try:
             for channel in self.plan:  # the first makes the destination's QEMU listen
                 self._opened[channel] = (await self._dial(channel, 0))[1]
+            if not self.plan.is_single:
+                self._resources.callback(self._meeting.unlink, missing_ok=True)
+                self._listener = await blocking.made(self._listen, undo=socket.socket.close)
         except BaseException:
             self.close()
             raise
@@ -117,10 +121,11 @@ class PumpPath:
         if self.plan.is_single:
             self._ours, theirs = relay.channel()
             return theirs
-        path = self._directory / SOCKET
-        self._listener = unix_sockets.listen(path, backlog=len(self._opened))
-        self._resources.callback(path.unlink, missing_ok=True)
-        return contextlib.nullcontext(Path(self._resources.enter_context(unix_sockets.for_qemu(path))))
+        where = self._resources.enter_context(unix_sockets.for_qemu(self._meeting))
+        return contextlib.nullcontext(Path(where))
+
+    def _listen(self) -> socket.socket:
+        return unix_sockets.listen(self._meeting, backlog=len(self._opened))
 
     async def carry(self) -> None:
         tending: set[asyncio.Task[Done[None]]] = set()
