@@ -30,6 +30,7 @@ IDENTITY = Cookie(name="g", uuid=UUID(int=1), hostname="host-a", host_uuid=UUID(
         grant=st.just("") | st.text("0123456789abcdef", min_size=64, max_size=64),
         wire=st.integers(1, 9999),
         preempt=st.booleans(),
+        qemu=st.integers(0, 999_999_999),
         statistics=st.dictionaries(st.sampled_from(["memory_total", "downtime"]), st.integers(0, 2**64 - 1)),
     )
 )

@@ -118,8 +118,11 @@ class Destination:
         arrival.intake.lifeline.hold(owner)
         arrival.disown = owner.on_close(lambda: self._owner_gone(arrival, owner))
         told = await arrival.describe()
-        preempt = told is not None and arrival.options.preempt
-        return await self._cookie(name, theirs, machine=told, preempt=preempt), arrival.intake
+        if told is None:
+            return await self._cookie(name, theirs), arrival.intake
+        qemu = await arrival.domain.hypervisor.version()
+        answer = await self._cookie(name, theirs, machine=told, preempt=arrival.options.preempt, qemu=qemu)
+        return answer, arrival.intake
 
     async def _make_room(self, earlier: Arrival) -> None:
         """Raises ``OperationInvalid`` unless the source of ``earlier`` has gone and may come back: now it has, with
@@ -428,6 +431,7 @@ class Destination:
         *,
         machine: str | None = None,
         preempt: bool = False,
+        qemu: int = 0,
     ) -> bytes:
         return await cookies.build(
             Cookie(
@@ -437,6 +441,7 @@ class Destination:
                 host_uuid=self._settings.host_uuid,
                 attempt=theirs.attempt,
                 preempt=preempt,
+                qemu=qemu,
                 machine_xml=machine,
                 statistics=figures or {},
             )

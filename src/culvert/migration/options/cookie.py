@@ -15,6 +15,7 @@ a cookie without them crashes libvirt 9.0 at either end. culvert adds one elemen
       <culvert … preempt='yes'/>                           Begin's: the source's QEMU can have postcopy-preempt;
                                                             Prepare's answer to a client: so it will be there,
                                                             if the data comes by the route pump
+      <culvert … qemu='7002022'/>                          Prepare's answer to a client: the QEMU that waits
     </qemu-migration>
 """
 
@@ -35,6 +36,7 @@ ROOT = "qemu-migration"
 # What names an attempt: a plain word, for it becomes a file's name at the destination.
 ATTEMPT = re.compile(r"[0-9A-Za-z]{8,64}")
 _NUMBER = re.compile(r"[0-9]{1,4}")
+_VERSION = re.compile(r"[0-9]{1,9}")
 _YES = re.compile("yes")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{64}")  # a seal, or a grant
 
@@ -60,7 +62,8 @@ class Cookie:
     """One cookie, read or to be sent. ``persistent_xml`` and ``machine_xml`` are whole ``<domain>``; ``statistics``
     are numbers. ``machine_xml``, what waits at the destination, needs an ``attempt``. ``wire``: what the source
     speaks of ``protocol.culvert``, 1 where it does not say. ``preempt``: QEMU's post-copy has a channel
-    of its own for the pages that the guest waits for, where the route allows it.
+    of its own for the pages that the guest waits for, where the route allows it. ``qemu``: the version of the one
+    that waits, as ``combinations.Version``, 0 where it is not told.
 
     ``insists``: a receiver that does not understand ``persistent_xml`` must refuse the cookie. libvirt expects it in
     Perform's cookie only and refuses it in any other, though it would take no notice of the element alone.
@@ -75,6 +78,7 @@ class Cookie:
     grant: str = ""
     wire: int = 1
     preempt: bool = False
+    qemu: int = 0
     machine_xml: str | None = None
     persistent_xml: str | None = None
     cpu_xml: str | None = None
@@ -106,6 +110,7 @@ def build(cookie: Cookie) -> bytes:
         own = {"attempt": cookie.attempt, "seal": cookie.seal, "grant": cookie.grant}
         own["wire"] = str(cookie.wire) if cookie.wire > 1 else ""
         own["preempt"] = "yes" if cookie.preempt else ""
+        own["qemu"] = str(cookie.qemu) if cookie.qemu else ""
         ours = etree.SubElement(root, "culvert", {name: value for name, value in own.items() if value})
         if cookie.machine_xml is not None:
             ours.append(xml.read(cookie.machine_xml))
@@ -140,6 +145,7 @@ def parse(data: bytes) -> Cookie:
             grant=_own(root, "grant", _HEXADECIMAL),
             wire=int(_own(root, "wire", _NUMBER) or 1),
             preempt=bool(_own(root, "preempt", _YES)),
+            qemu=int(_own(root, "qemu", _VERSION) or 0),
             machine_xml=_subtree(root, "culvert/domain"),
             persistent_xml=_subtree(root, "domain"),
             cpu_xml=_subtree(root, "cpu"),

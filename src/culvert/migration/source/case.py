@@ -63,6 +63,8 @@ class Case:
         """Where the data connections lead, where that is not the destination's URI too."""
         self.destination_host = ""
         """The host UUID that the destination has given; empty while it is not known."""
+        self.destination_qemu = 0
+        """Its version, where a client drives and the destination has told it."""
         self.data_path: DataPath | None = None
         """A way that is open and that QEMU has not been given yet."""
         self.cause = Cause(f"migration {begun.key.attempt}")

@@ -157,16 +157,19 @@ async def agree_on_postcopy(destination: peer.Peer, departure: Departure, route:
     departure.options = combinations.agree(departure.options, route, abilities, source=source, destination=there)
 
 
-async def tell_hazards(destination: peer.Peer, departure: Departure, route: Route) -> None:
-    """What is known to go wrong between the two QEMUs is told now, and once more if this fails; a destination that
-    does not say which one it has migrates without."""
-    if not departure.domain.is_active:
-        return
+async def destination_qemu(destination: peer.Peer, departure: Departure) -> int:
+    """The version of QEMU there, 0 where the destination does not say."""
     try:
-        source, there = await departure.domain.hypervisor.version(), await destination.version()
+        return await destination.version()
     except errors.RemoteError as err:
         log.info("%s: the destination does not say which QEMU it has: %s", departure.shell.name, err)
-        return
+        return 0
+
+
+async def tell_hazards(departure: Departure, route: Route, *, there: int) -> None:
+    """What is known to go wrong between the two QEMUs, the destination's of version ``there``, is told now, and once
+    more if this fails; nothing where the version is not known (0)."""
+    source = await departure.domain.hypervisor.version()
     asked = combinations.features(departure.options, route)
     if departure.domain.definition.type == "qemu":
         asked |= {"tcg"}
@@ -183,6 +186,7 @@ async def open_prepared(destination: peer.Peer, departure: Departure, opened_by:
     route, compression = await choose_route(destination, departure)
     if route is not Route.PUMP:  # given one descriptor QEMU has no channel for preempted pages (combinations.agree)
         departure.options = replace(departure.options, preempt=False)
+    await tell_hazards(departure, route, there=departure.destination_qemu)
     if route is Route.STREAM:
         setup = departure.options.setup()
         key = ChannelKey(opened_by, await destination.wire(), ChannelPlan.of(setup))

@@ -79,7 +79,9 @@ class PeerToPeer:
         wire = await destination.wire()
         if departure.options.postcopy:
             await opening.agree_on_postcopy(destination, departure, route)
-        await opening.tell_hazards(destination, departure, route)
+        if departure.domain.is_active:
+            there = await opening.destination_qemu(destination, departure)
+            await opening.tell_hazards(departure, route, there=there)
         if not is_stock:
             departure.options = departure.options.without_places()
         options = departure.options

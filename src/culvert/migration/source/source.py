@@ -172,6 +172,7 @@ class Source:
         await stability.check_told(departure, there, self._guests.complete)
         # What begin has offered, and prepare has not taken up, is not had.
         departure.options = replace(departure.options, preempt=departure.options.preempt and there.preempt)
+        departure.destination_qemu = there.qemu
         driving = departure.driving
         try:
             driving.perform(options.migrate_uri or "")
