@@ -143,7 +143,9 @@ class SerialWatch:
         self.check()
 
     def assert_stopped(self, seconds: float = 0.3) -> None:
-        """Raise ``report.GuestFault`` if the guest prints anything within the next ``seconds``."""
+        """Raise ``report.GuestFault`` if the guest goes on printing. What it has printed until now has ``seconds`` to
+        come out of QEMU's serial port, and it has as long again to betray itself."""
+        time.sleep(seconds)
         before = self.count
         time.sleep(seconds)
         if self.count != before:

@@ -173,6 +173,29 @@ def test_as_long_as_it_waits_it_cannot_be_started_here(
         guest.assert_runs_only_on(host_b, host_a)
 
 
+def test_nor_while_its_qemu_does_not_say_how_it_stands(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
+) -> None:
+    """The next daemon finds a QEMU that hangs, and that ends before it has been asked again."""
+    with running_tiny(host_a, folder) as guest, Proxy(host_b.port) as proxy:
+        proxy.cut_on(FINISH_REPLY, then_refuse=True)
+        with Running(host_a.uri, *P2P, guest.name, host_b.uri_by(proxy.port)):
+            wait_for(lambda: waits_for_the_destination(guest, host_a), "the source waits")
+            (pid,) = host_a.qemu_pids()
+            os.kill(pid, signal.SIGSTOP)
+            host_a.kill()
+        host_a.start()
+        for command in ("resume", "reboot"):
+            refused = virsh(command, guest.name, uri=host_a.uri).err
+            assert "has not answered since the restart" in refused, command
+        os.kill(pid, signal.SIGKILL)
+        wait_for(lambda: not virsh("domstate", guest.name, uri=host_a.uri).ok, "it has ended")
+        assert "may run elsewhere" in virsh("create", str(guest.guest.write_xml()), uri=host_a.uri).err
+        wait_for(lambda: "is waiting for" in culvert("list", uri=host_a.uri).expect(), "it is taken up")
+        culvert("resolve", guest.name, "--running-there", "--yes", uri=host_a.uri).expect()
+        guest.assert_runs_only_on(host_b, host_a)
+
+
 @pytest.mark.parametrize("claimed", [True, False], ids=["arrived", "cancelled"])
 @pytest.mark.parametrize("finished", [True, False], ids=["finished", "unfinished"])
 async def test_a_client_that_says_the_wrong_thing(

@@ -108,7 +108,8 @@ def test_who_answers_goes_before_who_pumps(host_a: DaemonProcess, host_b: Daemon
             assert len(others) >= 4  # a channel each
             for qemu in host.qemu_pids():
                 others += processes.niceness(qemu).items()
-            assert {nice for _, nice in others} == {os.getpriority(os.PRIO_PROCESS, 0)}
+            # What a thread with a better priority starts begins with none (sched(7), SCHED_RESET_ON_FORK).
+            assert {nice for _, nice in others} <= {0, os.getpriority(os.PRIO_PROCESS, 0)}
 
 
 def test_the_command_line_asks_for_them_too(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from culvert.channels.work import Background
 from culvert.daemon import lib_version
@@ -49,6 +50,7 @@ from culvert.migration.journal.journal import Journal
 from culvert.migration.options.settings import Settings
 from culvert.migration.peers.peer import Dialler
 from culvert.migration.recovery import recovery
+from culvert.migration.recovery.unsettled import Unsettled
 from culvert.migration.source.source import Source
 from culvert.protocol import culvert, qemu, remote
 from culvert.rpc.dispatch import Handlers
@@ -171,10 +173,19 @@ async def serve(
             security=security,
         )
         await service.pools.load()
-        driver.host.may_start = service.source.check_free
+        unsettled = Unsettled()
+
+        def may_start(uuid: UUID) -> None:
+            unsettled.check_free(uuid)
+            service.source.check_free(uuid)
+
+        driver.host.may_start = may_start
         driver.host.whereabouts = journal
         await recovery.recover(
-            *(guests, journal, background), source=service.source.take_up, destination=service.destination.take_up
+            *(guests, journal, background),
+            source=service.source.take_up,
+            destination=service.destination.take_up,
+            unsettled=unsettled,
         )
         server = Server(
             handlers(service),

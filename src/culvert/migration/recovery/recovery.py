@@ -22,6 +22,7 @@ from culvert.migration.handover.machine_source import State as SourceState
 from culvert.migration.journal.history import Direction, Entry
 from culvert.migration.journal.journal import Journal
 from culvert.migration.recovery import witness
+from culvert.migration.recovery.unsettled import Unsettled
 from culvert.protocol.constants_state import DomainState, PausedReason
 
 log = logging.getLogger(__name__)
@@ -48,11 +49,12 @@ async def recover(
     *,
     source: TakeUpSource,
     destination: TakeUpDestination,
+    unsettled: Unsettled,
 ) -> None:
     """Hand every migration that is not over to ``source`` or ``destination``; tell of a guest that nobody knows of.
 
     Where a QEMU does not answer its monitor, that is tried again in the background: nothing is concluded meanwhile,
-    unless the journal says that it cannot have run.
+    unless the journal says that it cannot have run, and ``unsettled`` holds the guest.
     """
 
     async def take_up(entry: Entry) -> None:
@@ -61,6 +63,7 @@ async def recover(
         log.warning(
             "migration=%s domain=%s was left in '%s', QEMU: %s", key, entry.begun.name, entry.step.value, says.value
         )
+        unsettled.release(entry, guest)
         if key.direction is Direction.OUT:
             source(entry, guest, SOURCE[entry.step, says])
         else:
@@ -76,7 +79,9 @@ async def recover(
             if entry.step is Step.PREPARE and asyncio.get_running_loop().time() > patience:
                 # It was never granted, so its CPUs have not run: whatever it hangs in, it may go.
                 log.warning("migration=%s domain=%s QEMU hangs: given up", entry.begun.key, entry.begun.name)
-                destination(entry, find(guests, entry), DESTINATION[entry.step, Qemu.WAITING])
+                guest = find(guests, entry)
+                unsettled.release(entry, guest)
+                destination(entry, guest, DESTINATION[entry.step, Qemu.WAITING])
                 return
 
     entries = await journal.unfinished()
@@ -85,6 +90,7 @@ async def recover(
             await take_up(entry)
         except errors.RequestError as err:
             log.error("migration=%s domain=%s QEMU does not answer: %s", entry.begun.key, entry.begun.name, err)
+            unsettled.hold(entry, find(guests, entry))
             background.spawn(f"recover {entry.begun.name}", keep_trying(entry))
     known = {UUID(entry.begun.uuid) for entry in entries}
     for domain in guests.domains():
