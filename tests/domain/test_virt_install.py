@@ -24,7 +24,6 @@ from tests.domain import golden
 FOLDER = Path(__file__).with_name("virt_install")
 REFUSED = {
     "fedora37-network": "/domain/devices/interface/@type: 'network'",
-    "fedora37-uefi": "/domain/os/@firmware",
 }
 RUN = sorted({path.stem for path in FOLDER.glob("*.xml")} - set(REFUSED))
 

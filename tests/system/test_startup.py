@@ -29,7 +29,7 @@ INCOMING = tuple(
     step for step in BOOT if step not in (StartStep.SECRETS, StartStep.CPU, StartStep.RUNS, StartStep.HERE)
 )
 RUNNING = (StartStep.RUNS, StartStep.DONE, StartStep.HERE)
-WITHOUT_PROCESS = (StartStep.BEGUN, StartStep.WRITTEN)
+WITHOUT_PROCESS = (StartStep.BEGUN, StartStep.WRITTEN, StartStep.FLASH)
 
 
 @dataclass(frozen=True)

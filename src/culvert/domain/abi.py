@@ -15,10 +15,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from culvert.domain import binding, memory, vcpus
+from culvert.domain import binding, firmware, memory, vcpus
 from culvert.domain.cpu import VcpuStates
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import virtio_device
+from culvert.domain.loader import Loader
 from culvert.ground import errors
 
 FREE = frozenset(
@@ -28,6 +29,7 @@ FREE = frozenset(
         *("/domain/vcpu/@cpuset", "/domain/cputune", "/domain/numatune"),
         *("/domain/on_poweroff", "/domain/on_reboot", "/domain/on_crash"),
         *("/domain/os/kernel", "/domain/os/initrd", "/domain/os/cmdline", "/domain/os/boot", "/domain/os/bootmenu"),
+        *("/domain/os/@firmware", "/domain/os/firmware", "/domain/os/nvram", "/domain/os/bios"),
         "/domain/cpu/topology/@clusters",
         *("/domain/cpu/@check", "/domain/cpu/@match", "/domain/cpu/model/@fallback"),
         "/domain/clock/@offset",
@@ -80,6 +82,7 @@ def _ordered(definition: DomainDef) -> DomainDef:
     return replace(
         definition,
         memory=memory.ram(definition),
+        os=replace(definition.os, loader=_flash(definition)),
         vcpu_states=VcpuStates(states=tuple(replace(one, order=None) for one in vcpus.states(definition))),
         devices=replace(
             devices,
@@ -95,6 +98,12 @@ def _ordered(definition: DomainDef) -> DomainDef:
             watchdogs=tuple(one for one in devices.watchdogs if one.model != "itco"),
         ),
     )
+
+
+def _flash(definition: DomainDef) -> Loader | None:
+    """Where the firmware is; the image is the host's, and what is in its flash travels in the stream."""
+    kind = firmware.kind(definition.os)
+    return Loader(type=kind) if kind else None
 
 
 def _differs(path: str, ours: object, theirs: object) -> errors.ConfigUnsupported:

@@ -293,7 +293,9 @@ def _read_content(cls: type[Any], element: etree._Element, path: str) -> dict[st
         if _text(element).strip():
             raise errors.XMLError(f"XML error: {path} does not take text{_line(element)}")
         return {}
-    return {row.field: row.binding.scalar.read(_text(element), path)} if _text(element) else {}
+    # Between elements, white space is for the eye.
+    text = _text(element) if _text(element).strip() or not len(element) else ""
+    return {row.field: row.binding.scalar.read(text, path)} if text else {}
 
 
 def _read_child(bound: Binding, element: etree._Element, path: str) -> Any:

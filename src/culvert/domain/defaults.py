@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from culvert.domain import addresses, defaults_devices, sysinfo, vcpus
+from culvert.domain import addresses, defaults_devices, firmware, sysinfo, vcpus
 from culvert.domain.cpu import Cpu, CpuModel, Vcpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
@@ -88,6 +88,7 @@ def _os(definition: DomainDef, host: HostFacts) -> Os:
     if os.kernel is None and (os.initrd is not None or os.cmdline is not None):
         raise errors.XMLError("XML error: <initrd> and <cmdline> need a <kernel>")
     check_boot(definition)
+    os = firmware.complete(os, definition.name, host.nvram)
     boot = os.boot
     if not _boot_orders(definition.devices) and not boot:
         boot = (Boot(dev="hd"),)

@@ -59,7 +59,10 @@ def _without_implicit(definition: DomainDef) -> DomainDef:
         watchdogs=watchdogs,
         videos=tuple(_unnamed(one, primary=place == 0) for place, one in enumerate(devices.videos)),
     )
-    return replace(definition, cpu=_without_clusters(definition.cpu), devices=kept)
+    # By which one was chosen says nothing of the one that it is now.
+    found = definition.os.firmware is None
+    os = replace(definition.os, firmware_wish=None) if found else definition.os
+    return replace(definition, os=os, cpu=_without_clusters(definition.cpu), devices=kept)
 
 
 def _unnamed(video: Video, *, primary: bool) -> Video:

@@ -22,3 +22,5 @@ class HostFacts:
     vnc_listen: str = "127.0.0.1"
     itco: bool = False
     """The watchdog of a q35 machine bites unless told not to, and so is among the devices (libvirt 9.1 and later)."""
+    nvram: str = "/var/lib/libvirt/qemu/nvram"
+    """The folder for the variables of firmware that nobody has named a place for."""

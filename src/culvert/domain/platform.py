@@ -8,9 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from culvert.domain.binding import BLANK, attribute, child, children, content, flag, leaf, lone
-from culvert.domain.scalars import ANY_TEXT, PATH, TOKEN, ULONG, YES_NO, Integer, one_of
+from culvert.domain.binding import ANY, BLANK, attribute, child, children, content, flag, leaf, lone
+from culvert.domain.loader import FirmwareWish, Loader, Nvram
+from culvert.domain.scalars import ANY_TEXT, PATH, TOKEN, ULONG, YES_NO, YES_OR_NOT, Integer, one_of
 from culvert.ground import errors
+
+REBOOT = Integer(low=-1, high=65535, refusal=errors.ConfigUnsupported)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,15 +41,28 @@ class BootMenu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Os:
-    """``<os>``."""
+class Bios:
+    """``useserial``: its messages go to the first serial port; ``reboot_timeout`` in milliseconds, -1 for never."""
 
+    useserial: Annotated[bool | None, attribute("useserial", YES_OR_NOT)] = None
+    reboot_timeout: Annotated[int | None, attribute("rebootTimeout", REBOOT)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Os:
+    """``<os>``. ``firmware``: what kind of one is to be found; in a domain that runs it has been found."""
+
+    firmware: Annotated[str | None, attribute("firmware", one_of("bios", "efi"), silent=BLANK)] = None
     type: Annotated[OsType, child("type", OsType)]
+    firmware_wish: Annotated[FirmwareWish | None, child("firmware", FirmwareWish)] = None
+    loader: Annotated[Loader | None, child("loader", Loader)] = None
+    nvram: Annotated[Nvram | None, child("nvram", Nvram)] = None
     kernel: Annotated[str | None, leaf("kernel", PATH, silent=BLANK)] = None
     initrd: Annotated[str | None, leaf("initrd", PATH, silent=BLANK)] = None
     cmdline: Annotated[str | None, leaf("cmdline", ANY_TEXT, silent=BLANK)] = None
     boot: Annotated[tuple[Boot, ...], children("boot", Boot)] = ()
     bootmenu: Annotated[BootMenu | None, child("bootmenu", BootMenu, hollow="enable")] = None
+    bios: Annotated[Bios | None, child("bios", Bios, hollow=ANY)] = None
     smbios: Annotated[str | None, lone("smbios", "mode", one_of("emulate", "sysinfo"), needed=True)] = None
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from culvert.domain import aliases
+from culvert.domain import aliases, validate_firmware
 from culvert.domain.chardev import SPICE, ChannelDevice, Chardev
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
@@ -288,6 +288,8 @@ DOMAIN: tuple[Wrong, ...] = (
     ),
 )
 
+OS: tuple[Wrong, ...] = tuple(Wrong(*row) for row in validate_firmware.ROWS)
+
 CPU: tuple[Wrong, ...] = (
     Wrong(
         lambda cpu: _twice(feature.name for feature in cpu.features),
@@ -305,6 +307,7 @@ def check(definition: DomainDef) -> None:
     """Raise for the first rule that the complete ``definition`` breaks, with libvirt's code and naming the thing."""
     devices = definition.devices
     _all(DOMAIN, (definition,))
+    _all(OS, (definition,))
     _all(CPU, (definition.cpu,) if definition.cpu else ())
     _all(TIMER, definition.clock.timers if definition.clock else ())
     _all(DISK, devices.disks)
@@ -343,7 +346,8 @@ def _all(rules: Iterable[Wrong], things: Iterable[Any]) -> None:
     for thing in things:
         for rule in rules:
             if rule.wrong(thing):
-                raise rule.refusal(f"{errors.PREFIXES[rule.refusal.code]}: {rule.says.format(thing)}")
+                prefix = errors.PREFIXES.get(rule.refusal.code)
+                raise rule.refusal(f"{prefix}: {rule.says.format(thing)}" if prefix else rule.says.format(thing))
 
 
 def _check_usb(controllers: list[Controller]) -> None:

@@ -130,7 +130,9 @@ def render(node: Node) -> str:
 def _lines(node: Node, indent: str) -> Iterator[str]:
     head = "".join(f" {name}='{_escape_attribute(value)}'" for name, value in node.attributes.items())
     if node.text is not None:
-        yield f"{indent}<{node.tag}{head}>{_escape(node.text)}</{node.tag}>"
+        # White space before a child would be part of the text.
+        inner = "".join(line for one in node.children if isinstance(one, Node) for line in _lines(one, ""))
+        yield f"{indent}<{node.tag}{head}>{_escape(node.text)}{inner}</{node.tag}>"
     elif not node.children:
         yield f"{indent}<{node.tag}{head}/>"
     else:

@@ -24,15 +24,15 @@ BESIDE = ".tmp"  # what the name of a file ends with that is being written
 UNREADABLE = ".unreadable"  # what a set-aside file is called behind its name
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str | bytes) -> None:
     """Replace ``path`` by ``text`` so that a crash leaves the old or the new. Raises ``errors.SystemCallError``."""
     beside = None
     try:
         # A name of its own for each writer: of two at once, one's text is there in the end, and whole.
         descriptor, made = tempfile.mkstemp(prefix=".", suffix=BESIDE, dir=path.parent)
         beside = Path(made)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
             file.flush()
             os.fsync(file.fileno())
         beside.rename(path)

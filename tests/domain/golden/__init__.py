@@ -18,6 +18,7 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.disk import BackingStore
 from culvert.domain.host import HostFacts
 from culvert.domain.parse import parse
+from tests.domain import ovmf
 
 FOLDER = Path(__file__).parent
 NAMES = sorted(path.stem for path in FOLDER.glob("*.xml") if not path.stem.endswith(".defined"))
@@ -56,14 +57,16 @@ def defined(xml: str, like: DomainDef) -> DomainDef:
     return complete_definition(parse(xml), replace(FACTS, uuid=like.uuid or UUID))
 
 
-def running(definition: DomainDef, *, port: int = 5900) -> DomainDef:
-    """``definition`` as it is when QEMU is started: aliases, a VNC port, the images known to have no backing file."""
+def running(definition: DomainDef, *, port: int = 5900, nvram: str = ovmf.VARIABLES) -> DomainDef:
+    """``definition`` as it is when QEMU is started: aliases, a VNC port, its firmware, the images known to have no
+    backing file."""
     devices = definition.devices
     graphics = tuple(replace(one, port=port) if one.autoport else one for one in devices.graphics)
     disks = tuple(
         one if one.backing_store or one.source is None else replace(one, backing_store=BackingStore())
         for one in devices.disks
     )
+    definition = ovmf.started(definition, nvram)
     return start.prepare(replace(definition, devices=replace(devices, graphics=graphics, disks=disks)))
 
 

@@ -20,17 +20,19 @@ from typing import Any
 
 import pytest
 
+from culvert.domain import firmware
 from culvert.domain.cpu import Cpu, CpuFeature, CpuModel
 from culvert.domain.defaults import complete
 from culvert.domain.definition import DomainDef
 from culvert.domain.format import format
 from culvert.domain.parse import parse
+from culvert.drivers.qemu import nvram
 from culvert.drivers.qemu.abilities import machines
 from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.command.command import LaunchOptions, bootindexes
 from culvert.ground import errors
-from tests.domain import golden
+from tests.domain import golden, ovmf
 
 QEMU = os.environ.get("QEMU", "/usr/bin/qemu-system-x86_64")
 SECONDS = 60
@@ -279,8 +281,13 @@ STARTABLE = [name for name in golden.NAMES if name not in ("pc-bridge-and-tap", 
 def test_qemu_starts(name: str, incoming: bool, folder: Path) -> None:
     images(folder)
     text = golden.text(name).replace("/srv/vm", str(folder)).replace("io='native'", "io='threads'")
-    definition = complete(parse(text), replace(golden.FACTS, emulator=QEMU))
-    with qemu(golden.running(definition), folder, incoming=incoming) as call:
+    definition = complete(parse(text), replace(golden.FACTS, emulator=QEMU, nvram=str(folder)))
+    started = golden.running(definition, nvram=str(folder))
+    if firmware.is_uefi(started.os):
+        if not Path(ovmf.PLACE).exists():
+            pytest.skip("no firmware: the package ovmf is not installed")
+        nvram.make(started, reset=False)
+    with qemu(started, folder, incoming=incoming) as call:
         assert call("query-status")["status"] == ("inmigrate" if incoming else "prelaunch")
         assert len(call("query-block")) >= len([disk for disk in definition.devices.disks if disk.path])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,7 @@ NORMAL = {
     "unix of -spice": "and unix=on, as later libvirts write it, are one to every QEMU",
     "port of usb-audio, usb-tablet": "later libvirts give sound cards theirs first; what travels has them",
     "-m": "libvirt has said KiB since 9.1; QEMU takes MiB all the same",
+    "pflash0, pflash1": "as -blockdev: nodes are the host's",
     "clusters": "a PC has none; to say so by a 1 is deprecated since QEMU 9.0",
 }
 ALONE = ("-S", "-no-user-config", "-nodefaults", "-no-shutdown", "-no-acpi", "-no-hpet")
@@ -67,6 +69,7 @@ def _chardev(value: Any) -> Any:
 
 BY_OPTION: dict[str, Callable[[Any], Any]] = {
     "-m": _memory,
+    "-machine": lambda value: re.sub(r"(pflash[01]=libvirt-pflash[01])-(storage|format)", r"\1", value),
     "-netdev": lambda value: value["id"],
     "-smp": lambda value: value.replace(",clusters=1", ""),
     "-spice": _spice,
@@ -111,6 +114,9 @@ class Generation:
     def argv(self, name: str) -> list[str]:
         return (self.folder / f"{name}.argv").read_text().rstrip("\n").split("\n")
 
+    def recorded(self, name: str) -> bool:
+        return self.refuses(name) or (self.folder / f"{name}.argv").exists()
+
     def refuses(self, name: str) -> bool:
         return (self.folder / f"{name}.refused").exists()
 
@@ -119,6 +125,8 @@ class Generation:
 @pytest.mark.parametrize("generation", GENERATIONS)
 def test_is_the_command_line_of_the_libvirt_of_its_time(generation: str, name: str) -> None:
     made = Generation(generation)
+    if not made.recorded(name):
+        pytest.skip("not recorded yet, on a machine of that generation")
     assert made.refuses(name) == ((generation, name) in LENIENT)
     if made.refuses(name):
         assert build(made.definition(name), OPTIONS, made.abilities)

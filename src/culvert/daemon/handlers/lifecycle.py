@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from culvert.daemon.service import Service, no_flags, on_wire
-from culvert.drivers.qemu import agent, autodestroy, power, save
+from culvert.drivers.qemu import agent, autodestroy, nvram, power, save
 from culvert.ground import errors
 from culvert.protocol import remote_change, remote_domain, shapes
 from culvert.protocol.constants_flag import CreateFlag, DefineFlag, DestroyFlag, ShutdownFlag, UndefineFlag
@@ -25,7 +25,7 @@ UNDEFINE_FLAGS = (
     | UndefineFlag.KEEP_TPM
 )
 
-STARTS = CreateFlag.PAUSED | CreateFlag.AUTODESTROY
+STARTS = CreateFlag.PAUSED | CreateFlag.AUTODESTROY | CreateFlag.RESET_NVRAM
 AUTODESTROY = "autodestroy"  # of ``Session.data``: takes back what is done when the session has ended
 
 
@@ -76,7 +76,9 @@ class LifecycleHandlers:
     async def undefine_flags(self, session: Session, args: shapes.DomainFlagsArgs) -> Void:
         no_flags(args.flags, "qemuDomainUndefineFlags", UNDEFINE_FLAGS)
         managed_save = bool(args.flags & UndefineFlag.MANAGED_SAVE)
-        await self._service.driver.undefine(self._service.domain(args.dom), managed_save=managed_save)
+        variables = _either(args.flags, UndefineFlag.NVRAM, UndefineFlag.KEEP_NVRAM, "nvram")
+        domain = self._service.domain(args.dom)
+        await self._service.driver.undefine(domain, managed_save=managed_save, nvram=variables)
         return Void()
 
     async def create_xml(self, session: Session, args: remote_domain.DomainCreateXMLArgs) -> shapes.DomainRet:
@@ -109,10 +111,11 @@ class LifecycleHandlers:
     async def _bound(self, session: Session, flags: int) -> AsyncIterator[dict[str, str]]:
         """What a start inside annotates its run with; with AUTODESTROY the guest then ends with ``session``, at once
         when that has ended meanwhile."""
+        wishes = {nvram.RESET: "yes"} if flags & CreateFlag.RESET_NVRAM else {}
         if not flags & CreateFlag.AUTODESTROY:
-            yield {}
+            yield wishes
             return
-        yield autodestroy.mark(session.id)
+        yield autodestroy.mark(session.id) | wishes
         if AUTODESTROY in session.data:
             session.data[AUTODESTROY]()  # one is enough for all its guests
         driver = self._service.driver
@@ -163,6 +166,13 @@ class LifecycleHandlers:
 
 # VIR_DOMAIN_SHUTDOWN_*, VIR_DOMAIN_REBOOT_*: one bit for each way; 0 leaves the choice to the driver.
 _WAYS = {4: "initctl", 8: "a signal", 16: "paravirtual means"}
+
+
+def _either(flags: int, delete: UndefineFlag, keep: UndefineFlag, what: str) -> bool | None:
+    """Whether ``what`` is to go with the domain; ``None``: nothing is said of it."""
+    if flags & delete and flags & keep:
+        raise errors.OperationInvalid(f"cannot both keep and delete {what}")
+    return True if flags & delete else False if flags & keep else None
 
 
 def _by_agent(flags: int, operation: str) -> bool:

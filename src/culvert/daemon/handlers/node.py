@@ -10,7 +10,7 @@ from culvert.daemon import lib_version
 from culvert.daemon.service import Service, no_flags
 from culvert.domain import parse
 from culvert.drivers.qemu import vcpus
-from culvert.drivers.qemu.abilities import cpumodels, domcaps, nodeinfo, nodestats
+from culvert.drivers.qemu.abilities import cpumodels, domcaps, firmware, nodeinfo, nodestats
 from culvert.ground import errors
 from culvert.io import apart
 from culvert.protocol import remote_connect, shapes, types
@@ -115,7 +115,8 @@ class NodeHandlers:
         no_flags(args.flags, "qemuConnectGetDomainCapabilities", HOST_MODEL_FEATURES)
         known = self._service.driver.host.machines
         about = domcaps.question(known, args.emulatorbin, args.arch, args.machine, args.virttype)
-        return shapes.CapabilitiesRet(domcaps.build(known, about))
+        installed = await asyncio.to_thread(firmware.present)
+        return shapes.CapabilitiesRet(domcaps.build(known, about, installed))
 
     async def get_cpu_model_names(
         self, session: Session, args: remote_connect.CPUModelNamesArgs

@@ -7,7 +7,7 @@ from pathlib import Path
 from culvert.daemon.service import Service, no_flags
 from culvert.domain import format as xml_format
 from culvert.domain import parse as xml_parse
-from culvert.drivers.qemu import save
+from culvert.drivers.qemu import nvram, save
 from culvert.ground import errors
 from culvert.io import apart
 from culvert.protocol import remote_save, shapes, typed_params
@@ -69,20 +69,28 @@ class SaveHandlers:
         return Void()
 
     async def restore_flags(self, session: Session, args: remote_save.DomainRestoreFlagsArgs) -> Void:
-        running = _running(args.flags, "qemuDomainRestoreFlags", SaveFlag.BYPASS_CACHE)
+        running = _running(args.flags, "qemuDomainRestoreFlags", SaveFlag.BYPASS_CACHE | SaveFlag.RESET_NVRAM)
         await save.restore(
             self._service.driver,
             _file(args.origin),
             xml=args.dxml,
             running=running,
             bypass_cache=_bypasses(args.flags),
+            annotations=_wishes(args.flags),
         )
         return Void()
 
     async def restore_params(self, session: Session, args: remote_save.DomainRestoreParamsArgs) -> Void:
-        running = _running(args.flags, "qemuDomainRestoreParams", SaveFlag.BYPASS_CACHE)
+        running = _running(args.flags, "qemuDomainRestoreParams", SaveFlag.BYPASS_CACHE | SaveFlag.RESET_NVRAM)
         file, xml = _params(typed_params.loose(args.params))
-        await save.restore(self._service.driver, file, xml=xml, running=running, bypass_cache=_bypasses(args.flags))
+        await save.restore(
+            self._service.driver,
+            file,
+            xml=xml,
+            running=running,
+            bypass_cache=_bypasses(args.flags),
+            annotations=_wishes(args.flags),
+        )
         return Void()
 
     async def image_xml(self, session: Session, args: remote_save.SaveImageArgs) -> shapes.XMLRet:
@@ -133,6 +141,10 @@ def _file(name: str) -> Path:
 
 def _bypasses(flags: int) -> bool:
     return bool(flags & SaveFlag.BYPASS_CACHE)
+
+
+def _wishes(flags: int) -> dict[str, str]:
+    return {nvram.RESET: "yes"} if flags & SaveFlag.RESET_NVRAM else {}
 
 
 def _running(flags: int, procedure: str, others: int = 0) -> bool | None:

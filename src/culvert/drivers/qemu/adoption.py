@@ -13,7 +13,7 @@ import logging
 from pathlib import Path
 
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import cpu_seen, launch, lifecycle, news, process, states, strays, unplug, vnc
+from culvert.drivers.qemu import cpu_seen, launch, lifecycle, news, nvram, process, states, strays, unplug, vnc
 from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
@@ -87,6 +87,8 @@ async def _take_over(domain: Domain, run: Run) -> None:
     await launch.attach(domain, run)
     try:
         status = await _refresh_state(domain)
+        if domain.state is DomainState.RUNNING:
+            nvram.keep(domain.annotations)
         run.abilities = await running.ask(domain.monitor)
         await _refresh_channels(domain, run)
         await cpu_seen.learn(domain)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
-from culvert.domain import aliases
+from culvert.domain import aliases, firmware
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import states
+from culvert.drivers.qemu import nvram, states
 from culvert.drivers.qemu.events import DomainLifecycle, Happening
 from culvert.drivers.qemu.host import QemuHost
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
@@ -181,10 +181,17 @@ class Domain:
             raise errors.InvalidArgument(f"unsupported flags (0x{flags:x}) in function qemuDomainGetXMLDesc")
         secure, migratable = bool(flags & XMLFlag.SECURE), bool(flags & XMLFlag.MIGRATABLE)
         if self.active is not None and not flags & XMLFlag.INACTIVE:
-            runs = self.active if migratable else self.as_it_runs
+            runs = self._as_it_travels(self.active) if migratable else self.as_it_runs
             return await apart.run(xml_format.format, runs, domain_id=self.id, migratable=migratable, secure=secure)
         kept = self.persistent or self.definition
+        if migratable:
+            kept = self._as_it_travels(kept)
         return await apart.run(lambda: xml_format.format(aliases.strip(kept), migratable=migratable, secure=secure))
+
+    def _as_it_travels(self, definition: DomainDef) -> DomainDef:
+        """Without what another host has another place for."""
+        folder = str(self.host.layout.nvram)
+        return replace(definition, os=firmware.unplaced(definition.os, definition.name, folder))
 
     @property
     def ending(self) -> Ending | None:
@@ -440,6 +447,8 @@ class Domain:
         self._last_exit = run.process.exit_text if run.process is not None else ""
         if not keep_files:
             await asyncio.to_thread(shutil.rmtree, run.runtime, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(nvram.take_back, self.annotations)
         # From here to the next await everybody sees the same: nothing runs.
         self.host.vnc_ports.difference_update(run.vnc_ports)
         self.run, self._leaving = None, run

@@ -16,7 +16,7 @@ from dataclasses import replace
 from types import TracebackType
 from uuid import UUID
 
-from culvert.domain import defaults, validate
+from culvert.domain import defaults, firmware, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
@@ -29,6 +29,8 @@ from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.host import QemuHost, Retiring
 from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
+from culvert.drivers.qemu.nvram import kept_for as variables_of
+from culvert.drivers.qemu.nvram import renamed as rename_variables
 from culvert.drivers.qemu.process import TERM_TIMEOUT
 from culvert.drivers.qemu.state.layout import Layout, check_name
 from culvert.drivers.qemu.state.recorder import Recorder
@@ -173,7 +175,9 @@ class Driver:
 
         Raises ``errors.XMLError`` or ``errors.ConfigUnsupported`` when it cannot be run here.
         """
-        completed, known = self._with_defaults(definition)
+        # What completes a definition without holding it against its giver has it from another host, or an image.
+        home = replace(definition, os=firmware.at_home(definition.os, str(self.layout.nvram)))
+        completed, known = self._with_defaults(home)
         fit.check(completed, known)
         return completed
 
@@ -187,6 +191,7 @@ class Driver:
             domain_types=frozenset({"qemu", "kvm"} if known.kvm else {"qemu"}),
             uuid=str(uuids.uuid4()),
             mac_seed=int.from_bytes(os.urandom(8), "big"),
+            nvram=str(self.layout.nvram),
             itco=Ability.ITCO_BITES in known.abilities,
         )
         return defaults.complete(definition, facts), known
@@ -231,21 +236,31 @@ class Driver:
         domain: Domain,
         *,
         managed_save: bool = False,
+        nvram: bool | None = None,
         detail: UndefinedDetail = UndefinedDetail.REMOVED,
     ) -> None:
         """Forget the persistent definition: a running domain becomes transient, another one is gone.
 
-        ``managed_save``: with its image, if it has one; ``detail``: why, for those who listen. Raises
-        ``errors.OperationInvalid`` for a transient domain, and for one with an image otherwise.
+        ``managed_save``: with its image, if it has one; ``nvram``: with its firmware's variables, or without them;
+        ``detail``: why, for those who listen. Raises ``errors.OperationInvalid`` for a transient domain, for one with
+        an image otherwise, and for one with variables of which nothing is said.
         """
-        await self.host.carry_out(self._undefine(domain, managed_save, detail), name=f"undefine-{domain.name}")
+        undefining = self._undefine(domain, managed_save, nvram, detail)
+        await self.host.carry_out(undefining, name=f"undefine-{domain.name}")
 
-    async def _undefine(self, domain: Domain, managed_save: bool, detail: UndefinedDetail) -> None:
+    async def _undefine(
+        self, domain: Domain, managed_save: bool, nvram: bool | None, detail: UndefinedDetail
+    ) -> None:
         async with self._changing, domain.keeping:
             if not domain.is_persistent:
                 raise errors.OperationInvalid(f"cannot undefine transient domain '{domain.name}'")
             if domain.has_managed_save and not managed_save:
                 raise errors.OperationInvalid("Refusing to undefine while domain managed save image exists")
+            variables = await asyncio.to_thread(variables_of, domain.definition, self.layout)
+            if variables is not None and nvram is None:
+                raise errors.OperationInvalid("cannot undefine domain with nvram")
+            if variables is not None and nvram:
+                await asyncio.to_thread(files.remove, variables)
             if domain.has_managed_save:
                 await asyncio.to_thread(files.remove, self.layout.managed_save(domain.name))
                 domain.has_managed_save = False
@@ -285,6 +300,7 @@ class Driver:
             self.host.may_start(domain.uuid)  # the other host of a migration that is not over knows it by its name
             renamed = replace(persistent, name=name)
             # The new one first: whenever the host goes down, one of the two is there.
+            await asyncio.to_thread(rename_variables, persistent, name, self.layout)
             await domain.save_definition(renamed)
             for once, marked in ((False, domain.autostart), (True, domain.autostart_once)):
                 if marked:

@@ -41,7 +41,7 @@ class QemuGuests:
 
     async def undefine(self, guest: Guest) -> None:
         domain = self._driver.lookup_by_uuid(guest.uuid)
-        await self._driver.undefine(domain, detail=UndefinedDetail.MIGRATED)
+        await self._driver.undefine(domain, nvram=False, detail=UndefinedDetail.MIGRATED)
 
     async def launch_incoming(self, definition: DomainDef, name: str | None = None) -> Domain:
         return await self._driver.launch_incoming(definition, name)

@@ -23,6 +23,7 @@ from culvert.drivers.qemu import (
     lifecycle,
     network,
     news,
+    nvram,
     pinning,
     process,
     strays,
@@ -97,6 +98,7 @@ async def boot(
             run.resume_reason = RunningReason.BOOTED
             await startup.step(StartStep.RUNS, domain.monitor.execute("cont"))
             domain.emit(DomainEvent.STARTED, StartedDetail.BOOTED)
+        nvram.keep(domain.annotations)
         await startup.step(StartStep.DONE, domain.persist())
         await startup.step(StartStep.HERE, domain.here_again())
 
@@ -139,6 +141,7 @@ async def restored(
         else:
             run.resume_reason = RunningReason.RESTORED
             await startup.step(StartStep.RUNS, domain.monitor.execute("cont"))
+        nvram.keep(domain.annotations)
         await startup.step(StartStep.DONE, domain.persist())
         await startup.step(StartStep.HERE, domain.here_again())
 
@@ -172,6 +175,9 @@ async def _launch(
     ``stands``: why, as everybody sees it. The next daemon ends what is starting up, and asks about a migration.
     """
     known = await domain.host.emulators.look(definition.devices.emulator)
+    reset = nvram.RESET in startup.annotations
+    definition = await asyncio.to_thread(nvram.settle, definition, domain.host.layout, reset=reset)
+    startup.annotations = {**startup.annotations, **await asyncio.to_thread(nvram.to_make, definition)}
     # The emulator may have changed since the domain was defined.
     await apart.run(fit.check, definition, known)
     prepared = await apart.run(prepare, definition)
@@ -215,6 +221,8 @@ async def _try_launch(
         await startup.reach(StartStep.BEGUN)
         # So the next daemon knows where to look for a QEMU that was started and not written down any more.
         await startup.step(StartStep.WRITTEN, domain.persist())
+        reset = domain.annotations.pop(nvram.RESET, None) is not None
+        await startup.step(StartStep.FLASH, asyncio.to_thread(nvram.make, definition, reset=reset))
         await _spawn(domain, run, abilities, incoming=incoming)
     except BaseException:
         run.ending = run.ending or START_FAILED

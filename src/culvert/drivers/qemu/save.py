@@ -198,18 +198,20 @@ async def restore(
     xml: str | None = None,
     running: bool | None = None,
     bypass_cache: bool = False,
+    annotations: Mapping[str, str] | None = None,
 ) -> Domain:
     """Start the guest that is in the file ``path``, which stays as it is; the guest goes on where it was saved.
 
-    ``xml``, ``running`` and ``bypass_cache`` as for ``save``. Raises ``errors.OperationFailed``,
-    ``errors.SystemCallError``, ``errors.ConfigUnsupported``, and what a start raises; then nothing runs.
+    ``xml``, ``running`` and ``bypass_cache`` as for ``save``, ``annotations`` as for ``launch.start``.
+    Raises ``errors.OperationFailed``, ``errors.SystemCallError``, ``errors.ConfigUnsupported``, and what a start
+    raises; then nothing runs.
     """
     fd, found = await asyncio.to_thread(saved.open_saved, path)
     try:
         definition = await apart.run(lambda: driver.complete(_definition(found, xml)))
         async with driver.starting(definition, "restore") as domain:
             runs = found.running if running is None else running
-            await _go_on(domain, definition, fd, running=runs, bypass_cache=bypass_cache)
+            await _go_on(domain, definition, fd, running=runs, bypass_cache=bypass_cache, annotations=annotations)
     finally:
         os.close(fd)
     return domain

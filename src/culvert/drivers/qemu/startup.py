@@ -28,6 +28,8 @@ class StartStep(Enum):
     """The domain has a run; nothing of it is on the disk."""
     WRITTEN = "written"
     """The status is on the disk, and says that a process will come."""
+    FLASH = "flash"
+    """The variables of the guest's firmware are there, if it has any."""
     SPAWNED = "spawned"
     """The process is there, and the status does not say which."""
     NOTED = "noted"

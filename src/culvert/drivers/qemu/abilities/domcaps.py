@@ -6,15 +6,17 @@ Elements and their order: libvirt docs/formatdomaincaps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lxml import etree
 
 from culvert.domain import binding, chardev, disk, display, features, peripheral, platform
+from culvert.domain.loader import Loader
 from culvert.domain.scalars import WordScalar
 from culvert.drivers.qemu.abilities.ability import Ability
+from culvert.drivers.qemu.abilities.firmware import INTERFACES, Firmware
 from culvert.drivers.qemu.abilities.machines import VERSIONED, Machine, Machines
 from culvert.drivers.qemu.command.command_device import PRIMARY_VIDEO, VIRTIO_VIDEO
 from culvert.ground import errors
@@ -73,8 +75,8 @@ def models(known: Machines) -> list[str]:
     return [name for name in known.cpu_models if not VERSIONED.search(name) and name not in _RELATIVE]
 
 
-def build(known: Machines, about: Question) -> str:
-    """The XML text."""
+def build(known: Machines, about: Question, installed: Sequence[Firmware] = ()) -> str:
+    """The XML text; ``installed``: the firmware of this host."""
     root = etree.Element("domainCapabilities")
     etree.SubElement(root, "path").text = known.emulator
     etree.SubElement(root, "domain").text = about.virttype
@@ -82,9 +84,7 @@ def build(known: Machines, about: Question) -> str:
     etree.SubElement(root, "arch").text = ARCH
     etree.SubElement(root, "vcpu", max=str(about.machine.max_cpus))
     etree.SubElement(root, "iothreads", supported="no")
-    os = etree.SubElement(root, "os", supported="yes")
-    etree.SubElement(os, "enum", name="firmware")
-    etree.SubElement(os, "loader", supported="no")
+    _os(root, [one for one in installed if one.is_for(about.machine.name)])
     _cpu(root, known, about)
     backing = etree.SubElement(root, "memoryBacking", supported="yes")
     _enum(backing, "sourceType", words(platform.MemoryBacking, "source"))
@@ -98,6 +98,19 @@ def words(cls: type[Any], field: str) -> tuple[str, ...]:
     """The words that a field of a bound class takes."""
     scalar = next(row.binding.scalar for row in binding.table(cls) if row.field == field)
     return scalar.words if isinstance(scalar, WordScalar) else ()
+
+
+def _os(root: etree._Element, fitting: Sequence[Firmware]) -> None:
+    os = etree.SubElement(root, "os", supported="yes")
+    kinds = {kind for one in fitting for kind, name in INTERFACES.items() if name in one.interfaces}
+    _enum(os, "firmware", sorted(kinds))
+    loader = etree.SubElement(os, "loader", supported="yes")
+    for path in dict.fromkeys(one.path for one in fitting if one.device != "kernel"):
+        etree.SubElement(loader, "value").text = path
+    _enum(loader, "type", words(Loader, "type"))
+    _enum(loader, "readonly", ("yes", "no"))
+    # By what libvirt knows it, too: firmware that keeps others from its flash needs SMM to do so.
+    _enum(loader, "secure", ("yes", "no") if any("requires-smm" in one.features for one in fitting) else ("no",))
 
 
 def _cpu(root: etree._Element, known: Machines, about: Question) -> None:

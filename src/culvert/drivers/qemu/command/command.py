@@ -27,6 +27,7 @@ from culvert.drivers.qemu.command import (
     command_cpu,
     command_device,
     command_disk,
+    command_firmware,
     command_network,
     command_screen,
     command_smbios,
@@ -75,9 +76,11 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
     return [
         emulator,
         *("-name", f"guest={comma(definition.name)},debug-threads=on", "-S"),
+        *command_firmware.images(definition),
         *("-machine", _machine(definition, abilities)),
         *("-accel", ACCELERATORS[definition.type]),
         *command_cpu.cpu(definition),
+        *command_firmware.loader(definition),
         *_memory(definition),
         *command_cpu.smp(definition),
         *("-uuid", definition.uuid),
@@ -143,6 +146,7 @@ def _machine(definition: DomainDef, abilities: Abilities) -> str:
     if backing.nosharepages:
         parts.append("mem-merge=off")
     parts.append(f"memory-backend={RAM_ID}")
+    parts += command_firmware.of_machine(definition)
     # -no-hpet and -no-acpi, which say the same, are gone since QEMU 9.0.
     hpet = _hpet(definition)
     if hpet is not None and Ability.MACHINE_HPET in abilities:
@@ -239,8 +243,10 @@ def _boot(definition: DomainDef) -> Iterator[str]:
     parts = []
     if menu is not None and menu.enable is not None:
         parts.append(f"menu={on_off(menu.enable)}")
-        if menu.timeout is not None:
-            parts.append(f"splash-time={menu.timeout}")
+    if definition.os.bios is not None and definition.os.bios.reboot_timeout is not None:
+        parts.append(f"reboot-timeout={definition.os.bios.reboot_timeout}")
+    if menu is not None and menu.enable is not None and menu.timeout is not None:
+        parts.append(f"splash-time={menu.timeout}")
     yield from ("-boot", ",".join([*parts, "strict=on"]))
     for flag, value in (
         ("-kernel", definition.os.kernel),

@@ -9,6 +9,7 @@
     run/qemu/domain-ID-SHORT/     sockets and short-lived files of one run (monitor.sock …)
     log/qemu/NAME.log             what QEMU has said, over all runs
     lib/qemu/left/NAME            where the guest has gone, written by culvert 0.1.0 and read once: now the journal's
+    lib/qemu/nvram/NAME_VARS.fd   the variables of a guest's firmware
     lib/qemu/save/NAME.save       the guest as it was saved; its next start goes on there
     lib/qemu/                     what outlives a reboot and is nobody's configuration
 """
@@ -89,6 +90,10 @@ class Layout:
 
     def managed_save(self, name: str) -> Path:
         return self.state / "save" / f"{name}.save"
+
+    @property
+    def nvram(self) -> Path:
+        return self.state / "nvram"
 
     def marker(self, name: str) -> Path:
         return self.state / "left" / name
