@@ -148,13 +148,12 @@ def test_a_place_of_the_daemons_own_does_not_travel() -> None:
     folder = "/var/lib/culvert/qemu/nvram"
     os = replace(defined(PFLASH).os, nvram=None)
     ours = firmware.complete(os, "g", folder)
-    assert firmware.unplaced(ours, "g", folder).nvram is None
     theirs = firmware.complete(os, "g", ovmf.VARIABLES)
-    assert firmware.unplaced(theirs, "g", folder) == theirs
+    assert firmware.unplaced(ours).nvram is firmware.unplaced(theirs).nvram is None
     assert firmware.complete(firmware.at_home(theirs, folder), "g", folder) == ours
     assert firmware.at_home(ours, folder) == ours, "also one by the name of another domain, which it had once"
     chosen = defined(f"{PFLASH}<nvram template='/t.fd'>/srv/own.fd</nvram>").os
-    assert firmware.at_home(chosen, folder) == chosen == firmware.unplaced(chosen, "g", folder)
+    assert firmware.at_home(chosen, folder) == chosen == firmware.unplaced(chosen)
 
 
 def test_the_wish_does_not_travel_with_what_was_found() -> None:

@@ -14,6 +14,7 @@ from guests import domain_xml, linux, watch
 from tests.support.guest import Host, RunningGuest
 from tests.support.virsh import virsh
 
+IDLE = linux.LinuxParameters(mib=16, dirty_mib=0, pass_s=0.5)
 SMALL = linux.LinuxParameters(mib=16, dirty_mib=4, dirty_mib_s=5, pass_s=0.5)
 PLAIN = "<firmware><feature name='secure-boot' enabled='no'/></firmware>"
 # A firmware that looks at signatures, with nobody's keys; its SMM is the machine's.

@@ -123,6 +123,7 @@ def test_undefine_asks_what_becomes_of_the_variables(host_a: DaemonProcess, fold
     virsh("destroy", guest.name, uri=host_a.uri).expect()
     refused = virsh("undefine", guest.name, uri=host_a.uri)
     assert "cannot undefine domain with nvram" in refused.err
+    variables(host_a).write_bytes(b"mine")
     virsh("domrename", guest.name, "other", uri=host_a.uri).expect()
     assert variables(host_a, "other").read_bytes() == b"mine"
     virsh("domrename", "other", guest.name, uri=host_a.uri).expect()

@@ -5,6 +5,7 @@ Source: conf/domain_postparse.c, qemu/qemu_domain.c, qemu/qemu_firmware.c of lib
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from culvert.domain.loader import PFLASH, ROM, FirmwareFeature, FirmwareWish, Loader, Nvram
@@ -12,6 +13,7 @@ from culvert.domain.platform import Os
 from culvert.ground import errors
 
 EFI = "efi"
+_MADE_UP = re.compile(r"/.*/qemu/nvram/[^/]+_VARS\.fd")
 
 
 def is_uefi(os: Os) -> bool:
@@ -56,20 +58,19 @@ def variables(folder: str, name: str) -> str:
 
 
 def at_home(os: Os, folder: str) -> Os:
-    """``os`` as another host has sent it: a file in the folder of its daemon's for variables is in ``folder`` here.
+    """``os`` as another host has sent it: variables that are where a daemon keeps them are in ``folder`` here."""
+    path = os.nvram.path if os.nvram else None
+    return os if path is not None and path.startswith(f"{folder}/") else unplaced(os)
 
-    Such a path is recorded by a daemon and not chosen by anybody. libvirt's is /var/lib/libvirt/qemu/nvram.
+
+def unplaced(os: Os) -> Os:
+    """``os`` as it travels: without a path that a daemon has made up, for another one makes up its own.
+
+    libvirt's are in /var/lib/libvirt/qemu/nvram, or in a folder of the user's.
     """
     path = os.nvram.path if os.nvram else None
-    where, _, file = (path or "").rpartition("/")
-    recorded = where.endswith("/qemu/nvram") and file.endswith("_VARS.fd") and where != folder
-    return replace(os, nvram=_unplaced(os.nvram)) if os.nvram and recorded else os
-
-
-def unplaced(os: Os, name: str, folder: str) -> Os:
-    """``os`` as it travels: without a path that another host makes by itself, as this one has."""
-    own = os.nvram is not None and os.nvram.path == variables(folder, name)
-    return replace(os, nvram=_unplaced(os.nvram)) if os.nvram and own else os
+    made = path is not None and _MADE_UP.fullmatch(path)
+    return replace(os, nvram=_unplaced(os.nvram)) if os.nvram and made else os
 
 
 def _unplaced(nvram: Nvram) -> Nvram | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from culvert.domain import aliases, binding, xml
+from culvert.domain import aliases, binding, firmware, xml
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
@@ -61,7 +61,7 @@ def _without_implicit(definition: DomainDef) -> DomainDef:
     )
     # By which one was chosen says nothing of the one that it is now.
     found = definition.os.firmware is None
-    os = replace(definition.os, firmware_wish=None) if found else definition.os
+    os = firmware.unplaced(replace(definition.os, firmware_wish=None) if found else definition.os)
     return replace(definition, os=os, cpu=_without_clusters(definition.cpu), devices=kept)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
-from culvert.domain import aliases, firmware
+from culvert.domain import aliases
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu import nvram, states
@@ -181,17 +181,10 @@ class Domain:
             raise errors.InvalidArgument(f"unsupported flags (0x{flags:x}) in function qemuDomainGetXMLDesc")
         secure, migratable = bool(flags & XMLFlag.SECURE), bool(flags & XMLFlag.MIGRATABLE)
         if self.active is not None and not flags & XMLFlag.INACTIVE:
-            runs = self._as_it_travels(self.active) if migratable else self.as_it_runs
+            runs = self.active if migratable else self.as_it_runs
             return await apart.run(xml_format.format, runs, domain_id=self.id, migratable=migratable, secure=secure)
         kept = self.persistent or self.definition
-        if migratable:
-            kept = self._as_it_travels(kept)
         return await apart.run(lambda: xml_format.format(aliases.strip(kept), migratable=migratable, secure=secure))
-
-    def _as_it_travels(self, definition: DomainDef) -> DomainDef:
-        """Without what another host has another place for."""
-        folder = str(self.host.layout.nvram)
-        return replace(definition, os=firmware.unplaced(definition.os, definition.name, folder))
 
     @property
     def ending(self) -> Ending | None:
