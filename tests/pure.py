@@ -72,6 +72,7 @@ REAL: dict[str, tuple[str, ...]] = {
         "test_an_emulator_that_is_none",
         "test_probe_and_memory_of_it",
     ),
+    "drivers/command/test_elements.py": ALL,
     "drivers/command/test_fit.py": ("test_a_real_one_has_what_the_golden_definitions_ask_for",),
     "drivers/command/test_command.py": (
         "test_qemu_starts",

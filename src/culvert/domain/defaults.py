@@ -21,7 +21,8 @@ from culvert.domain.platform import Boot, Clock, Os
 from culvert.domain.tuning import CpuTune
 from culvert.ground import errors
 
-DEFAULT_CPU = CpuModel(fallback="forbid", name="qemu64")
+# Of a PC, by the arch of its emulator; that of x86_64 runs i686 as well.
+DEFAULT_CPUS = {"x86_64": "qemu64", "i686": "qemu32"}
 
 MACHINE_FAMILIES = ("pc-i440fx-", "pc-q35-")
 
@@ -52,7 +53,7 @@ def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
         features=_features(definition.features),
         cputune=_cputune(definition.cputune, vcpu.count),
         sysinfo=tuple(sysinfo.complete(one, uuid) for one in definition.sysinfo),
-        cpu=_cpu(definition, vcpu.count),
+        cpu=_cpu(definition, vcpu.count, DEFAULT_CPUS[host.arch]),
         clock=definition.clock or Clock(offset="utc"),
         on_poweroff=definition.on_poweroff or "destroy",
         on_reboot=definition.on_reboot or "restart",
@@ -79,6 +80,11 @@ def _cputune(told: CpuTune | None, count: int) -> CpuTune | None:
 
 def _os(definition: DomainDef, host: HostFacts) -> Os:
     os = definition.os
+    arch = os.type.arch or "x86_64"
+    if host.arch == "i686" and arch != host.arch:
+        raise errors.ConfigUnsupported(
+            f"unsupported configuration: Emulator '{host.emulator}' does not support arch '{arch}'"
+        )
     asked = os.type.machine or host.default_machine
     machine = host.machines.get(asked, asked)
     if (host.machines and asked not in host.machines) or not machine.startswith(MACHINE_FAMILIES):
@@ -92,7 +98,7 @@ def _os(definition: DomainDef, host: HostFacts) -> Os:
     boot = os.boot
     if not _boot_orders(definition.devices) and not boot:
         boot = (Boot(dev="hd"),)
-    return replace(os, type=replace(os.type, arch=os.type.arch or "x86_64", machine=machine), boot=boot)
+    return replace(os, type=replace(os.type, arch=arch, machine=machine), boot=boot)
 
 
 def check_boot(definition: DomainDef) -> None:
@@ -124,7 +130,7 @@ def _features(features: Features | None) -> Features | None:
     return replace(features, hyperv=hyperv, **states)
 
 
-def _cpu(definition: DomainDef, count: int) -> Cpu:
+def _cpu(definition: DomainDef, count: int, fallback: str) -> Cpu:
     cpu = definition.cpu or Cpu()
     topology = cpu.topology
     if topology is not None:
@@ -142,7 +148,7 @@ def _cpu(definition: DomainDef, count: int) -> Cpu:
             raise errors.XMLError("XML error: /domain/cpu names features or a vendor, and no model")
         check = "partial" if kvm and named else "none"
         model = (
-            DEFAULT_CPU
+            CpuModel(fallback="forbid", name=fallback)
             if cpu.model is None or not named
             else replace(cpu.model, fallback=cpu.model.fallback or "allow")
         )

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostFacts:
-    """``machines``: the machine types QEMU knows, each alias (``pc``) with the name it stands for, each name with
+    """``arch``: of the emulator.
+    ``machines``: the machine types QEMU knows, each alias (``pc``) with the name it stands for, each name with
     itself (from ``query-machines``). ``uuid`` and ``mac_seed`` feed what is made up for a new domain: the caller
     draws them at random, so that this package stays without chance.
     """
 
     emulator: str = "/usr/bin/qemu-system-x86_64"
+    arch: str = "x86_64"
     machines: Mapping[str, str] = field(default_factory=dict)
     default_machine: str = "pc"
     domain_types: frozenset[str] = frozenset({"qemu", "kvm"})

@@ -14,13 +14,14 @@ from culvert.domain.scalars import ANY_TEXT, PATH, TOKEN, ULONG, YES_NO, YES_OR_
 from culvert.ground import errors
 
 REBOOT = Integer(low=-1, high=65535, refusal=errors.ConfigUnsupported)
+ARCH = one_of("x86_64", "i686")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OsType:
     """Architecture and machine type; ``machine`` None or an alias (pc, q35) until defaults are filled in."""
 
-    arch: Annotated[str | None, attribute("arch", one_of("x86_64"), silent=BLANK)] = None
+    arch: Annotated[str | None, attribute("arch", ARCH, silent=BLANK)] = None
     machine: Annotated[str | None, attribute("machine", TOKEN, silent=BLANK)] = None
     name: Annotated[str, content(one_of("hvm"))]
 

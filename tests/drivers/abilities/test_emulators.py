@@ -21,7 +21,7 @@ import json, re, socket, sys
 fd = int(re.search(r"fd=([0-9]+)", " ".join(sys.argv))[1])
 monitor, _ = socket.socket(fileno=fd).accept()
 version = {{"qemu": {{"major": 9, "minor": 9, "micro": 9}}, "package": ""}}
-answers = {{"qmp_capabilities": {{}}, "query-version": version, {lie}}}
+answers = {{"qmp_capabilities": {{}}, "query-version": version, "query-target": {{"arch": "x86_64"}}, {lie}}}
 def say(what):
     monitor.send(json.dumps(what).encode() + b"\\r\\n")
 say({{"QMP": {{"version": version, "capabilities": []}}}})

@@ -113,7 +113,10 @@ class NodeHandlers:
         self, session: Session, args: remote_connect.DomainCapabilitiesArgs
     ) -> shapes.CapabilitiesRet:
         no_flags(args.flags, "qemuConnectGetDomainCapabilities", HOST_MODEL_FEATURES)
-        known = self._service.driver.host.machines
+        emulators = self._service.driver.host.emulators
+        path = args.emulatorbin or await asyncio.to_thread(emulators.of_arch, args.arch)
+        await emulators.others()
+        known = emulators.known(path)
         about = domcaps.question(known, args.emulatorbin, args.arch, args.machine, args.virttype)
         installed = await asyncio.to_thread(firmware.present)
         return shapes.CapabilitiesRet(domcaps.build(known, about, installed))

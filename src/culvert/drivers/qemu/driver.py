@@ -164,7 +164,14 @@ class Driver:
         node = await self.node_info()
         cpus = await asyncio.to_thread(nodeinfo.cpus)
         pages = await asyncio.to_thread(nodestats.page_sizes)
-        return capabilities.build(str(self.host_uuid), node, cpus, [self.host.machines], pages, clusters=clusters)
+        return capabilities.build(
+            str(self.host_uuid),
+            node,
+            cpus,
+            [*await self.host.emulators.others(), self.host.machines],
+            pages,
+            clusters=clusters,
+        )
 
     # definitions
 
@@ -183,9 +190,10 @@ class Driver:
 
     def _with_defaults(self, definition: DomainDef) -> tuple[DomainDef, machines.Machines]:
         check_name(definition.name)
-        known = self.host.emulators.known(definition.devices.emulator)
+        known = self.host.emulators.known(self.host.emulators.chosen(definition))
         facts = HostFacts(
             emulator=known.emulator,
+            arch=known.arch,
             machines={**{machine.name: machine.name for machine in known.machines}, **known.aliases},
             default_machine=known.default_machine,
             domain_types=frozenset({"qemu", "kvm"} if known.kvm else {"qemu"}),
@@ -209,7 +217,7 @@ class Driver:
 
     async def _completed(self, definition: DomainDef, how: Callable[[DomainDef], DomainDef]) -> DomainDef:
         """``definition`` by ``complete`` or ``accept``, as its emulator is now."""
-        await self.host.emulators.look(definition.devices.emulator)
+        await self.host.emulators.look(await asyncio.to_thread(self.host.emulators.chosen, definition))
         return await apart.run(how, definition)
 
     async def define_xml(self, xml: str, *, arriving: bool = False) -> Domain:

@@ -13,7 +13,7 @@ from lxml import etree
 from culvert.drivers.qemu.abilities.machines import Machines
 from culvert.drivers.qemu.abilities.nodeinfo import HostCpu, NodeInfo
 
-ARCH = "x86_64"
+WORD_SIZES = {"i686": "32", "x86_64": "64"}
 
 
 def build(
@@ -75,8 +75,8 @@ def _cell(cpu: HostCpu) -> tuple[int, int]:
 def _guest(root: etree._Element, emulator: Machines) -> None:
     guest = etree.SubElement(root, "guest")
     etree.SubElement(guest, "os_type").text = "hvm"
-    arch = etree.SubElement(guest, "arch", name=ARCH)
-    etree.SubElement(arch, "wordsize").text = "64"
+    arch = etree.SubElement(guest, "arch", name=emulator.arch)
+    etree.SubElement(arch, "wordsize").text = WORD_SIZES[emulator.arch]
     etree.SubElement(arch, "emulator").text = emulator.emulator
     for machine in emulator.offered:
         told = {"maxCpus": str(machine.max_cpus), **({"deprecated": "yes"} if machine.deprecated else {})}
@@ -89,3 +89,5 @@ def _guest(root: etree._Element, emulator: Machines) -> None:
     features = etree.SubElement(guest, "features")
     etree.SubElement(features, "acpi", default="on", toggle="yes")
     etree.SubElement(features, "apic", default="on", toggle="no")
+    for name in ("pae", "nonpae") if emulator.arch == "i686" else ():
+        etree.SubElement(features, name)

@@ -21,7 +21,8 @@ from culvert.drivers.qemu.abilities.machines import VERSIONED, Machine, Machines
 from culvert.drivers.qemu.command.command_device import PRIMARY_VIDEO, VIRTIO_VIDEO
 from culvert.ground import errors
 
-ARCH = "x86_64"
+# Architecture of an emulator → those of the guests that it runs.
+RUN_BY = {"x86_64": ("x86_64", "i686"), "i686": ("i686",)}
 ACCELERATED, EMULATED = "kvm", "qemu"
 
 # Not processors one can ask for by name: what they are depends on the host.
@@ -34,6 +35,7 @@ class Question:
 
     machine: Machine
     virttype: str
+    arch: str = "x86_64"
 
 
 # libvirt's kinds of guests (virDomainVirtType), most of other hypervisors.
@@ -52,7 +54,7 @@ def question(
     """
     if emulator is not None and emulator != known.emulator:
         raise errors.InvalidArgument(f"invalid argument: emulator '{emulator}' is not the one that is served")
-    if arch is not None and arch != ARCH:
+    if arch is not None and arch not in RUN_BY[known.arch]:
         raise errors.ConfigUnsupported(f"unable to find any emulator to serve '{arch}' architecture")
     name = known.aliases.get(machine, machine) if machine else known.default_machine
     found = next((each for each in known.offered if each.name == name), None)
@@ -67,7 +69,7 @@ def question(
         raise errors.InvalidArgument(
             f"invalid argument: the virt type '{kind}' is not supported by emulator '{known.emulator}'"
         )
-    return Question(found, kind)
+    return Question(found, kind, arch or known.arch)
 
 
 def models(known: Machines) -> list[str]:
@@ -81,7 +83,7 @@ def build(known: Machines, about: Question, installed: Sequence[Firmware] = ()) 
     etree.SubElement(root, "path").text = known.emulator
     etree.SubElement(root, "domain").text = about.virttype
     etree.SubElement(root, "machine").text = about.machine.name
-    etree.SubElement(root, "arch").text = ARCH
+    etree.SubElement(root, "arch").text = about.arch
     etree.SubElement(root, "vcpu", max=str(about.machine.max_cpus))
     etree.SubElement(root, "iothreads", supported="no")
     _os(root, [one for one in installed if one.is_for(about.machine.name)])

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections import defaultdict
 from pathlib import Path
 
+from culvert.domain.definition import DomainDef
+from culvert.domain.platform import ARCH
 from culvert.drivers.qemu.abilities import machines
 from culvert.drivers.qemu.abilities.machines import Machines, Stamp
 
@@ -32,6 +35,26 @@ class Emulators:
         """What the emulator said last; of one that was never asked, what the default one said."""
         _, found = self._found.get(emulator or self.default) or self._found[self.default]
         return found
+
+    async def others(self) -> list[Machines]:
+        """The emulators beside the default one that a definition need not name: of another architecture."""
+        paths = [path for path in map(self.of_arch, ARCH.words) if path != self.default]
+        there = [path for path in paths if await asyncio.to_thread(os.access, path, os.X_OK)]
+        return [await self.look(path) for path in there]
+
+    def chosen(self, definition: DomainDef) -> str:
+        """The path of the emulator that runs ``definition``."""
+        return definition.devices.emulator or self.of_arch(definition.os.type.arch)
+
+    def of_arch(self, arch: str | None) -> str:
+        """The one of this architecture beside the default one, where there is one; else the default one.
+
+        An x86_64 runs i686 as well (virQEMUCapsFindBinaryForArch).
+        """
+        if arch != "i686":
+            return self.default
+        beside = self.default.replace("x86_64", "i386")
+        return beside if os.path.exists(beside) else self.default
 
     async def look(self, emulator: str | None = None) -> Machines:
         """What the emulator can do now: it is asked if its file is another one than when it was asked last.

@@ -24,8 +24,9 @@ from culvert.io import apart, blocking, files, unix_sockets
 
 log = logging.getLogger(__name__)
 
-FORMAT = 7  # of the remembered text
+FORMAT = 8  # of the remembered text
 VERSIONED = re.compile(r"-v\d+$")  # the name of one version of a CPU model
+ARCHES = {"i386": "i686"}  # QEMU's word → libvirt's, where they differ
 PROBE = "probe-"  # what the folder of a probe is called, with something random behind it
 PROBE_TIMEOUT = 30.0  # seconds for the probed process to answer everything
 END_TIMEOUT = 5.0  # seconds for it to end by itself
@@ -58,6 +59,8 @@ class Machines:
     features: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """CPU model, without those of single versions → its features, as QEMU spells them; "max" is all it emulates."""
     abilities: Abilities = ability.NONE
+    arch: str = "x86_64"
+    """What it emulates, in libvirt's words: x86_64, or i686."""
     deprecated_models: tuple[str, ...] = ()
     """CPU models that a later QEMU will not have."""
 
@@ -144,6 +147,7 @@ def _recall(path: Path, stamp: dict[str, Any]) -> Machines | None:
             machines=tuple(Machine(**machine) for machine in found["machines"]),
             cpu_models=tuple(found["cpu_models"]),
             kvm=found["kvm"],
+            arch=found["arch"],
             blockers={name: tuple(missing) for name, missing in found["blockers"].items()},
             features={name: tuple(features) for name, features in found["features"].items()},
             deprecated_models=tuple(found["deprecated_models"]),
@@ -213,6 +217,7 @@ async def _answer(
 
 async def _answers(emulator: str, monitor: Monitor, *, kvm: bool) -> Machines:
     version = (await monitor.execute("query-version"))["qemu"]
+    target = str((await monitor.execute("query-target"))["arch"])
     machines = await monitor.execute("query-machines")
     models = await monitor.execute("query-cpu-definitions")
     names = [str(model["name"]) for model in models]
@@ -232,6 +237,7 @@ async def _answers(emulator: str, monitor: Monitor, *, kvm: bool) -> Machines:
         ),
         cpu_models=tuple(sorted(names)),
         kvm=kvm,
+        arch=ARCHES.get(target, target),
         blockers={
             model["name"]: tuple(model["unavailable-features"])
             for model in models

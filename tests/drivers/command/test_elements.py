@@ -1,0 +1,47 @@
+"""A real QEMU starts with each element, and takes the state of another one that has it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from culvert.domain.definition import DomainDef
+from culvert.domain.format import format
+from tests.domain import elements, golden
+from tests.drivers.command.test_command import QEMU, SECONDS, images, qemu
+
+# Needs what a host may not have: hardware, huge pages.
+ELSEWHERE: frozenset[str] = frozenset()
+NAMES = [name for name in elements.NAMES if elements.argv(name) and name not in ELSEWHERE]
+
+pytestmark = pytest.mark.skipif(not Path(QEMU).exists(), reason=f"no {QEMU}")
+
+
+def running(xml: str, folder: Path) -> DomainDef:
+    return golden.running(elements.completed(xml.replace("/srv/vm", str(folder))))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_state_of_one_is_taken_by_another(name: str, folder: Path) -> None:
+    images(folder)
+    source = running(elements.text(name), folder)
+    source = replace(source, uuid=golden.UUID)
+    arrived = running(format(source, migratable=True, secure=True), folder)
+    uri = f"unix:{folder}/stream"
+    with (
+        qemu(arrived, folder / "destination", incoming=True) as destination,
+        qemu(source, folder / "source") as call,
+    ):
+        destination("migrate-incoming", {"uri": uri})
+        call("migrate", {"uri": uri})
+        deadline = time.monotonic() + SECONDS
+        while (state := call("query-migrate").get("status")) not in ("completed", "failed"):
+            assert time.monotonic() < deadline, state
+            time.sleep(0.05)
+        assert state == "completed", call("query-migrate")
+        while (state := destination("query-status")["status"]) in ("inmigrate",):
+            assert time.monotonic() < deadline, state
+            time.sleep(0.05)
