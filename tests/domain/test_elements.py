@@ -13,9 +13,10 @@ from culvert.domain.validate import check as validate
 from culvert.drivers.qemu.abilities.ability import Abilities
 from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.command.command import LaunchOptions
+from culvert.drivers.qemu.command.command_memory import MemoryPlaces
 from tests.domain import elements, golden
 
-OPTIONS = LaunchOptions(monitor_fd=9, channel_directory="/run/channels")
+OPTIONS = LaunchOptions(monitor_fd=9, channel_directory="/run/channels", memory=MemoryPlaces(files="/run/ram"))
 
 
 @pytest.mark.parametrize("name", elements.NAMES)

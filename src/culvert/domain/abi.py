@@ -50,6 +50,10 @@ FREE = frozenset(
         *("/domain/devices/channel/target/@state", "/domain/devices/console/target/@port"),
         *("/domain/devices/graphics", "/domain/devices/audio", "/domain/devices/sound/audio"),
         *("/domain/devices/watchdog/@action", "/domain/devices/memballoon/stats"),
+        "/domain/memory/@dumpCore",
+        *(f"/domain/cpu/numa/cell/{name}" for name in ("@memAccess", "@discard")),
+        *(f"/domain/devices/memory/{name}" for name in ("@access", "@discard", "source", "address/@base")),
+        *("/domain/devices/memory/target/requested", "/domain/devices/memory/target/current"),
         *("/domain/devices/rng/rate", "/domain/devices/rng/backend"),
     }
 )
@@ -151,7 +155,9 @@ def _compare_optional(cls: type[Any], ours: Any, theirs: Any, path: str, shown: 
 
 
 def _tail(bound: binding.Binding) -> str:
-    at = "@" if bound.kind == "attribute" else ""
+    if bound.kind == "beside":
+        return f"/{bound.name}/@{bound.inner}"
+    at = "@" if bound.kind in ("attribute", "sized") else ""
     return f"/{at}{bound.name}" if bound.name else ""
 
 

@@ -71,9 +71,18 @@ class UsbAddress:
         return self.port in (None, "0")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DimmAddress:
+    """The slot of a module of memory, and where the guest sees it (known in a running domain)."""
+
+    slot: Annotated[int | None, attribute("slot", Integer(high=2**32 - 1))] = None
+    base: Annotated[int | None, attribute("base", Integer(width=1), silent=("0", "0x0"))] = None
+
+
 PCI = {"pci": PciAddress}
 DRIVE = {"drive": DriveAddress}
 DISK = {"pci": PciAddress, "drive": DriveAddress}
 SERIAL_PORT = {"virtio-serial": SerialPortAddress}
 USB = {"usb": UsbAddress}
+MODULE = {"pci": PciAddress, "dimm": DimmAddress}
 INPUT = {"pci": PciAddress, "usb": UsbAddress}

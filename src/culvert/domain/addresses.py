@@ -196,6 +196,7 @@ OTHER_SEATS: tuple[tuple[str, Callable[[Any], PciConnect | None]], ...] = (
     ("watchdogs", lambda one: PciConnect.CONVENTIONAL if one.model == "i6300esb" else None),
     ("videos", lambda one: VIDEO_PLACES.get(one.model.type)),
     ("inputs", lambda one: PciConnect.EXPRESS if one.bus == "virtio" else None),
+    ("memories", lambda one: PciConnect.EXPRESS if one.is_pci else None),
 )
 
 Placed = dict[tuple[str, int], PciAddress]

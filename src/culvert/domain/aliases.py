@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from culvert.domain.address import DriveAddress
+from culvert.domain.address import DimmAddress, DriveAddress
 from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Serial
 from culvert.domain.controller import Controller
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk, numbered, unnumbered
+from culvert.domain.memory_device import MemoryModule
 
 USER_PREFIX = "ua-"
 _USERS = re.compile(r"ua-[A-Za-z0-9_-]*")  # conf/domain_conf.c, USER_ALIAS_CHARS
@@ -34,7 +35,7 @@ NUMBERED = {
     "watchdogs": "watchdog",
     "rngs": "rng",
 }
-ALIASED = (*NUMBERED, "disks", "controllers", "consoles")
+ALIASED = (*NUMBERED, "disks", "controllers", "consoles", "memories")
 
 C = TypeVar("C", Serial, ConsoleDevice, ChannelDevice)
 
@@ -55,6 +56,7 @@ def assign(definition: DomainDef) -> DomainDef:
     changes["controllers"] = tuple(
         one if one.alias else replace(one, alias=_controller(one, definition)) for one in devices.controllers
     )
+    changes["memories"] = _modules(devices.memories)
     disks = tuple(one if one.alias else replace(one, alias=_disk(one)) for one in devices.disks)
     changes["disks"] = _numbered_sources(disks)
     named = replace(devices, **changes)  # type: ignore[arg-type]  # one value of the field's own type per field name
@@ -63,6 +65,22 @@ def assign(definition: DomainDef) -> DomainDef:
     if balloon is not None and balloon.model != "none" and not balloon.alias:
         balloon = replace(balloon, alias="balloon0")
     return replace(definition, devices=replace(named, consoles=consoles, memballoon=balloon))
+
+
+# Model of a module → the word of its alias; behind it is its slot, or a number in order for those on PCI.
+MODULES = {"dimm": "dimm", "nvdimm": "nvdimm", "virtio-pmem": "virtiopmem", "virtio-mem": "virtiomem"}
+
+
+def _modules(modules: Sequence[MemoryModule]) -> tuple[MemoryModule, ...]:
+    taken = {one.alias for one in modules}
+    made = []
+    for one in modules:
+        word = MODULES[one.model]
+        numbers = [one.address.slot or 0] if isinstance(one.address, DimmAddress) else range(len(modules))
+        name = next(name for number in numbers if (name := f"{word}{number}") not in taken or len(numbers) == 1)
+        taken.add(one.alias or name)
+        made.append(one if one.alias else replace(one, alias=name))
+    return tuple(made)
 
 
 def _disk(disk: Disk) -> str:
@@ -127,7 +145,8 @@ def strip(definition: DomainDef) -> DomainDef:
     consoles = tuple(replace(_own_path(one), tty=None) for one in plain.consoles)
     serials = tuple(_own_path(one) for one in plain.serials)
     plain = replace(plain, disks=disks, channels=channels, consoles=consoles, serials=serials)
-    return replace(definition, devices=plain)
+    memories = tuple(replace(one, target=replace(one.target, current=None)) for one in plain.memories)
+    return replace(definition, devices=replace(plain, memories=memories))
 
 
 def _own_path(device: C) -> C:

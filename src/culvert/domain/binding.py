@@ -16,7 +16,8 @@ without its attribute (unless it is ``needed``), a ``hollow`` child; and an elem
 
 Bindings: ``attribute``, ``content`` (the element's own text), ``leaf`` (child with text only), ``lone`` (child
 with one attribute only), ``flag`` (empty child), ``child``, ``children``, ``variant`` (child whose class is told by
-an attribute), ``amount`` (memory with a unit), ``verbatim`` (markup that is kept without a look inside).
+an attribute), ``amount`` (memory with a unit), ``sized`` (the same as an attribute, or as the element's own text),
+``beside`` (an attribute of a child that is an ``amount``), ``verbatim`` (markup that is kept without a look inside).
 """
 
 from __future__ import annotations
@@ -118,6 +119,17 @@ def amount(tag: str) -> Binding:
     return Binding("amount", tag, scalars.ULONG, silent=BLANK)
 
 
+def sized(name: str, *, unit: str = "KiB", silent: tuple[str, ...] = ()) -> Binding:
+    """The attribute ``name``, an amount of memory in KiB, or in bytes where ``unit`` is "B"; the attribute ``unit``
+    beside it says of what it is so many. With no name it is the element's own text."""
+    return Binding("sized", name, scalars.ULONG, unit, silent=silent)
+
+
+def beside(tag: str, inner: str, scalar: scalars.Scalar = scalars.TEXT) -> Binding:
+    """The attribute ``inner`` of the child ``tag``, whose content is another field: an ``amount`` before it."""
+    return Binding("beside", tag, scalar, inner)
+
+
 def verbatim(tag: str) -> Binding:
     """The content of the child ``tag`` as markup that is not looked into."""
     return Binding("verbatim", tag)
@@ -183,6 +195,10 @@ def supported(cls: type[Any], path: str, above: tuple[type[Any], ...] = ()) -> I
                     tag = f"{path}/{bound.name}[@{bound.inner}='{value}']"
                     yield tag, ""
                     yield from supported(variant_class, tag, above)
+            case "sized":
+                yield f"{path}/@{bound.name}" if bound.name else path, bound.scalar.describe()
+            case "beside":
+                yield f"{path}/{bound.name}/@{bound.inner}", bound.scalar.describe()
             case "leaf" | "amount":
                 yield f"{path}/{bound.name}", bound.scalar.describe()
             case _:
@@ -241,17 +257,25 @@ def read(cls: type[T], element: etree._Element, path: str, *, but: tuple[str, ..
 
 
 def _read_attributes(cls: type[Any], element: etree._Element, path: str, but: tuple[str, ...]) -> dict[str, Any]:
-    rows = {row.binding.name: row for row in table(cls) if row.binding.kind == "attribute"}
+    rows = {row.binding.name: row for row in table(cls) if row.binding.kind in ("attribute", "sized")}
+    sizes = any(row.binding.kind == "sized" for row in table(cls))
     values = {}
     for name, text in ((str(key), str(value)) for key, value in element.attrib.items()):
-        if name in but:
+        if name in but or (sizes and name == "unit"):
             continue
         if name not in rows:
             raise _unsupported(f"attribute {path}/@{name}", element)
         value = _read_scalar(rows[name].binding, text, f"{path}/@{name}")
+        if value is not None and rows[name].binding.kind == "sized":
+            value = _of_unit(rows[name].binding, value, element)
         if value is not None:
             values[rows[name].field] = value
     return values
+
+
+def _of_unit(bound: Binding, value: int, element: etree._Element) -> int:
+    unit = str(element.get("unit", ""))
+    return units.to_kib(value, unit) if bound.inner == "KiB" else units.to_bytes(value, unit)
 
 
 def _read_scalar(bound: Binding, text: str, where: str) -> Any:
@@ -260,7 +284,12 @@ def _read_scalar(bound: Binding, text: str, where: str) -> Any:
 
 
 def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[str, Any]:
-    rows = {row.binding.name: row for row in table(cls) if row.binding.kind not in ("attribute", "content")}
+    rows = {
+        row.binding.name: row
+        for row in table(cls)
+        if row.binding.kind not in ("attribute", "content", "sized", "beside")
+    }
+    besides = [row for row in table(cls) if row.binding.kind == "beside"]
     values: dict[str, Any] = {}
     lists: dict[str, list[Any]] = {}
     for sub in element:
@@ -271,6 +300,10 @@ def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[s
             raise _unsupported(f"element {where}", sub)
         if (sub.tail or "").strip():
             raise errors.XMLError(f"XML error: {path} does not take text{_line(sub)}")
+        for aside in [aside for aside in besides if aside.binding.name == tag]:
+            if (text := sub.get(aside.binding.inner)) is not None:
+                values[aside.field] = aside.binding.scalar.read(str(text), f"{where}/@{aside.binding.inner}")
+                del sub.attrib[aside.binding.inner]
         value = _read_child(row.binding, sub, where)
         if row.binding.kind == "children":
             lists.setdefault(row.field, []).append(value)
@@ -288,14 +321,17 @@ def _has_lists(bound: Binding) -> bool:
 
 
 def _read_content(cls: type[Any], element: etree._Element, path: str) -> dict[str, Any]:
-    row = next((row for row in table(cls) if row.binding.kind == "content"), None)
+    row = next((row for row in table(cls) if row.binding.kind in ("content", "sized") and not row.binding.name), None)
     if row is None:
         if _text(element).strip():
             raise errors.XMLError(f"XML error: {path} does not take text{_line(element)}")
         return {}
     # Between elements, white space is for the eye.
     text = _text(element) if _text(element).strip() or not len(element) else ""
-    return {row.field: row.binding.scalar.read(text, path)} if text else {}
+    if not text:
+        return {}
+    value = row.binding.scalar.read(text, path)
+    return {row.field: _of_unit(row.binding, value, element) if row.binding.kind == "sized" else value}
 
 
 def _read_child(bound: Binding, element: etree._Element, path: str) -> Any:
@@ -378,7 +414,29 @@ def write(value: Any, tag: str) -> xml.Node:
     return node
 
 
+def _write_sized(node: xml.Node, bound: Binding, held: Any) -> None:
+    if bound.name:
+        node.attributes[bound.name] = bound.scalar.write(held)
+    else:
+        node.text = bound.scalar.write(held)
+    node.attributes["unit"] = bound.inner
+
+
+def _write_beside(node: xml.Node, bound: Binding, held: Any) -> None:
+    for one in node.children:
+        if isinstance(one, xml.Node) and one.tag == bound.name:
+            # Before the unit, which is written last.
+            unit = one.attributes.pop("unit", None)
+            one.attributes |= {bound.inner: bound.scalar.write(held)} | ({"unit": unit} if unit else {})
+
+
+_WRITERS: dict[str, Callable[[xml.Node, Binding, Any], None]] = {"sized": _write_sized, "beside": _write_beside}
+
+
 def _write_field(node: xml.Node, bound: Binding, held: Any) -> None:
+    if (own := _WRITERS.get(bound.kind)) is not None:
+        own(node, bound, held)
+        return
     match bound.kind:
         case "attribute":
             node.attributes[bound.name] = bound.scalar.write(held)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated
 
+from culvert.domain import numa as nodes
 from culvert.domain.binding import BLANK, DEFAULT, attribute, child, children, content, leaf
 from culvert.domain.scalars import CPU_SET, ON_OFF, TOKEN, YES_NO, Integer, Pattern, one_of
 from culvert.ground import errors
@@ -18,7 +19,7 @@ class Vcpu:
     """``count`` processors at most, ``current`` of them present at start (all, when None). ``cpuset``: those of the
     host that the guest runs on where nothing else is said."""
 
-    placement: Annotated[str | None, attribute("placement", one_of("static"))] = None
+    placement: Annotated[str | None, attribute("placement", one_of("static", "auto"))] = None
     cpuset: Annotated[frozenset[int] | None, attribute("cpuset", CPU_SET)] = None
     current: Annotated[int | None, attribute("current", Integer(low=1, high=4096))] = None
     count: Annotated[int, content(Integer(low=1, high=4096))]
@@ -91,6 +92,7 @@ class Cpu:
     vendor: Annotated[str | None, leaf("vendor", TOKEN, silent=BLANK)] = None
     topology: Annotated[CpuTopology | None, child("topology", CpuTopology)] = None
     features: Annotated[tuple[CpuFeature, ...], children("feature", CpuFeature)] = ()
+    numa: Annotated[nodes.Numa | None, child("numa", nodes.Numa)] = None
 
 
 def as_started(configured: Cpu, domain_type: str) -> Cpu:

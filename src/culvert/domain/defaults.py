@@ -11,14 +11,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from culvert.domain import addresses, defaults_devices, firmware, sysinfo, vcpus
+from culvert.domain import addresses, defaults_devices, firmware, memory, memory_device, sysinfo, vcpus
+from culvert.domain import numa as nodes
 from culvert.domain.cpu import Cpu, CpuModel, Vcpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
 from culvert.domain.features import Features, Toggle
 from culvert.domain.host import HostFacts
 from culvert.domain.platform import Boot, Clock, Os
-from culvert.domain.tuning import CpuTune
+from culvert.domain.tuning import CpuTune, NumaMemory, NumaNode, NumaTune
 from culvert.ground import errors
 
 # Of a PC, by the arch of its emulator; that of x86_64 runs i686 as well.
@@ -41,14 +42,14 @@ def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
     if not uuid:
         raise errors.InternalError(f"internal error: no UUID was made for domain '{definition.name}'")
     os = _os(definition, host)
-    vcpu = definition.vcpu or Vcpu(count=1)
-    counted = vcpus.complete(replace(vcpu, placement="static"), definition.vcpu_states, definition)
-    if definition.memory == 0:
-        raise errors.XMLError("XML error: the domain has no memory")
+    vcpu = _placed(definition)
+    counted = vcpus.complete(vcpu, definition.vcpu_states, definition)
+    numa = definition.cpu.numa if definition.cpu else None
+    numatune = _numatune(definition.numatune, vcpu, len(numa.cells) if numa else 0)
     whole = replace(
         counted,
         uuid=uuid,
-        current_memory=min(definition.current_memory or definition.memory, definition.memory),
+        numatune=numatune,
         os=os,
         features=_features(definition.features),
         cputune=_cputune(definition.cputune, vcpu.count),
@@ -59,8 +60,90 @@ def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
         on_reboot=definition.on_reboot or "restart",
         on_crash=definition.on_crash or "destroy",
     )
-    devices = defaults_devices.complete(definition.devices, host, q35=whole.is_q35, seed=f"{host.mac_seed}:{uuid}")
+    whole = _sized(whole)
+    devices = defaults_devices.complete(whole.devices, host, q35=whole.is_q35, seed=f"{host.mac_seed}:{uuid}")
     return addresses.assign(replace(whole, devices=devices))
+
+
+def _placed(definition: DomainDef) -> Vcpu:
+    """Where they run is said, or somebody is asked at the start (virDomainDefPostParseCommon)."""
+    vcpu, tune = definition.vcpu or Vcpu(count=1), definition.numatune
+    pinned = definition.cputune is not None and (definition.cputune.vcpu_pins or definition.cputune.emulator_pin)
+    auto = tune is not None and tune.memory is not None and tune.memory.placement == "auto"
+    if auto and vcpu.cpuset is None and not pinned:
+        return replace(vcpu, placement="auto")
+    if vcpu.placement == "auto":
+        return replace(vcpu, cpuset=None)
+    return replace(vcpu, placement="static")
+
+
+def _numatune(told: NumaTune | None, vcpu: Vcpu, nodes: int) -> NumaTune | None:
+    """Source: conf/numa_conf.c, virDomainNumatuneSet and virDomainNumatuneNodeParseXML."""
+    wanted = told.memory if told else None
+    if wanted is None and vcpu.placement == "auto":
+        wanted = NumaMemory(placement="auto")
+    if wanted is not None:
+        fixed = "static" if wanted.nodeset or vcpu.placement != "auto" else "auto"
+        placement = wanted.placement or fixed
+        if placement == "static" and not wanted.nodeset:
+            raise errors.ConfigUnsupported(
+                "unsupported configuration: nodeset for NUMA memory tuning must be set if 'placement' is 'static'"
+            )
+        auto = placement == "auto"
+        wanted = replace(wanted, placement="auto" if auto else None, nodeset=None if auto else wanted.nodeset)
+    held = told.nodes if told else ()
+    _check_nodes(held, wanted, nodes)
+    if wanted is None and not held:
+        return None
+    return NumaTune(memory=wanted, nodes=tuple(sorted(held, key=lambda one: one.cellid)))
+
+
+def _check_nodes(held: tuple[NumaNode, ...], wanted: NumaMemory | None, nodes: int) -> None:
+    if held and wanted is not None and wanted.placement == "auto":
+        raise errors.ConfigUnsupported(
+            "unsupported configuration: Per-node binding is not compatible with automatic NUMA placement."
+        )
+    ids = [one.cellid for one in held]
+    if held and not nodes:
+        raise errors.XMLError("XML error: Element 'memnode' is invalid without any guest NUMA cells")
+    if any(one >= nodes for one in ids):
+        raise errors.XMLError(
+            "XML error: Argument 'cellid' in memnode element must correspond to existing guest's NUMA cell"
+        )
+    if len(set(ids)) < len(ids):
+        raise errors.XMLError("XML error: Multiple memnode elements with one cellid")
+    strict = wanted is not None and wanted.mode == "restrictive"
+    if strict and any(one.mode != "restrictive" for one in held):
+        raise errors.XMLError(
+            "XML error: 'restrictive' mode is required in memnode element when mode is 'restrictive' in memory"
+            " element"
+        )
+
+
+def _sized(definition: DomainDef) -> DomainDef:
+    """How much memory there is, with nodes and modules (virDomainDefPostParseMemory)."""
+    cells = definition.cpu.numa if definition.cpu else None
+    plugged = memory.modules(definition)
+    size = cells.memory + plugged if cells is not None and cells.memory else definition.memory
+    if plugged > size:
+        raise errors.XMLError("XML error: Total size of memory devices exceeds the total memory size")
+    if size - plugged == 0:
+        raise errors.XMLError("XML error: Memory size must be specified via <memory> or in the <numa> configuration")
+    most = definition.max_memory
+    if most is not None and not most.size and not most.slots:
+        most = None
+    if most is not None and not (most.size and most.slots):
+        raise errors.XMLError("XML error: both maximum memory size and memory slot count must be specified")
+    if most is not None and (most.size or 0) < size:
+        raise errors.XMLError("XML error: maximum memory size must be equal or greater than the actual memory size")
+    held = memory_device.place(definition.devices.memories, most.slots or 0 if most else 0)
+    return replace(
+        definition,
+        max_memory=most,
+        memory=size,
+        current_memory=min(definition.current_memory or size, size),
+        devices=replace(definition.devices, memories=held),
+    )
 
 
 def _told_uuid(definition: DomainDef) -> str | None:
@@ -140,6 +223,8 @@ def _cpu(definition: DomainDef, count: int, fallback: str) -> Cpu:
                 f" ({topology.count} and {count})"
             )
         cpu = replace(cpu, topology=replace(topology, dies=topology.dies or 1))
+    if cpu.numa is not None:
+        cpu = replace(cpu, numa=nodes.complete(cpu.numa, count))
     mode = cpu.mode or "custom"
     kvm = definition.type == "kvm"
     if mode == "custom":

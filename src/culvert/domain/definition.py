@@ -10,12 +10,13 @@ import uuid as uuids
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from culvert.domain.binding import ANY, BLANK, amount, attribute, child, children, leaf, verbatim
+from culvert.domain.binding import ANY, BLANK, amount, attribute, beside, child, children, leaf, verbatim
 from culvert.domain.cpu import Cpu, Vcpu, VcpuStates
 from culvert.domain.devices import Devices
 from culvert.domain.features import Features
+from culvert.domain.memory_device import MaxMemory
 from culvert.domain.platform import Clock, MemoryBacking, Os, Pm, Resource, Seclabel
-from culvert.domain.scalars import ANY_TEXT, NAME, UINT, UUID, one_of
+from culvert.domain.scalars import ANY_TEXT, NAME, ON_OFF, UINT, UUID, one_of
 from culvert.domain.sysinfo import Sysinfo
 from culvert.domain.tuning import CpuTune, NumaTune
 
@@ -24,7 +25,8 @@ LIFECYCLE = one_of("destroy", "restart", "preserve", "rename-restart")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DomainDef:
-    """The definition of a domain. ``memory`` and ``current_memory`` in KiB; ``id`` is set in a running one only."""
+    """The definition of a domain. ``memory`` (with all modules) and ``current_memory`` in KiB; ``id`` is set in a
+    running one only."""
 
     type: Annotated[str, attribute("type", one_of("qemu", "kvm"))]
     id: Annotated[int | None, attribute("id", UINT)] = None
@@ -33,7 +35,9 @@ class DomainDef:
     title: Annotated[str | None, leaf("title", ANY_TEXT, silent=BLANK)] = None
     description: Annotated[str | None, leaf("description", ANY_TEXT, silent=BLANK)] = None
     metadata: Annotated[str | None, verbatim("metadata")] = None
-    memory: Annotated[int, amount("memory")]
+    max_memory: Annotated[MaxMemory | None, child("maxMemory", MaxMemory)] = None
+    memory: Annotated[int, amount("memory")] = 0
+    dump_core: Annotated[bool | None, beside("memory", "dumpCore", ON_OFF)] = None
     current_memory: Annotated[int | None, amount("currentMemory")] = None
     memory_backing: Annotated[MemoryBacking | None, child("memoryBacking", MemoryBacking, hollow=ANY)] = None
     vcpu: Annotated[Vcpu | None, child("vcpu", Vcpu)] = None

@@ -11,6 +11,7 @@ from culvert.domain.controller import Controller, Hub
 from culvert.domain.disk import Disk
 from culvert.domain.display import Audio, Graphics, Input, Sound, Video
 from culvert.domain.interface import Interface
+from culvert.domain.memory_device import MemoryModule
 from culvert.domain.peripheral import Memballoon, Rng, Watchdog
 from culvert.domain.scalars import PATH
 
@@ -36,3 +37,4 @@ class Devices:
     watchdogs: Annotated[tuple[Watchdog, ...], children("watchdog", Watchdog)] = ()
     memballoon: Annotated[Memballoon | None, child("memballoon", Memballoon)] = None
     rngs: Annotated[tuple[Rng, ...], children("rng", Rng)] = ()
+    memories: Annotated[tuple[MemoryModule, ...], children("memory", MemoryModule)] = ()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from culvert.domain import memory_device
 from culvert.domain.definition import DomainDef
 
 MIB = 1024  # in KiB, as everything here
@@ -15,9 +18,43 @@ def ram(definition: DomainDef) -> int:
     QEMU before 9.0 loses writes of a TCG guest during live migration (``loses_pages``). A domain that asks for a few
     KiB more than whole MiB is spared.
     """
-    size = definition.memory
+    numa = definition.cpu.numa if definition.cpu else None
+    if numa is not None:
+        return sum(whole(cell.memory) for cell in numa.cells)
+    size = definition.memory - modules(definition)
     exact = definition.type == "qemu" and size % GRAIN == 0
     return size if exact else -(-size // MIB) * MIB
+
+
+def whole(size: int) -> int:
+    """``size`` KiB up to the next MiB."""
+    return -(-size // MIB) * MIB
+
+
+def modules(definition: DomainDef) -> int:
+    """KiB of all modules beside the RAM."""
+    return sum(one.target.size for one in definition.devices.memories)
+
+
+def aligned(definition: DomainDef) -> DomainDef:
+    """``definition`` with sizes that QEMU takes, where it has nodes or modules (qemuDomainAlignMemorySizes)."""
+    cpu, held = definition.cpu, definition.devices.memories
+    most = definition.max_memory
+    if (cpu is None or cpu.numa is None) and not held and most is None:
+        return definition
+    if cpu is not None and cpu.numa is not None:
+        cells = tuple(replace(cell, memory=whole(cell.memory)) for cell in cpu.numa.cells)
+        cpu = replace(cpu, numa=replace(cpu.numa, cells=cells))
+    made = tuple(memory_device.aligned(one) for one in held)
+    size = ram(definition) + sum(one.target.size for one in made)
+    return replace(
+        definition,
+        cpu=cpu,
+        max_memory=replace(most, size=whole(most.size)) if most and most.size else most,
+        memory=size,
+        current_memory=min(definition.current_memory or size, size),
+        devices=replace(definition.devices, memories=made),
+    )
 
 
 def loses_pages(definition: DomainDef) -> bool:

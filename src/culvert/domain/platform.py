@@ -8,9 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from culvert.domain.binding import ANY, BLANK, attribute, child, children, content, flag, leaf, lone
+from culvert.domain.binding import ANY, BLANK, attribute, child, children, content, flag, leaf, lone, sized
 from culvert.domain.loader import FirmwareWish, Loader, Nvram
-from culvert.domain.scalars import ANY_TEXT, PATH, TOKEN, ULONG, YES_NO, YES_OR_NOT, Integer, one_of
+from culvert.domain.scalars import (
+    ANY_TEXT,
+    CPU_SET,
+    PATH,
+    TOKEN,
+    UINT,
+    ULONG,
+    YES_NO,
+    YES_OR_NOT,
+    Integer,
+    one_of,
+)
 from culvert.ground import errors
 
 REBOOT = Integer(low=-1, high=65535, refusal=errors.ConfigUnsupported)
@@ -98,13 +109,39 @@ class Pm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HugePage:
+    """Pages of ``size`` KiB for the guest's nodes of ``nodeset``, or for all that have no others."""
+
+    size: Annotated[int, sized("size")]
+    nodeset: Annotated[frozenset[int] | None, attribute("nodeset", CPU_SET)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HugePages:
+    """Memory of the host's huge pages, of its usual size where none is named."""
+
+    pages: Annotated[tuple[HugePage, ...], children("page", HugePage)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allocation:
+    """``immediate``: all of it at the start, by ``threads`` of QEMU's."""
+
+    mode: Annotated[str | None, attribute("mode", one_of("immediate", "ondemand"), silent=BLANK)] = None
+    threads: Annotated[int | None, attribute("threads", UINT, silent=("0",))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryBacking:
     """Where the guest's memory comes from. ``locked``: it stays in RAM."""
 
+    hugepages: Annotated[HugePages | None, child("hugepages", HugePages)] = None
     nosharepages: Annotated[bool, flag("nosharepages")] = False
     locked: Annotated[bool, flag("locked")] = False
-    source: Annotated[str | None, lone("source", "type", one_of("anonymous", "memfd"), silent=BLANK)] = None
+    source: Annotated[str | None, lone("source", "type", one_of("anonymous", "file", "memfd"), silent=BLANK)] = None
     access: Annotated[str | None, lone("access", "mode", one_of("shared", "private"), silent=BLANK)] = None
+    allocation: Annotated[Allocation | None, child("allocation", Allocation, hollow="*")] = None
+    discard: Annotated[bool, flag("discard")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

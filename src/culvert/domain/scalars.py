@@ -171,9 +171,13 @@ class Uuid:
 
 @dataclass(frozen=True, slots=True)
 class CpuSet:
-    """Numbers of the host's processors or nodes: ``0-3,^2,8`` (virBitmapParse)."""
+    """Numbers of the host's processors or nodes: ``0-3,^2,8`` (virBitmapParse); none where ``empty`` says so."""
+
+    empty: bool = False
 
     def read(self, text: str, where: str) -> frozenset[int]:
+        if self.empty and not text.strip():
+            return frozenset()
         found: set[int] = set()
         for part in text.split(","):
             told = re.fullmatch(r"\s*(\^)?([0-9]{1,5})(?:-([0-9]{1,5}))?\s*", part)
@@ -214,6 +218,7 @@ YES_OR_NOT = Switch("yes", "no", loose=True)
 UUID = Uuid()
 MOST_CPUS = 16384  # libvirt's VIR_DOMAIN_CPUMASK_LEN
 CPU_SET = CpuSet()
+NO_CPU_SET = CpuSet(empty=True)
 MAC = Pattern(r"[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}", "MAC address", lower=True)
 PATH = Pattern(r"/[^\0\n]*", "absolute path")
 NAME = Pattern(r"[^/\n\0]*[^/\s\0][^/\n\0]*", "name (no slash, no newline, not blank)")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from culvert.domain import aliases, cpu
+from culvert.domain import aliases, cpu, memory
 from culvert.domain.definition import DomainDef
 from culvert.domain.platform import Resource
 from culvert.ground import errors
@@ -18,9 +18,13 @@ def prepare(definition: DomainDef) -> DomainDef:
     """
     if definition.cputune is not None and definition.cputune.quotas:
         raise errors.ConfigUnsupported("unsupported configuration: cgroup cpu is required for scheduler tuning")
+    tune = definition.numatune.memory if definition.numatune else None
+    if (definition.vcpu and definition.vcpu.placement == "auto") or (tune and tune.placement == "auto"):
+        raise errors.ConfigUnsupported("unsupported configuration: numad is not available on this host")
     if definition.os.smbios == "sysinfo" and not definition.sysinfo:
         raise errors.XMLError(f"XML error: Domain '{definition.name}' sysinfo are not available")
     if definition.cpu is not None:
         definition = replace(definition, cpu=cpu.as_started(definition.cpu, definition.type))
+    definition = memory.aligned(definition)
     # The group that libvirt names in every running guest's XML (qemu/qemu_cgroup.c); here it is a name only.
     return aliases.assign(replace(definition, resource=definition.resource or Resource(partition="/machine")))

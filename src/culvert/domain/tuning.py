@@ -55,7 +55,16 @@ class NumaMemory:
     """The host's nodes that the guest's memory comes from."""
 
     mode: Annotated[str, attribute("mode", one_of("strict", "preferred", "interleave", "restrictive"))] = "strict"
-    placement: Annotated[str | None, attribute("placement", one_of("static"))] = None
+    nodeset: Annotated[frozenset[int] | None, attribute("nodeset", CPU_SET)] = None
+    placement: Annotated[str | None, attribute("placement", one_of("static", "auto"))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumaNode:
+    """The host's nodes that the memory of one of the guest's comes from."""
+
+    cellid: Annotated[int, attribute("cellid", Integer(high=2**31 - 1))]
+    mode: Annotated[str, attribute("mode", one_of("strict", "preferred", "interleave", "restrictive"))] = "strict"
     nodeset: Annotated[frozenset[int], attribute("nodeset", CPU_SET)]
 
 
@@ -64,3 +73,4 @@ class NumaTune:
     """``<numatune>``."""
 
     memory: Annotated[NumaMemory | None, child("memory", NumaMemory)] = None
+    nodes: Annotated[tuple[NumaNode, ...], children("memnode", NumaNode)] = ()

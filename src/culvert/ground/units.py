@@ -28,6 +28,14 @@ def to_kib(value: int, unit: str) -> int:
     return -(-value * scale // KiB)
 
 
+def to_bytes(value: int, unit: str) -> int:
+    """``value`` of ``unit`` in bytes; no unit is KiB. Raises as ``to_kib``."""
+    scale = _scale(unit.lower() or "kib")
+    if scale is None:
+        raise errors.XMLError(f"unknown suffix '{unit}' for a memory size")
+    return value * scale
+
+
 def _scale(unit: str) -> int | None:
     if unit in BYTES:
         return 1

@@ -39,6 +39,7 @@ def record(libvirtd: Libvirtd, name: str, folder: Path) -> None:
     plain = [
         re.sub(r"/var/lib/libvirt/qemu/(channel/target/)?domain--1-[^/,\"]*", "/run/channels", word) for word in plain
     ]
+    plain = [re.sub(r'/var/lib/libvirt/qemu/ram/[^"]*', "/run/ram", word) for word in plain]
     path.write_text("".join(f"{word}\n" for word in plain), encoding="utf-8")
 
 

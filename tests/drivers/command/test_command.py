@@ -31,6 +31,7 @@ from culvert.drivers.qemu.abilities import machines
 from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.command.command import LaunchOptions, bootindexes
+from culvert.drivers.qemu.command.command_memory import MemoryPlaces
 from culvert.ground import errors
 from tests.domain import golden, ovmf
 
@@ -250,7 +251,12 @@ def qemu(definition: DomainDef, place: Path, *, incoming: bool = False) -> Itera
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place / "monitor"))
         listener.listen(1)
-        options = LaunchOptions(monitor_fd=listener.fileno(), incoming=incoming, channel_directory=str(place))
+        options = LaunchOptions(
+            monitor_fd=listener.fileno(),
+            incoming=incoming,
+            channel_directory=str(place),
+            memory=MemoryPlaces(files=str(place)),
+        )
         argv = build(definition, options, here())
         # Which ports are free is the driver's business: here QEMU looks for one itself, on an address that is there.
         for at in (place for place, one in enumerate(argv) if one == "-vnc"):

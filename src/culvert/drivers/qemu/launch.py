@@ -21,6 +21,7 @@ from culvert.drivers.qemu import (
     cpu_check,
     cpu_seen,
     lifecycle,
+    memory_places,
     network,
     news,
     nvram,
@@ -281,7 +282,11 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             fds.append(directory)
             channels = Path(f"/proc/self/fd/{directory}")
         options = command.LaunchOptions(
-            monitor_fd=listener.fileno(), incoming=incoming, tap_fds=taps, channel_directory=str(channels)
+            monitor_fd=listener.fileno(),
+            incoming=incoming,
+            tap_fds=taps,
+            channel_directory=str(channels),
+            memory=await asyncio.to_thread(memory_places.look, run.definition, domain.host.layout),
         )
         argv = await apart.run(command.build, run.definition, options, abilities)
         log_file = domain.host.layout.log_file(domain.name)

@@ -15,12 +15,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from culvert.domain import memory
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.features import Features, Toggle
 from culvert.domain.interface import Interface
-from culvert.domain.platform import MemoryBacking, Pm
+from culvert.domain.platform import Pm
 from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.command import (
     command_chardev,
@@ -28,19 +27,17 @@ from culvert.drivers.qemu.command import (
     command_device,
     command_disk,
     command_firmware,
+    command_memory,
     command_network,
     command_screen,
     command_smbios,
 )
+from culvert.drivers.qemu.command.command_memory import MemoryPlaces
 from culvert.drivers.qemu.command.command_syntax import comma, device, on_off, option
 from culvert.ground import errors
-from culvert.ground.units import KiB, MiB
 
 # docs of libvirt's qemu.conf, seccomp_sandbox: what libvirt 9.0 passes.
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
-
-# The RAM block's name is the backend's id: part of the migrated state.
-RAM_ID = "pc.ram"
 
 ACCELERATORS = {"kvm": "kvm", "qemu": "tcg"}
 
@@ -60,6 +57,7 @@ class LaunchOptions:
     tap_fds: Mapping[int, int] = field(default_factory=dict)
     vhost_fds: Mapping[int, int] = field(default_factory=dict)
     channel_directory: str | None = None
+    memory: MemoryPlaces = command_memory.NO_PLACES
     sandbox: bool = True
 
 
@@ -81,8 +79,9 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *("-accel", ACCELERATORS[definition.type]),
         *command_cpu.cpu(definition),
         *command_firmware.loader(definition),
-        *_memory(definition),
+        *command_memory.size(definition, options.memory),
         *command_cpu.smp(definition),
+        *command_memory.nodes(definition, options.memory),
         *("-uuid", definition.uuid),
         *command_smbios.smbios(definition),
         *(() if definition.devices.graphics else ("-display", "none")),
@@ -94,6 +93,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *_power(definition),
         *_boot(definition),
         *command_device.controllers(definition),
+        *command_memory.modules(definition, options.memory),
         *command_device.hubs(definition),
         *command_disk.disks(definition, boot_order),
         *command_network.interfaces(definition, boot_order, options.tap_fds, options.vhost_fds),
@@ -137,15 +137,12 @@ def _features(definition: DomainDef) -> Features:
 
 
 def _machine(definition: DomainDef, abilities: Abilities) -> str:
-    features, backing = _features(definition), definition.memory_backing or MemoryBacking()
+    features = _features(definition)
     parts = [definition.machine, "usb=off"]
     for name, toggle in (("vmport", features.vmport), ("smm", features.smm)):
         if isinstance(toggle, Toggle):
             parts.append(f"{name}={on_off(toggle.state is not False)}")
-    parts.append("dump-guest-core=off")
-    if backing.nosharepages:
-        parts.append("mem-merge=off")
-    parts.append(f"memory-backend={RAM_ID}")
+    parts += command_memory.arguments(definition)
     parts += command_firmware.of_machine(definition)
     # -no-hpet and -no-acpi, which say the same, are gone since QEMU 9.0.
     hpet = _hpet(definition)
@@ -158,38 +155,6 @@ def _machine(definition: DomainDef, abilities: Abilities) -> str:
 
 def _is_on(toggle: Toggle | None) -> bool:
     return toggle is not None and toggle.state is not False
-
-
-# mode of <numatune> → QEMU's policy (HostMemPolicy); "restrictive" is a matter of control groups alone.
-POLICIES = {"strict": "bind", "preferred": "preferred", "interleave": "interleave"}
-
-
-def _nodes(definition: DomainDef) -> dict[str, object]:
-    wanted = definition.numatune.memory if definition.numatune else None
-    if wanted is None or wanted.mode not in POLICIES:
-        return {}
-    return {"host-nodes": sorted(wanted.nodeset), "policy": POLICIES[wanted.mode]}
-
-
-def _memory(definition: DomainDef) -> list[str]:
-    backing = definition.memory_backing or MemoryBacking()
-    size = memory.ram(definition) * KiB
-    memfd = backing.source == "memfd"
-    share = None if backing.access is None else backing.access == "shared"
-    ram = {
-        "qom-type": "memory-backend-memfd" if memfd else "memory-backend-ram",
-        "id": RAM_ID,
-        "share": share,
-        # Else the RAM block of a memfd would be called by its QOM path, and not be found on the other side.
-        "x-use-canonical-path-for-ramblock-id": False if memfd else None,
-        "size": size,
-        **_nodes(definition),
-    }
-    return [
-        *("-m", str(size // MiB) if size % MiB == 0 else f"{size // KiB}k"),
-        *option("-object", ram),
-        *("-overcommit", f"mem-lock={on_off(backing.locked)}"),
-    ]
 
 
 def _monitor(options: LaunchOptions, abilities: Abilities) -> list[str]:
