@@ -76,7 +76,7 @@ def _field(row: binding.Row) -> st.SearchStrategy[Any]:
             )
         case "variant":
             there = st.one_of([bound(cls) for cls in one.classes().values()])
-        case "amount":
+        case "amount" | "sized":
             there = st.integers(0, 2**40)
         case "verbatim":
             return METADATA

@@ -63,7 +63,6 @@ def test_what_is_no_set(text: str) -> None:
         ("<cputune><vcpupin vcpu='0' cpuset='0'/><vcpupin vcpu='0' cpuset='1'/></cputune>", "",
          errors.InternalError, "pinned twice"),
         ("<cputune><vcpusched vcpus='0' scheduler='fifo'/></cputune>", "", errors.ConfigUnsupported, "vcpusched"),
-        ("<vcpu placement='auto'>1</vcpu>", "", errors.ConfigUnsupported, "/domain/vcpu/@placement"),
     ],
 )  # fmt: skip
 def test_what_cannot_be(top: str, os: str, refusal: type[errors.RequestError], what: str) -> None:

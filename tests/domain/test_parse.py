@@ -26,11 +26,11 @@ DISK = "<disk><source file='/d'/><target dev='vda'/>{}</disk>"
     [
         ("<idmap/>", "", "/domain/idmap"),
         ("<cputune><iothreadsched/></cputune>", "", "/domain/cputune/iothreadsched"),
-        ("<numatune><memnode/></numatune>", "", "/domain/numatune/memnode"),
+        ("<numatune><node/></numatune>", "", "/domain/numatune/node"),
         ("<seclabel type='static' model='dac'><label>+0:+0</label></seclabel>", "", "/domain/seclabel"),
         ("<seclabel type='dynamic' model='selinux'><baselabel>x</baselabel></seclabel>", "", "/domain/seclabel"),
         ("<commandline xmlns='http://libvirt.org/schemas/domain/qemu/1.0'/>", "", "qemu/1.0}commandline"),
-        ("<cpu><numa/></cpu>", "", "/domain/cpu/numa"),
+        ("<cpu><numa><node/></numa></cpu>", "", "/domain/cpu/numa/node"),
         ("<features><gic/></features>", "", "/domain/features/gic"),
         ("<clock offset='variable'/>", "", "/domain/clock/@offset"),
         ("", "<hostdev/>", "/domain/devices/hostdev"),
@@ -43,8 +43,8 @@ DISK = "<disk><source file='/d'/><target dev='vda'/>{}</disk>"
         ("", "<interface type='user'><vlan/></interface>", "/domain/devices/interface/vlan"),
         ("", "<interface type='user'><link state='down'/></interface>", "/domain/devices/interface/link"),
         ("", "<controller type='scsi'/>", "/domain/devices/controller/@type"),
-        ("", "<graphics type='sdl'/>", "/domain/devices/graphics/@type"),
-        ("", "<graphics type='spice' defaultMode='secure'/>", "/domain/devices/graphics/@defaultMode"),
+        ("", "<graphics type='rdp'/>", "/domain/devices/graphics/@type"),
+        ("", "<graphics type='spice' defaultMode='x'/>", "/domain/devices/graphics/@defaultMode"),
         ("", "<video><model type='vmvga'/></video>", "/domain/devices/video/model/@type"),
         ("", "<serial type='udp'/>", "/domain/devices/serial/@type"),
         ("", "<rng model='virtio'><backend model='egd'/></rng>", "/domain/devices/rng/backend/@model"),
@@ -62,7 +62,7 @@ def test_other_documents_are_refused() -> None:
         parse("<network/>")
 
 
-@pytest.mark.parametrize("missing", ["<name>g</name>", "<memory>65536</memory>", "<os><type>hvm</type></os>"])
+@pytest.mark.parametrize("missing", ["<name>g</name>", "<os><type>hvm</type></os>"])
 def test_what_must_be_there(missing: str) -> None:
     with pytest.raises(errors.XMLError, match="is missing"):
         parse(BASE.format(top="", devices="").replace(missing, ""))

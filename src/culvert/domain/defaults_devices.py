@@ -12,10 +12,11 @@ from dataclasses import replace
 from typing import TypeVar
 
 from culvert.domain import defaults_controllers, ports
+from culvert.domain.audio import Audio, AudioSettings, AudioSide
 from culvert.domain.chardev import ChannelDevice, ConsoleDevice, ConsoleTarget, Serial, SerialTarget
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk, DiskDriver
-from culvert.domain.display import Audio, Graphics, Input, Listen, Video, VideoModel
+from culvert.domain.display import Graphics, Input, Listen, Video, VideoModel
 from culvert.domain.host import HostFacts
 from culvert.domain.interface import Interface
 from culvert.domain.peripheral import Memballoon, Rng, Watchdog
@@ -28,6 +29,10 @@ VIDEO_MEMORY = {"vga": 16384, "cirrus": 16384, "bochs": 16384, "qxl": 65536}
 QXL_RAM, QXL_VGAMEM = 65536, 16384
 SECOND = frozenset({"virtio", "qxl"})  # cards that need not be the primary one
 
+
+# Server → the kind of the sound's backend.
+AUDIO_OF = {"spice": "spice", "vnc": "none"}
+LISTENING = frozenset({"address", "network"})
 
 C = TypeVar("C", Serial, ConsoleDevice, ChannelDevice)
 
@@ -45,7 +50,7 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         channels=tuple(_with_mode(one) for one in devices.channels),
         inputs=_inputs(devices.inputs),
         graphics=_graphics(devices.graphics),
-        audios=devices.audios or (Audio(id=1, type=_audio(devices.graphics)),),
+        audios=tuple(_sides(one) for one in devices.audios) or _audio(devices.graphics),
         videos=_videos(devices),
         watchdogs=_watchdogs(devices.watchdogs, implicit=q35 and host.itco),
         memballoon=devices.memballoon or Memballoon(model="virtio"),
@@ -231,9 +236,26 @@ def _inputs(inputs: Sequence[Input]) -> tuple[Input, ...]:
     return tuple(held)
 
 
-def _audio(graphics: Sequence[Graphics]) -> str:
-    """Sound goes to who looks by SPICE where that is the only way (qemuDomainDefAddDefaultAudioBackend)."""
-    return "spice" if graphics and all(one.is_spice for one in graphics) else "none"
+def _audio(graphics: Sequence[Graphics]) -> tuple[Audio, ...]:
+    """Sound goes where the last server has it: to who looks by SPICE, or nowhere; other screens say nothing of it.
+
+    Source: qemuDomainDefSuggestDefaultAudioBackend.
+    """
+    kinds = [AUDIO_OF[one.type] for one in graphics if one.type in AUDIO_OF]
+    if graphics and not kinds:
+        return ()
+    return (Audio(id=1, type=kinds[-1] if kinds else "none"),)
+
+
+def _sides(one: Audio) -> Audio:
+    """Settings count where they are fixed."""
+
+    def settled(side: AudioSide | None) -> AudioSide | None:
+        if side is None:
+            return None
+        return replace(side, settings=side.settings or AudioSettings()) if side.fixed_settings else side
+
+    return replace(one, input=settled(one.input), output=settled(one.output))
 
 
 def _graphics(graphics: Sequence[Graphics]) -> tuple[Graphics, ...]:
@@ -243,31 +265,35 @@ def _graphics(graphics: Sequence[Graphics]) -> tuple[Graphics, ...]:
 
 
 def _server(one: Graphics) -> Graphics:
-    if one.tls_port is not None:
+    if not one.is_server:
+        return one
+    if one.gl is not None and one.gl.enable and one.type == "vnc":
         raise errors.ConfigUnsupported(
-            "unsupported configuration: /domain/devices/graphics/@tlsPort is not supported by culvert: a SPICE server"
-            " has no TLS here"
-        )
-    if one.gl is not None and one.gl.enable:
-        raise errors.ConfigUnsupported(
-            "unsupported configuration: /domain/devices/graphics/gl is not supported by culvert"
+            "unsupported configuration: /domain/devices/graphics/gl is not supported by culvert for type 'vnc'"
         )
     if one.type == "vnc" and one.socket is not None and not one.listens:
         one = replace(one, listens=(Listen(type="socket", socket=one.socket),))
+    one = replace(one, channels=tuple(channel for channel in one.channels if channel.mode != "any"))
+    if one.is_spice and one.kind in LISTENING and not one.autoport and not (one.port or one.tls_port):
+        # Nobody has asked for a port (virDomainGraphicsListensParseXML).
+        one = replace(one, listens=(Listen(type="none"),), listen=None)
     if one.kind == "socket":
         path = one.listens[0].socket if one.type == "vnc" else None
-        return replace(one, socket=path, port=None, autoport=None, listen=None, websocket=one.websocket)
+        return replace(one, socket=path, port=None, tls_port=None, autoport=None, listen=None)
     if one.kind == "none":
-        return replace(one, port=None, autoport=None)
-    one = replace(one, channels=tuple(channel for channel in one.channels if channel.mode != "any"))
+        return replace(one, port=None, tls_port=None, autoport=None, listen=None)
     if one.listen and any(listen.address and listen.address != one.listen for listen in one.listens):
         raise errors.XMLError(
             f"XML error: graphics 'listen' attribute '{one.listen}' must match 'address' of its listen element"
         )
-    auto = one.port in (None, -1) or bool(one.autoport)
+    if one.is_spice:
+        auto = bool(one.autoport)
+        one = replace(one, port=None if auto else one.port or None, tls_port=None if auto else one.tls_port)
+    else:
+        auto = one.port in (None, -1) or bool(one.autoport)
+        one = replace(one, port=-1 if auto else one.port)
     return replace(
         one,
-        port=one.port if not auto else None if one.is_spice else -1,
         autoport=auto,
         listen=one.address,
         listens=one.listens or (Listen(type="address", address=one.listen),),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from culvert.domain.audio import Audio
 from culvert.domain.binding import BLANK, child, children, leaf
 from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Redirdev, Serial
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.disk import Disk
-from culvert.domain.display import Audio, Graphics, Input, Sound, Video
+from culvert.domain.display import Graphics, Input, Sound, Video
 from culvert.domain.interface import Interface
 from culvert.domain.memory_device import MemoryModule
 from culvert.domain.peripheral import Memballoon, Rng, Watchdog

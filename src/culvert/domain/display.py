@@ -1,4 +1,4 @@
-"""What a person sees and touches: ``<graphics>``, ``<video>``, ``<input>``, ``<audio>``.
+"""What a person sees and touches: ``<graphics>``, ``<video>``, ``<input>``, ``<sound>``.
 
 Source: docs/formatdomain, "Graphical framebuffers", "Video devices", "Input devices", "Audio backends".
 """
@@ -9,11 +9,26 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from culvert.domain import address, spice
+from culvert.domain.audio import AudioChoice
 from culvert.domain.binding import BLANK, DEFAULT, attribute, child, children, lone, variant
-from culvert.domain.scalars import ANY_TEXT, ON_OFF, PATH, TOKEN, UINT, YES_NO, YES_OR_NOT, Integer, Pattern, one_of
+from culvert.domain.scalars import (
+    ANY_TEXT,
+    ON_OFF,
+    PATH,
+    TEXT,
+    TOKEN,
+    UINT,
+    YES_NO,
+    YES_OR_NOT,
+    Integer,
+    Pattern,
+    one_of,
+)
 
 DEVICES = {True: "virtio-vga", False: "virtio-gpu"}  # by "is it the primary card?"
 PASSWORD_MAX = 8  # characters of a VNC password that count (RFC 6143, 7.2.2)
+VALID_TO = Pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", "time (2011-05-31T16:11:22)")
+CONNECTED = one_of("fail", "disconnect", "keep")
 LISTEN_ADDRESS = Pattern(r"[^\s,=]+", "listen address")
 
 
@@ -21,21 +36,24 @@ LISTEN_ADDRESS = Pattern(r"[^\s,=]+", "listen address")
 class Listen:
     """Where the server listens; ``type='none'``: nowhere; ``socket`` None: one below the daemon's folder."""
 
-    type: Annotated[str, attribute("type", one_of("address", "socket", "none"))]
+    type: Annotated[str, attribute("type", one_of("address", "network", "socket", "none"))]
     address: Annotated[str | None, attribute("address", LISTEN_ADDRESS, silent=BLANK)] = None
+    network: Annotated[str | None, attribute("network", TEXT, silent=BLANK)] = None
     socket: Annotated[str | None, attribute("socket", PATH, silent=BLANK)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graphics:
-    """A VNC or SPICE server. ``port`` -1 with ``autoport``: chosen at start, from 5900 on. ``websocket`` -1: the
-    port that goes with the display. ``socket`` repeats the path of the listen element, for clients of old.
+    """A VNC or SPICE server, or a screen of another kind: a window on the host, none to draw in, the host's D-Bus.
+
+    ``port`` -1 with ``autoport``: chosen at start, from 5900 on. ``websocket`` -1: the port that goes with the
+    display. ``socket`` repeats the path of the listen element, for clients of old.
     """
 
-    type: Annotated[str, attribute("type", one_of("vnc", "spice"))]
+    type: Annotated[str, attribute("type", one_of("vnc", "spice", "sdl", "egl-headless", "dbus"))]
     socket: Annotated[str | None, attribute("socket", PATH, silent=BLANK)] = None
     port: Annotated[int | None, attribute("port", Integer(low=-1, high=65535))] = None
-    tls_port: Annotated[int | None, attribute("tlsPort", Integer(low=1, high=65535), silent=("-1", "0", ""))] = None
+    tls_port: Annotated[int | None, attribute("tlsPort", Integer(low=-1, high=65535), silent=("0", ""))] = None
     autoport: Annotated[bool | None, attribute("autoport", YES_OR_NOT)] = None
     websocket: Annotated[int | None, attribute("websocket", Integer(low=-1, high=65535), silent=BLANK)] = None
     listen: Annotated[str | None, attribute("listen", LISTEN_ADDRESS, silent=BLANK)] = None
@@ -43,8 +61,16 @@ class Graphics:
     share_policy: Annotated[
         str | None, attribute("sharePolicy", one_of("ignore", "force-shared", "allow-exclusive"), silent=DEFAULT)
     ] = None
-    default_mode: Annotated[str | None, attribute("defaultMode", spice.PLAIN, silent=("any",))] = None
+    power_control: Annotated[bool | None, attribute("powerControl", YES_NO)] = None
+    default_mode: Annotated[str | None, attribute("defaultMode", spice.MODES, silent=("any",))] = None
     passwd: Annotated[str | None, attribute("passwd", ANY_TEXT)] = None
+    passwd_valid_to: Annotated[str | None, attribute("passwdValidTo", VALID_TO)] = None
+    connected: Annotated[str | None, attribute("connected", CONNECTED)] = None
+    display: Annotated[str | None, attribute("display", TEXT, silent=BLANK)] = None
+    xauth: Annotated[str | None, attribute("xauth", TEXT, silent=BLANK)] = None
+    fullscreen: Annotated[bool | None, attribute("fullscreen", YES_NO, silent=("no",))] = None
+    p2p: Annotated[bool | None, attribute("p2p", YES_NO, silent=("no",))] = None
+    bus_address: Annotated[str | None, attribute("address", TEXT, silent=BLANK)] = None
     listens: Annotated[tuple[Listen, ...], children("listen", Listen)] = ()
     channels: Annotated[tuple[spice.SpiceChannel, ...], children("channel", spice.SpiceChannel)] = ()
     image: Annotated[str | None, lone("image", "compression", spice.IMAGE, needed=True)] = None
@@ -56,10 +82,16 @@ class Graphics:
     clipboard: Annotated[bool | None, lone("clipboard", "copypaste", YES_NO, needed=True)] = None
     filetransfer: Annotated[bool | None, lone("filetransfer", "enable", YES_NO, needed=True)] = None
     gl: Annotated[spice.Gl | None, child("gl", spice.Gl)] = None
+    audio: Annotated[AudioChoice | None, child("audio", AudioChoice)] = None
 
     @property
     def is_spice(self) -> bool:
         return self.type == "spice"
+
+    @property
+    def is_server(self) -> bool:
+        """Somebody can connect to it from elsewhere."""
+        return self.type in ("vnc", "spice")
 
     @property
     def kind(self) -> str:
@@ -118,14 +150,6 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Audio:
-    """The audio backend: none, or who looks at the guest by SPICE."""
-
-    id: Annotated[int, attribute("id", Integer(low=1, high=255))]
-    type: Annotated[str, attribute("type", one_of("none", "spice"))]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HdaCodec:
     """What is behind an HDA controller."""
 
@@ -133,19 +157,12 @@ class HdaCodec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SoundAudio:
-    """The backend by its number; the first one where nothing is said."""
-
-    id: Annotated[int, attribute("id", Integer(low=1, high=255))]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sound:
     """A sound card."""
 
-    model: Annotated[str, attribute("model", one_of("ich6", "ich9", "ac97", "es1370", "sb16", "usb"))]
+    model: Annotated[str, attribute("model", one_of("ich6", "ich9", "ac97", "es1370", "sb16", "usb", "pcspk"))]
     codecs: Annotated[tuple[HdaCodec, ...], children("codec", HdaCodec)] = ()
-    audio: Annotated[SoundAudio | None, child("audio", SoundAudio)] = None
+    audio: Annotated[AudioChoice | None, child("audio", AudioChoice)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | address.UsbAddress | None, variant("address", "type", address.INPUT)] = (
         None

@@ -1,7 +1,6 @@
 """What a SPICE server is told besides where it listens: children of ``<graphics type='spice'>``.
 
-Source: docs/formatdomain, "Graphical framebuffers"; conf/domain_conf.c for the order of output. Without certificates
-of its own a server has no encrypted channel.
+Source: docs/formatdomain, "Graphical framebuffers"; conf/domain_conf.c for the order of output.
 """
 
 from __future__ import annotations
@@ -10,10 +9,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from culvert.domain.binding import attribute
-from culvert.domain.scalars import YES_NO, one_of
+from culvert.domain.scalars import PATH, YES_NO, one_of
 
 CHANNELS = one_of("main", "display", "inputs", "cursor", "playback", "record", "smartcard", "usbredir")
-PLAIN = one_of("any", "insecure")
+MODES = one_of("any", "secure", "insecure")
 IMAGE = one_of("auto_glz", "auto_lz", "quic", "glz", "lz", "off")
 WAN = one_of("auto", "never", "always")
 STREAMING = one_of("filter", "all", "off")
@@ -22,14 +21,15 @@ MOUSE = one_of("server", "client")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpiceChannel:
-    """A channel that must not be encrypted, or may be either."""
+    """A channel that must be encrypted, must not be, or may be either."""
 
     name: Annotated[str, attribute("name", CHANNELS)]
-    mode: Annotated[str, attribute("mode", PLAIN)]
+    mode: Annotated[str, attribute("mode", MODES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gl:
-    """Whether the guest draws with the host's GPU: it does not."""
+    """Whether the guest draws with the host's GPU, and with which one."""
 
-    enable: Annotated[bool, attribute("enable", YES_NO)] = False
+    enable: Annotated[bool | None, attribute("enable", YES_NO)] = None
+    rendernode: Annotated[str | None, attribute("rendernode", PATH)] = None

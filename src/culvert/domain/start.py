@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from culvert.domain import aliases, cpu, memory
+from culvert.domain import aliases, cpu, memory, startable
 from culvert.domain.definition import DomainDef
 from culvert.domain.platform import Resource
-from culvert.ground import errors
 
 
 def prepare(definition: DomainDef) -> DomainDef:
@@ -16,13 +15,7 @@ def prepare(definition: DomainDef) -> DomainDef:
     Raises ``errors.ConfigUnsupported`` for a CPU that cannot be settled here, and for what only a control group could
     do: culvert makes none. ``<shares>`` are a weight among groups, and say nothing where there are none.
     """
-    if definition.cputune is not None and definition.cputune.quotas:
-        raise errors.ConfigUnsupported("unsupported configuration: cgroup cpu is required for scheduler tuning")
-    tune = definition.numatune.memory if definition.numatune else None
-    if (definition.vcpu and definition.vcpu.placement == "auto") or (tune and tune.placement == "auto"):
-        raise errors.ConfigUnsupported("unsupported configuration: numad is not available on this host")
-    if definition.os.smbios == "sysinfo" and not definition.sysinfo:
-        raise errors.XMLError(f"XML error: Domain '{definition.name}' sysinfo are not available")
+    startable.check(definition)
     if definition.cpu is not None:
         definition = replace(definition, cpu=cpu.as_started(definition.cpu, definition.type))
     definition = memory.aligned(definition)

@@ -181,6 +181,17 @@ GRAPHICS: tuple[Wrong, ...] = (
     ),
 )
 
+AUDIO: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: any(side and side.settings and not side.fixed_settings for side in (one.input, one.output)),
+        "audio settings specified without fixed settings flag",
+    ),
+    Wrong(
+        lambda one: one.foreign,
+        "/domain/devices/audio: a backend of type '{0.type}' does not have {0.foreign}",
+    ),
+)
+
 VIDEO: tuple[Wrong, ...] = (
     Wrong(
         lambda one: (one.model.heads or 1) > 1 and one.model.type not in ("virtio", "qxl"),
@@ -278,6 +289,14 @@ DOMAIN: tuple[Wrong, ...] = (
         "/domain/devices/redirdev needs spice graphics",
     ),
     Wrong(
+        lambda one: any(
+            screen.type == "dbus" and screen.audio and audio.id == screen.audio.id and audio.type != "dbus"
+            for screen in one.devices.graphics
+            for audio in one.devices.audios
+        ),
+        "The associated audio is not of 'dbus' kind.",
+    ),
+    Wrong(
         lambda one: _twice(audio.id for audio in one.devices.audios),
         "an audio id is used for more than one backend",
         errors.XMLError,
@@ -315,6 +334,7 @@ def check(definition: DomainDef) -> None:
     _all(INTERFACE, devices.interfaces)
     _all(CHARDEV, (*devices.serials, *devices.consoles, *devices.channels))
     _all(GRAPHICS, devices.graphics)
+    _all(AUDIO, devices.audios)
     _all(VIDEO, devices.videos)
     _all(WATCHDOG, devices.watchdogs)
     _check_usb([one for one in devices.controllers if one.type == "usb"])

@@ -33,7 +33,7 @@ from culvert.drivers.qemu import (
 )
 from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.abilities.ability import Abilities
-from culvert.drivers.qemu.command import command, fit
+from culvert.drivers.qemu.command import command, command_screen, fit
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event, Monitor
 from culvert.drivers.qemu.run import START_FAILED, Run
@@ -290,7 +290,14 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
         )
         argv = await apart.run(command.build, run.definition, options, abilities)
         log_file = domain.host.layout.log_file(domain.name)
-        run.process = await process.launch(domain.name, argv, log_file=log_file, folder=run.runtime, pass_fds=fds)
+        run.process = await process.launch(
+            domain.name,
+            argv,
+            log_file=log_file,
+            folder=run.runtime,
+            pass_fds=fds,
+            variables=command_screen.environment(run.definition),
+        )
         run.log_offset = run.process.output.offset
 
 

@@ -19,6 +19,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from culvert.drivers.qemu import environment
 from culvert.ground import errors
@@ -166,10 +167,12 @@ async def launch(
     log_file: Path,
     folder: Path,
     pass_fds: Collection[int] = (),
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Process:
     """Start ``argv`` in a session of its own with nothing open but ``pass_fds``, its output appended to ``log_file``.
 
-    ``folder`` is its own, and its home when the daemon is root's; see ``environment`` for what else it is told.
+    ``folder`` is its own, and its home when the daemon is root's; see ``environment`` for what else it is told, beside
+    ``variables``.
 
     ``pass_fds`` stay the caller's to close. Raises ``errors.SystemCallError`` when the program cannot be started.
     """
@@ -177,7 +180,8 @@ async def launch(
         lambda: _open_output(name, argv, log_file), undo=lambda opened: os.close(opened[0])
     )
     try:
-        pid = _spawn(argv, output_fd, pass_fds, environment.of_qemu(os.environ, uid=os.geteuid(), folder=folder))
+        told = environment.of_qemu(os.environ, uid=os.geteuid(), folder=folder)
+        pid = _spawn(argv, output_fd, pass_fds, {**told, **variables})
     except OSError as err:
         raise errors.SystemCallError(
             f"domain '{name}': cannot start '{argv[0]}': {os.strerror(err.errno or errno.EIO)}", errno=err.errno

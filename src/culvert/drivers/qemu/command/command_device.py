@@ -183,6 +183,9 @@ def sounds(definition: DomainDef) -> list[str]:
     for sound in definition.devices.sounds:
         who = f"sound '{sound.alias}'"
         backend = f"audio{sound.audio.id if sound.audio else definition.devices.audios[0].id}"
+        if sound.model == "pcspk":
+            argv += ["-machine", f"pcspk-audiodev={backend}"]
+            continue
         if sound.model in HDA:
             argv += device({"driver": HDA[sound.model], "id": sound.alias, **pci(definition, sound.address, who)})
             for number, codec in enumerate(sound.codecs or (HdaCodec(type="duplex"),)):
