@@ -33,6 +33,9 @@ FREE = frozenset(
         "/domain/cpu/topology/@clusters",
         *("/domain/cpu/@check", "/domain/cpu/@match", "/domain/cpu/model/@fallback"),
         "/domain/clock/@offset",
+        *("/domain/blkiotune", "/domain/memtune", "/domain/idmap", "/domain/perf", "/domain/on_lockfailure"),
+        *("/domain/os/bios", "/domain/clock/@adjustment", "/domain/clock/@basis", "/domain/clock/@start"),
+        "/domain/clock/@timezone",
         "/domain/devices/emulator",
         *("/domain/devices/disk/@type", "/domain/devices/disk/source", "/domain/devices/disk/backingStore"),
         *(

@@ -79,10 +79,20 @@ class DimmAddress:
     base: Annotated[int | None, attribute("base", Integer(width=1), silent=("0", "0x0"))] = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsaAddress:
+    """A port and an interrupt of the old bus."""
+
+    iobase: Annotated[int | None, attribute("iobase", Integer(high=0xFFFF, width=1))] = None
+    irq: Annotated[int | None, attribute("irq", Integer(high=0xFF, width=1))] = None
+
+
 PCI = {"pci": PciAddress}
 DRIVE = {"drive": DriveAddress}
 DISK = {"pci": PciAddress, "drive": DriveAddress}
 SERIAL_PORT = {"virtio-serial": SerialPortAddress}
 USB = {"usb": UsbAddress}
+ISA = {"isa": IsaAddress}
+PANIC = {"isa": IsaAddress, "pci": PciAddress}
 MODULE = {"pci": PciAddress, "dimm": DimmAddress}
 INPUT = {"pci": PciAddress, "usb": UsbAddress}

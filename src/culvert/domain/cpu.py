@@ -10,7 +10,7 @@ from typing import Annotated
 
 from culvert.domain import numa as nodes
 from culvert.domain.binding import BLANK, DEFAULT, attribute, child, children, content, leaf
-from culvert.domain.scalars import CPU_SET, ON_OFF, TOKEN, YES_NO, Integer, Pattern, one_of
+from culvert.domain.scalars import CPU_SET, ON_OFF, TOKEN, UINT, YES_NO, Integer, Pattern, one_of
 from culvert.ground import errors
 
 
@@ -49,7 +49,7 @@ class CpuModel:
 
     fallback: Annotated[str | None, attribute("fallback", one_of("allow", "forbid"), silent=BLANK)] = None
     vendor_id: Annotated[
-        str | None, attribute("vendor_id", Pattern(r"[^,\s]{12}", "vendor id of 12 characters"), silent=BLANK)
+        str | None, attribute("vendor_id", Pattern(r"[^,]{12}", "vendor id of 12 characters"), silent=BLANK)
     ] = None
     name: Annotated[str | None, content(TOKEN)] = None
 
@@ -71,10 +71,29 @@ class CpuTopology:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CpuCache:
+    """The cache that the guest sees: one that is emulated, the host's, or none."""
+
+    level: Annotated[int | None, attribute("level", Integer(high=2**31 - 1))] = None
+    mode: Annotated[str, attribute("mode", one_of("emulate", "passthrough", "disable"))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxPhysAddr:
+    """How many bits an address of the guest's memory has; ``limit``: at most, of the host's."""
+
+    mode: Annotated[str, attribute("mode", one_of("emulate", "passthrough"))]
+    bits: Annotated[int | None, attribute("bits", UINT)] = None
+    limit: Annotated[int | None, attribute("limit", UINT)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CpuFeature:
     """One feature switched on (require, force) or off (disable, forbid)."""
 
-    policy: Annotated[str, attribute("policy", one_of("require", "force", "disable", "forbid"))] = "require"
+    policy: Annotated[str, attribute("policy", one_of("force", "require", "optional", "disable", "forbid"))] = (
+        "require"
+    )
     name: Annotated[str, attribute("name", TOKEN)]
 
 
@@ -85,12 +104,14 @@ class Cpu:
     mode: Annotated[str | None, attribute("mode", one_of("custom", "host-model", "host-passthrough", "maximum"))] = (
         None
     )
-    match: Annotated[str | None, attribute("match", one_of("exact"))] = None
+    match: Annotated[str | None, attribute("match", one_of("minimum", "exact", "strict"))] = None
     check: Annotated[str | None, attribute("check", one_of("none", "partial", "full"), silent=DEFAULT)] = None
     migratable: Annotated[bool | None, attribute("migratable", ON_OFF)] = None
     model: Annotated[CpuModel | None, child("model", CpuModel)] = None
     vendor: Annotated[str | None, leaf("vendor", TOKEN, silent=BLANK)] = None
     topology: Annotated[CpuTopology | None, child("topology", CpuTopology)] = None
+    cache: Annotated[CpuCache | None, child("cache", CpuCache)] = None
+    maxphysaddr: Annotated[MaxPhysAddr | None, child("maxphysaddr", MaxPhysAddr)] = None
     features: Annotated[tuple[CpuFeature, ...], children("feature", CpuFeature)] = ()
     numa: Annotated[nodes.Numa | None, child("numa", nodes.Numa)] = None
 

@@ -8,19 +8,20 @@ Source: conf/domain_postparse.c and qemu/qemu_domain.c (qemuDomainDefPostParse a
 
 from __future__ import annotations
 
+import uuid as uuids
 from dataclasses import replace
 from typing import Any
 
-from culvert.domain import addresses, defaults_devices, firmware, memory, memory_device, sysinfo, vcpus
+from culvert.domain import addresses, defaults_devices, firmware, limits, memory, memory_device, sysinfo, vcpus
 from culvert.domain import numa as nodes
 from culvert.domain.cpu import Cpu, CpuModel, Vcpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
-from culvert.domain.features import Features, Toggle
+from culvert.domain.features import Features, Toggle, Tseg
 from culvert.domain.host import HostFacts
-from culvert.domain.platform import Boot, Clock, Os
+from culvert.domain.platform import Boot, Os, complete_clock
 from culvert.domain.tuning import CpuTune, NumaMemory, NumaNode, NumaTune
-from culvert.ground import errors
+from culvert.ground import errors, units
 
 # Of a PC, by the arch of its emulator; that of x86_64 runs i686 as well.
 DEFAULT_CPUS = {"x86_64": "qemu64", "i686": "qemu32"}
@@ -52,10 +53,12 @@ def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
         numatune=numatune,
         os=os,
         features=_features(definition.features),
+        memtune=limits.limits(definition.memtune),
         cputune=_cputune(definition.cputune, vcpu.count),
         sysinfo=tuple(sysinfo.complete(one, uuid) for one in definition.sysinfo),
         cpu=_cpu(definition, vcpu.count, DEFAULT_CPUS[host.arch]),
-        clock=definition.clock or Clock(offset="utc"),
+        genid=_genid(definition, uuid),
+        clock=complete_clock(definition.clock),
         on_poweroff=definition.on_poweroff or "destroy",
         on_reboot=definition.on_reboot or "restart",
         on_crash=definition.on_crash or "destroy",
@@ -146,6 +149,11 @@ def _sized(definition: DomainDef) -> DomainDef:
     )
 
 
+def _genid(definition: DomainDef, uuid: str) -> str | None:
+    """One that is asked for and not said is the domain's own."""
+    return str(uuids.uuid5(uuids.UUID(uuid), "genid")) if definition.genid == "" else definition.genid
+
+
 def _told_uuid(definition: DomainDef) -> str | None:
     """A domain without a UUID has that of its ``<sysinfo>`` (virDomainDefParseXML)."""
     told = next((text for one in definition.sysinfo if (text := one.value("system", "uuid"))), None)
@@ -157,7 +165,23 @@ def _cputune(told: CpuTune | None, count: int) -> CpuTune | None:
     if told is None:
         return None
     pins = sorted((pin for pin in told.vcpu_pins if pin.vcpu < count), key=lambda pin: pin.vcpu)
-    kept = replace(told, vcpu_pins=tuple(pins))
+    kept = replace(
+        told,
+        vcpu_pins=tuple(pins),
+        iothread_pins=tuple(sorted(told.iothread_pins, key=lambda pin: pin.iothread)),
+        vcpu_schedules=tuple(
+            replace(one, vcpus=frozenset({number}))
+            for number, one in sorted(
+                ((n, one) for one in told.vcpu_schedules for n in one.vcpus), key=lambda pair: pair[0]
+            )
+        ),
+        iothread_schedules=tuple(
+            replace(one, iothreads=frozenset({number}))
+            for number, one in sorted(
+                ((n, one) for one in told.iothread_schedules for n in one.iothreads), key=lambda pair: pair[0]
+            )
+        ),
+    )
     return None if kept == CpuTune() else kept
 
 
@@ -181,7 +205,10 @@ def _os(definition: DomainDef, host: HostFacts) -> Os:
     boot = os.boot
     if not _boot_orders(definition.devices) and not boot:
         boot = (Boot(dev="hd"),)
-    return replace(os, type=replace(os.type, arch=arch, machine=machine), boot=boot)
+    menu = os.bootmenu
+    if menu is not None and menu.enable is False:
+        menu = replace(menu, timeout=None)
+    return replace(os, type=replace(os.type, arch=arch, machine=machine), boot=boot, bootmenu=menu)
 
 
 def check_boot(definition: DomainDef) -> None:
@@ -206,14 +233,29 @@ def _features(features: Features | None) -> Features | None:
         return None
     states: dict[str, Any] = {
         name: Toggle(state=toggle.state is not False)
-        for name in ("hap", "pmu", "vmport", "smm", "vmcoreinfo")
+        for name in ("hap", "pvspinlock", "pmu", "vmport", "vmcoreinfo")
         if (toggle := getattr(features, name)) is not None
     }
+    smm = features.smm and replace(
+        features.smm, state=features.smm.state is not False, tseg=features.smm.tseg and _pretty(features.smm.tseg)
+    )
     hyperv = features.hyperv and replace(features.hyperv, mode=features.hyperv.mode or "custom")
-    return replace(features, hyperv=hyperv, **states)
+    kvm = features.kvm
+    if kvm is not None and kvm.dirty_ring is not None and not kvm.dirty_ring.state:
+        kvm = replace(kvm, dirty_ring=replace(kvm.dirty_ring, size=None))
+    return replace(features, hyperv=hyperv, smm=smm, kvm=kvm, **states)
 
 
-def _cpu(definition: DomainDef, count: int, fallback: str) -> Cpu:
+def _pretty(tseg: Tseg) -> Tseg:
+    """In the largest unit of which it is a whole number (virFormatIntPretty)."""
+    size, units_ = units.to_bytes(tseg.size, tseg.unit or "MiB"), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while len(units_) > 1 and size and size % units.KiB == 0:
+        size //= units.KiB
+        units_.pop(0)
+    return Tseg(unit=units_[0], size=size)
+
+
+def _cpu(definition: DomainDef, count: int, usual: str) -> Cpu:
     cpu = definition.cpu or Cpu()
     topology = cpu.topology
     if topology is not None:
@@ -233,7 +275,7 @@ def _cpu(definition: DomainDef, count: int, fallback: str) -> Cpu:
             raise errors.XMLError("XML error: /domain/cpu names features or a vendor, and no model")
         check = "partial" if kvm and named else "none"
         model = (
-            CpuModel(fallback="forbid", name=fallback)
+            CpuModel(fallback="forbid", name=usual)
             if cpu.model is None or not named
             else replace(cpu.model, fallback=cpu.model.fallback or "allow")
         )
@@ -244,11 +286,12 @@ def _cpu(definition: DomainDef, count: int, fallback: str) -> Cpu:
         raise errors.ConfigUnsupported(
             f"unsupported configuration: /domain/cpu/model does not go with CPU mode '{mode}'"
         )
+    if cpu.model is not None and cpu.model.vendor_id is None:
+        cpu = replace(cpu, model=None)
     if mode == "host-passthrough":
-        if not kvm:
-            raise errors.ConfigUnsupported(
-                "unsupported configuration: CPU mode 'host-passthrough' needs a domain of type kvm"
-            )
-        return replace(cpu, mode=mode, check=cpu.check or "none", migratable=cpu.migratable is not False)
+        # Such a clock binds it to its host (qemuDomainDefCPUPostParse).
+        bound = any(one.name == "invtsc" and one.policy in ("require", "force") for one in cpu.features)
+        moves = cpu.migratable if cpu.migratable is not None else not bound
+        return replace(cpu, mode=mode, check=cpu.check or "none", migratable=moves)
     check = "partial" if mode == "host-model" else "none"
     return replace(cpu, mode=mode, check=cpu.check or check)

@@ -55,6 +55,7 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         watchdogs=_watchdogs(devices.watchdogs, implicit=q35 and host.itco),
         memballoon=devices.memballoon or Memballoon(model="virtio"),
         rngs=tuple(_rng(one) for one in devices.rngs),
+        panics=tuple(replace(one, model=one.model or "isa") for one in devices.panics),
     )
     devices = ports.assign(defaults_controllers.complete(_with_consoles(devices), q35=q35))
     defaults_controllers.check(devices, q35=q35)  # once more: disks have called for controllers

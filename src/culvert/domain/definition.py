@@ -10,16 +10,19 @@ import uuid as uuids
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from culvert.domain.binding import ANY, BLANK, amount, attribute, beside, child, children, leaf, verbatim
+from culvert.domain.binding import ANY, BLANK, DEFAULT, amount, attribute, beside, child, children, leaf, verbatim
 from culvert.domain.cpu import Cpu, Vcpu, VcpuStates
 from culvert.domain.devices import Devices
 from culvert.domain.features import Features
+from culvert.domain.limits import BlkioTune, MemTune
 from culvert.domain.memory_device import MaxMemory
-from culvert.domain.platform import Clock, MemoryBacking, Os, Pm, Resource, Seclabel
-from culvert.domain.scalars import ANY_TEXT, NAME, ON_OFF, UINT, UUID, one_of
+from culvert.domain.platform import Clock, IdMap, MemoryBacking, Os, Perf, Pm, Resource, Seclabel
+from culvert.domain.scalars import ANY_TEXT, NAME, ON_OFF, UINT, UUID, OptionalUuid, one_of
 from culvert.domain.sysinfo import Sysinfo
 from culvert.domain.tuning import CpuTune, NumaTune
 
+GENID = OptionalUuid()
+LOCK_FAILURE = one_of("poweroff", "restart", "pause", "ignore")
 LIFECYCLE = one_of("destroy", "restart", "preserve", "rename-restart")
 
 
@@ -32,6 +35,7 @@ class DomainDef:
     id: Annotated[int | None, attribute("id", UINT)] = None
     name: Annotated[str, leaf("name", NAME)]
     uuid: Annotated[str | None, leaf("uuid", UUID, silent=BLANK)] = None
+    genid: Annotated[str | None, leaf("genid", GENID)] = None
     title: Annotated[str | None, leaf("title", ANY_TEXT, silent=BLANK)] = None
     description: Annotated[str | None, leaf("description", ANY_TEXT, silent=BLANK)] = None
     metadata: Annotated[str | None, verbatim("metadata")] = None
@@ -39,6 +43,8 @@ class DomainDef:
     memory: Annotated[int, amount("memory")] = 0
     dump_core: Annotated[bool | None, beside("memory", "dumpCore", ON_OFF)] = None
     current_memory: Annotated[int | None, amount("currentMemory")] = None
+    blkiotune: Annotated[BlkioTune | None, child("blkiotune", BlkioTune, hollow=ANY)] = None
+    memtune: Annotated[MemTune | None, child("memtune", MemTune, hollow=ANY)] = None
     memory_backing: Annotated[MemoryBacking | None, child("memoryBacking", MemoryBacking, hollow=ANY)] = None
     vcpu: Annotated[Vcpu | None, child("vcpu", Vcpu)] = None
     vcpu_states: Annotated[VcpuStates | None, child("vcpus", VcpuStates)] = None
@@ -47,13 +53,16 @@ class DomainDef:
     resource: Annotated[Resource | None, child("resource", Resource)] = None
     sysinfo: Annotated[tuple[Sysinfo, ...], children("sysinfo", Sysinfo)] = ()
     os: Annotated[Os, child("os", Os)]
+    idmap: Annotated[IdMap | None, child("idmap", IdMap, hollow=ANY)] = None
     features: Annotated[Features | None, child("features", Features, hollow=ANY)] = None
     cpu: Annotated[Cpu | None, child("cpu", Cpu)] = None
     clock: Annotated[Clock | None, child("clock", Clock)] = None
     on_poweroff: Annotated[str | None, leaf("on_poweroff", LIFECYCLE, silent=BLANK)] = None
     on_reboot: Annotated[str | None, leaf("on_reboot", LIFECYCLE, silent=BLANK)] = None
     on_crash: Annotated[str | None, leaf("on_crash", LIFECYCLE, silent=BLANK)] = None
+    on_lockfailure: Annotated[str | None, leaf("on_lockfailure", LOCK_FAILURE, silent=(*BLANK, *DEFAULT))] = None
     pm: Annotated[Pm | None, child("pm", Pm, hollow=ANY)] = None
+    perf: Annotated[Perf | None, child("perf", Perf, hollow=ANY)] = None
     devices: Annotated[Devices, child("devices", Devices)] = field(default_factory=Devices)
     seclabels: Annotated[tuple[Seclabel, ...], children("seclabel", Seclabel)] = ()
 

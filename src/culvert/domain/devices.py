@@ -13,7 +13,7 @@ from culvert.domain.disk import Disk
 from culvert.domain.display import Graphics, Input, Sound, Video
 from culvert.domain.interface import Interface
 from culvert.domain.memory_device import MemoryModule
-from culvert.domain.peripheral import Memballoon, Rng, Watchdog
+from culvert.domain.peripheral import Memballoon, Panic, Rng, Watchdog
 from culvert.domain.scalars import PATH
 
 
@@ -38,4 +38,5 @@ class Devices:
     watchdogs: Annotated[tuple[Watchdog, ...], children("watchdog", Watchdog)] = ()
     memballoon: Annotated[Memballoon | None, child("memballoon", Memballoon)] = None
     rngs: Annotated[tuple[Rng, ...], children("rng", Rng)] = ()
+    panics: Annotated[tuple[Panic, ...], children("panic", Panic)] = ()
     memories: Annotated[tuple[MemoryModule, ...], children("memory", MemoryModule)] = ()

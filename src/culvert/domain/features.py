@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from culvert.domain.binding import attribute, child, flag, lone
-from culvert.domain.scalars import ON_OFF, Integer, Pattern, one_of
+from culvert.domain.binding import amount, attribute, child, content, flag, lone
+from culvert.domain.scalars import ON_OFF, TOKEN, ULONG, Integer, Pattern, one_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,37 @@ class Spinlocks:
 
     state: Annotated[bool, attribute("state", ON_OFF)]
     retries: Annotated[int | None, attribute("retries", Integer(low=4095, high=2**32 - 1, any_base=True))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tseg:
+    """Memory of the machine's management mode; in MiB where no unit is said."""
+
+    unit: Annotated[str | None, attribute("unit", TOKEN, silent=("",))] = None
+    size: Annotated[int, content(ULONG)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Smm:
+    """System management mode."""
+
+    state: Annotated[bool | None, attribute("state", ON_OFF)] = None
+    tseg: Annotated[Tseg | None, child("tseg", Tseg)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirtyRing:
+    """How many pages each processor notes that it has written."""
+
+    state: Annotated[bool, attribute("state", ON_OFF)]
+    size: Annotated[int | None, attribute("size", Integer(low=1024, high=65536))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tcg:
+    """How much of what it has translated the emulation keeps."""
+
+    tb_cache: Annotated[int | None, amount("tb-cache")] = None
 
 
 VENDOR = Pattern(r"[^,]{1,12}", "vendor id of at most 12 characters")
@@ -57,7 +88,7 @@ class VendorId:
 class HyperV:
     """Enlightenments for Windows guests."""
 
-    mode: Annotated[str | None, attribute("mode", one_of("custom"))] = None
+    mode: Annotated[str | None, attribute("mode", one_of("custom", "passthrough"))] = None
     relaxed: Annotated[bool | None, lone("relaxed", "state", ON_OFF, needed=True)] = None
     vapic: Annotated[bool | None, lone("vapic", "state", ON_OFF, needed=True)] = None
     spinlocks: Annotated[Spinlocks | None, child("spinlocks", Spinlocks)] = None
@@ -83,6 +114,7 @@ class Kvm:
     hint_dedicated: Annotated[bool | None, lone("hint-dedicated", "state", ON_OFF, needed=True)] = None
     poll_control: Annotated[bool | None, lone("poll-control", "state", ON_OFF, needed=True)] = None
     pv_ipi: Annotated[bool | None, lone("pv-ipi", "state", ON_OFF, needed=True)] = None
+    dirty_ring: Annotated[DirtyRing | None, child("dirty-ring", DirtyRing)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +127,11 @@ class Features:
     hap: Annotated[Toggle | None, child("hap", Toggle)] = None
     hyperv: Annotated[HyperV | None, child("hyperv", HyperV)] = None
     kvm: Annotated[Kvm | None, child("kvm", Kvm)] = None
+    pvspinlock: Annotated[Toggle | None, child("pvspinlock", Toggle)] = None
     pmu: Annotated[Toggle | None, child("pmu", Toggle)] = None
     vmport: Annotated[Toggle | None, child("vmport", Toggle)] = None
-    smm: Annotated[Toggle | None, child("smm", Toggle)] = None
+    smm: Annotated[Smm | None, child("smm", Smm)] = None
+    ioapic: Annotated[str | None, lone("ioapic", "driver", one_of("kvm", "qemu"), needed=True)] = None
     vmcoreinfo: Annotated[Toggle | None, child("vmcoreinfo", Toggle)] = None
+    msrs: Annotated[str | None, lone("msrs", "unknown", one_of("ignore", "fault"), needed=True)] = None
+    tcg: Annotated[Tcg | None, child("tcg", Tcg, hollow="tb_cache")] = None

@@ -40,6 +40,17 @@ class Memballoon:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Panic:
+    """How the guest tells that it is lost: a port of the machine's, or a register of the hypervisor's."""
+
+    model: Annotated[str | None, attribute("model", one_of("isa", "hyperv"))] = None
+    alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
+    address: Annotated[address.IsaAddress | address.PciAddress | None, variant("address", "type", address.PANIC)] = (
+        None
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RngRate:
     """At most ``bytes`` in ``period`` milliseconds."""
 

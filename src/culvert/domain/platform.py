@@ -5,7 +5,7 @@ Source: docs/formatdomain, "Operating system booting", "Time keeping", "Power Ma
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from culvert.domain.binding import ANY, BLANK, attribute, child, children, content, flag, leaf, lone, sized
@@ -20,11 +20,15 @@ from culvert.domain.scalars import (
     YES_NO,
     YES_OR_NOT,
     Integer,
+    Pattern,
     one_of,
 )
 from culvert.ground import errors
 
 REBOOT = Integer(low=-1, high=65535, refusal=errors.ConfigUnsupported)
+OFFSETS = one_of("utc", "localtime", "variable", "timezone", "absolute")
+ADJUSTMENT = Pattern(r"reset|[+-]?[0-9]{1,18}", "number of seconds, or reset")
+ZONE = Pattern(r"[A-Za-z0-9_+/:,.-]+", "time zone")
 ARCH = one_of("x86_64", "i686")
 
 
@@ -61,6 +65,21 @@ class Bios:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AcpiTable:
+    """A file with a table of the firmware's."""
+
+    type: Annotated[str, attribute("type", one_of("slic"))]
+    path: Annotated[str, content(PATH)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcpiTables:
+    """Tables of ACPI beside the machine's own."""
+
+    tables: Annotated[tuple[AcpiTable, ...], children("table", AcpiTable)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Os:
     """``<os>``. ``firmware``: what kind of one is to be found; in a domain that runs it has been found."""
 
@@ -72,6 +91,7 @@ class Os:
     kernel: Annotated[str | None, leaf("kernel", PATH, silent=BLANK)] = None
     initrd: Annotated[str | None, leaf("initrd", PATH, silent=BLANK)] = None
     cmdline: Annotated[str | None, leaf("cmdline", ANY_TEXT, silent=BLANK)] = None
+    acpi: Annotated[AcpiTables | None, child("acpi", AcpiTables, hollow="*")] = None
     boot: Annotated[tuple[Boot, ...], children("boot", Boot)] = ()
     bootmenu: Annotated[BootMenu | None, child("bootmenu", BootMenu, hollow="enable")] = None
     bios: Annotated[Bios | None, child("bios", Bios, hollow=ANY)] = None
@@ -79,25 +99,59 @@ class Os:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Catchup:
+    """How missed ticks are made up for."""
+
+    threshold: Annotated[int | None, attribute("threshold", ULONG, silent=("0",))] = None
+    slew: Annotated[int | None, attribute("slew", ULONG, silent=("0",))] = None
+    limit: Annotated[int | None, attribute("limit", ULONG, silent=("0",))] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timer:
     """One source of time and what becomes of ticks the guest missed; ``frequency`` in Hz."""
 
     name: Annotated[str, attribute("name", one_of("rtc", "pit", "hpet", "tsc", "kvmclock", "hypervclock"))]
-    tickpolicy: Annotated[str | None, attribute("tickpolicy", one_of("delay", "catchup", "discard"))] = None
-    track: Annotated[str | None, attribute("track", one_of("guest", "wall"))] = None
     present: Annotated[bool | None, attribute("present", YES_NO)] = None
+    tickpolicy: Annotated[str | None, attribute("tickpolicy", one_of("delay", "catchup", "discard"))] = None
+    track: Annotated[str | None, attribute("track", one_of("boot", "guest", "wall", "realtime"))] = None
     frequency: Annotated[int | None, attribute("frequency", ULONG, silent=("0",))] = None
+    catchup: Annotated[Catchup | None, child("catchup", Catchup, hollow="*")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """``<clock>``."""
+    """``<clock>``: the time that the guest's begins with. ``adjustment``: seconds from the time of ``basis``, or
+    "reset"; ``start``: seconds of the epoch."""
 
-    offset: Annotated[str, attribute("offset", one_of("utc", "localtime"), silent=BLANK)] = "utc"
+    offset: Annotated[str, attribute("offset", OFFSETS, silent=BLANK)] = "utc"
+    adjustment: Annotated[str | None, attribute("adjustment", ADJUSTMENT, silent=BLANK)] = None
+    basis: Annotated[str | None, attribute("basis", one_of("utc", "localtime"))] = None
+    timezone: Annotated[str | None, attribute("timezone", ZONE)] = None
+    start: Annotated[int | None, attribute("start", ULONG)] = None
     timers: Annotated[tuple[Timer, ...], children("timer", Timer)] = ()
 
     def timer(self, name: str) -> Timer | None:
         return next((timer for timer in self.timers if timer.name == name), None)
+
+
+def complete_clock(told: Clock | None) -> Clock:
+    """What is adjusted is variable (virDomainClockDefParseXML). Raises ``errors.XMLError`` for what is missing."""
+    clock = told or Clock()
+    if clock.offset == "timezone" and clock.timezone is None:
+        raise errors.XMLError("XML error: missing 'timezone' attribute for clock with offset='timezone'")
+    if clock.offset == "absolute" and clock.start is None:
+        raise errors.XMLError("XML error: missing 'start' attribute for clock with offset='absolute'")
+    if clock.offset in ("utc", "localtime") and clock.adjustment not in (None, "reset"):
+        return replace(clock, offset="variable", basis=clock.offset, timezone=None, start=None)
+    if clock.offset == "variable":
+        seconds = "0" if clock.adjustment in (None, "reset") else clock.adjustment
+        return replace(clock, adjustment=seconds, basis=clock.basis or "utc", timezone=None, start=None)
+    if clock.offset == "absolute":
+        return replace(clock, adjustment=None, basis=None, timezone=None)
+    if clock.offset == "timezone":
+        return replace(clock, adjustment=None, basis=None, start=None)
+    return replace(clock, basis=None, timezone=None, start=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +208,38 @@ class Seclabel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """The resource group libvirt puts every domain in, and the only one that is accepted."""
+    """The resource group libvirt puts every domain in."""
 
-    partition: Annotated[str, leaf("partition", one_of("/machine"))]
+    partition: Annotated[str, leaf("partition", PATH)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdRange:
+    """``count`` numbers from ``start`` on are ``target`` and those behind it."""
+
+    start: Annotated[int, attribute("start", UINT)]
+    target: Annotated[int, attribute("target", UINT)]
+    count: Annotated[int, attribute("count", UINT)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdMap:
+    """Users of a container; nothing to a machine, and kept."""
+
+    uids: Annotated[tuple[IdRange, ...], children("uid", IdRange)] = ()
+    gids: Annotated[tuple[IdRange, ...], children("gid", IdRange)] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerfEvent:
+    """Something that the host's processors count."""
+
+    name: Annotated[str, attribute("name", TOKEN)]
+    enabled: Annotated[bool, attribute("enabled", YES_NO)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Perf:
+    """What is counted while the guest runs."""
+
+    events: Annotated[tuple[PerfEvent, ...], children("event", PerfEvent)] = ()

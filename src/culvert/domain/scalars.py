@@ -170,6 +170,14 @@ class Uuid:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionalUuid(Uuid):
+    """A UUID, or nothing: one is to be made."""
+
+    def read(self, text: str, where: str) -> str:
+        return Uuid.read(self, text, where) if text.strip() else ""
+
+
+@dataclass(frozen=True, slots=True)
 class CpuSet:
     """Numbers of the host's processors or nodes: ``0-3,^2,8`` (virBitmapParse); none where ``empty`` says so."""
 

@@ -22,6 +22,37 @@ RULES: tuple[Wrong, ...] = (
         "/domain/cputune: cgroup cpu is required for scheduler tuning",
     ),
     Wrong(
+        lambda one: (
+            one.cputune is not None
+            and (one.cputune.emulator_schedule or one.cputune.vcpu_schedules or one.cputune.iothread_schedules)
+        ),
+        "/domain/cputune: a scheduler of another kind than the host's usual one is not supported by culvert",
+    ),
+    Wrong(
+        lambda one: one.memtune is not None,
+        "/domain/memtune: Memory cgroup is not available on this host",
+    ),
+    Wrong(
+        lambda one: one.blkiotune is not None,
+        "/domain/blkiotune: Block I/O tuning is not available on this host",
+    ),
+    Wrong(
+        lambda one: one.perf is not None and any(event.enabled for event in one.perf.events),
+        "/domain/perf/event is not supported by culvert",
+    ),
+    Wrong(
+        lambda one: one.resource is not None and one.resource.partition != "/machine",
+        "/domain/resource/partition: there is no resource partition '{0.resource.partition}' here",
+    ),
+    Wrong(
+        lambda one: one.features is not None and one.features.msrs is not None,
+        "/domain/features/msrs is not supported by culvert",
+    ),
+    Wrong(
+        lambda one: one.cpu is not None and one.cpu.match == "minimum",
+        "/domain/cpu/@match 'minimum' is not supported by culvert: what the host has more is not known to it",
+    ),
+    Wrong(
         lambda one: one.os.smbios == "sysinfo" and not one.sysinfo,
         "Domain '{0.name}' sysinfo are not available",
         errors.XMLError,

@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from culvert.domain.binding import attribute, child, children, leaf, lone
-from culvert.domain.scalars import CPU_SET, ULONG, Integer, one_of
+from culvert.domain.scalars import CPU_SET, UINT, ULONG, Integer, one_of
 from culvert.ground import errors
 
 # Microseconds, of the kernel (conf/domain_validate.c, virDomainCputuneDefValidate).
 PERIOD = Integer(low=1000, high=1_000_000, refusal=errors.ConfigUnsupported)
 QUOTA = Integer(low=-(2**63), high=17_592_186_044_415, refusal=errors.ConfigUnsupported)
+
+
+SCHEDULERS = one_of("batch", "idle", "fifo", "rr")
+PRIORITY = Integer(low=-(2**31), high=2**31 - 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +27,40 @@ class VcpuPin:
 
     vcpu: Annotated[int, attribute("vcpu", Integer(high=4095))]
     cpuset: Annotated[frozenset[int], attribute("cpuset", CPU_SET)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IothreadPin:
+    """The host's processors that one of QEMU's threads for disks runs on."""
+
+    iothread: Annotated[int, attribute("iothread", UINT)]
+    cpuset: Annotated[frozenset[int], attribute("cpuset", CPU_SET)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """How the host's kernel schedules the threads that are no processors and no disks'."""
+
+    scheduler: Annotated[str, attribute("scheduler", SCHEDULERS)]
+    priority: Annotated[int | None, attribute("priority", PRIORITY)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VcpuSchedule:
+    """Those of processors."""
+
+    vcpus: Annotated[frozenset[int], attribute("vcpus", CPU_SET)]
+    scheduler: Annotated[str, attribute("scheduler", SCHEDULERS)]
+    priority: Annotated[int | None, attribute("priority", PRIORITY)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IothreadSchedule:
+    """Those for disks."""
+
+    iothreads: Annotated[frozenset[int], attribute("iothreads", CPU_SET)]
+    scheduler: Annotated[str, attribute("scheduler", SCHEDULERS)]
+    priority: Annotated[int | None, attribute("priority", PRIORITY)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +75,22 @@ class CpuTune:
     global_quota: Annotated[int | None, leaf("global_quota", QUOTA)] = None
     emulator_period: Annotated[int | None, leaf("emulator_period", PERIOD)] = None
     emulator_quota: Annotated[int | None, leaf("emulator_quota", QUOTA)] = None
+    iothread_period: Annotated[int | None, leaf("iothread_period", PERIOD)] = None
+    iothread_quota: Annotated[int | None, leaf("iothread_quota", QUOTA)] = None
     vcpu_pins: Annotated[tuple[VcpuPin, ...], children("vcpupin", VcpuPin)] = ()
     emulator_pin: Annotated[frozenset[int] | None, lone("emulatorpin", "cpuset", CPU_SET, needed=True)] = None
+    iothread_pins: Annotated[tuple[IothreadPin, ...], children("iothreadpin", IothreadPin)] = ()
+    emulator_schedule: Annotated[Schedule | None, child("emulatorsched", Schedule)] = None
+    vcpu_schedules: Annotated[tuple[VcpuSchedule, ...], children("vcpusched", VcpuSchedule)] = ()
+    iothread_schedules: Annotated[tuple[IothreadSchedule, ...], children("iothreadsched", IothreadSchedule)] = ()
 
     @property
     def quotas(self) -> tuple[int, ...]:
         """All that only a control group could hold the guest to."""
         told = (
             *(self.period, self.quota, self.global_period, self.global_quota),
-            *(self.emulator_period, self.emulator_quota),
+            self.emulator_period,
+            self.emulator_quota,
         )
         return tuple(one for one in told if one is not None)
 

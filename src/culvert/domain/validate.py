@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from culvert.domain import aliases, validate_firmware
+from culvert.domain.address import PciAddress
 from culvert.domain.chardev import SPICE, ChannelDevice, Chardev
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
@@ -54,6 +55,7 @@ ROOTS = frozenset({"pci-root", "pcie-root"})
 MOST_XHCI_PORTS = 15
 COMPANION = "ich9-uhci"
 
+PASSED = frozenset({"host-passthrough", "maximum"})
 LEAST_QUOTA = 1000  # microseconds
 NOT_KEPT = frozenset({"preserve", "rename-restart"})  # for on_poweroff and on_reboot
 
@@ -285,6 +287,22 @@ DOMAIN: tuple[Wrong, ...] = (
         "chardev 'spicevmc' not supported without spice graphics",
     ),
     Wrong(
+        lambda one: _twice(panic.model for panic in one.devices.panics),
+        "Multiple panic devices with one model",
+    ),
+    Wrong(
+        lambda one: any(
+            panic.address is not None and (panic.model == "hyperv" or isinstance(panic.address, PciAddress))
+            for panic in one.devices.panics
+        ),
+        "setting the panic device address is not supported for its model",
+    ),
+    Wrong(
+        lambda one: one.os.bios is not None and one.os.bios.useserial and not one.devices.serials,
+        "need at least one serial port to use BIOS serial output",
+        errors.XMLError,
+    ),
+    Wrong(
         lambda one: one.devices.redirdevs and not any(graphics.is_spice for graphics in one.devices.graphics),
         "/domain/devices/redirdev needs spice graphics",
     ),
@@ -318,6 +336,29 @@ CPU: tuple[Wrong, ...] = (
     Wrong(
         lambda cpu: cpu.migratable is not None and cpu.mode not in ("host-passthrough", "maximum"),
         "/domain/cpu/@migratable does not go with CPU mode '{0.mode}'",
+    ),
+    Wrong(
+        lambda cpu: cpu.cache is not None and cpu.cache.mode == "passthrough" and cpu.mode not in PASSED,
+        "CPU cache mode 'passthrough' can only be used with 'host-passthrough' / 'maximum' CPUs",
+    ),
+    Wrong(
+        lambda cpu: cpu.cache is not None and cpu.cache.mode == "passthrough" and cpu.cache.level is not None,
+        "unsupported CPU cache level for mode 'passthrough'",
+    ),
+    Wrong(
+        lambda cpu: cpu.cache is not None and cpu.cache.mode == "emulate" and cpu.cache.level != 3,
+        "CPU cache mode 'emulate' can only be used with level='3'",
+    ),
+    Wrong(
+        lambda cpu: cpu.maxphysaddr is not None and cpu.maxphysaddr.mode == "passthrough" and cpu.mode not in PASSED,
+        "CPU maximum physical address bits mode 'passthrough' can only be used with 'host-passthrough' / 'maximum'"
+        " CPUs",
+    ),
+    Wrong(
+        lambda cpu: (
+            cpu.maxphysaddr is not None and cpu.maxphysaddr.mode == "emulate" and cpu.maxphysaddr.bits is None
+        ),
+        "if using CPU maximum physical address mode='emulate', bits= must be specified too",
     ),
 )
 

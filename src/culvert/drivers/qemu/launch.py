@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from culvert.drivers.qemu import (
 )
 from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.abilities.ability import Abilities
-from culvert.drivers.qemu.command import command, command_screen, fit
+from culvert.drivers.qemu.command import command, fit
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event, Monitor
 from culvert.drivers.qemu.run import START_FAILED, Run
@@ -286,6 +287,7 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             incoming=incoming,
             tap_fds=taps,
             channel_directory=str(channels),
+            now=time.time(),
             memory=await asyncio.to_thread(memory_places.look, run.definition, domain.host.layout),
         )
         argv = await apart.run(command.build, run.definition, options, abilities)
@@ -296,7 +298,7 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             log_file=log_file,
             folder=run.runtime,
             pass_fds=fds,
-            variables=command_screen.environment(run.definition),
+            variables=command.environment(run.definition),
         )
         run.log_offset = run.process.output.offset
 

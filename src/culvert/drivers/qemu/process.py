@@ -171,8 +171,8 @@ async def launch(
 ) -> Process:
     """Start ``argv`` in a session of its own with nothing open but ``pass_fds``, its output appended to ``log_file``.
 
-    ``folder`` is its own, and its home when the daemon is root's; see ``environment`` for what else it is told, beside
-    ``variables``.
+    ``folder`` is its own, and its home when the daemon is root's; see ``environment`` for what else it is told,
+    beside ``variables``.
 
     ``pass_fds`` stay the caller's to close. Raises ``errors.SystemCallError`` when the program cannot be started.
     """

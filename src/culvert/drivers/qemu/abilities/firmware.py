@@ -17,7 +17,7 @@ from typing import Any
 
 from culvert.domain import firmware
 from culvert.domain.definition import DomainDef
-from culvert.domain.features import Features, Toggle
+from culvert.domain.features import Features, Smm
 from culvert.domain.loader import PFLASH, ROM, FirmwareWish, Loader, Nvram
 from culvert.domain.platform import Pm
 from culvert.ground import errors
@@ -176,7 +176,7 @@ def _with(definition: DomainDef, one: Firmware) -> DomainDef:
             raise errors.OperationInvalid(
                 f"domain '{definition.name}' has no SMM (/domain/features/smm), which its firmware '{one.path}' needs"
             )
-        features = replace(features, smm=Toggle(state=True))
+        features = replace(features, smm=replace(features.smm or Smm(), state=True))
         loader = replace(loader, secure=True)
     os = replace(definition.os, firmware=None, loader=loader, nvram=nvram)
     return replace(definition, os=os, features=features)

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
-from culvert.domain.features import Features, Toggle
+from culvert.domain.features import Features, Smm, Toggle
 from culvert.domain.interface import Interface
-from culvert.domain.platform import Pm
+from culvert.domain.platform import Clock, Pm
 from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.command import (
     command_chardev,
@@ -34,7 +35,7 @@ from culvert.drivers.qemu.command import (
 )
 from culvert.drivers.qemu.command.command_memory import MemoryPlaces
 from culvert.drivers.qemu.command.command_syntax import comma, device, on_off, option
-from culvert.ground import errors
+from culvert.ground import errors, units
 
 # docs of libvirt's qemu.conf, seccomp_sandbox: what libvirt 9.0 passes.
 SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
@@ -48,7 +49,8 @@ class LaunchOptions:
 
     ``monitor_fd``: a listening UNIX socket the process inherits; or ``monitor_path``, a socket QEMU makes itself.
     ``incoming``: wait for a migration (``-incoming defer``). ``tap_fds`` and ``vhost_fds``: descriptors by position
-    of the interface. ``channel_directory``: where sockets of channels without a path are made.
+    of the interface. ``channel_directory``: where sockets of channels without a path are made. ``now``: seconds
+    of the epoch, for a clock that is so much from it.
     """
 
     monitor_fd: int | None = None
@@ -58,6 +60,7 @@ class LaunchOptions:
     vhost_fds: Mapping[int, int] = field(default_factory=dict)
     channel_directory: str | None = None
     memory: MemoryPlaces = command_memory.NO_PLACES
+    now: float = 0.0
     sandbox: bool = True
 
 
@@ -76,7 +79,8 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *("-name", f"guest={comma(definition.name)},debug-threads=on", "-S"),
         *command_firmware.images(definition),
         *("-machine", _machine(definition, abilities)),
-        *("-accel", ACCELERATORS[definition.type]),
+        *("-accel", _accelerator(definition)),
+        *_tseg(definition),
         *command_cpu.cpu(definition),
         *command_firmware.loader(definition),
         *command_memory.size(definition, options.memory),
@@ -84,10 +88,11 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_memory.nodes(definition, options.memory),
         *("-uuid", definition.uuid),
         *command_smbios.smbios(definition),
+        *_genid(definition),
         *(() if definition.devices.graphics else ("-display", "none")),
         *("-no-user-config", "-nodefaults"),
         *_monitor(options, abilities),
-        *_time(definition, abilities),
+        *_time(definition, abilities, options.now),
         *("-no-shutdown",),
         *(() if _features(definition).acpi or Ability.MACHINE_ACPI in abilities else ("-no-acpi",)),
         *_power(definition),
@@ -109,6 +114,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_device.rngs(definition),
         *(device({"driver": "vmcoreinfo"}) if _is_on(_features(definition).vmcoreinfo) else ()),
         *(("-sandbox", SANDBOX) if options.sandbox else ()),
+        *command_device.panics(definition),
         *("-msg", "timestamp=on"),
     ]
 
@@ -140,8 +146,10 @@ def _machine(definition: DomainDef, abilities: Abilities) -> str:
     features = _features(definition)
     parts = [definition.machine, "usb=off"]
     for name, toggle in (("vmport", features.vmport), ("smm", features.smm)):
-        if isinstance(toggle, Toggle):
+        if isinstance(toggle, Toggle | Smm):
             parts.append(f"{name}={on_off(toggle.state is not False)}")
+    if features.ioapic is not None:
+        parts.append(f"kernel_irqchip={IRQCHIPS[features.ioapic]}")
     parts += command_memory.arguments(definition)
     parts += command_firmware.of_machine(definition)
     # -no-hpet and -no-acpi, which say the same, are gone since QEMU 9.0.
@@ -151,6 +159,31 @@ def _machine(definition: DomainDef, abilities: Abilities) -> str:
     if Ability.MACHINE_ACPI in abilities:
         parts.append(f"acpi={on_off(features.acpi)}")
     return ",".join(parts)
+
+
+# driver of <ioapic> → where the interrupt controllers are.
+IRQCHIPS = {"kvm": "on", "qemu": "split"}
+
+
+def _accelerator(definition: DomainDef) -> str:
+    """With what it is told of itself."""
+    features = _features(definition)
+    word = ACCELERATORS[definition.type]
+    if definition.type == "qemu":
+        cache = features.tcg.tb_cache if features.tcg else None
+        return word if cache is None else f"{word},tb-size={cache // 1024}"
+    ring = features.kvm.dirty_ring if features.kvm else None
+    return f"{word},dirty-ring-size={ring.size}" if ring is not None and ring.state else word
+
+
+def _tseg(definition: DomainDef) -> list[str]:
+    smm = _features(definition).smm
+    if smm is None or smm.tseg is None:
+        return []
+    return [
+        "-global",
+        f"mch.extended-tseg-mbytes={units.to_bytes(smm.tseg.size, smm.tseg.unit or 'MiB') // units.MiB}",
+    ]
 
 
 def _is_on(toggle: Toggle | None) -> bool:
@@ -174,18 +207,52 @@ def _monitor(options: LaunchOptions, abilities: Abilities) -> list[str]:
     ]
 
 
+def _genid(definition: DomainDef) -> list[str]:
+    if definition.genid is None:
+        return []
+    return device({"driver": "vmgenid", "guid": definition.genid, "id": "vmgenid0"})
+
+
 def _hpet(definition: DomainDef) -> bool | None:
     hpet = definition.clock.timer("hpet") if definition.clock else None
     return hpet.present if hpet else None
 
 
-def _time(definition: DomainDef, abilities: Abilities) -> Iterator[str]:
+# track of the clock's timer → QEMU's clock.
+TRACKS = {"boot": "host", "guest": "vm", "wall": "host", "realtime": "rt"}
+
+
+def _base(clock: Clock, now: float) -> str:
+    match clock.offset:
+        case "variable":
+            # The same for a clock of local time: what is told is a time of day, whatever it is called.
+            local = datetime.fromtimestamp(now).replace(tzinfo=UTC).timestamp() if clock.basis == "localtime" else now
+            return datetime.fromtimestamp(int(local) + int(clock.adjustment or 0), UTC).strftime(MOMENT)
+        case "absolute":
+            return (EPOCH + timedelta(seconds=clock.start or 0)).strftime(MOMENT)
+        case "timezone":
+            return "localtime"  # of the zone that is in QEMU's environment
+        case offset:
+            return offset
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOMENT = "%Y-%m-%dT%H:%M:%S"
+
+
+def environment(definition: DomainDef) -> dict[str, str]:
+    """What QEMU finds in its environment beside what every program does."""
+    zone = definition.clock.timezone if definition.clock else None
+    return {**command_screen.environment(definition), **({"TZ": zone} if zone else {})}
+
+
+def _time(definition: DomainDef, abilities: Abilities, now: float) -> Iterator[str]:
     clock = definition.clock
     rtc = clock.timer("rtc") if clock else None
     pit = clock.timer("pit") if clock else None
-    base = f"base={clock.offset if clock else 'utc'}"
+    base = f"base={_base(clock or Clock(), now)}"
     if rtc is not None and rtc.track is not None:
-        base += ",clock=vm" if rtc.track == "guest" else ",clock=host"
+        base += f",clock={TRACKS[rtc.track]}"
     if rtc is not None and rtc.tickpolicy == "catchup":
         base += ",driftfix=slew"
     yield from ("-rtc", base)
@@ -220,3 +287,5 @@ def _boot(definition: DomainDef) -> Iterator[str]:
     ):
         if value is not None:
             yield from (flag, value)
+    for table in definition.os.acpi.tables if definition.os.acpi else ():
+        yield from ("-acpitable", f"sig={table.type.upper()},file={comma(table.path)}")

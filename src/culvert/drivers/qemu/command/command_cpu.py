@@ -49,7 +49,9 @@ ENLIGHTENMENTS = {
 
 def cpu(definition: DomainDef) -> list[str]:
     """``-cpu``. Raises ``errors.InternalError`` for a ``host-model`` that was not settled (``domain.cpu``)."""
-    parts = [*_model(definition), *_timers(definition), *_features(definition.features or Features())]
+    wanted = definition.cpu or Cpu()
+    parts = [*_model(definition), *_timers(definition), *_features(definition.features or Features(), definition)]
+    parts += [*_cache(wanted), *_address(wanted)]
     return ["-cpu", ",".join(parts)]
 
 
@@ -84,8 +86,39 @@ def _model(definition: DomainDef) -> Iterator[str]:
     if removed and removed not in {feature.name for feature in wanted.features}:
         yield f"{removed}=off"
     for feature in wanted.features:
+        if feature.policy == "optional":
+            continue  # what is left open; the model has it, or has it not
         name = FEATURE_NAMES.get(feature.name, feature.name.replace("_", "-"))
         yield f"{name}={on_off(feature.policy in ('require', 'force'))}"
+
+
+def _cache(cpu: Cpu) -> Iterator[str]:
+    if cpu.cache is None:
+        return
+    host, l3 = CACHES[cpu.cache.mode]
+    passed = cpu.mode in ("host-passthrough", "maximum")
+    match cpu.cache.mode:
+        case "emulate":
+            yield f"l3-cache={l3}"
+            yield from (f"host-cache-info={host}",) if passed else ()
+        case _:
+            yield from (f"host-cache-info={host}",) if passed else ()
+            yield f"l3-cache={l3}"
+
+
+# mode of <cache> → host-cache-info, l3-cache.
+CACHES = {"emulate": ("off", "on"), "passthrough": ("on", "off"), "disable": ("off", "off")}
+
+
+def _address(cpu: Cpu) -> Iterator[str]:
+    told = cpu.maxphysaddr
+    if told is None:
+        return
+    if told.mode == "passthrough":
+        yield "host-phys-bits=on"
+        yield from (f"host-phys-bits-limit={told.limit}",) if told.limit else ()
+    elif told.bits:
+        yield f"phys-bits={told.bits}"
 
 
 def _timers(definition: DomainDef) -> Iterator[str]:
@@ -98,11 +131,15 @@ def _timers(definition: DomainDef) -> Iterator[str]:
             yield f"tsc-frequency={timer.frequency}"
 
 
-def _features(features: Features) -> Iterator[str]:
+def _features(features: Features, definition: DomainDef) -> Iterator[str]:
     if features.apic is not None and features.apic.eoi is not None:
         yield f"kvm-pv-eoi={on_off(features.apic.eoi)}"
+    if features.pvspinlock is not None:
+        yield f"kvm-pv-unhalt={on_off(features.pvspinlock.state is not False)}"
     if features.hyperv is not None:
         yield from _enlightenments(features.hyperv)
+    if any(panic.model == "hyperv" for panic in definition.devices.panics):
+        yield "hv-crash"
     if features.kvm is not None:
         yield from _kvm(features.kvm)
     if features.pmu is not None:
@@ -122,6 +159,8 @@ def _kvm(kvm: Kvm) -> Iterator[str]:
 
 
 def _enlightenments(hyperv: HyperV) -> Iterator[str]:
+    if hyperv.mode == "passthrough":
+        yield "hv-passthrough=on"
     for field, name in ENLIGHTENMENTS.items():
         if field == "spinlocks":
             if hyperv.spinlocks is not None and hyperv.spinlocks.state:

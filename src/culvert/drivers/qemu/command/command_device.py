@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from culvert.domain.address import UsbAddress
+from culvert.domain.address import IsaAddress, UsbAddress
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import HdaCodec, Input, Video, VideoModel, virtio_device
@@ -231,6 +231,16 @@ def watchdogs(definition: DomainDef) -> list[str]:
         argv += device({"driver": watchdog.model, "id": watchdog.alias, **place})
     # One for all of them (domain.validate).
     return [*argv, "-watchdog-action", held[0].action or "reset"] if held else []
+
+
+def panics(definition: DomainDef) -> list[str]:
+    """Ports by which the guest tells that it is lost; the register of the hypervisor is a property of the CPU."""
+    argv: list[str] = []
+    for one in definition.devices.panics:
+        if one.model == "isa":
+            port = one.address.iobase if isinstance(one.address, IsaAddress) else None
+            argv += device({"driver": "pvpanic", "ioport": port})
+    return argv
 
 
 def memballoon(definition: DomainDef) -> list[str]:
