@@ -70,6 +70,8 @@ def _field(row: binding.Row) -> st.SearchStrategy[Any]:
             return st.booleans()
         case "children":
             return st.lists(st.deferred(lambda: bound(one.classes()[""])), max_size=2).map(tuple)
+        case "again":
+            return st.none()  # only where the first one is there
         case "child":
             there: st.SearchStrategy[Any] = st.deferred(lambda: bound(one.classes()[""])).filter(
                 lambda value: not one.hollow or not _is_hollow(value, one.hollow)

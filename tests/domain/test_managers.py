@@ -62,7 +62,7 @@ def test_what_is_no_set(text: str) -> None:
         ("<cputune><quota>10</quota></cputune>", "", errors.ConfigUnsupported, "quota is 1000"),
         ("<cputune><vcpupin vcpu='0' cpuset='0'/><vcpupin vcpu='0' cpuset='1'/></cputune>", "",
          errors.InternalError, "pinned twice"),
-        ("<cputune><vcpusched vcpus='0' scheduler='fifo'/></cputune>", "", errors.ConfigUnsupported, "vcpusched"),
+        ("<cputune><cachetune vcpus='0'/></cputune>", "", errors.ConfigUnsupported, "cachetune"),
     ],
 )  # fmt: skip
 def test_what_cannot_be(top: str, os: str, refusal: type[errors.RequestError], what: str) -> None:

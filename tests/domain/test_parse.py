@@ -24,15 +24,15 @@ DISK = "<disk><source file='/d'/><target dev='vda'/>{}</disk>"
 @pytest.mark.parametrize(
     ("top", "devices", "path"),
     [
-        ("<idmap/>", "", "/domain/idmap"),
-        ("<cputune><iothreadsched/></cputune>", "", "/domain/cputune/iothreadsched"),
+        ("<bootloader/>", "", "/domain/bootloader"),
+        ("<cputune><memorytune/></cputune>", "", "/domain/cputune/memorytune"),
         ("<numatune><node/></numatune>", "", "/domain/numatune/node"),
         ("<seclabel type='static' model='dac'><label>+0:+0</label></seclabel>", "", "/domain/seclabel"),
         ("<seclabel type='dynamic' model='selinux'><baselabel>x</baselabel></seclabel>", "", "/domain/seclabel"),
         ("<commandline xmlns='http://libvirt.org/schemas/domain/qemu/1.0'/>", "", "qemu/1.0}commandline"),
         ("<cpu><numa><node/></numa></cpu>", "", "/domain/cpu/numa/node"),
         ("<features><gic/></features>", "", "/domain/features/gic"),
-        ("<clock offset='variable'/>", "", "/domain/clock/@offset"),
+        ("<clock offset='lunar'/>", "", "/domain/clock/@offset"),
         ("", "<hostdev/>", "/domain/devices/hostdev"),
         ("", "<filesystem/>", "/domain/devices/filesystem"),
         ("", "<tpm/>", "/domain/devices/tpm"),
@@ -46,8 +46,8 @@ DISK = "<disk><source file='/d'/><target dev='vda'/>{}</disk>"
         ("", "<graphics type='rdp'/>", "/domain/devices/graphics/@type"),
         ("", "<graphics type='spice' defaultMode='x'/>", "/domain/devices/graphics/@defaultMode"),
         ("", "<video><model type='vmvga'/></video>", "/domain/devices/video/model/@type"),
-        ("", "<serial type='udp'/>", "/domain/devices/serial/@type"),
-        ("", "<rng model='virtio'><backend model='egd'/></rng>", "/domain/devices/rng/backend/@model"),
+        ("", "<serial type='nmdm'/>", "/domain/devices/serial/@type"),
+        ("", "<rng model='virtio'><backend model='x'/></rng>", "/domain/devices/rng/backend/@model"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_its_path(top: str, devices: str, path: str) -> None:

@@ -47,8 +47,8 @@ FREE = frozenset(
         *("/domain/devices/interface/driver", "/domain/devices/interface/link", "/domain/devices/interface/boot"),
         *(
             f"/domain/devices/{kind}/{name}"
-            for kind in ("serial", "console", "channel")
-            for name in ("@type", "@tty", "source", "protocol", "log")
+            for kind in ("serial", "parallel", "console", "channel", "redirdev", "smartcard")
+            for name in ("@type", "@tty", "source", "protocol", "log", "boot")
         ),
         *("/domain/devices/channel/target/@state", "/domain/devices/console/target/@port"),
         *("/domain/devices/graphics", "/domain/devices/audio", "/domain/devices/sound/audio"),

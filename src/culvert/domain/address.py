@@ -87,11 +87,21 @@ class IsaAddress:
     irq: Annotated[int | None, attribute("irq", Integer(high=0xFF, width=1))] = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CcidAddress:
+    """A slot of a reader of cards."""
+
+    controller: Annotated[int, attribute("controller", Integer(high=255))] = 0
+    slot: Annotated[int, attribute("slot", Integer(high=255))] = 0
+
+
 PCI = {"pci": PciAddress}
 DRIVE = {"drive": DriveAddress}
 DISK = {"pci": PciAddress, "drive": DriveAddress}
 SERIAL_PORT = {"virtio-serial": SerialPortAddress}
 USB = {"usb": UsbAddress}
+CCID = {"ccid": CcidAddress}
+SERIAL = {"isa": IsaAddress, "pci": PciAddress, "usb": UsbAddress}
 ISA = {"isa": IsaAddress}
 PANIC = {"isa": IsaAddress, "pci": PciAddress}
 MODULE = {"pci": PciAddress, "dimm": DimmAddress}

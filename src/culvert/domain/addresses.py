@@ -150,10 +150,9 @@ def _with_controllers(definition: DomainDef, added: dict[int, str]) -> DomainDef
     if not added:
         return definition
     made = [Controller(type="pci", index=index, model=model) for index, model in added.items()]
-    kept = list(definition.devices.controllers)
-    last = max(position for position, one in enumerate(kept) if one.type == "pci")
-    kept[last + 1 : last + 1] = made
-    return replace(definition, devices=replace(definition.devices, controllers=tuple(kept)))
+    # Behind everything: they are found to be missing while places are given.
+    held = (*definition.devices.controllers, *made)
+    return replace(definition, devices=replace(definition.devices, controllers=held))
 
 
 def _seats(definition: DomainDef) -> Iterator[Seat]:
@@ -196,6 +195,7 @@ OTHER_SEATS: tuple[tuple[str, Callable[[Any], PciConnect | None]], ...] = (
     ("watchdogs", lambda one: PciConnect.CONVENTIONAL if one.model == "i6300esb" else None),
     ("videos", lambda one: VIDEO_PLACES.get(one.model.type)),
     ("inputs", lambda one: PciConnect.EXPRESS if one.bus == "virtio" else None),
+    ("serials", lambda one: PciConnect.CONVENTIONAL if one.target and one.target.type == "pci-serial" else None),
     ("memories", lambda one: PciConnect.EXPRESS if one.is_pci else None),
 )
 
@@ -359,7 +359,7 @@ def _with_targets(definition: DomainDef) -> DomainDef:
 def _with_target(controller: Controller) -> Controller:
     target = controller.target or ControllerTarget()
     if controller.model == "pcie-root-port":
-        place = controller.address or PciAddress()
+        place = controller.address if isinstance(controller.address, PciAddress) else PciAddress()
         chassis = controller.index if target.chassis is None else target.chassis
         port = place.slot << 3 | place.function if target.port is None else target.port
         target = replace(target, chassis=chassis, port=port)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from culvert.domain.address import DimmAddress, DriveAddress
-from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Serial
+from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Parallel, Serial
 from culvert.domain.controller import Controller
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
@@ -25,7 +25,9 @@ _USERS = re.compile(r"ua-[A-Za-z0-9_-]*")  # conf/domain_conf.c, USER_ALIAS_CHAR
 # Kinds whose aliases are a word and a number in order.
 NUMBERED = {
     "interfaces": "net",
+    "smartcards": "smartcard",
     "serials": "serial",
+    "parallels": "parallel",
     "channels": "channel",
     "inputs": "input",
     "sounds": "sound",
@@ -37,7 +39,7 @@ NUMBERED = {
 }
 ALIASED = (*NUMBERED, "disks", "controllers", "consoles", "memories")
 
-C = TypeVar("C", Serial, ConsoleDevice, ChannelDevice)
+C = TypeVar("C", Serial, Parallel, ConsoleDevice, ChannelDevice)
 
 
 def assign(definition: DomainDef) -> DomainDef:
@@ -144,7 +146,8 @@ def strip(definition: DomainDef) -> DomainDef:
     )
     consoles = tuple(replace(_own_path(one), tty=None) for one in plain.consoles)
     serials = tuple(_own_path(one) for one in plain.serials)
-    plain = replace(plain, disks=disks, channels=channels, consoles=consoles, serials=serials)
+    parallels = tuple(_own_path(one) for one in plain.parallels)
+    plain = replace(plain, disks=disks, channels=channels, consoles=consoles, serials=serials, parallels=parallels)
     memories = tuple(replace(one, target=replace(one.target, current=None)) for one in plain.memories)
     return replace(definition, devices=replace(plain, memories=memories))
 

@@ -15,9 +15,10 @@ What libvirt reads as "not given" is a spelling, and is read so here: ``silent``
 without its attribute (unless it is ``needed``), a ``hollow`` child; and an element that says again what was said.
 
 Bindings: ``attribute``, ``content`` (the element's own text), ``leaf`` (child with text only), ``lone`` (child
-with one attribute only), ``flag`` (empty child), ``child``, ``children``, ``variant`` (child whose class is told by
-an attribute), ``amount`` (memory with a unit), ``sized`` (the same as an attribute, or as the element's own text),
-``beside`` (an attribute of a child that is an ``amount``), ``verbatim`` (markup that is kept without a look inside).
+with one attribute only), ``flag`` (empty child), ``child``, ``again`` (a child that is there twice), ``children``,
+``variant`` (child whose class is told by an attribute), ``amount`` (memory with a unit), ``sized`` (the same as an
+attribute, or as the element's own text), ``beside`` (an attribute of a child that is an ``amount``), ``verbatim``
+(markup that is kept without a look inside).
 """
 
 from __future__ import annotations
@@ -99,6 +100,11 @@ def child(tag: str, cls: type[Any], *, hollow: str = "") -> Binding:
     return Binding("child", tag, classes=lambda: {"": cls}, hollow=hollow)
 
 
+def again(tag: str, cls: type[Any]) -> Binding:
+    """The child ``tag`` when it is there for the second time; the first time is another field's."""
+    return Binding("again", tag, classes=lambda: {"": cls})
+
+
 def nested(tag: str, cls: Callable[[], type[Any]]) -> Binding:
     """The child ``tag``, read as what ``cls`` gives: the class itself that has it."""
     return Binding("child", tag, classes=lambda: {"": cls()})
@@ -178,8 +184,7 @@ def supported(cls: type[Any], path: str, above: tuple[type[Any], ...] = ()) -> I
     if cls in above:
         return
     above = (*above, cls)
-    for row in table(cls):
-        bound = row.binding
+    for bound in (row.binding for row in table(cls) if row.binding.kind != "again"):
         match bound.kind:
             case "attribute":
                 yield f"{path}/@{bound.name}", bound.scalar.describe()
@@ -287,8 +292,9 @@ def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[s
     rows = {
         row.binding.name: row
         for row in table(cls)
-        if row.binding.kind not in ("attribute", "content", "sized", "beside")
+        if row.binding.kind not in ("attribute", "content", "sized", "beside", "again")
     }
+    seconds = {row.binding.name: row for row in table(cls) if row.binding.kind == "again"}
     besides = [row for row in table(cls) if row.binding.kind == "beside"]
     values: dict[str, Any] = {}
     lists: dict[str, list[Any]] = {}
@@ -307,6 +313,8 @@ def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[s
         value = _read_child(row.binding, sub, where)
         if row.binding.kind == "children":
             lists.setdefault(row.field, []).append(value)
+        elif row.field in values and tag in seconds and seconds[tag].field not in values:
+            values[seconds[tag].field] = value
         elif row.field in values:
             if values[row.field] != value or _has_lists(row.binding):
                 raise errors.XMLError(f"XML error: {where} is there more than once{_line(sub)}")
@@ -442,7 +450,7 @@ def _write_field(node: xml.Node, bound: Binding, held: Any) -> None:
             node.attributes[bound.name] = bound.scalar.write(held)
         case "content":
             node.text = bound.scalar.write(held)
-        case "child":
+        case "child" | "again":
             node.children.append(write(held, bound.name))
         case "children":
             node.children.extend(write(item, bound.name) for item in held)

@@ -32,7 +32,7 @@ class ControllerTarget:
 class Controller:
     """A bus. ``index`` None: the next free one of its type. ``model_name``: QEMU's name of a PCI controller."""
 
-    type: Annotated[str, attribute("type", one_of("pci", "usb", "ide", "sata", "fdc", "virtio-serial"))]
+    type: Annotated[str, attribute("type", one_of("pci", "usb", "ide", "sata", "fdc", "virtio-serial", "ccid"))]
     index: Annotated[int | None, attribute("index", Integer(high=255))] = None
     model: Annotated[str | None, attribute("model", one_of(*PCI_MODELS, *USB_MODELS))] = None
     ports: Annotated[int | None, attribute("ports", Integer(low=1, high=511))] = None
@@ -43,7 +43,9 @@ class Controller:
     target: Annotated[ControllerTarget | None, child("target", ControllerTarget)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     master: Annotated[int | None, lone("master", "startport", Integer(high=255))] = None
-    address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None
+    address: Annotated[address.PciAddress | address.UsbAddress | None, variant("address", "type", address.INPUT)] = (
+        None
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Libvirt's own defaults: what a definition means that leaves things out.
 
 ``complete`` gives, for the supported subset, the definition that ``virsh define`` followed by ``virsh dumpxml
---inactive`` shows with libvirt 9.0 and QEMU 7.2. It is a fixed point: completing twice is completing once.
+--inactive`` shows with libvirt 9.0 and QEMU 7.2. Completing twice is completing once, but for the order of controllers, as with libvirt.
 
 Source: conf/domain_postparse.c and qemu/qemu_domain.c (qemuDomainDefPostParse and below) of libvirt 9.0.
 """
@@ -224,6 +224,7 @@ def check_boot(definition: DomainDef) -> None:
 
 def _boot_orders(devices: Devices) -> list[int]:
     orders = [disk.boot for disk in devices.disks] + [card.boot for card in devices.interfaces]
+    orders += [one.boot for one in devices.redirdevs]
     return [order for order in orders if order is not None]
 
 

@@ -71,8 +71,18 @@ def _insert(held: list[Controller], new: Controller) -> None:
         held.append(new)
         return
     same = [place for place, one in enumerate(held) if one.type == new.type]
-    after = [place for place in same if new.index is not None and (held[place].index or 0) > new.index]
+    after = [
+        place
+        for place in same
+        if new.index is not None
+        and ((held[place].index or 0) > new.index or (_is_companion_of(held[place], new) and new.master is None))
+    ]
     held.insert(after[0] if after else same[-1] + 1 if same else len(held), new)
+
+
+def _is_companion_of(held: Controller, new: Controller) -> bool:
+    """A master comes before its companions."""
+    return held.master is not None and held.index == new.index
 
 
 class _Numbers:

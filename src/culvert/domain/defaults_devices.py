@@ -12,14 +12,28 @@ from dataclasses import replace
 from typing import TypeVar
 
 from culvert.domain import defaults_controllers, ports
+from culvert.domain.address import PciAddress, UsbAddress
 from culvert.domain.audio import Audio, AudioSettings, AudioSide
-from culvert.domain.chardev import ChannelDevice, ConsoleDevice, ConsoleTarget, Serial, SerialTarget
+from culvert.domain.chardev import (
+    SERIAL_MODELS,
+    ChannelDevice,
+    ChardevSource,
+    ConsoleDevice,
+    ConsoleTarget,
+    Parallel,
+    ParallelTarget,
+    Redirdev,
+    Redirfilter,
+    Serial,
+    SerialTarget,
+    Smartcard,
+)
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk, DiskDriver
 from culvert.domain.display import Graphics, Input, Listen, Video, VideoModel
 from culvert.domain.host import HostFacts
 from culvert.domain.interface import Interface
-from culvert.domain.peripheral import Memballoon, Rng, Watchdog
+from culvert.domain.peripheral import Memballoon, Rng, RngBackend, Watchdog
 from culvert.ground import errors
 
 MAC_PREFIX = "52:54:00"  # QEMU's own
@@ -34,7 +48,7 @@ SECOND = frozenset({"virtio", "qxl"})  # cards that need not be the primary one
 AUDIO_OF = {"spice": "spice", "vnc": "none"}
 LISTENING = frozenset({"address", "network"})
 
-C = TypeVar("C", Serial, ConsoleDevice, ChannelDevice)
+C = TypeVar("C", Serial, Parallel, ConsoleDevice, ChannelDevice, Redirdev, Smartcard, RngBackend)
 
 
 def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devices:
@@ -48,6 +62,10 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         disks=_disks(devices.disks),
         interfaces=tuple(_interface(one, f"{seed}:{place}") for place, one in enumerate(devices.interfaces)),
         channels=tuple(_with_mode(one) for one in devices.channels),
+        redirdevs=tuple(_with_mode(_on_bus(one)) for one in devices.redirdevs),
+        redirfilter=_versions(devices.redirfilter),
+        smartcards=tuple(_with_mode(one) for one in devices.smartcards),
+        parallels=_numbered_parallels(devices.parallels),
         inputs=_inputs(devices.inputs),
         graphics=_graphics(devices.graphics),
         audios=tuple(_sides(one) for one in devices.audios) or _audio(devices.graphics),
@@ -153,15 +171,25 @@ def _interface(interface: Interface, seed: str) -> Interface:
 
 
 def _with_mode(chardev: C) -> C:
-    """A unix socket whose path is given but not its mode is one to connect to (virDomainChrSourceDefParseMode)."""
-    source = chardev.source
-    if chardev.type == "tcp":
-        chardev = replace(chardev, protocol=chardev.protocol or "raw")
+    """A unix socket whose path is given but not its mode is one to connect to (virDomainChrSourceDefParseMode); what
+    udp listens on comes first."""
+    source, second = chardev.source, chardev.second
+    chardev = replace(chardev, protocol=(chardev.protocol or "raw") if chardev.type == "tcp" else None)
+    if chardev.type == "udp":
+        both = [one for one in (source, second) if one is not None]
+        both = [replace(one, mode=one.mode or "connect", reconnect=None) for one in both]
+        both.sort(key=lambda one: one.mode != "bind")
+        return replace(chardev, source=both[0] if both else None, second=both[1] if len(both) > 1 else None)
+    if second is not None:
+        raise errors.XMLError("XML error: <source> is there more than once for a device of another type than udp")
     if chardev.type not in ("unix", "tcp") or source is None:
         return chardev
     if chardev.type == "unix" and source.path is None:
         return replace(chardev, source=None)
     return replace(chardev, source=replace(source, mode=source.mode or "connect"))
+
+
+AS_CONSOLE = frozenset({"isa-serial", "pci-serial"})  # types of serial ports that are consoles, too
 
 
 def _with_consoles(devices: Devices) -> Devices:
@@ -176,14 +204,19 @@ def _with_consoles(devices: Devices) -> Devices:
         raise errors.ConfigUnsupported("unsupported configuration: Only the first console can be a serial port")
     if first is not None and not serials:
         serials = _numbered_serials(
-            (Serial(type=first.type, source=first.source, protocol=first.protocol, log=first.log),)
+            (
+                Serial(
+                    type=first.type, source=first.source, second=first.second, protocol=first.protocol, log=first.log
+                ),
+            )
         )
-    if serials:
+    if serials and serials[0].target and serials[0].target.type in AS_CONSOLE:
         one = serials[0]
         assert one.target is not None
         twin = ConsoleDevice(
             type=one.type,
             source=one.source,
+            second=one.second,
             protocol=one.protocol,
             log=one.log,
             target=ConsoleTarget(type="serial", port=one.target.port),
@@ -193,6 +226,10 @@ def _with_consoles(devices: Devices) -> Devices:
     return replace(devices, serials=serials, consoles=consoles)
 
 
+# Type of an address → that of the serial port which has it, where nothing else is said.
+SERIAL_BY_ADDRESS = {PciAddress: "pci-serial", UsbAddress: "usb-serial"}
+
+
 def _numbered_serials(serials: Sequence[Serial]) -> tuple[Serial, ...]:
     highest = -1
     numbered = []
@@ -200,12 +237,28 @@ def _numbered_serials(serials: Sequence[Serial]) -> tuple[Serial, ...]:
         target = serial.target or SerialTarget()
         port = highest + 1 if target.port is None else target.port
         highest = max(highest, port)
-        if port > 3:
+        kind = target.type or SERIAL_BY_ADDRESS.get(type(serial.address), "isa-serial")
+        if port > 3 and kind == "isa-serial":
             raise errors.ConfigUnsupported("unsupported configuration: there are at most four ISA serial ports")
-        target = replace(target, type="isa-serial", port=port, model="isa-serial")
+        if target.model not in (None, SERIAL_MODELS[kind]):
+            raise errors.ConfigUnsupported(
+                f"unsupported configuration: Target model '{target.model}' requires target type other than '{kind}'"
+            )
+        target = replace(target, type=kind, port=port, model=SERIAL_MODELS[kind])
         numbered.append(replace(_with_mode(serial), target=target))
     if len({one.target.port for one in numbered if one.target}) < len(numbered):
         raise errors.XMLError("XML error: two serial ports have the same number")
+    return tuple(numbered)
+
+
+def _numbered_parallels(parallels: Sequence[Parallel]) -> tuple[Parallel, ...]:
+    highest = -1
+    numbered = []
+    for one in parallels:
+        told = one.target.port if one.target else None
+        port = highest + 1 if told is None else told
+        highest = max(highest, port)
+        numbered.append(replace(_with_mode(one), target=ParallelTarget(port=port)))
     return tuple(numbered)
 
 
@@ -220,7 +273,27 @@ def _numbered_consoles(consoles: Sequence[ConsoleDevice]) -> tuple[ConsoleDevice
     return tuple(numbered)
 
 
+def _on_bus(one: Redirdev) -> Redirdev:
+    """By a name of QEMU's own where none is said (qemuDomainRedirdevDefPostParse)."""
+    if one.type == "dbus" and (one.source is None or one.source.channel is None):
+        return replace(one, source=replace(one.source or ChardevSource(), channel="org.qemu.usbredir"))
+    return one
+
+
+def _versions(rules: Redirfilter | None) -> Redirfilter | None:
+    """With two digits behind the point."""
+    if rules is None:
+        return None
+    told = tuple(
+        replace(one, version="{}.{:0<2}".format(*one.version.split("."))) if one.version else one
+        for one in rules.devices
+    )
+    return replace(rules, devices=told)
+
+
 def _rng(rng: Rng) -> Rng:
+    if rng.backend.model == "egd":
+        return replace(rng, backend=_with_mode(rng.backend))
     if rng.backend.model == "builtin" or rng.backend.path is not None:
         return rng
     return replace(rng, backend=replace(rng.backend, path="/dev/random"))
@@ -308,6 +381,8 @@ def _videos(devices: Devices) -> tuple[Video, ...]:
         videos = (Video(model=VideoModel(type="cirrus")),)
     if sum(1 for one in videos if one.model.primary) > 1:
         raise errors.ConfigUnsupported("unsupported configuration: only one video device can be the primary one")
+    # The primary one first, wherever it was written.
+    videos = tuple(sorted(videos, key=lambda one: not one.model.primary))
     completed = []
     for place, video in enumerate(videos):
         model = video.model

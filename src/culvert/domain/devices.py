@@ -7,7 +7,7 @@ from typing import Annotated
 
 from culvert.domain.audio import Audio
 from culvert.domain.binding import BLANK, child, children, leaf
-from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Redirdev, Serial
+from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Parallel, Redirdev, Redirfilter, Serial, Smartcard
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.disk import Disk
 from culvert.domain.display import Graphics, Input, Sound, Video
@@ -25,7 +25,9 @@ class Devices:
     disks: Annotated[tuple[Disk, ...], children("disk", Disk)] = ()
     controllers: Annotated[tuple[Controller, ...], children("controller", Controller)] = ()
     interfaces: Annotated[tuple[Interface, ...], children("interface", Interface)] = ()
+    smartcards: Annotated[tuple[Smartcard, ...], children("smartcard", Smartcard)] = ()
     serials: Annotated[tuple[Serial, ...], children("serial", Serial)] = ()
+    parallels: Annotated[tuple[Parallel, ...], children("parallel", Parallel)] = ()
     consoles: Annotated[tuple[ConsoleDevice, ...], children("console", ConsoleDevice)] = ()
     channels: Annotated[tuple[ChannelDevice, ...], children("channel", ChannelDevice)] = ()
     inputs: Annotated[tuple[Input, ...], children("input", Input)] = ()
@@ -34,6 +36,7 @@ class Devices:
     audios: Annotated[tuple[Audio, ...], children("audio", Audio)] = ()
     videos: Annotated[tuple[Video, ...], children("video", Video)] = ()
     redirdevs: Annotated[tuple[Redirdev, ...], children("redirdev", Redirdev)] = ()
+    redirfilter: Annotated[Redirfilter | None, child("redirfilter", Redirfilter)] = None
     hubs: Annotated[tuple[Hub, ...], children("hub", Hub)] = ()
     watchdogs: Annotated[tuple[Watchdog, ...], children("watchdog", Watchdog)] = ()
     memballoon: Annotated[Memballoon | None, child("memballoon", Memballoon)] = None

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from culvert.domain import address
-from culvert.domain.binding import attribute, child, content, lone, variant
+from culvert.domain.binding import again, attribute, child, content, lone, variant
+from culvert.domain.chardev import BACKENDS, ChardevSource
 from culvert.domain.scalars import ANY_TEXT, ON_OFF, PATH, UINT, Integer, one_of
 
 PERIOD = Integer(high=2**32 - 1, any_base=True)
@@ -60,9 +61,13 @@ class RngRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RngBackend:
-    """Where randomness comes from: a device file, /dev/random unless said, or QEMU's own source."""
+    """Where randomness comes from: a device file, /dev/random unless said, a daemon, or QEMU's own source."""
 
-    model: Annotated[str, attribute("model", one_of("random", "builtin"))]
+    model: Annotated[str, attribute("model", one_of("random", "egd", "builtin"))]
+    type: Annotated[str | None, attribute("type", BACKENDS)] = None
+    source: Annotated[ChardevSource | None, child("source", ChardevSource)] = None
+    second: Annotated[ChardevSource | None, again("source", ChardevSource)] = None
+    protocol: Annotated[str | None, lone("protocol", "type", one_of("raw", "telnet"))] = None
     path: Annotated[str | None, content(PATH)] = None
 
 

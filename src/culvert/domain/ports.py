@@ -6,16 +6,15 @@ Source: conf/domain_conf.c (virDomainDiskDefAssignAddress), conf/domain_addr.c (
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any
 
-from culvert.domain.address import DriveAddress, PciAddress, SerialPortAddress, UsbAddress
-from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Redirdev
+from culvert.domain.address import CcidAddress, DriveAddress, PciAddress, SerialPortAddress, UsbAddress
+from culvert.domain.chardev import ChannelDevice, ConsoleDevice
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk
-from culvert.domain.display import Input, Sound
 from culvert.ground import errors
 
 # Units per controller, and per bus on it.
@@ -45,31 +44,26 @@ MOST_USB_TIERS = 4
 MOST_INDEX = 255
 
 
-P = TypeVar("P", Input, Sound, Redirdev)
-
-
 def assign(devices: Devices) -> Devices:
     """``devices`` with drive, virtio-serial and USB addresses for all that have none, and controllers for them.
 
     Raises ``errors.XMLError`` where two devices want one place, ``errors.ConfigUnsupported`` where none is left.
     """
-    return _assign_usb(_assign_serial(_assign_drives(devices)))
+    return _assign_usb(_assign_cards(_assign_serial(_assign_drives(devices))))
 
 
 def _with_controllers(devices: Devices, kind: str, indexes: Iterable[int]) -> Devices:
-    """``devices`` with controllers of this kind and these numbers; those that were missing stand behind the others.
+    """``devices`` with controllers of this kind and these numbers; those that were missing stand behind everything.
 
     Raises ``errors.ConfigUnsupported`` for a number that no address can name.
     """
-    held = devices.controllers
-    there = {one.index for one in held if one.type == kind}
+    there = {one.index for one in devices.controllers if one.type == kind}
     made = [Controller(type=kind, index=index) for index in indexes if index not in there]
     if made and (highest := max(one.index or 0 for one in made)) > MOST_INDEX:
         raise errors.ConfigUnsupported(
             f"unsupported configuration: {kind} controller {highest} would be needed: {MOST_INDEX} is the highest"
         )
-    last = max((place for place, one in enumerate(held) if one.type == kind), default=len(held) - 1)
-    return replace(devices, controllers=(*held[: last + 1], *made, *held[last + 1 :]))
+    return replace(devices, controllers=(*devices.controllers, *made))
 
 
 def _assign_drives(devices: Devices) -> Devices:
@@ -118,17 +112,23 @@ def _drive(disk: Disk) -> DriveAddress:
 
 
 def _assign_serial(devices: Devices) -> Devices:
-    wanting = bool(devices.channels) or any(console.is_virtio for console in devices.consoles)
+    wanting = any(one.target.type == "virtio" for one in devices.channels) or any(
+        console.is_virtio for console in devices.consoles
+    )
     if not wanting:
         return devices
-    ported: tuple[ChannelDevice | ConsoleDevice, ...] = (*devices.channels, *devices.consoles)
+    ported: list[ChannelDevice | ConsoleDevice] = [
+        *(one for one in devices.channels if one.target.type == "virtio"),
+        *(one for one in devices.consoles if one.is_virtio),
+    ]
     places = [one.address for one in ported if one.address is not None]
-    devices = _with_controllers(devices, "virtio-serial", sorted({0, *(place.controller for place in places)}))
+    needed = [one.address.controller if one.address is not None else 0 for one in ported]
+    devices = _with_controllers(devices, "virtio-serial", dict.fromkeys(needed))
     _check_serial_ports(places, devices.controllers)
     free = _SerialPorts(devices.controllers, {(place.controller, place.port) for place in places if place.port})
     channels: list[ChannelDevice] = []
     for channel in devices.channels:
-        if channel.address is None or channel.address.port == 0:
+        if channel.target.type == "virtio" and (channel.address is None or channel.address.port == 0):
             place = free.take(channel.address.controller if channel.address else None)
             channel = replace(channel, address=place)  # noqa: PLW2901  # the completed one takes its place
         channels.append(channel)
@@ -160,7 +160,7 @@ class _SerialPorts:
             for one in controllers
             if one.type == "virtio-serial" and one.index is not None
         }
-        self._open = list(reversed(self._free))
+        self._open = sorted(self._free, reverse=True)
         self.added: list[int] = []
 
     def _ports(self, index: int, count: int) -> Iterator[SerialPortAddress]:
@@ -190,12 +190,19 @@ class _SerialPorts:
         return next(self._free[index])
 
 
+# The fields of ``Devices`` whose devices may be on USB, in the order in which these are given ports, and which are.
+# Source: conf/domain_conf.c, virDomainUSBDeviceDefForeach.
+USB_SEATS: tuple[tuple[str, Callable[[Any], bool]], ...] = (
+    ("controllers", lambda one: one.type == "ccid"),
+    ("inputs", lambda one: one.bus == "usb"),
+    ("serials", lambda one: one.target is not None and one.target.type == "usb-serial"),
+    ("sounds", lambda one: one.is_usb),
+    ("redirdevs", lambda one: True),
+)
+
+
 def _assign_usb(devices: Devices) -> Devices:
-    plugged: list[Input | Sound | Redirdev] = [
-        *(one for one in devices.inputs if one.bus == "usb"),
-        *(one for one in devices.sounds if one.is_usb),
-        *devices.redirdevs,
-    ]
+    plugged = [one for field, on_usb in USB_SEATS for one in getattr(devices, field) if on_usb(one)]
     if not plugged and not devices.hubs:
         return devices
     if not _usb_controllers(devices):
@@ -214,19 +221,33 @@ def _assign_usb(devices: Devices) -> Devices:
             free.check(one.address)
     devices = _with_more_hubs(devices, free, sum(1 for one in plugged if not _has_port(one.address)))
 
-    def placed(one: P) -> P:
+    def placed(one: Any) -> Any:
         if _has_port(one.address):
             return one
         return replace(
             one, address=free.take("a device", one.address.bus if isinstance(one.address, UsbAddress) else None)
         )
 
-    return replace(
-        devices,
-        inputs=tuple(placed(one) if one.bus == "usb" else one for one in devices.inputs),
-        sounds=tuple(placed(one) if one.is_usb else one for one in devices.sounds),
-        redirdevs=tuple(placed(one) for one in devices.redirdevs),
-    )
+    changes = {
+        field: tuple(placed(one) if on_usb(one) else one for one in getattr(devices, field))
+        for field, on_usb in USB_SEATS
+    }
+    return replace(devices, **changes)  # type: ignore[arg-type]  # values of each field's own type
+
+
+def _assign_cards(devices: Devices) -> Devices:
+    """A slot of a reader for each card, and the readers for that: one has one (virDomainSmartcardDefParseXML)."""
+    taken = {one.address.slot for one in devices.smartcards if one.address is not None}
+    made = []
+    for one in devices.smartcards:
+        if one.address is None:
+            slot = next(number for number in range(len(taken) + 1) if number not in taken)
+            taken.add(slot)
+            one = replace(one, address=CcidAddress(slot=slot))  # noqa: PLW2901  # the placed one takes its place
+        made.append(one)
+    needed = [one.address.controller for one in made if one.address is not None]
+    devices = replace(devices, smartcards=tuple(made))
+    return _with_controllers(devices, "ccid", range(max(needed, default=-1) + 1))
 
 
 def _has_port(address: object) -> bool:

@@ -303,8 +303,11 @@ DOMAIN: tuple[Wrong, ...] = (
         errors.XMLError,
     ),
     Wrong(
-        lambda one: one.devices.redirdevs and not any(graphics.is_spice for graphics in one.devices.graphics),
-        "/domain/devices/redirdev needs spice graphics",
+        lambda one: (
+            any(each.type in SPICE for each in (*one.devices.redirdevs, *one.devices.smartcards))
+            and not any(graphics.is_spice for graphics in one.devices.graphics)
+        ),
+        "/domain/devices/redirdev, /domain/devices/smartcard of type spicevmc need spice graphics",
     ),
     Wrong(
         lambda one: any(
@@ -373,7 +376,7 @@ def check(definition: DomainDef) -> None:
     _all(DISK, devices.disks)
     _all(CONTROLLER, devices.controllers)
     _all(INTERFACE, devices.interfaces)
-    _all(CHARDEV, (*devices.serials, *devices.consoles, *devices.channels))
+    _all(CHARDEV, (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels, *devices.redirdevs))
     _all(GRAPHICS, devices.graphics)
     _all(AUDIO, devices.audios)
     _all(VIDEO, devices.videos)
@@ -426,7 +429,7 @@ def _is_companion(one: Controller) -> bool:
 
 def _is_file(one: Chardev) -> bool:
     # A channel without a path is given one at each start.
-    return one.type == "file" or (one.type == "unix" and not isinstance(one, ChannelDevice))
+    return one.type in ("file", "dev", "pipe") or (one.type == "unix" and not isinstance(one, ChannelDevice))
 
 
 def _driver(one: Disk, name: str) -> object:

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from culvert.domain.chardev import Redirdev
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.features import Features, Smm, Toggle
@@ -100,6 +101,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_device.controllers(definition),
         *command_memory.modules(definition, options.memory),
         *command_device.hubs(definition),
+        *command_device.controllers(definition, command_device.AFTER_HUBS),
         *command_disk.disks(definition, boot_order),
         *command_network.interfaces(definition, boot_order, options.tap_fds, options.vhost_fds),
         *command_chardev.chardevs(definition, incoming=options.incoming, channel_directory=options.channel_directory),
@@ -108,7 +110,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_device.videos(definition),
         *command_device.sounds(definition),
         *command_device.watchdogs(definition),
-        *command_device.redirdevs(definition),
+        *command_device.redirdevs(definition, boot_order),
         *(("-incoming", "defer") if options.incoming else ()),
         *command_device.memballoon(definition),
         *command_device.rngs(definition),
@@ -122,7 +124,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
 def bootindexes(definition: DomainDef) -> dict[str, int]:
     """alias → bootindex: each device's own order, or by ``<os><boot>`` the first device of each kind."""
     devices = definition.devices
-    bootable: tuple[Disk | Interface, ...] = (*devices.disks, *devices.interfaces)
+    bootable: tuple[Disk | Interface | Redirdev, ...] = (*devices.disks, *devices.interfaces, *devices.redirdevs)
     numbered = [(one.alias, one.boot) for one in bootable if one.boot is not None]
     if numbered:
         return {alias or "": order for alias, order in numbered}

@@ -1,17 +1,41 @@
-"""``-chardev`` and the ports of serials, channels and consoles.
+"""``-chardev``, and the ports of serials, parallels, channels and consoles, and smart cards.
 
 Source: qemu/qemu_command.c and qemu/qemu_chardev.c of libvirt 9.0.
 """
 
 from __future__ import annotations
 
-from culvert.domain.chardev import ChannelDevice, Chardev, ChardevSource, ConsoleDevice
+from typing import Any, TypeAlias
+
+from culvert.domain.address import CcidAddress, IsaAddress
+from culvert.domain.chardev import (
+    SERIAL_MODELS,
+    ChannelDevice,
+    Chardev,
+    ChardevSource,
+    ConsoleDevice,
+    Reconnect,
+    Serial,
+    SerialTarget,
+    Smartcard,
+)
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu.command.command_syntax import comma, controller_alias, device, on_off
+from culvert.domain.peripheral import RngBackend
+from culvert.drivers.qemu.command.command_syntax import (
+    comma,
+    controller_alias,
+    device,
+    on_off,
+    option,
+    pci,
+    usb_place,
+)
 from culvert.ground import errors
 
+Backed: TypeAlias = Chardev | RngBackend
+
 # Type of a channel that needs no name → the one that programs in the guest look for.
-DEFAULT_NAMES = {"spicevmc": "com.redhat.spice.0"}
+DEFAULT_NAMES = {"spicevmc": "com.redhat.spice.0", "qemu-vdagent": "com.redhat.spice.0"}
 
 
 def chardevs(definition: DomainDef, *, incoming: bool, channel_directory: str | None) -> list[str]:
@@ -22,19 +46,21 @@ def chardevs(definition: DomainDef, *, incoming: bool, channel_directory: str | 
     """
     argv: list[str] = []
     devices = definition.devices
+    for card in devices.smartcards:
+        argv += _smartcard(definition, card, incoming)
     for serial in devices.serials:
-        target = serial.target
-        argv += ["-chardev", _backend(serial, incoming)]
-        argv += device(
-            {
-                "driver": "isa-serial",
-                "chardev": f"char{serial.alias}",
-                "id": serial.alias,
-                "index": target.port if target else 0,
-            }
-        )
+        argv += ["-chardev", backend(serial, f"char{serial.alias}", incoming)]
+        argv += device(_serial(definition, serial))
+    for parallel in devices.parallels:
+        argv += ["-chardev", backend(parallel, f"char{parallel.alias}", incoming)]
+        driver = {"driver": "isa-parallel", "chardev": f"char{parallel.alias}", "id": parallel.alias}
+        argv += device({**driver, **_isa(parallel.address)})
     for channel in devices.channels:
-        argv += ["-chardev", _backend(_with_path(channel, channel_directory), incoming)]
+        argv += ["-chardev", backend(_with_path(channel, channel_directory), f"char{channel.alias}", incoming)]
+        if channel.target.type == "guestfwd":
+            to = f"tcp:{channel.target.address}:{channel.target.port}-chardev:char{channel.alias}"
+            argv += option("-netdev", {"type": "user", "guestfwd": [{"str": to}], "id": channel.alias})
+            continue
         argv += device(
             {
                 "driver": "virtserialport",
@@ -46,7 +72,7 @@ def chardevs(definition: DomainDef, *, incoming: bool, channel_directory: str | 
         )
     for console in devices.consoles:
         if console.is_virtio:
-            argv += ["-chardev", _backend(console, incoming)]
+            argv += ["-chardev", backend(console, f"char{console.alias}", incoming)]
             argv += device(
                 {
                     "driver": "virtconsole",
@@ -79,33 +105,101 @@ def _port(definition: DomainDef, port: ChannelDevice | ConsoleDevice) -> dict[st
     return {"bus": f"{alias}.{port.address.bus}", "nr": port.address.port}
 
 
-def _backend(chardev: Chardev, incoming: bool) -> str:
+def _serial(definition: DomainDef, serial: Serial) -> dict[str, Any]:
+    target = serial.target or SerialTarget()
+    kind = target.type or "isa-serial"
+    told: dict[str, Any] = {
+        "driver": SERIAL_MODELS[kind],
+        "chardev": f"char{serial.alias}",
+        "id": serial.alias,
+        "index": (target.port or 0) if kind == "isa-serial" else None,
+    }
+    match kind:
+        case "pci-serial":
+            return {**told, **pci(definition, serial.address, f"serial '{serial.alias}'")}
+        case "usb-serial":
+            return {**told, **usb_place(definition, serial.address, f"serial '{serial.alias}'")}
+        case _:
+            return {**told, **_isa(serial.address)}
+
+
+def _isa(address: object) -> dict[str, Any]:
+    return {"iobase": address.iobase, "irq": address.irq} if isinstance(address, IsaAddress) else {}
+
+
+def _smartcard(definition: DomainDef, card: Smartcard, incoming: bool) -> list[str]:
+    place = card.address or CcidAddress()
+    reader = controller_alias(definition, "ccid", place.controller, f"smartcard '{card.alias}'")
+    there = {"id": card.alias, "bus": f"{reader}.{place.slot}"}
+    if card.mode == "passthrough":
+        told = ["-chardev", backend(card, f"char{card.alias}", incoming, name="smartcard")]
+        return [*told, *device({"driver": "ccid-card-passthru", "chardev": f"char{card.alias}", **there})]
+    names = {f"cert{number}": one.name for number, one in enumerate(card.certificates, start=1)}
+    kind = "nss-emulated" if card.mode == "host" else "certificates"
+    base = "/etc/pki/nssdb" if card.mode == "host-certificates" and not card.database else card.database
+    return device({"driver": "ccid-card-emulated", "backend": kind, **names, "db": base, **there})
+
+
+def backend(chardev: Backed, alias: str, incoming: bool, *, name: str = "vdagent") -> str:
+    """``-chardev`` of what is behind a device; ``name``: what it is to a SPICE server.
+
+    Raises ``errors.XMLError`` where its source is not said.
+    """
     source = chardev.source or ChardevSource()
-    name = f"id=char{chardev.alias}"
+    head = f"id={alias}"
     listening = ",server=on,wait=off" if source.mode != "connect" else ""
+    again = "" if source.reconnect is None else f",reconnect={_seconds(source.reconnect)}"
     match chardev.type:
         case "file":
             append = bool(source.append) or incoming
-            text = f"file,{name},path={_path(chardev, source)},append={on_off(append)}"
+            text = f"file,{head},path={_path(chardev, alias, source)},append={on_off(append)}"
+        case "dev":
+            kind = "parallel" if alias.startswith("charparallel") else "serial"
+            text = f"{kind},{head},path={_path(chardev, alias, source)}"
+        case "pipe":
+            text = f"pipe,{head},path={_path(chardev, alias, source)}"
         case "unix":
-            text = f"socket,{name},path={_path(chardev, source)}{listening}"
+            text = f"socket,{head},path={_path(chardev, alias, source)}{listening}{again}"
         case "tcp":
             if source.host is None or source.service is None:
-                raise errors.XMLError(f"XML error: tcp {chardev.alias} needs <source> with host and service")
+                raise errors.XMLError(f"XML error: tcp {alias} needs <source> with host and service")
             telnet = ",telnet=on" if chardev.protocol == "telnet" else ""
-            text = f"socket,{name},host={source.host},port={source.service}{telnet}{listening}"
+            text = f"socket,{head},host={source.host},port={source.service}{telnet}{listening}{again}"
+        case "udp":
+            text = f"udp,{head},{_udp(chardev)}"
         case "spicevmc":
-            text = f"spicevmc,{name},name=vdagent"
-        case "spiceport":
-            text = f"spiceport,{name},name={comma(source.channel or '')}"
-        case backend:
-            text = f"{backend},{name}"
-    if chardev.log is not None and chardev.log.file is not None:
-        text += f",logfile={comma(chardev.log.file)},logappend={on_off(chardev.log.append is not False or incoming)}"
+            text = f"spicevmc,{head},name={name}"
+        case "spiceport" | "dbus":
+            text = f"{chardev.type},{head},name={comma(source.channel or '')}"
+        case "qemu-vdagent":
+            text = f"qemu-vdagent,{head},name=vdagent{_agent(source)}"
+        case other:
+            text = f"{other},{head}"
+    log = None if isinstance(chardev, RngBackend) else chardev.log
+    if log is not None and log.file is not None:
+        text += f",logfile={comma(log.file)},logappend={on_off(log.append is not False or incoming)}"
     return text
 
 
-def _path(chardev: Chardev, source: ChardevSource) -> str:
+def _seconds(told: Reconnect) -> int:
+    return (told.timeout or 0) if told.enabled else 0
+
+
+def _udp(chardev: Backed) -> str:
+    both = [one for one in (chardev.source, chardev.second) if one is not None]
+    to = next((one for one in both if one.mode == "connect"), None)
+    at = next((one for one in both if one.mode == "bind"), ChardevSource())
+    if to is None or to.service is None:
+        raise errors.XMLError("XML error: udp needs <source mode='connect'> with a service")
+    return f"host={to.host or ''},port={to.service},localaddr={at.host or ''},localport={at.service or 0}"
+
+
+def _agent(source: ChardevSource) -> str:
+    told = "" if source.clipboard is None else f",clipboard={on_off(source.clipboard.copypaste)}"
+    return told if source.mouse is None else f"{told},mouse={on_off(source.mouse == 'client')}"
+
+
+def _path(chardev: Backed, alias: str, source: ChardevSource) -> str:
     if not source.path:
-        raise errors.XMLError(f"XML error: {chardev.type} {chardev.alias} needs <source> with a path")
+        raise errors.XMLError(f"XML error: {chardev.type} {alias} needs <source> with a path")
     return comma(source.path)

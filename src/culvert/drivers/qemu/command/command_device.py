@@ -5,18 +5,22 @@ Source: qemu/qemu_command.c of libvirt 9.0; property names are QEMU's.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from culvert.domain.address import IsaAddress, UsbAddress
+from culvert.domain.address import IsaAddress
+from culvert.domain.chardev import FilteredUsb
 from culvert.domain.controller import Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import HdaCodec, Input, Video, VideoModel, virtio_device
-from culvert.drivers.qemu.command.command_syntax import controller_alias, device, option, pci
+from culvert.drivers.qemu.command import command_chardev
+from culvert.drivers.qemu.command.command_syntax import device, option, pci, usb_place
 from culvert.ground import errors
 from culvert.ground.units import KiB
 
 # The order in which controllers stand on libvirt's command line: a bus before what is plugged into it.
 CONTROLLER_ORDER = ("pci", "usb", "ide", "sata", "virtio-serial")
+AFTER_HUBS = ("ccid",)
 
 # Controller types and PCI models that the machine has without being told.
 BUILT_IN = frozenset({"pci-root", "pcie-root"})
@@ -38,10 +42,10 @@ VIRTIO_VIDEO = {"virtio-vga": "virtio-vga", "virtio-gpu": "virtio-gpu-pci"}
 USB_INPUTS = {"mouse": "usb-mouse", "tablet": "usb-tablet", "keyboard": "usb-kbd"}
 
 
-def controllers(definition: DomainDef) -> list[str]:
-    """All controllers that are not part of the machine."""
+def controllers(definition: DomainDef, kinds: Sequence[str] = CONTROLLER_ORDER) -> list[str]:
+    """All controllers of these kinds that are not part of the machine."""
     argv: list[str] = []
-    for kind in CONTROLLER_ORDER:
+    for kind in kinds:
         for controller in definition.devices.controllers:
             if controller.type == kind:
                 properties = _controller(definition, controller)
@@ -51,25 +55,26 @@ def controllers(definition: DomainDef) -> list[str]:
 
 def _controller(definition: DomainDef, controller: Controller) -> dict[str, Any] | None:
     who = f"{controller.type} controller {controller.index}"
+    if controller.type == "usb":
+        return _usb(definition, controller, who)
+    told: dict[str, Any] | None = None
+    place = pci
     match controller.type:
-        case "pci":
-            if controller.model in BUILT_IN:
-                return None
-            return {**_bridge(controller), **pci(definition, controller.address, who)}
-        case "usb":
-            return _usb(definition, controller, who)
+        case "pci" if controller.model not in BUILT_IN:
+            told = _bridge(controller)
         case "sata" if not (definition.is_q35 and controller.index == 0):
-            return {"driver": "ahci", "id": controller.alias, **pci(definition, controller.address, who)}
+            told = {"driver": "ahci", "id": controller.alias}
         case "virtio-serial":
-            return {
+            told = {
                 "driver": "virtio-serial-pci",
                 "id": controller.alias,
                 "max_ports": controller.ports,
                 "vectors": controller.vectors,
-                **pci(definition, controller.address, who),
             }
-        case _:
-            return None  # ide of the PIIX3, sata of the ICH9; floppies have theirs beside them
+        case "ccid":
+            told, place = {"driver": "usb-ccid", "id": controller.alias}, usb_place
+    # Others are the machine's: ide of the PIIX3, sata of the ICH9; floppies have theirs beside them.
+    return None if told is None else {**told, **place(definition, controller.address, who)}
 
 
 def _bridge(controller: Controller) -> dict[str, Any]:
@@ -104,17 +109,11 @@ def _usb(definition: DomainDef, controller: Controller, who: str) -> dict[str, A
     return {**properties, **pci(definition, controller.address, who)}
 
 
-def _usb_place(definition: DomainDef, address: object, who: str) -> dict[str, Any]:
-    if not isinstance(address, UsbAddress) or address.port is None:
-        raise errors.InternalError(f"internal error: {who} has no USB address")
-    return {"bus": f"{controller_alias(definition, 'usb', address.bus, who)}.0", "port": address.port}
-
-
 def hubs(definition: DomainDef) -> list[str]:
     """USB hubs, which stand before everything plugged into them."""
     argv: list[str] = []
     for hub in definition.devices.hubs:
-        place = _usb_place(definition, hub.address, "usb hub")
+        place = usb_place(definition, hub.address, "usb hub")
         argv += device({"driver": "usb-hub", "id": hub.alias, **place})
     return argv
 
@@ -133,7 +132,7 @@ def _input(definition: DomainDef, one: Input) -> dict[str, Any]:
     if one.bus == "virtio":
         driver = f"virtio-{one.type}-pci"
         return {"driver": driver, "id": one.alias, **pci(definition, one.address, who)}
-    return {"driver": USB_INPUTS[one.type], "id": one.alias, **_usb_place(definition, one.address, who)}
+    return {"driver": USB_INPUTS[one.type], "id": one.alias, **usb_place(definition, one.address, who)}
 
 
 def videos(definition: DomainDef) -> list[str]:
@@ -201,21 +200,41 @@ def sounds(definition: DomainDef) -> list[str]:
             continue
         place: dict[str, Any] = {}
         if sound.is_usb:
-            place = _usb_place(definition, sound.address, who)
+            place = usb_place(definition, sound.address, who)
         elif sound.address is not None:
             place = pci(definition, sound.address, who)
         argv += device({"driver": SOUNDS[sound.model], "id": sound.alias, "audiodev": backend, **place})
     return argv
 
 
-def redirdevs(definition: DomainDef) -> list[str]:
-    """USB devices of who looks at the guest."""
+def redirdevs(definition: DomainDef, boot_order: Mapping[str, int]) -> list[str]:
+    """USB devices of who looks at the guest, or of who is at the other end."""
     argv: list[str] = []
+    rules = definition.devices.redirfilter
     for one in definition.devices.redirdevs:
-        argv += ["-chardev", f"spicevmc,id=char{one.alias},name=usbredir"]
-        place = _usb_place(definition, one.address, f"redirdev '{one.alias}'")
-        argv += device({"driver": "usb-redir", "chardev": f"char{one.alias}", "id": one.alias, **place})
+        argv += ["-chardev", command_chardev.backend(one, f"char{one.alias}", incoming=False, name="usbredir")]
+        argv += device(
+            {
+                "driver": "usb-redir",
+                "chardev": f"char{one.alias}",
+                "id": one.alias,
+                "filter": "|".join(map(_rule, rules.devices)) if rules and rules.devices else None,
+                "bootindex": boot_order.get(one.alias or ""),
+                **usb_place(definition, one.address, f"redirdev '{one.alias}'"),
+            }
+        )
     return argv
+
+
+def _rule(one: FilteredUsb) -> str:
+    major, minor = (int(part) for part in one.version.split(".")) if one.version else (0, 0)
+    version = f"0x{major // 10 << 12 | major % 10 << 8 | minor // 10 << 4 | minor % 10:04X}" if one.version else "-1"
+    kind = "-1" if one.usb_class is None else f"0x{one.usb_class:02X}"
+    return f"{kind}:{_number(one.vendor)}:{_number(one.product)}:{version}:{int(one.allow)}"
+
+
+def _number(told: str | None) -> str:
+    return "-1" if told is None else f"0x{int(told, 16):04X}"
 
 
 def watchdogs(definition: DomainDef) -> list[str]:
@@ -265,7 +284,11 @@ def rngs(definition: DomainDef) -> list[str]:
     for rng in definition.devices.rngs:
         name = f"obj{rng.alias}"
         path = (rng.backend.path or "/dev/random") if rng.backend.model == "random" else None
-        argv += option("-object", {"qom-type": f"rng-{rng.backend.model}", "id": name, "filename": path})
+        line = f"char{rng.alias}" if rng.backend.model == "egd" else None
+        if line is not None:
+            argv += ["-chardev", command_chardev.backend(rng.backend, line, incoming=False)]
+        kind = f"rng-{rng.backend.model}"
+        argv += option("-object", {"qom-type": kind, "id": name, "chardev": line, "filename": path})
         argv += device(
             {
                 "driver": "virtio-rng-pci",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from culvert.domain.address import PciAddress
+from culvert.domain.address import PciAddress, UsbAddress
 from culvert.domain.definition import DomainDef
 from culvert.ground import errors
 
@@ -46,7 +46,9 @@ def pci(definition: DomainDef, address: object, who: str) -> dict[str, Any]:
     for controller in definition.devices.controllers:
         if controller.type == "pci" and controller.index == address.bus:
             slot = f"0x{address.slot:x}" + (f".0x{address.function:x}" if address.function else "")
-            return {"bus": controller.alias, "multifunction": address.multifunction or None, "addr": slot}
+            # The root of a q35 has the name that QEMU gives it, whatever a user calls it.
+            bus = "pcie.0" if controller.model == "pcie-root" else controller.alias
+            return {"bus": bus, "multifunction": address.multifunction, "addr": slot}
     raise errors.InternalError(f"internal error: {who} is on PCI bus {address.bus}, which has no controller")
 
 
@@ -56,3 +58,10 @@ def controller_alias(definition: DomainDef, kind: str, index: int, who: str) -> 
         if controller.type == kind and controller.index == index and controller.alias:
             return controller.alias
     raise errors.InternalError(f"internal error: {who} is on {kind} controller {index}, which is not there")
+
+
+def usb_place(definition: DomainDef, address: object, who: str) -> dict[str, Any]:
+    """The ``bus`` and ``port`` properties of a USB device. Raises as ``pci``."""
+    if not isinstance(address, UsbAddress) or address.port is None:
+        raise errors.InternalError(f"internal error: {who} has no USB address")
+    return {"bus": f"{controller_alias(definition, 'usb', address.bus, who)}.0", "port": address.port}

@@ -58,6 +58,7 @@ def _drivers(definition: DomainDef) -> Iterator[tuple[str, str]]:
     argv = [
         *command_device.controllers(definition),
         *command_device.hubs(definition),
+        *command_device.controllers(definition, command_device.AFTER_HUBS),
         *command_disk.disks(definition, {}),
         *(word for card in definition.devices.interfaces for word in command_network.card(definition, card, None)),
         *command_chardev.chardevs(definition, incoming=False, channel_directory="/"),
