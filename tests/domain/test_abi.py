@@ -8,7 +8,7 @@ import pytest
 
 from culvert.domain import abi
 from culvert.domain.definition import DomainDef
-from culvert.domain.disk import DiskSource
+from culvert.domain.disk_source import DiskSource
 from culvert.domain.format import format
 from culvert.domain.parse import parse
 from culvert.ground import errors

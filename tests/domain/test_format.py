@@ -16,7 +16,7 @@ from tests.domain.golden import NAMES, complete, defined
 @given(strategies.bound(DomainDef))
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_what_is_written_reads_back_the_same(definition: DomainDef) -> None:
-    assert parse(format(definition, secure=True), live=True) == definition
+    assert parse(format(definition, secure=True, status=True), live=True) == definition
 
 
 def test_passwords_are_shown_only_when_asked() -> None:

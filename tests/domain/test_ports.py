@@ -23,11 +23,10 @@ def disk(name: str) -> str:
     return f"<disk><source file='/d/{name}'/><target dev='{name}'{bus}/></disk>"
 
 
-def test_a_target_sd_that_names_no_bus_is_scsi_and_refused_by_name() -> None:
-    with pytest.raises(
-        errors.ConfigUnsupported, match=r"disk 'sda'.* SCSI bus, which is not supported .* bus='sata'"
-    ):
-        devices("<disk><source file='/d'/><target dev='sda'/></disk>")
+def test_a_target_sd_that_names_no_bus_is_on_the_controller_that_qemu_has_for_scsi() -> None:
+    made = devices("<disk><source file='/d'/><target dev='sda'/></disk>")
+    assert [one.bus for one in made.disks] == ["scsi"]
+    assert [one.model for one in made.controllers if one.type == "scsi"] == ["lsilogic"]
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,12 @@ def test_what_virt_install_writes_is_valid(name: str) -> None:
     [
         (
             "<disk><driver type='qcow2'/><source file='/d'/><target dev='vda'/><shareable/></disk>",
-            "disk 'vda' is shareable, and so must be of type raw",
+            "shared access for disk 'vda' requires use of supported storage format",
         ),
-        ("<disk><driver io='native'/><source file='/d'/><target dev='vda'/></disk>", "needs cache='none'"),
+        (
+            "<disk><driver io='native'/><source file='/d'/><target dev='vda'/></disk>",
+            "needs either no disk cache or directsync cache mode",
+        ),
         ("<interface type='user'><mtu size='1500'/></interface>", "no MTU that could be set"),
     ],
 )

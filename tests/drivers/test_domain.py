@@ -146,19 +146,31 @@ async def test_a_definition_made_while_it_runs_counts_from_the_next_start(tmp_pa
         assert ("DEFINED", "UPDATED") in heard.names
 
 
-async def test_a_failed_start_shows_qemus_output_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_an_image_that_is_not_there_is_told_before_qemu_is_started(tmp_path: Path) -> None:
     disk = "<disk type='file'><source file='/no/such/image'/><target dev='hda'/></disk>"
     async with running_driver(tmp_path) as driver:
+        domain = await driver.define_xml(domain_xml("g", disk))
+        with pytest.raises(errors.SystemCallError, match="Cannot access storage file '/no/such/image'"):
+            await launch.start(domain)
+        assert (domain.state, domain.reason) == (DomainState.SHUTOFF, ShutoffReason.FAILED)
+        assert list(driver.layout.statuses.iterdir()) == []
+
+
+async def test_a_failed_start_shows_qemus_output_and_leaves_nothing(tmp_path: Path) -> None:
+    image = tmp_path / "no.qcow2"
+    image.write_bytes(b"no image")
+    disk = f"<disk><driver type='qcow2'/><source file='{image}'/><target dev='hda'/></disk>"
+    async with running_driver(tmp_path) as driver:
         heard = Heard(driver)
-        with pytest.raises(errors.RequestError, match="/no/such/image"):
+        with pytest.raises(errors.RequestError, match="not in qcow2 format"):
             await driver.create_xml(domain_xml("g", disk))
         assert driver.domains() == []
         domain = await driver.define_xml(domain_xml("g", disk))
         for _ in range(2):
-            with pytest.raises(errors.RequestError, match="/no/such/image"):
+            with pytest.raises(errors.RequestError, match="not in qcow2 format"):
                 await launch.start(domain)
         assert (domain.state, domain.reason) == (DomainState.SHUTOFF, ShutoffReason.FAILED)
-        assert "/no/such/image" in await domain.last_output()
+        assert "not in qcow2 format" in await domain.last_output()
         assert heard.names == [("DEFINED", "ADDED")]
         assert list(driver.layout.statuses.iterdir()) == []
 

@@ -70,7 +70,7 @@ DEVICES = {
 }
 
 LIVE_ONLY = (
-    "cannot be plugged in or out while the guest runs",  # QEMU has no hot-plug on these buses
+    "cannot be hotplugged",  # QEMU has no hot-plug on these buses
     "No more available PCI slots",  # a running machine grows no buses
 )
 """What is refused of a running guest and not of its next start."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,13 +68,15 @@ def running_tiny(
     boot: str = "kernel",
     persistent: bool = False,
     devices: str = "",
+    change: Callable[[str], str] = str,
 ) -> Iterator[RunningGuest]:
     """A tiny guest that runs on ``host`` (``virsh create``, or ``define`` and ``start``) and has printed lines.
 
-    It is not ended here: the hosts' own clean-up does that.
+    ``change``: what becomes of its XML. It is not ended here: the hosts' own clean-up does that.
     """
     guest = domain_xml.tiny_guest(folder, name, parameters, machine=machine, boot=boot, devices=devices)
     xml = str(guest.write_xml())
+    Path(xml).write_text(change(guest.xml))
     with watch.SerialWatch(guest.serial) as follow:
         if persistent:
             virsh("define", xml, uri=host.uri).expect()

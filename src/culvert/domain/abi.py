@@ -26,6 +26,7 @@ FREE = frozenset(
     {
         *("/domain/@id", "/domain/name", "/domain/title", "/domain/description", "/domain/metadata"),
         *("/domain/currentMemory", "/domain/memoryBacking", "/domain/resource", "/domain/seclabel"),
+        *("/domain/iothreads", "/domain/iothreadids"),
         *("/domain/vcpu/@cpuset", "/domain/cputune", "/domain/numatune"),
         *("/domain/on_poweroff", "/domain/on_reboot", "/domain/on_crash"),
         *("/domain/os/kernel", "/domain/os/initrd", "/domain/os/cmdline", "/domain/os/boot", "/domain/os/bootmenu"),
@@ -38,9 +39,16 @@ FREE = frozenset(
         "/domain/clock/@timezone",
         "/domain/devices/emulator",
         *("/domain/devices/disk/@type", "/domain/devices/disk/source", "/domain/devices/disk/backingStore"),
+        *("/domain/devices/disk/@snapshot", "/domain/devices/disk/auth", "/domain/devices/disk/encryption"),
+        *("/domain/devices/disk/iotune", "/domain/devices/disk/transient"),
         *(
             f"/domain/devices/disk/driver/@{name}"
             for name in ("name", "type", "cache", "error_policy", "rerror_policy", "io", "discard", "detect_zeroes")
+        ),
+        *(
+            f"/domain/devices/{kind}/driver/@{name}"
+            for kind in ("disk", "controller")
+            for name in ("copy_on_read", "iothread", "ioeventfd")
         ),
         *("/domain/devices/disk/target/@tray", "/domain/devices/disk/shareable", "/domain/devices/disk/boot"),
         *("/domain/devices/interface/@type", "/domain/devices/interface/source", "/domain/devices/interface/target"),

@@ -97,7 +97,7 @@ class CcidAddress:
 
 PCI = {"pci": PciAddress}
 DRIVE = {"drive": DriveAddress}
-DISK = {"pci": PciAddress, "drive": DriveAddress}
+DISK = {"pci": PciAddress, "drive": DriveAddress, "usb": UsbAddress}
 SERIAL_PORT = {"virtio-serial": SerialPortAddress}
 USB = {"usb": UsbAddress}
 CCID = {"ccid": CcidAddress}

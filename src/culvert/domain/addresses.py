@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from culvert.domain.address import PciAddress
-from culvert.domain.controller import Controller, ControllerTarget
+from culvert.domain.controller import VIRTIO_SCSI, Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
 from culvert.domain.pci import PLACE_OF_MODEL, Full, PciConnect, Slots, most_places
@@ -37,7 +37,7 @@ PIIX3: Chipset = {
 }
 ICH9: Chipset = {("sata", None): PciAddress(slot=0x1F, function=2)}
 
-EXPRESS_USB = frozenset({"qemu-xhci", "nec-xhci"})
+EXPRESS_CONTROLLERS = frozenset({"qemu-xhci", "nec-xhci", VIRTIO_SCSI})
 EXPRESS_CARDS = frozenset({"virtio", "e1000e"})
 
 PCI_SOUNDS = frozenset({"ich6", "ich9", "ac97", "es1370"})
@@ -180,9 +180,9 @@ def _seats(definition: DomainDef) -> Iterator[Seat]:
 
 def _controller_seats(devices: Devices, express: PciConnect) -> Iterator[Seat]:
     for position, one in enumerate(devices.controllers):
-        if one.type == "virtio-serial" or (one.type == "usb" and one.model in EXPRESS_USB):
+        if one.type == "virtio-serial" or one.model in EXPRESS_CONTROLLERS:
             yield Seat("controllers", position, express, one)
-        elif one.type in ("usb", "sata", "ide") and one.model != "none":
+        elif one.type in ("usb", "scsi", "sata", "ide") and one.model != "none":
             yield Seat("controllers", position, PciConnect.CONVENTIONAL, one)
 
 

@@ -16,7 +16,7 @@ from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Parallel, Seria
 from culvert.domain.controller import Controller
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
-from culvert.domain.disk import Disk, numbered, unnumbered
+from culvert.domain.disk import Disk, defined, numbered
 from culvert.domain.memory_device import MemoryModule
 
 USER_PREFIX = "ua-"
@@ -59,7 +59,7 @@ def assign(definition: DomainDef) -> DomainDef:
         one if one.alias else replace(one, alias=_controller(one, definition)) for one in devices.controllers
     )
     changes["memories"] = _modules(devices.memories)
-    disks = tuple(one if one.alias else replace(one, alias=_disk(one)) for one in devices.disks)
+    disks = tuple(one if one.alias else replace(one, alias=of_disk(one, devices)) for one in devices.disks)
     changes["disks"] = _numbered_sources(disks)
     named = replace(devices, **changes)  # type: ignore[arg-type]  # one value of the field's own type per field name
     consoles = tuple(_console(one, number, named.serials) for number, one in enumerate(devices.consoles))
@@ -85,12 +85,23 @@ def _modules(modules: Sequence[MemoryModule]) -> tuple[MemoryModule, ...]:
     return tuple(made)
 
 
-def _disk(disk: Disk) -> str:
+def of_disk(disk: Disk, devices: Devices) -> str:
+    """The name of a disk that has its place among ``devices``."""
     place = disk.address
     if isinstance(place, DriveAddress):
         middle = f"{place.controller}-{place.bus}-{place.unit}"
+        # That of one controller has its own form (qemuAssignDeviceDiskAlias).
+        if disk.bus == "scsi" and not _is_narrow(devices, place.controller):
+            middle = f"{place.controller}-{place.bus}-{place.target}-{place.unit}"
         return f"{disk.bus}{middle}"
+    if disk.bus == "usb":
+        return f"usb-disk{disk.target.number}"
     return f"virtio-disk{disk.target.number}"
+
+
+def _is_narrow(devices: Devices, index: int) -> bool:
+    models = {one.index: one.model for one in devices.controllers if one.type == "scsi"}
+    return models.get(index) in (None, "lsilogic")
 
 
 def _numbered_sources(disks: tuple[Disk, ...]) -> tuple[Disk, ...]:
@@ -140,7 +151,7 @@ def strip(definition: DomainDef) -> DomainDef:
     if devices.memballoon is not None and not _USERS.fullmatch(devices.memballoon.alias or ""):
         changes["memballoon"] = replace(devices.memballoon, alias=None)
     plain: Devices = replace(devices, **changes)  # type: ignore[arg-type]  # one value of the field's own type each
-    disks = tuple(unnumbered(disk) for disk in plain.disks)
+    disks = tuple(defined(disk) for disk in plain.disks)
     channels = tuple(
         replace(_own_socket(_own_path(one)), target=replace(one.target, state=None)) for one in plain.channels
     )

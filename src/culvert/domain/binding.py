@@ -316,16 +316,18 @@ def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[s
         elif row.field in values and tag in seconds and seconds[tag].field not in values:
             values[seconds[tag].field] = value
         elif row.field in values:
-            if values[row.field] != value or _has_lists(row.binding):
+            if values[row.field] != value or _holds_lists(value):
                 raise errors.XMLError(f"XML error: {where} is there more than once{_line(sub)}")
         elif value is not None:
             values[row.field] = value
     return values | {field: tuple(held) for field, held in lists.items()}
 
 
-def _has_lists(bound: Binding) -> bool:
+def _holds_lists(value: Any) -> bool:
     """Twice the same element would be twice of what is in it."""
-    return any(row.binding.kind == "children" for cls in bound.classes().values() for row in table(cls))
+    if not dataclasses.is_dataclass(value):
+        return False
+    return any(row.binding.kind == "children" and getattr(value, row.field) for row in table(type(value)))
 
 
 def _read_content(cls: type[Any], element: etree._Element, path: str) -> dict[str, Any]:

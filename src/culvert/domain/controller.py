@@ -1,4 +1,4 @@
-"""``<controller>``: pci, usb, ide, sata, virtio-serial; and ``<hub>``.
+"""``<controller>``: pci, usb, scsi, ide, sata, virtio-serial; and ``<hub>``.
 
 Source: docs/formatdomain, "Controllers" and "Hub devices".
 """
@@ -9,12 +9,26 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from culvert.domain import address
-from culvert.domain.binding import attribute, child, lone, variant
-from culvert.domain.scalars import ANY_TEXT, UINT, Integer, one_of
+from culvert.domain.binding import ANY, attribute, child, lone, variant
+from culvert.domain.scalars import ANY_TEXT, ON_OFF, UINT, Integer, one_of
 from culvert.ground import errors
 
 PCI_MODELS = ("pci-root", "pcie-root", "pci-bridge", "pcie-root-port", "pcie-to-pci-bridge")
 USB_MODELS = ("piix3-uhci", "ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3", "qemu-xhci", "nec-xhci", "none")
+
+VIRTIO_SCSI = "virtio-scsi"
+# What is called by another name, or is QEMU's choice.
+SCSI_DEFAULT = "lsilogic"
+# SCSI controllers that QEMU has for a PC → whether disks on it are numbered by target alone (a narrow bus).
+SCSI_MODELS = {
+    "lsilogic": True,
+    VIRTIO_SCSI: False,
+    "lsisas1068": False,
+    "lsisas1078": False,
+    "vmpvscsi": False,
+    "dc390": True,
+    "am53c974": True,
+}
 
 CHASSIS_NUMBER = Integer(low=1, high=255, any_base=True, refusal=errors.ConfigUnsupported)
 
@@ -29,18 +43,38 @@ class ControllerTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerDriver:
+    """How a virtio-scsi controller does its work."""
+
+    queues: Annotated[int | None, attribute("queues", UINT, silent=("0",))] = None
+    cmd_per_lun: Annotated[int | None, attribute("cmd_per_lun", UINT, silent=("0",))] = None
+    max_sectors: Annotated[int | None, attribute("max_sectors", UINT, silent=("0",))] = None
+    ioeventfd: Annotated[bool | None, attribute("ioeventfd", ON_OFF)] = None
+    iothread: Annotated[int | None, attribute("iothread", UINT, silent=("0",))] = None
+    iommu: Annotated[bool | None, attribute("iommu", ON_OFF)] = None
+    ats: Annotated[bool | None, attribute("ats", ON_OFF)] = None
+    packed: Annotated[bool | None, attribute("packed", ON_OFF)] = None
+    page_per_vq: Annotated[bool | None, attribute("page_per_vq", ON_OFF)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Controller:
     """A bus. ``index`` None: the next free one of its type. ``model_name``: QEMU's name of a PCI controller."""
 
-    type: Annotated[str, attribute("type", one_of("pci", "usb", "ide", "sata", "fdc", "virtio-serial", "ccid"))]
+    type: Annotated[
+        str, attribute("type", one_of("pci", "usb", "scsi", "ide", "sata", "fdc", "virtio-serial", "ccid"))
+    ]
     index: Annotated[int | None, attribute("index", Integer(high=255))] = None
-    model: Annotated[str | None, attribute("model", one_of(*PCI_MODELS, *USB_MODELS))] = None
+    model: Annotated[
+        str | None, attribute("model", one_of(*PCI_MODELS, *USB_MODELS, *SCSI_MODELS), silent=("auto",))
+    ] = None
     ports: Annotated[int | None, attribute("ports", Integer(low=1, high=511))] = None
     vectors: Annotated[int | None, attribute("vectors", UINT)] = None
     model_name: Annotated[
         str | None, lone("model", "name", one_of("pci-bridge", "pcie-root-port", "pcie-pci-bridge"))
     ] = None
     target: Annotated[ControllerTarget | None, child("target", ControllerTarget)] = None
+    driver: Annotated[ControllerDriver | None, child("driver", ControllerDriver, hollow=ANY)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     master: Annotated[int | None, lone("master", "startport", Integer(high=255))] = None
     address: Annotated[address.PciAddress | address.UsbAddress | None, variant("address", "type", address.INPUT)] = (

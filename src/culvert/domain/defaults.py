@@ -1,7 +1,8 @@
 """Libvirt's own defaults: what a definition means that leaves things out.
 
 ``complete`` gives, for the supported subset, the definition that ``virsh define`` followed by ``virsh dumpxml
---inactive`` shows with libvirt 9.0 and QEMU 7.2. Completing twice is completing once, but for the order of controllers, as with libvirt.
+--inactive`` shows with libvirt 9.0 and QEMU 7.2. Completing twice is completing once, but for the order of
+controllers, as with libvirt.
 
 Source: conf/domain_postparse.c and qemu/qemu_domain.c (qemuDomainDefPostParse and below) of libvirt 9.0.
 """
@@ -12,7 +13,17 @@ import uuid as uuids
 from dataclasses import replace
 from typing import Any
 
-from culvert.domain import addresses, defaults_devices, firmware, limits, memory, memory_device, sysinfo, vcpus
+from culvert.domain import (
+    addresses,
+    defaults_devices,
+    firmware,
+    iothreads,
+    limits,
+    memory,
+    memory_device,
+    sysinfo,
+    vcpus,
+)
 from culvert.domain import numa as nodes
 from culvert.domain.cpu import Cpu, CpuModel, Vcpu
 from culvert.domain.definition import DomainDef
@@ -64,6 +75,8 @@ def complete(definition: DomainDef, host: HostFacts) -> DomainDef:
         on_crash=definition.on_crash or "destroy",
     )
     whole = _sized(whole)
+    count, ids = iothreads.complete(definition.iothreads, definition.iothread_ids)
+    whole = replace(whole, iothreads=count, iothread_ids=ids)
     devices = defaults_devices.complete(whole.devices, host, q35=whole.is_q35, seed=f"{host.mac_seed}:{uuid}")
     return addresses.assign(replace(whole, devices=devices))
 

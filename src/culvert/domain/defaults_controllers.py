@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from culvert.domain import ports
-from culvert.domain.controller import Controller
+from culvert.domain.controller import SCSI_DEFAULT, SCSI_MODELS, Controller
 from culvert.domain.devices import Devices
 from culvert.ground import errors
 
@@ -47,6 +47,14 @@ def complete(devices: Devices, *, q35: bool) -> Devices:
     devices = replace(devices, controllers=tuple(numbered))
     check(devices, q35=q35)
     return devices
+
+
+def with_scsi_models(devices: Devices) -> Devices:
+    """QEMU's first choice for SCSI controllers that name no model (qemuDomainGetSCSIControllerModel)."""
+    held = tuple(
+        replace(one, model=one.model or SCSI_DEFAULT) if one.type == "scsi" else one for one in devices.controllers
+    )
+    return replace(devices, controllers=held)
 
 
 def _check_counts(controllers: Sequence[Controller]) -> None:
@@ -136,13 +144,16 @@ def _with_model(one: Controller, *, q35: bool) -> Controller:
     return one
 
 
+MODELS = {"usb": ("none", *ports.USB_PORTS), "scsi": tuple(SCSI_MODELS)}
+
+
 def check(devices: Devices, *, q35: bool) -> None:
     """Raise ``errors.ConfigUnsupported`` or ``errors.XMLError`` for a controller this machine cannot have."""
     seen: set[tuple[str, int | None]] = set()
     for one in devices.controllers:
         if one.type == "pci":
             _check_pci(one, q35=q35)
-        elif one.model is not None and (one.type != "usb" or one.model not in ("none", *ports.USB_PORTS)):
+        elif one.model is not None and one.model not in MODELS.get(one.type, ()):
             raise errors.ConfigUnsupported(
                 f"unsupported configuration: {one.type} controller model '{one.model}' is not supported by culvert"
             )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from culvert.domain import defaults_controllers, ports
+from culvert.domain import defaults_controllers, disk_source, ports
 from culvert.domain.address import PciAddress, UsbAddress
 from culvert.domain.audio import Audio, AudioSettings, AudioSide
 from culvert.domain.chardev import (
@@ -29,7 +29,8 @@ from culvert.domain.chardev import (
     Smartcard,
 )
 from culvert.domain.devices import Devices
-from culvert.domain.disk import Disk, DiskDriver
+from culvert.domain.disk import Disk, DiskDriver, Geometry, IoTune
+from culvert.domain.disk_source import BackingStore
 from culvert.domain.display import Graphics, Input, Listen, Video, VideoModel
 from culvert.domain.host import HostFacts
 from culvert.domain.interface import Interface
@@ -76,6 +77,7 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         panics=tuple(replace(one, model=one.model or "isa") for one in devices.panics),
     )
     devices = ports.assign(defaults_controllers.complete(_with_consoles(devices), q35=q35))
+    devices = defaults_controllers.with_scsi_models(devices)
     defaults_controllers.check(devices, q35=q35)  # once more: disks have called for controllers
     return devices
 
@@ -118,34 +120,74 @@ def _disks(disks: Sequence[Disk]) -> tuple[Disk, ...]:
             raise errors.XMLError(f"XML error: target '{one.target.dev}' duplicated for disk sources")
         names.add(one.target.dev)
         buses.setdefault(disk.target.bus, []).append(one)
-    return tuple(one for held in buses.values() for one in sorted(held, key=lambda disk: disk.target.number))
+    tuned = _groups([one for held in buses.values() for one in held])
+    return tuple(
+        _in_its_group(one, tuned)
+        for held in buses.values()
+        for one in sorted(held, key=lambda disk: disk.target.number)
+    )
+
+
+def _groups(disks: Sequence[Disk]) -> dict[str, IoTune]:
+    """Name of a group of throttled disks → what the first that says so says of it."""
+    found: dict[str, IoTune] = {}
+    for tune in (disk.iotune for disk in disks):
+        if tune is not None and tune.group_name and tune != IoTune(group_name=tune.group_name):
+            found.setdefault(tune.group_name, tune)
+    return found
+
+
+def _in_its_group(disk: Disk, tuned: dict[str, IoTune]) -> Disk:
+    """With the limits of its group, where it names that alone (virDomainDiskExpandGroupIoTune)."""
+    group = disk.iotune.group_name if disk.iotune else None
+    if group is None or disk.iotune != IoTune(group_name=group):
+        return disk
+    return replace(disk, iotune=tuned.get(group, disk.iotune))
 
 
 def _disk(disk: Disk) -> Disk:
     name = disk.target.dev
     driver = disk.driver or DiskDriver()
     cdrom = disk.is_cdrom
-    if disk.bus == "scsi":
-        raise errors.ConfigUnsupported(
-            f"unsupported configuration: disk '{name}': a target 'sd…' that names no bus is on a SCSI bus, which is"
-            " not supported by culvert; say bus='sata' for a SATA disk"
-        )
     if cdrom and disk.bus == "virtio":
         raise errors.ConfigUnsupported(
             f"unsupported configuration: disk '{name}': a cdrom cannot be on the virtio bus"
         )
     if disk.is_floppy != (disk.bus == "fdc"):
         raise errors.InternalError(f"internal error: disk '{name}': a floppy is on bus 'fdc', and nothing else is")
-    if not disk.is_removable and disk.path is None:
+    if disk.type in ("network", "volume") and disk.source is None:
+        raise errors.XMLError(f"XML error: disk '{name}' of type '{disk.type}' has no <source>")
+    source = disk_source.complete(disk.source, disk.type) if disk.source else None
+    empty = source is None or source.is_empty(disk.type)
+    if not disk.is_removable and empty:
         attribute = "dev" if disk.type == "block" else "file"
         raise errors.NoSource(f"missing source information for device {name}: <source {attribute}='…'/>")
     return replace(
         disk,
         device=disk.device or "disk",
-        driver=replace(driver, name=driver.name or "qemu", type=driver.type or "raw"),
+        source=source,
+        backing_store=_chain(disk.backing_store),
+        # A volume's format is that of the volume, unless it is said.
+        driver=replace(driver, name="qemu", type=driver.type or (None if disk.type == "volume" else "raw")),
+        encryption=disk.encryption and replace(disk.encryption, engine=disk.encryption.engine or "qemu"),
+        geometry=_geometry(disk.geometry),
         target=replace(disk.target, bus=disk.bus),
         readonly=disk.readonly or cdrom,
+        snapshot=None if disk.snapshot == "no" and (disk.readonly or cdrom) else disk.snapshot,
     )
+
+
+def _chain(store: BackingStore | None) -> BackingStore | None:
+    """The images below, each as a disk's own source is."""
+    if store is None or store.type is None:
+        return store
+    source = disk_source.complete(store.source, store.type) if store.source else None
+    return replace(store, source=source, backing_store=_chain(store.backing_store))
+
+
+def _geometry(told: Geometry | None) -> Geometry | None:
+    """What is not whole says nothing (virDomainDiskGeometryDefFormat)."""
+    return told if told is not None and told.cyls and told.heads and told.secs else None
 
 
 def _insert(held: list[Disk], new: Disk) -> None:

@@ -10,10 +10,12 @@ import uuid as uuids
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from culvert.domain import iothreads
 from culvert.domain.binding import ANY, BLANK, DEFAULT, amount, attribute, beside, child, children, leaf, verbatim
 from culvert.domain.cpu import Cpu, Vcpu, VcpuStates
 from culvert.domain.devices import Devices
 from culvert.domain.features import Features
+from culvert.domain.iothreads import IOThread, IOThreadIds
 from culvert.domain.limits import BlkioTune, MemTune
 from culvert.domain.memory_device import MaxMemory
 from culvert.domain.platform import Clock, IdMap, MemoryBacking, Os, Perf, Pm, Resource, Seclabel
@@ -48,6 +50,8 @@ class DomainDef:
     memory_backing: Annotated[MemoryBacking | None, child("memoryBacking", MemoryBacking, hollow=ANY)] = None
     vcpu: Annotated[Vcpu | None, child("vcpu", Vcpu)] = None
     vcpu_states: Annotated[VcpuStates | None, child("vcpus", VcpuStates)] = None
+    iothreads: Annotated[int | None, leaf("iothreads", UINT, silent=("0",))] = None
+    iothread_ids: Annotated[IOThreadIds | None, child("iothreadids", IOThreadIds, hollow=ANY)] = None
     cputune: Annotated[CpuTune | None, child("cputune", CpuTune, hollow=ANY)] = None
     numatune: Annotated[NumaTune | None, child("numatune", NumaTune, hollow=ANY)] = None
     resource: Annotated[Resource | None, child("resource", Resource)] = None
@@ -65,6 +69,11 @@ class DomainDef:
     perf: Annotated[Perf | None, child("perf", Perf, hollow=ANY)] = None
     devices: Annotated[Devices, child("devices", Devices)] = field(default_factory=Devices)
     seclabels: Annotated[tuple[Seclabel, ...], children("seclabel", Seclabel)] = ()
+
+    @property
+    def io_threads(self) -> tuple[IOThread, ...]:
+        """QEMU's threads for the work of disks."""
+        return iothreads.of(self.iothreads, self.iothread_ids)
 
     @property
     def vcpus(self) -> int:

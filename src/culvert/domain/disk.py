@@ -1,4 +1,4 @@
-"""``<disk>``: files and block devices on virtio, ide and sata buses, and in floppy drives.
+"""``<disk>``: images and devices of every kind on virtio, scsi, ide, sata and usb buses, and in floppy drives.
 
 Source: docs/formatdomain, "Hard drives, floppy disks, CDROMs"; conf/domain_conf.c for the order of output.
 """
@@ -9,21 +9,32 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from culvert.domain import address
-from culvert.domain.binding import ANY, BLANK, DEFAULT, attribute, child, flag, leaf, lone, nested, variant
-from culvert.domain.scalars import ANY_TEXT, PATH, UINT, Integer, Pattern, one_of
+from culvert.domain.binding import ANY, BLANK, DEFAULT, attribute, child, flag, leaf, lone, variant
+from culvert.domain.disk_source import FORMATS, TYPES, Auth, BackingStore, DiskSource, Encryption
+from culvert.domain.scalars import (
+    ANY_TEXT,
+    ON_OFF,
+    TEXT,
+    UINT,
+    ULONG,
+    YES_NO,
+    Integer,
+    Pattern,
+    one_of,
+)
 from culvert.ground import errors
 
 # Prefix of the target name → the bus it stands for (virDiskNameToBusDeviceIndex, virDomainDiskDefaultBus).
 BUS_OF_PREFIX = {"vd": "virtio", "hd": "ide", "sd": "scsi", "fd": "fdc"}
 
-FORMATS = one_of("raw", "qcow2")
 SERIAL = Pattern(r"[A-Za-z0-9_ .+-]{1,255}", "disk serial", refusal=errors.InternalError)
 WWN = Pattern(r"(0x)?[0-9a-fA-F]{16}", "WWN of 16 hexadecimal digits", refusal=errors.InternalError)
+ZERO = ("0",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiskDriver:
-    """How QEMU opens the image."""
+    """How QEMU opens the image, and how the device does its work."""
 
     name: Annotated[str | None, attribute("name", one_of("qemu"))] = None
     type: Annotated[str | None, attribute("type", FORMATS)] = None
@@ -42,48 +53,62 @@ class DiskDriver:
         str | None, attribute("rerror_policy", one_of("default", "stop", "report", "ignore"))
     ] = None
     io: Annotated[str | None, attribute("io", one_of("native", "threads", "io_uring"))] = None
+    ioeventfd: Annotated[bool | None, attribute("ioeventfd", ON_OFF)] = None
+    event_idx: Annotated[bool | None, attribute("event_idx", ON_OFF)] = None
+    copy_on_read: Annotated[bool | None, attribute("copy_on_read", ON_OFF)] = None
     discard: Annotated[str | None, attribute("discard", one_of("unmap", "ignore"))] = None
+    iothread: Annotated[int | None, attribute("iothread", Integer(low=1, high=2**32 - 1))] = None
     detect_zeroes: Annotated[str | None, attribute("detect_zeroes", one_of("off", "on", "unmap"))] = None
-    queues: Annotated[int | None, attribute("queues", Integer(low=1, high=1024), silent=("0",))] = None
+    queues: Annotated[int | None, attribute("queues", Integer(low=1, high=1024), silent=ZERO)] = None
+    queue_size: Annotated[int | None, attribute("queue_size", UINT, silent=ZERO)] = None
+    iommu: Annotated[bool | None, attribute("iommu", ON_OFF)] = None
+    ats: Annotated[bool | None, attribute("ats", ON_OFF)] = None
+    packed: Annotated[bool | None, attribute("packed", ON_OFF)] = None
+    page_per_vq: Annotated[bool | None, attribute("page_per_vq", ON_OFF)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DiskSource:
-    """The file (``type='file'``) or block device (``type='block'``); ``index`` numbers it in a running domain.
+class Geometry:
+    """Cylinders, heads and sectors, for guests that ask for them; all three or none."""
 
-    A source without a file is an empty drive.
-    """
-
-    file: Annotated[str | None, attribute("file", PATH)] = None
-    dev: Annotated[str | None, attribute("dev", PATH)] = None
-    startup_policy: Annotated[str | None, attribute("startupPolicy", one_of("mandatory"))] = None
-    index: Annotated[int | None, attribute("index", UINT)] = None
-
-
-def _itself() -> type[BackingStore]:
-    return BackingStore
+    cyls: Annotated[int | None, attribute("cyls", UINT, silent=ZERO)] = None
+    heads: Annotated[int | None, attribute("heads", UINT, silent=ZERO)] = None
+    secs: Annotated[int | None, attribute("secs", UINT, silent=ZERO)] = None
+    trans: Annotated[str | None, attribute("trans", one_of("none", "auto", "lba"))] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackingStore:
-    """The image below another one. One without a type is the end of the chain."""
+class BlockIo:
+    """The sizes of blocks that the guest sees."""
 
-    type: Annotated[str | None, attribute("type", one_of("file", "block"))] = None
-    index: Annotated[int | None, attribute("index", UINT)] = None
-    format: Annotated[str | None, lone("format", "type", FORMATS)] = None
-    source: Annotated[DiskSource | None, child("source", DiskSource, hollow=ANY)] = None
-    backing_store: Annotated[BackingStore | None, nested("backingStore", _itself)] = None
-
-    @property
-    def path(self) -> str | None:
-        """The file or block device."""
-        return _path(self.type, self.source)
+    logical_block_size: Annotated[int | None, attribute("logical_block_size", UINT, silent=ZERO)] = None
+    physical_block_size: Annotated[int | None, attribute("physical_block_size", UINT, silent=ZERO)] = None
 
 
-def _path(kind: str | None, source: DiskSource | None) -> str | None:
-    if source is None:
-        return None
-    return source.dev if kind == "block" else source.file
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IoTune:
+    """What a disk may do in a second, in a burst, and for how long that lasts; a group shares it."""
+
+    total_bytes_sec: Annotated[int | None, leaf("total_bytes_sec", ULONG, silent=ZERO)] = None
+    read_bytes_sec: Annotated[int | None, leaf("read_bytes_sec", ULONG, silent=ZERO)] = None
+    write_bytes_sec: Annotated[int | None, leaf("write_bytes_sec", ULONG, silent=ZERO)] = None
+    total_iops_sec: Annotated[int | None, leaf("total_iops_sec", ULONG, silent=ZERO)] = None
+    read_iops_sec: Annotated[int | None, leaf("read_iops_sec", ULONG, silent=ZERO)] = None
+    write_iops_sec: Annotated[int | None, leaf("write_iops_sec", ULONG, silent=ZERO)] = None
+    total_bytes_sec_max: Annotated[int | None, leaf("total_bytes_sec_max", ULONG, silent=ZERO)] = None
+    read_bytes_sec_max: Annotated[int | None, leaf("read_bytes_sec_max", ULONG, silent=ZERO)] = None
+    write_bytes_sec_max: Annotated[int | None, leaf("write_bytes_sec_max", ULONG, silent=ZERO)] = None
+    total_iops_sec_max: Annotated[int | None, leaf("total_iops_sec_max", ULONG, silent=ZERO)] = None
+    read_iops_sec_max: Annotated[int | None, leaf("read_iops_sec_max", ULONG, silent=ZERO)] = None
+    write_iops_sec_max: Annotated[int | None, leaf("write_iops_sec_max", ULONG, silent=ZERO)] = None
+    size_iops_sec: Annotated[int | None, leaf("size_iops_sec", ULONG, silent=ZERO)] = None
+    group_name: Annotated[str | None, leaf("group_name", ANY_TEXT, silent=BLANK)] = None
+    total_bytes_sec_max_length: Annotated[int | None, leaf("total_bytes_sec_max_length", ULONG, silent=ZERO)] = None
+    read_bytes_sec_max_length: Annotated[int | None, leaf("read_bytes_sec_max_length", ULONG, silent=ZERO)] = None
+    write_bytes_sec_max_length: Annotated[int | None, leaf("write_bytes_sec_max_length", ULONG, silent=ZERO)] = None
+    total_iops_sec_max_length: Annotated[int | None, leaf("total_iops_sec_max_length", ULONG, silent=ZERO)] = None
+    read_iops_sec_max_length: Annotated[int | None, leaf("read_iops_sec_max_length", ULONG, silent=ZERO)] = None
+    write_iops_sec_max_length: Annotated[int | None, leaf("write_iops_sec_max_length", ULONG, silent=ZERO)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +116,10 @@ class DiskTarget:
     """The name by which the guest's owner knows the disk, and its bus."""
 
     dev: Annotated[str, attribute("dev", Pattern(r"(vd|hd|sd|fd)[a-z]{1,3}", "disk target (vda, hdb, sdc …)"))]
-    bus: Annotated[str | None, attribute("bus", one_of("virtio", "ide", "sata", "fdc"))] = None
+    bus: Annotated[str | None, attribute("bus", one_of("virtio", "scsi", "ide", "sata", "usb", "fdc"))] = None
     tray: Annotated[str | None, attribute("tray", one_of("closed", "open"))] = None
+    removable: Annotated[bool | None, attribute("removable", ON_OFF)] = None
+    rotation_rate: Annotated[int | None, attribute("rotation_rate", UINT, silent=ZERO)] = None
 
     @property
     def number(self) -> int:
@@ -104,31 +131,65 @@ class DiskTarget:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Transient:
+    """What the guest writes is gone when it ends."""
+
+    share_backing: Annotated[bool | None, attribute("shareBacking", YES_NO)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
     """A disk or cdrom drive. ``backing_store``: what the image stands on, whatever it says of that itself; an empty
-    one: nothing. Without it the image decides.
+    one: nothing. Without it the image decides. ``auth`` and ``encryption`` are those of the source, where they are
+    written beside it.
     """
 
-    type: Annotated[str, attribute("type", one_of("file", "block"))] = "file"
+    type: Annotated[str, attribute("type", TYPES)] = "file"
     device: Annotated[str | None, attribute("device", one_of("disk", "cdrom", "floppy"))] = None
+    model: Annotated[str | None, attribute("model", one_of("virtio"))] = None
+    snapshot: Annotated[str | None, attribute("snapshot", one_of("no", "internal", "external"))] = None
     driver: Annotated[DiskDriver | None, child("driver", DiskDriver)] = None
+    auth: Annotated[Auth | None, child("auth", Auth)] = None
     source: Annotated[DiskSource | None, child("source", DiskSource, hollow=ANY)] = None
     backing_store: Annotated[BackingStore | None, child("backingStore", BackingStore)] = None
+    geometry: Annotated[Geometry | None, child("geometry", Geometry, hollow=ANY)] = None
+    blockio: Annotated[BlockIo | None, child("blockio", BlockIo, hollow=ANY)] = None
     target: Annotated[DiskTarget, child("target", DiskTarget)]
+    iotune: Annotated[IoTune | None, child("iotune", IoTune, hollow=ANY)] = None
     readonly: Annotated[bool, flag("readonly")] = False
     shareable: Annotated[bool, flag("shareable")] = False
+    transient: Annotated[Transient | None, child("transient", Transient)] = None
     serial: Annotated[str | None, leaf("serial", SERIAL, silent=BLANK)] = None
     wwn: Annotated[str | None, leaf("wwn", WWN, silent=BLANK)] = None
+    vendor: Annotated[str | None, leaf("vendor", TEXT, silent=BLANK)] = None
+    product: Annotated[str | None, leaf("product", TEXT, silent=BLANK)] = None
+    encryption: Annotated[Encryption | None, child("encryption", Encryption)] = None
     boot: Annotated[int | None, lone("boot", "order", Integer(low=1, high=2**31 - 1), needed=True)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
-    address: Annotated[address.PciAddress | address.DriveAddress | None, variant("address", "type", address.DISK)] = (
-        None
-    )
+    address: Annotated[
+        address.PciAddress | address.DriveAddress | address.UsbAddress | None,
+        variant("address", "type", address.DISK),
+    ] = None
 
     @property
     def path(self) -> str | None:
-        """The file or block device; None for an empty drive."""
-        return _path(self.type, self.source)
+        """The file or block device, or what a server calls it; None for an empty drive and a volume not looked up."""
+        return self.source.path(self.type) if self.source else None
+
+    @property
+    def is_empty(self) -> bool:
+        """There is no medium."""
+        return self.source is None or self.source.is_empty(self.type)
+
+    @property
+    def encrypted(self) -> Encryption | None:
+        """How the image is encrypted, wherever that is written."""
+        return self.encryption or (self.source.encryption if self.source else None)
+
+    @property
+    def authentication(self) -> Auth | None:
+        """Who opens it, wherever that is written."""
+        return self.auth or (self.source.auth if self.source else None)
 
     @property
     def layers(self) -> tuple[BackingStore, ...]:
@@ -180,9 +241,45 @@ def numbered(disk: Disk, first: int) -> Disk:
         return replace(store, index=store.index or number, backing_store=under)
 
     source = disk.source
-    if source is not None and disk.path is not None:
+    if source is not None and not disk.is_empty:
         source = replace(source, index=source.index or first)
     return replace(disk, source=source, backing_store=below(disk.backing_store, first + 1))
+
+
+def without_cookies(disk: Disk) -> Disk:
+    """``disk`` without what is shown to web servers, a secret."""
+    if disk.source is None or disk.source.cookies is None:
+        return disk
+    return replace(disk, source=replace(disk.source, cookies=None))
+
+
+def as_told(disk: Disk) -> Disk:
+    """``disk`` without what only the status of a run has: the place of its volume, who has named its images."""
+
+    def below(store: BackingStore | None) -> BackingStore | None:
+        return replace(store, detected=None, backing_store=below(store.backing_store)) if store else None
+
+    source = disk.source
+    if source is not None and disk.type == "volume" and (source.file or source.dev):
+        source = replace(source, file=None, dev=None)
+    if disk.backing_store is None and source is disk.source:
+        return disk
+    return replace(disk, source=source, backing_store=below(disk.backing_store))
+
+
+def defined(disk: Disk) -> Disk:
+    """``disk`` without what only a running domain has: numbers of its images, and images that nobody has named."""
+    store = disk.backing_store
+    if store is not None:
+        store = _named(store)
+    return as_told(unnumbered(replace(disk, backing_store=store) if store is not disk.backing_store else disk))
+
+
+def _named(store: BackingStore) -> BackingStore | None:
+    if store.detected:
+        return None
+    under = _named(store.backing_store) if store.backing_store else None
+    return store if under is store.backing_store else replace(store, backing_store=under)
 
 
 def unnumbered(disk: Disk) -> Disk:

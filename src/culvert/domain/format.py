@@ -8,21 +8,31 @@ from culvert.domain import aliases, binding, firmware, xml
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
+from culvert.domain.disk import as_told, without_cookies
 from culvert.domain.display import Graphics, Video, virtio_device
 
 
 def format(
-    definition: DomainDef, *, domain_id: int | None = None, migratable: bool = False, secure: bool = False
+    definition: DomainDef,
+    *,
+    domain_id: int | None = None,
+    migratable: bool = False,
+    secure: bool = False,
+    status: bool = False,
 ) -> str:
     """The XML of ``definition``.
 
     ``domain_id`` is that of the running domain. ``migratable``: the form in which a live definition travels to
     another host (VIR_DOMAIN_XML_MIGRATABLE): no id, no aliases, nothing that is known only here, and without the
-    devices every host adds by itself. ``secure`` keeps passwords (VIR_DOMAIN_XML_SECURE).
+    devices every host adds by itself. ``secure`` keeps passwords (VIR_DOMAIN_XML_SECURE). ``status``: with what
+    the next daemon must know of a run.
     """
     shown = definition if domain_id is None else replace(definition, id=domain_id)
     if migratable:
         shown = _without_implicit(aliases.strip(replace(shown, id=None)))
+    if not status:
+        devices = shown.devices
+        shown = replace(shown, devices=replace(devices, disks=tuple(as_told(disk) for disk in devices.disks)))
     if not secure:
         shown = _without_secrets(shown)
     return xml.render(binding.write(shown, "domain"))
@@ -30,7 +40,8 @@ def format(
 
 def _without_secrets(definition: DomainDef) -> DomainDef:
     graphics = tuple(replace(one, passwd=None) for one in definition.devices.graphics)
-    return replace(definition, devices=replace(definition.devices, graphics=graphics))
+    disks = tuple(without_cookies(one) for one in definition.devices.disks)
+    return replace(definition, devices=replace(definition.devices, graphics=graphics, disks=disks))
 
 
 def _without_implicit(definition: DomainDef) -> DomainDef:

@@ -48,6 +48,7 @@ OF_THE_RUN = (
     ("devices/channel/target", "state"),
     ("devices/disk/source", "index"),
     ("devices/disk//backingStore", "index"),
+    ("devices/disk//backingStore", "detected"),
 )
 
 

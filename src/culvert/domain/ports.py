@@ -1,4 +1,4 @@
-"""Places that are not PCI: ide and sata units, USB ports, virtio-serial ports; and the controllers they call for.
+"""Places that are not PCI: ide, sata, scsi units, USB ports, virtio-serial ports; and the controllers they call for.
 
 Source: conf/domain_conf.c (virDomainDiskDefAssignAddress), conf/domain_addr.c (USB and virtio-serial address sets).
 """
@@ -21,6 +21,7 @@ from culvert.ground import errors
 IDE_UNITS, IDE_UNITS_PER_BUS = 4, 2
 SATA_UNITS = 6
 FDC_UNITS = 2
+SCSI_UNITS = 7  # of a narrow bus, which libvirt counts by whatever the controller is (virDomainDiskDefAssignAddress)
 
 # Ports of a virtio-serial controller whose XML says nothing; port 0 is for a console.
 SERIAL_PORTS = 31
@@ -70,17 +71,18 @@ def _assign_drives(devices: Devices) -> Devices:
     disks: list[Disk] = []
     taken: dict[tuple[str, DriveAddress], str] = {}
     for disk in devices.disks:
-        if disk.bus == "virtio":
+        if disk.bus in ("virtio", "usb"):
             if isinstance(disk.address, DriveAddress):
                 raise errors.ConfigUnsupported(
-                    f"unsupported configuration: disk '{disk.target.dev}' on bus 'virtio' has no drive address"
+                    f"unsupported configuration: disk '{disk.target.dev}' on bus '{disk.bus}' has no drive address"
                 )
             disks.append(disk)
             continue
-        if isinstance(disk.address, PciAddress):
+        if isinstance(disk.address, PciAddress | UsbAddress):
+            kind = "pci" if isinstance(disk.address, PciAddress) else "usb"
             raise errors.ConfigUnsupported(
-                f"unsupported configuration: disk '{disk.target.dev}' on bus '{disk.bus}' has no PCI address:"
-                " it sits on its controller"
+                f"unsupported configuration: Invalid address type '{kind}' for the disk '{disk.target.dev}' with the"
+                f" bus type '{disk.bus}'"
             )
         place = disk.address if isinstance(disk.address, DriveAddress) else _drive(disk)
         other = taken.setdefault((disk.bus, place), disk.target.dev)
@@ -90,7 +92,7 @@ def _assign_drives(devices: Devices) -> Devices:
             )
         disks.append(replace(disk, address=place))
     devices = replace(devices, disks=tuple(disks))
-    for kind in ("ide", "sata", "fdc"):
+    for kind in ("scsi", "fdc", "ide", "sata"):
         needed = [
             disk.address.controller for disk in disks if disk.bus == kind and isinstance(disk.address, DriveAddress)
         ]
@@ -101,13 +103,16 @@ def _assign_drives(devices: Devices) -> Devices:
     return devices
 
 
+UNITS = {"fdc": FDC_UNITS, "sata": SATA_UNITS, "scsi": SCSI_UNITS}
+
+
 def _drive(disk: Disk) -> DriveAddress:
     number = disk.target.number
     if disk.bus == "ide":
         controller, rest = divmod(number, IDE_UNITS)
         bus, unit = divmod(rest, IDE_UNITS_PER_BUS)
         return DriveAddress(controller=controller, bus=bus, unit=unit)
-    controller, unit = divmod(number, FDC_UNITS if disk.bus == "fdc" else SATA_UNITS)
+    controller, unit = divmod(number, UNITS[disk.bus])
     return DriveAddress(controller=controller, unit=unit)
 
 
@@ -193,6 +198,7 @@ class _SerialPorts:
 # The fields of ``Devices`` whose devices may be on USB, in the order in which these are given ports, and which are.
 # Source: conf/domain_conf.c, virDomainUSBDeviceDefForeach.
 USB_SEATS: tuple[tuple[str, Callable[[Any], bool]], ...] = (
+    ("disks", lambda one: one.bus == "usb"),
     ("controllers", lambda one: one.type == "ccid"),
     ("inputs", lambda one: one.bus == "usb"),
     ("serials", lambda one: one.target is not None and one.target.type == "usb-serial"),

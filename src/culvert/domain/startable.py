@@ -6,7 +6,7 @@ Such a definition is kept as libvirt keeps it; it may be meant for another host,
 from __future__ import annotations
 
 from culvert.domain.definition import DomainDef
-from culvert.domain.validate import Wrong
+from culvert.domain.rule import Wrong
 from culvert.ground import errors
 
 

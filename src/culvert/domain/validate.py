@@ -10,26 +10,24 @@ Source: conf/domain_validate.c and qemu/qemu_validate.c of libvirt 9.0, tried ou
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import partial
 
-from culvert.domain import aliases, validate_firmware
+from culvert.domain import aliases, validate_disk, validate_firmware
 from culvert.domain.address import PciAddress
 from culvert.domain.chardev import SPICE, ChannelDevice, Chardev
-from culvert.domain.controller import Controller, ControllerTarget
+from culvert.domain.controller import VIRTIO_SCSI, Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.display import PASSWORD_MAX, Graphics
 from culvert.domain.features import HyperV
 from culvert.domain.interface import Interface
 from culvert.domain.platform import Timer
+from culvert.domain.rule import Wrong, check_all
 from culvert.ground import errors
 
 # The APIC of a pc without a virtual IOMMU numbers so many processors.
 MOST_VCPUS = 255
-
-DIRECT = frozenset({"none", "directsync"})  # cache modes that pass by the host's page cache
 
 # Timers → attributes that say something of them, beside name and present.
 TIMER_ATTRIBUTES = {
@@ -60,61 +58,6 @@ LEAST_QUOTA = 1000  # microseconds
 NOT_KEPT = frozenset({"preserve", "rename-restart"})  # for on_poweroff and on_reboot
 
 
-@dataclass(frozen=True, slots=True)
-class Wrong:
-    """``wrong`` is true of what must not be; ``says`` why, with the thing in braces."""
-
-    wrong: Callable[[Any], object]
-    says: str
-    refusal: type[errors.RequestError] = errors.ConfigUnsupported
-
-
-DISK: tuple[Wrong, ...] = (
-    Wrong(
-        lambda one: one.shareable and not one.readonly and one.format != "raw",
-        "disk '{0.target.dev}' is shareable, and so must be of type raw: two guests that write to one image of type"
-        " {0.format} destroy it",
-    ),
-    Wrong(
-        lambda one: _driver(one, "io") == "native" and _driver(one, "cache") not in DIRECT,
-        "disk '{0.target.dev}': io='native' needs cache='none' or cache='directsync'",
-    ),
-    Wrong(
-        lambda one: _driver(one, "queues") is not None and one.bus != "virtio",
-        "disk '{0.target.dev}': only a virtio disk has queues, not one on bus '{0.bus}'",
-    ),
-    Wrong(
-        lambda one: one.wwn is not None and one.bus != "ide",
-        "disk '{0.target.dev}': only an ide disk has a wwn, not one on bus '{0.bus}'",
-    ),
-    Wrong(
-        lambda one: one.target.tray is not None and not one.is_removable,
-        "disk '{0.target.dev}': only a drive with a medium of its own has a tray",
-    ),
-    Wrong(
-        lambda one: one.readonly and not one.is_removable and one.bus != "virtio",
-        "disk '{0.target.dev}': a disk on bus '{0.bus}' cannot be read-only",
-    ),
-    Wrong(
-        lambda one: one.bus != "virtio" and one.address is not None and one.address.target,
-        "disk '{0.target.dev}': the target of an address on bus '{0.bus}' is 0",
-    ),
-    Wrong(
-        lambda one: any(layer.format is None for layer in one.layers),
-        "disk '{0.target.dev}': a <backingStore> has no <format type='…'/>",
-        errors.XMLError,
-    ),
-    Wrong(
-        lambda one: any(layer.path is None for layer in one.layers),
-        "disk '{0.target.dev}': a <backingStore> has no <source> of its type",
-        errors.XMLError,
-    ),
-    Wrong(
-        lambda one: one.bus == "sata" and one.address is not None and one.address.bus,
-        "disk '{0.target.dev}': the bus of an address on a sata controller is 0",
-    ),
-)
-
 INTERFACE: tuple[Wrong, ...] = (
     Wrong(
         lambda one: one.mac is not None and int(one.mac[:2], 16) & 1,
@@ -135,7 +78,22 @@ INTERFACE: tuple[Wrong, ...] = (
     ),
 )
 
+
+def _not_virtio_scsi(name: str, one: Controller) -> bool:
+    return one.model != VIRTIO_SCSI and one.driver is not None and getattr(one.driver, name) is not None
+
+
 CONTROLLER: tuple[Wrong, ...] = (
+    *(
+        Wrong(
+            partial(_not_virtio_scsi, name),
+            f"'{name}' is only supported {word} virtio-scsi controller",
+        )
+        for name, word in (
+            *(("queues", "by"), ("cmd_per_lun", "by"), ("max_sectors", "by"), ("ioeventfd", "by")),
+            *(("iothread", "for"), ("iommu", "by"), ("ats", "by"), ("packed", "by"), ("page_per_vq", "by")),
+        )
+    ),
     Wrong(
         lambda one: one.type == "usb" and (one.model or "").endswith("xhci") and (one.ports or 0) > MOST_XHCI_PORTS,
         f"usb controller {{0.index}}: {{0.model}} has at most {MOST_XHCI_PORTS} ports",
@@ -369,25 +327,30 @@ CPU: tuple[Wrong, ...] = (
 def check(definition: DomainDef) -> None:
     """Raise for the first rule that the complete ``definition`` breaks, with libvirt's code and naming the thing."""
     devices = definition.devices
-    _all(DOMAIN, (definition,))
-    _all(OS, (definition,))
-    _all(CPU, (definition.cpu,) if definition.cpu else ())
-    _all(TIMER, definition.clock.timers if definition.clock else ())
-    _all(DISK, devices.disks)
-    _all(CONTROLLER, devices.controllers)
-    _all(INTERFACE, devices.interfaces)
-    _all(CHARDEV, (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels, *devices.redirdevs))
-    _all(GRAPHICS, devices.graphics)
-    _all(AUDIO, devices.audios)
-    _all(VIDEO, devices.videos)
-    _all(WATCHDOG, devices.watchdogs)
+    check_all(DOMAIN, (definition,))
+    check_all(OS, (definition,))
+    check_all(CPU, (definition.cpu,) if definition.cpu else ())
+    check_all(TIMER, definition.clock.timers if definition.clock else ())
+    check_all(validate_disk.RULES, devices.disks)
+    validate_disk.check_whole(definition)
+    check_all(CONTROLLER, devices.controllers)
+    check_all(INTERFACE, devices.interfaces)
+    check_all(
+        CHARDEV, (*devices.serials, *devices.parallels, *devices.consoles, *devices.channels, *devices.redirdevs)
+    )
+    check_all(GRAPHICS, devices.graphics)
+    check_all(AUDIO, devices.audios)
+    check_all(VIDEO, devices.videos)
+    check_all(WATCHDOG, devices.watchdogs)
     _check_usb([one for one in devices.controllers if one.type == "usb"])
 
 
 def check_device(device: Disk | Interface | Graphics) -> None:
     """The same for a device that is to be plugged in or changed."""
-    rules = GRAPHICS if isinstance(device, Graphics) else DISK if isinstance(device, Disk) else INTERFACE
-    _all(rules, (device,))
+    rules = (
+        GRAPHICS if isinstance(device, Graphics) else validate_disk.RULES if isinstance(device, Disk) else INTERFACE
+    )
+    check_all(rules, (device,))
 
 
 def check_replaced(before: DomainDef, after: DomainDef) -> None:
@@ -403,15 +366,7 @@ def check_replaced(before: DomainDef, after: DomainDef) -> None:
 def check_grown(before: DomainDef, after: DomainDef) -> None:
     """The same for the domain as a whole that a device makes ``after`` of ``before``, while it runs: what was wrong
     before runs all the same, and is not held against the device."""
-    _all([rule for rule in DOMAIN if not rule.wrong(before)], (after,))
-
-
-def _all(rules: Iterable[Wrong], things: Iterable[Any]) -> None:
-    for thing in things:
-        for rule in rules:
-            if rule.wrong(thing):
-                prefix = errors.PREFIXES.get(rule.refusal.code)
-                raise rule.refusal(f"{prefix}: {rule.says.format(thing)}" if prefix else rule.says.format(thing))
+    check_all([rule for rule in DOMAIN if not rule.wrong(before)], (after,))
 
 
 def _check_usb(controllers: list[Controller]) -> None:
@@ -430,10 +385,6 @@ def _is_companion(one: Controller) -> bool:
 def _is_file(one: Chardev) -> bool:
     # A channel without a path is given one at each start.
     return one.type in ("file", "dev", "pipe") or (one.type == "unix" and not isinstance(one, ChannelDevice))
-
-
-def _driver(one: Disk, name: str) -> object:
-    return getattr(one.driver, name) if one.driver else None
 
 
 def _told(target: ControllerTarget | None) -> frozenset[str]:

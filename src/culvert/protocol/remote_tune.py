@@ -70,6 +70,14 @@ class BlockIoTuneRet:
 
 
 @struct
+class DomainSetBlockIoTuneArgs:
+    dom: Domain
+    disk: Str
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 32)]
+    flags: UInt
+
+
+@struct
 class DomainInterfaceParametersArgs:
     """``device``: the card's device on the host, or its MAC address."""
 
@@ -121,6 +129,7 @@ DOMAIN_GET_MEMORY_PARAMETERS = Procedure(198, "DOMAIN_GET_MEMORY_PARAMETERS", Do
 DOMAIN_GET_BLKIO_PARAMETERS = Procedure(206, "DOMAIN_GET_BLKIO_PARAMETERS", DomainParametersArgs, ParametersRet)
 DOMAIN_GET_NUMA_PARAMETERS = Procedure(255, "DOMAIN_GET_NUMA_PARAMETERS", DomainParametersArgs, ParametersRet)
 DOMAIN_GET_BLOCK_IO_TUNE = Procedure(253, "DOMAIN_GET_BLOCK_IO_TUNE", DomainBlockIoTuneArgs, BlockIoTuneRet)
+DOMAIN_SET_BLOCK_IO_TUNE = Procedure(252, "DOMAIN_SET_BLOCK_IO_TUNE", DomainSetBlockIoTuneArgs, Void, read_only=False)
 DOMAIN_GET_INTERFACE_PARAMETERS = Procedure(
     257, "DOMAIN_GET_INTERFACE_PARAMETERS", DomainInterfaceParametersArgs, ParametersRet
 )

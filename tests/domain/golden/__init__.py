@@ -15,7 +15,7 @@ from pathlib import Path
 from culvert.domain import start
 from culvert.domain.defaults import complete as complete_definition
 from culvert.domain.definition import DomainDef
-from culvert.domain.disk import BackingStore
+from culvert.domain.disk_source import BackingStore
 from culvert.domain.host import HostFacts
 from culvert.domain.parse import parse
 from tests.domain import ovmf

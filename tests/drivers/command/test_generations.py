@@ -121,8 +121,15 @@ class Generation:
         return (self.folder / f"{name}.refused").exists()
 
 
-@pytest.mark.parametrize("name", golden.NAMES)
-@pytest.mark.parametrize("generation", GENERATIONS)
+RECORDS = sorted((path.parent.name, path.stem) for path in RECORDED.glob("*/*") if path.suffix != ".json")
+
+
+def test_the_oldest_generation_has_all() -> None:
+    """Who adds a definition records it there; the others follow when ``record`` is next run on them."""
+    assert {name for generation, name in RECORDS if generation == "7.2"} == set(golden.NAMES)
+
+
+@pytest.mark.parametrize(("generation", "name"), RECORDS)
 def test_is_the_command_line_of_the_libvirt_of_its_time(generation: str, name: str) -> None:
     made = Generation(generation)
     if not made.recorded(name):

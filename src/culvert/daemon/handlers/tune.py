@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import pinning, tuning
+from culvert.drivers.qemu import iotune, pinning, tuning
 from culvert.ground import errors
-from culvert.protocol import remote_tune, shapes
+from culvert.protocol import remote_tune, shapes, typed_params
 from culvert.protocol.constants_flag import AffectFlag, TypedParamFlag
-from culvert.protocol.types import TypedParam
+from culvert.protocol.constants_migrate import ParamSpec
+from culvert.protocol.types import TypedParam, TypedParamType
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
 SCHEDULER = "posix"
+BLOCK_IO_PARAMS = {one.field: ParamSpec(TypedParamType(one.value[0])) for one in tuning.BLOCK_IO.params}
 IMPACT = AffectFlag.LIVE | AffectFlag.CONFIG
 FLAGS = IMPACT | TypedParamFlag.STRING_OKAY
 
@@ -32,6 +34,7 @@ class TuneHandlers:
         handlers.add(remote_tune.DOMAIN_GET_BLKIO_PARAMETERS, self.get_blkio_parameters)
         handlers.add(remote_tune.DOMAIN_GET_NUMA_PARAMETERS, self.get_numa_parameters)
         handlers.add(remote_tune.DOMAIN_GET_BLOCK_IO_TUNE, self.get_block_io_tune)
+        handlers.add(remote_tune.DOMAIN_SET_BLOCK_IO_TUNE, self.set_block_io_tune)
         handlers.add(remote_tune.DOMAIN_GET_INTERFACE_PARAMETERS, self.get_interface_parameters)
         handlers.add(remote_tune.DOMAIN_GET_PERF_EVENTS, self.get_perf_events)
         handlers.add(remote_tune.DOMAIN_GET_LAUNCH_SECURITY_INFO, self.get_launch_security_info)
@@ -87,12 +90,17 @@ class TuneHandlers:
         told = tuning.ask(domain, tuning.BLOCK_IO, args.flags)
         if args.disk is None or args.nparams <= 0:
             return remote_tune.BlockIoTuneRet([], len(told))
-        disks = domain.definition.devices.disks
-        if all(args.disk not in (disk.target.dev, disk.path) for disk in disks):
-            where = "not found in domain" if domain.is_active else "was not found in the domain config"
-            raise errors.InvalidArgument(f"disk '{args.disk}' {where}")
-        told = told[: args.nparams]
+        kept = domain.persistent if args.flags & AffectFlag.CONFIG else None
+        disk = iotune.find(kept or domain.definition, args.disk, running=domain.is_active and kept is None)
+        now = iotune.current(disk.iotune)
+        told = [TypedParam(one.field, (one.value[0], now[one.field])) for one in told][: args.nparams]
         return remote_tune.BlockIoTuneRet(told, len(told))
+
+    async def set_block_io_tune(self, session: Session, args: remote_tune.DomainSetBlockIoTuneArgs) -> Void:
+        no_flags(args.flags, "qemuDomainSetBlockIoTune", FLAGS)
+        told = typed_params.decode(args.params, BLOCK_IO_PARAMS)
+        await iotune.change(self._service.domain(args.dom), args.disk, dict(told), args.flags & IMPACT)
+        return Void()
 
     async def get_interface_parameters(
         self, session: Session, args: remote_tune.DomainInterfaceParametersArgs

@@ -152,8 +152,9 @@ async def _disk(
     name: str, disk: Disk, done: dict[str, Work], nodes: dict[str, BlockSizes], *, running: bool
 ) -> Params:
     found = [_string(f"{name}.name", disk.target.dev)]
-    if disk.path is not None:
-        found.append(_string(f"{name}.path", disk.path))
+    if not disk.is_empty:
+        if disk.path is not None:
+            found.append(_string(f"{name}.path", disk.path))
         if running and disk.source is not None and disk.source.index:
             found.append(_uint(f"{name}.backingIndex", disk.source.index))
     work = done.get(disk.alias or "")
@@ -181,7 +182,7 @@ async def _disk(
 async def _sizes(disk: Disk, work: Work | None, node: BlockSizes | None, *, running: bool) -> image.Sizes | None:
     if node is not None and work is not None:
         return image.Sizes(node.capacity, work.highest, node.actual)
-    if running or disk.path is None:
+    if running or disk.path is None or disk.type == "network":
         return None
     try:
         return await asyncio.to_thread(image.sizes, disk.path, disk.format)

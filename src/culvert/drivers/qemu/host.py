@@ -16,6 +16,7 @@ from culvert.drivers.qemu.abilities.emulators import Emulators
 from culvert.drivers.qemu.abilities.machines import Machines
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
+from culvert.drivers.qemu.outside import NoSecrets, NoVolumes, Secrets, Volumes
 from culvert.drivers.qemu.process import TERM_TIMEOUT
 from culvert.drivers.qemu.state.layout import Layout
 from culvert.drivers.qemu.state.recorder import Recorder
@@ -104,6 +105,10 @@ class QemuHost:
 
     whereabouts: Absences = field(default_factory=Nowhere)
     """Set with ``may_start``: that speaks of migrations that are not over, this of those that are."""
+
+    volumes: Volumes = field(default_factory=NoVolumes)
+    secrets: Secrets = field(default_factory=NoSecrets)
+    """Both are set by who has them."""
 
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _finishing: set[asyncio.Task[None]] = field(default_factory=set)

@@ -7,20 +7,32 @@ Source: qemu/qemu_hotplug.c of libvirt 9.0.
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import json
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from culvert.domain import addresses, defaults, defaults_devices, ports, validate
+from culvert.domain import (
+    addresses,
+    aliases,
+    defaults,
+    defaults_controllers,
+    defaults_devices,
+    ports,
+    validate,
+    validate_disk,
+)
 from culvert.domain import parse as xml_parse
+from culvert.domain.controller import Controller
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk, numbered
 from culvert.domain.display import Graphics
 from culvert.domain.interface import Interface, InterfaceTarget
-from culvert.drivers.qemu import impact, network, screen, unplug
-from culvert.drivers.qemu.command import command_disk, command_network
+from culvert.drivers.qemu import impact, iotune, network, opening, screen, unplug
+from culvert.drivers.qemu.command import command_device, command_disk, command_network
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.run import Run
@@ -72,7 +84,7 @@ async def detach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
         if about.live:
             run = domain.require_active()
             found = find(run.definition, wanted)
-            _check_pluggable(found)
+            _check_pluggable(found, out=True)
             await unplug.unplug(domain, run, found.alias or "")
         if about.config:
             await domain.change_persistent(lambda one: driver.accept(_removed(one, find(one, wanted))))
@@ -85,7 +97,7 @@ async def detach_alias(domain: Domain, alias: str) -> None:
         found = unplug.pluggable(run).get(alias)
         if found is None:
             raise errors.DeviceMissing(f"device not found: no device found with alias {alias}")
-        _check_pluggable(found)
+        _check_pluggable(found, out=True)
         await unplug.unplug(domain, run, alias)
 
 
@@ -107,7 +119,7 @@ async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force:
         if about.live:
             run = domain.require_active()
             live = find(run.definition, wanted)
-            if not isinstance(live, Disk) or not isinstance(wanted, Disk) or not live.is_cdrom:
+            if not isinstance(live, Disk) or not isinstance(wanted, Disk) or not live.is_removable:
                 raise errors.OperationUnsupported(
                     "only the medium of a cdrom drive and a screen's password can be changed live"
                 )
@@ -185,11 +197,16 @@ def _replaced(definition: DomainDef, old: Device, new: Device) -> DomainDef:
     return replace(definition, devices=replace(devices, interfaces=cards))
 
 
-def _check_pluggable(device: Device) -> None:
-    if isinstance(device, Disk) and device.bus != "virtio":
-        raise errors.OperationUnsupported(
-            f"disk '{device.target.dev}' on bus '{device.bus}' cannot be plugged in or out while the guest runs"
-        )
+PLUGGED = frozenset({"virtio", "scsi", "usb"})  # buses whose disks come and go while the guest runs
+
+
+def _check_pluggable(device: Device, *, out: bool = False) -> None:
+    """Source: qemuDomainAttachDeviceDiskLiveInternal, qemuDomainDetachPrepDisk; their words."""
+    if not isinstance(device, Disk) or (device.bus in PLUGGED and not device.is_floppy):
+        return
+    if out:
+        raise errors.OperationUnsupported("This type of disk cannot be hot unplugged")
+    raise errors.OperationUnsupported(f"disk bus '{device.bus}' cannot be hotplugged.")
 
 
 def grown(definition: DomainDef, device: Device) -> tuple[DomainDef, Device]:
@@ -199,22 +216,70 @@ def grown(definition: DomainDef, device: Device) -> tuple[DomainDef, Device]:
     definition is completed anew at the other end. Raises as ``attach``.
     """
     _check_pluggable(device)
-    named = _named(definition, device)
+    placed, device = _seated(definition, device)
+    named = _named(placed, device)
     held: tuple[Device, ...] = (*definition.devices.disks, *definition.devices.interfaces)
     before = {one.alias for one in held}
-    wanted = added(definition, named)
+    wanted = added(placed, named)
     if named.alias in before:
         raise errors.OperationFailed(f"domain '{definition.name}' has a device with alias '{named.alias}' already")
     defaults.check_boot(wanted)
-    ports.assign(wanted.devices)  # for what it refuses: all but the new one have their places
+    ports.assign(wanted.devices)  # for what it refuses: all have their places
+    if isinstance(named, Disk):
+        validate_disk.check_among(wanted, named)
     validate.check_grown(definition, wanted)
     placed = addresses.plug(wanted)
+    placed = replace(placed, devices=replace(placed.devices, controllers=_aliased(placed)))
     both: tuple[Device, ...] = (*placed.devices.disks, *placed.devices.interfaces)
     return placed, next(one for one in both if one.alias not in before)
 
 
+def _seated(definition: DomainDef, device: Device) -> tuple[DomainDef, Device]:
+    """``device`` on its place where that is not PCI, and ``definition`` with the SCSI controllers that this takes, of
+    the model of those that are there (qemuDomainFindOrCreateSCSIDiskController)."""
+    if not isinstance(device, Disk) or device.bus not in ("scsi", "usb"):
+        return definition, device
+    devices = definition.devices
+    one_more = ports.assign(replace(devices, disks=(*devices.disks, device)))
+    if len(one_more.hubs) > len(devices.hubs):
+        raise errors.ConfigUnsupported(f"unsupported configuration: no USB port is free for '{device.target.dev}'")
+    models = [one.model for one in devices.controllers if one.type == "scsi"]
+    held = tuple(
+        replace(one, model=one.model or models[0]) if one.type == "scsi" and models else one
+        for one in one_more.controllers
+    )
+    completed = defaults_controllers.with_scsi_models(replace(devices, controllers=held))
+    return replace(definition, devices=completed), one_more.disks[-1]
+
+
+def _aliased(definition: DomainDef) -> tuple[Controller, ...]:
+    """The controllers, those that have just come with their names."""
+    return tuple(
+        one if one.alias or one.type != "scsi" else replace(one, alias=f"scsi{one.index}")
+        for one in definition.devices.controllers
+    )
+
+
+async def _plug_controllers(domain: Domain, run: Run, whole: DomainDef) -> None:
+    there = {(one.type, one.index) for one in run.definition.devices.controllers}
+    for one in whole.devices.controllers:
+        if (one.type, one.index) in there:
+            continue
+        await _run(domain, command_device.one_controller(whole, one), _nothing_to_undo)
+        held = run.definition.devices
+        devices = replace(held, controllers=(*held.controllers, one))
+        run.definition = replace(run.definition, devices=devices)
+
+
+async def _nothing_to_undo() -> None:
+    return
+
+
 async def _plug(domain: Domain, run: Run, device: Device) -> None:
+    if isinstance(device, Disk):
+        device = await opening.disk(domain.host, device)
     whole, new = await apart.run(grown, run.definition, device)
+    await _plug_controllers(domain, run, whole)
     if isinstance(new, Disk):
         await _plug_disk(domain, whole, new)
     else:
@@ -229,7 +294,7 @@ def _named(definition: DomainDef, device: Device) -> Device:
     """``device`` with an alias of its own, and a number for its image."""
     devices = definition.devices
     if isinstance(device, Disk):
-        alias = device.alias or f"virtio-disk{device.target.number}"
+        alias = device.alias or aliases.of_disk(device, devices)
         return numbered(replace(device, alias=alias), _next_index(devices))
     taken = {card.alias for card in devices.interfaces}
     number = next(number for number in range(len(taken) + 1) if f"net{number}" not in taken)
@@ -242,7 +307,31 @@ def _next_index(devices: Devices) -> int:
 
 async def _plug_disk(domain: Domain, definition: DomainDef, disk: Disk) -> None:
     argv = command_disk.one_disk(definition, disk, disk.boot)
-    await _run(domain, argv, lambda: unplug.remove_nodes(domain, disk))
+
+    async def undo() -> None:
+        await unplug.remove_nodes(domain, disk)
+
+    await _give_passwords(domain, disk)
+    await _run(domain, argv, undo)
+    if disk.iotune is not None and not disk.is_empty:
+        try:
+            await iotune.apply(domain, disk, disk.iotune)
+        except BaseException:
+            with contextlib.suppress(errors.RequestError):
+                await domain.monitor.execute("device_del", {"id": disk.alias})
+            raise
+
+
+async def _give_passwords(domain: Domain, disk: Disk) -> None:
+    """As objects of QEMU; those that are given are taken back by ``unplug.remove_nodes``."""
+    try:
+        for name, value in opening.passwords(domain.host, disk).items():
+            data = base64.b64encode(value).decode("ascii")
+            told = {"qom-type": "secret", "id": name, "data": data, "format": "base64"}
+            await domain.monitor.execute("object-add", told)
+    except BaseException:
+        await unplug.remove_nodes(domain, disk)
+        raise
 
 
 async def _plug_card(domain: Domain, definition: DomainDef, card: Interface) -> Interface:
@@ -278,19 +367,21 @@ async def _change_medium(domain: Domain, run: Run, drive: Disk, wanted: Disk, *,
     new = replace(
         drive,
         type=wanted.type,
-        source=wanted.source if wanted.path else None,
+        source=None if wanted.is_empty else wanted.source,
         backing_store=wanted.backing_store,
         driver=wanted.driver or drive.driver,
     )
     completed = defaults_devices.complete_disk(numbered(new, _next_index(run.definition.devices)))
     validate.check_device(completed)  # before the old medium is gone
+    completed = numbered(await opening.disk(domain.host, completed), _next_index(run.definition.devices))
     await monitor.execute("blockdev-open-tray", {"id": alias, "force": force})
-    if drive.path is not None:
+    if not drive.is_empty:
         await monitor.execute("blockdev-remove-medium", {"id": alias})
         await unplug.remove_nodes(domain, drive)
     empty = replace(drive, source=None, backing_store=None)
     try:
-        if completed.path is not None:
+        if not completed.is_empty:
+            await _give_passwords(domain, completed)
             await _run(domain, command_disk.image(completed), lambda: unplug.remove_nodes(domain, completed))
             node = command_disk.node_names(completed)[0]
             await monitor.execute("blockdev-insert-medium", {"id": alias, "node-name": node})

@@ -26,13 +26,21 @@ class Sizes:
     physical: int
 
 
+def opened(path: str) -> int:
+    """A descriptor to read the image by. Raises ``errors.SystemCallError``."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as err:
+        raise errors.SystemCallError(f"cannot look at disk image '{path}': {err.strerror}", errno=err.errno) from err
+
+
 def sizes(path: str, kind: str) -> Sizes:
     """Look at the file or block device ``path`` of format ``kind``. Blocks: call it in a thread.
 
     Raises ``errors.SystemCallError`` when it cannot be read.
     """
+    descriptor = opened(path)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             about = os.fstat(descriptor)
             physical = os.lseek(descriptor, 0, os.SEEK_END)

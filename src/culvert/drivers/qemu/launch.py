@@ -21,11 +21,13 @@ from culvert.drivers.qemu import (
     balloon,
     cpu_check,
     cpu_seen,
+    iotune,
     lifecycle,
     memory_places,
     network,
     news,
     nvram,
+    opening,
     pinning,
     process,
     strays,
@@ -182,7 +184,12 @@ async def _launch(
     startup.annotations = {**startup.annotations, **await asyncio.to_thread(nvram.to_make, definition)}
     # The emulator may have changed since the domain was defined.
     await apart.run(fit.check, definition, known)
-    prepared = await apart.run(prepare, definition)
+    try:
+        opened = await opening.prepared(domain.host, definition, missing_allowed=not incoming)
+    except errors.RequestError:
+        domain.set_state(DomainState.SHUTOFF, START_FAILED.reason)
+        raise
+    prepared = await apart.run(prepare, opened)
     places = await vnc.places(prepared)
     strays.check(domain.host, domain.name, domain.uuid)
     domain.host.may_start(domain.uuid)
@@ -244,6 +251,7 @@ async def _try_launch(
         if graphics.passwd is not None:
             await startup.step(StartStep.SECRETS, vnc.set_password(domain, graphics.passwd, graphics.type))
     await startup.step(StartStep.BALLOON, balloon.prepare(domain, run.definition, incoming=incoming))
+    await startup.step(StartStep.TUNED, iotune.as_defined(domain, run.definition))
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
     news.tell_channels(domain, run, AgentReason.DOMAIN_STARTED)
     return run
@@ -282,6 +290,8 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             opened.callback(os.close, directory)
             fds.append(directory)
             channels = Path(f"/proc/self/fd/{directory}")
+        secrets = await _passwords(domain, run, opened)
+        fds += secrets.values()
         options = command.LaunchOptions(
             monitor_fd=listener.fileno(),
             incoming=incoming,
@@ -289,6 +299,7 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             channel_directory=str(channels),
             now=time.time(),
             memory=await asyncio.to_thread(memory_places.look, run.definition, domain.host.layout),
+            secret_fds=secrets,
         )
         argv = await apart.run(command.build, run.definition, options, abilities)
         log_file = domain.host.layout.log_file(domain.name)
@@ -301,6 +312,18 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             variables=command.environment(run.definition),
         )
         run.log_offset = run.process.output.offset
+
+
+async def _passwords(domain: Domain, run: Run, opened: contextlib.AsyncExitStack) -> dict[str, int]:
+    """Name of a secret object → a descriptor of memory with its value, which nobody else can open."""
+    fds: dict[str, int] = {}
+    for disk in run.definition.devices.disks:
+        for name, value in opening.passwords(domain.host, disk).items():
+            fds[name] = fd = os.memfd_create("secret", os.MFD_CLOEXEC)
+            opened.callback(os.close, fd)
+            os.write(fd, value)
+            os.lseek(fd, 0, os.SEEK_SET)
+    return fds
 
 
 async def _open_taps(run: Run, opened: contextlib.AsyncExitStack) -> dict[int, int]:

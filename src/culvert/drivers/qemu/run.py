@@ -87,14 +87,14 @@ class Run:
     def xml(self) -> str:
         """The definition with its secrets, for the status file, which is written far more often than this changes."""
         if self._written is None or self._written[0] is not self.definition:
-            self._written = self.definition, xml_format.format(self.definition, secure=True)
+            self._written = self.definition, xml_format.format(self.definition, secure=True, status=True)
         return self._written[1]
 
     async def write_xml(self) -> None:
         """Have ``xml`` ready, made beside the loop."""
         definition = self.definition
         if self._written is None or self._written[0] is not definition:
-            self._written = definition, await apart.run(xml_format.format, definition, secure=True)
+            self._written = definition, await apart.run(xml_format.format, definition, secure=True, status=True)
 
     @property
     def natural_ending(self) -> Ending:

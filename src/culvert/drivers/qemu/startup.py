@@ -46,6 +46,8 @@ class StartStep(Enum):
     """Its screens have theirs; only of a guest with one."""
     BALLOON = "balloon"
     """The guest has the memory that it is to have."""
+    TUNED = "tuned"
+    """Its disks have their limits."""
     LEARNT = "learnt"
     """What only a running QEMU knows is in the definition."""
     CPU = "cpu"

@@ -14,7 +14,7 @@ from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk
 from culvert.domain.interface import Interface
 from culvert.drivers.qemu import vcpus
-from culvert.drivers.qemu.command import command_disk, command_network
+from culvert.drivers.qemu.command import command_disk, command_network, command_source
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.run import Run
 from culvert.ground import errors
@@ -89,10 +89,13 @@ async def _remove_backends(domain: Domain, device: Disk | Interface) -> None:
 
 async def remove_nodes(domain: Domain, disk: Disk) -> None:
     """Close a disk's image; what is closed already is no harm."""
-    if disk.path is not None:
+    if not disk.is_empty:
         for name in command_disk.all_nodes(disk):
             with contextlib.suppress(errors.RequestError):
                 await domain.monitor.execute("blockdev-del", {"node-name": name})
+        for one in command_source.secrets(disk):
+            with contextlib.suppress(errors.RequestError):
+                await domain.monitor.execute("object-del", {"id": one.id})
 
 
 async def remove_netdev(domain: Domain, interface: Interface) -> None:

@@ -50,8 +50,9 @@ class LaunchOptions:
 
     ``monitor_fd``: a listening UNIX socket the process inherits; or ``monitor_path``, a socket QEMU makes itself.
     ``incoming``: wait for a migration (``-incoming defer``). ``tap_fds`` and ``vhost_fds``: descriptors by position
-    of the interface. ``channel_directory``: where sockets of channels without a path are made. ``now``: seconds
-    of the epoch, for a clock that is so much from it.
+    of the interface. ``secret_fds``: name of a secret object → the descriptor with its value.
+    ``channel_directory``: where sockets of channels without a path are made. ``now``: seconds of the epoch, for a
+    clock that is so much from it.
     """
 
     monitor_fd: int | None = None
@@ -60,6 +61,7 @@ class LaunchOptions:
     tap_fds: Mapping[int, int] = field(default_factory=dict)
     vhost_fds: Mapping[int, int] = field(default_factory=dict)
     channel_directory: str | None = None
+    secret_fds: Mapping[str, int] = field(default_factory=dict)
     memory: MemoryPlaces = command_memory.NO_PLACES
     now: float = 0.0
     sandbox: bool = True
@@ -87,6 +89,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_memory.size(definition, options.memory),
         *command_cpu.smp(definition),
         *command_memory.nodes(definition, options.memory),
+        *_iothreads(definition),
         *("-uuid", definition.uuid),
         *command_smbios.smbios(definition),
         *_genid(definition),
@@ -102,7 +105,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_memory.modules(definition, options.memory),
         *command_device.hubs(definition),
         *command_device.controllers(definition, command_device.AFTER_HUBS),
-        *command_disk.disks(definition, boot_order),
+        *command_disk.disks(definition, boot_order, options.secret_fds),
         *command_network.interfaces(definition, boot_order, options.tap_fds, options.vhost_fds),
         *command_chardev.chardevs(definition, incoming=options.incoming, channel_directory=options.channel_directory),
         *command_device.inputs(definition),
@@ -190,6 +193,21 @@ def _tseg(definition: DomainDef) -> list[str]:
 
 def _is_on(toggle: Toggle | None) -> bool:
     return toggle is not None and toggle.state is not False
+
+
+def _iothreads(definition: DomainDef) -> list[str]:
+    argv: list[str] = []
+    for one in definition.io_threads:
+        argv += option(
+            "-object",
+            {
+                "qom-type": "iothread",
+                "id": f"iothread{one.id}",
+                "thread-pool-min": one.thread_pool_min,
+                "thread-pool-max": one.thread_pool_max,
+            },
+        )
+    return argv
 
 
 def _monitor(options: LaunchOptions, abilities: Abilities) -> list[str]:

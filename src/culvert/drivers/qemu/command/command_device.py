@@ -10,7 +10,13 @@ from typing import Any
 
 from culvert.domain.address import IsaAddress
 from culvert.domain.chardev import FilteredUsb
-from culvert.domain.controller import Controller, ControllerTarget
+from culvert.domain.controller import (
+    SCSI_DEFAULT,
+    VIRTIO_SCSI,
+    Controller,
+    ControllerDriver,
+    ControllerTarget,
+)
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import HdaCodec, Input, Video, VideoModel, virtio_device
 from culvert.drivers.qemu.command import command_chardev
@@ -19,7 +25,7 @@ from culvert.ground import errors
 from culvert.ground.units import KiB
 
 # The order in which controllers stand on libvirt's command line: a bus before what is plugged into it.
-CONTROLLER_ORDER = ("pci", "usb", "ide", "sata", "virtio-serial")
+CONTROLLER_ORDER = ("pci", "usb", "scsi", "ide", "sata", "virtio-serial")
 AFTER_HUBS = ("ccid",)
 
 # Controller types and PCI models that the machine has without being told.
@@ -53,6 +59,12 @@ def controllers(definition: DomainDef, kinds: Sequence[str] = CONTROLLER_ORDER) 
     return argv
 
 
+def one_controller(definition: DomainDef, controller: Controller) -> list[str]:
+    """A controller that is plugged into a running guest."""
+    properties = _controller(definition, controller)
+    return device(properties) if properties else []
+
+
 def _controller(definition: DomainDef, controller: Controller) -> dict[str, Any] | None:
     who = f"{controller.type} controller {controller.index}"
     if controller.type == "usb":
@@ -60,8 +72,8 @@ def _controller(definition: DomainDef, controller: Controller) -> dict[str, Any]
     told: dict[str, Any] | None = None
     place = pci
     match controller.type:
-        case "pci" if controller.model not in BUILT_IN:
-            told = _bridge(controller)
+        case "pci" | "scsi" if controller.model not in BUILT_IN:
+            told = (_scsi if controller.type == "scsi" else _bridge)(controller)
         case "sata" if not (definition.is_q35 and controller.index == 0):
             told = {"driver": "ahci", "id": controller.alias}
         case "virtio-serial":
@@ -75,6 +87,35 @@ def _controller(definition: DomainDef, controller: Controller) -> dict[str, Any]
             told, place = {"driver": "usb-ccid", "id": controller.alias}, usb_place
     # Others are the machine's: ide of the PIIX3, sata of the ICH9; floppies have theirs beside them.
     return None if told is None else {**told, **place(definition, controller.address, who)}
+
+
+SCSI_DRIVERS = {
+    "lsilogic": "lsi",
+    "lsisas1068": "mptsas1068",
+    "lsisas1078": "megasas",
+    "vmpvscsi": "pvscsi",
+    "dc390": "dc-390",
+    "am53c974": "am53c974",
+}
+
+
+def _scsi(controller: Controller) -> dict[str, Any]:
+    if controller.model != VIRTIO_SCSI:
+        return {"driver": SCSI_DRIVERS[controller.model or SCSI_DEFAULT], "id": controller.alias}
+    driver = controller.driver or ControllerDriver()
+    return {
+        "driver": "virtio-scsi-pci",
+        "iommu_platform": driver.iommu,
+        "ats": driver.ats,
+        "packed": driver.packed,
+        "page-per-vq": driver.page_per_vq,
+        "iothread": f"iothread{driver.iothread}" if driver.iothread else None,
+        "id": controller.alias,
+        "num_queues": driver.queues,
+        "cmd_per_lun": driver.cmd_per_lun,
+        "max_sectors": driver.max_sectors,
+        "ioeventfd": driver.ioeventfd,
+    }
 
 
 def _bridge(controller: Controller) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from culvert.drivers.qemu.command import command_chardev, command_device, comman
 from culvert.ground import errors
 
 # Names that QEMU takes for a type of device and does not list (system/qdev-monitor.c, qdev_alias_table).
-_ALSO = {"ahci": "ich9-ahci"}
+_ALSO = {"ahci": "ich9-ahci", "lsi": "lsi53c895a"}
 
 
 def check(definition: DomainDef, known: Machines) -> None:
