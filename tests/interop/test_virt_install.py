@@ -70,3 +70,25 @@ def test_what_is_not_supported_is_named(host_a: DaemonProcess, folder: Path) -> 
     )
     assert "/domain/devices/" in done.stdout + done.stderr, done.stdout + done.stderr
     assert virsh("list", "--all", "--name", uri=host_a.uri).expect().split() == []
+
+
+@pytest.mark.parametrize(
+    ("disk", "bus"), [("size=1", "virtio"), ("size=1,bus=scsi", "scsi"), ("size=1,format=raw,sparse=yes", "virtio")]
+)
+def test_a_disk_of_a_size_is_made(host_a: DaemonProcess, folder: Path, disk: str, bus: str) -> None:
+    place = folder / "images"
+    place.mkdir()
+    virsh("pool-create-as", "default", "dir", "--target", str(place), uri=host_a.uri).expect()
+    done = virt_install(
+        *(host_a, folder, "--import", "--name", "g", "--memory", "64", "--disk", disk, "--osinfo", "debian11"),
+        *("--virt-type", "qemu", "--network", "user", "--graphics", "vnc"),
+    )
+    assert "Domain creation completed" in done.stdout, done.stdout + done.stderr
+    (image,) = place.iterdir()
+    listed = virsh("domblklist", "g", uri=host_a.uri).expect()
+    assert str(image) in listed
+    assert f"bus='{bus}'" in virsh("dumpxml", "g", uri=host_a.uri).expect()
+    assert re.search(r"Capacity: +1073741824", virsh("domblkinfo", "g", listed.split()[3], uri=host_a.uri).expect())
+    virsh("destroy", "g", uri=host_a.uri).expect()
+    virsh("undefine", "g", "--remove-all-storage", uri=host_a.uri).expect()
+    assert list(place.iterdir()) == []

@@ -252,6 +252,8 @@ def test_which_calls_open_streams() -> None:
     found = {row.number: row.stream for row in remote.PROGRAM if row.stream is not StreamDirection.NONE}
     assert found == {
         201: StreamDirection.BOTH,
+        208: StreamDirection.WRITE,
+        209: StreamDirection.READ,
         296: StreamDirection.BOTH,
         211: StreamDirection.READ,
         148: StreamDirection.WRITE,

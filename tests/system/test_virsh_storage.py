@@ -66,7 +66,6 @@ def test_what_is_refused(uri: str, host_a: DaemonProcess, folder: Path) -> None:
     assert "already exists" in virsh("pool-create-as", "q", "dir", "--target", str(place), uri=uri).err
     assert "pool has no config file" in virsh("pool-autostart", "q", uri=uri).err
     assert "no storage vol with matching path" in virsh("vol-info", f"{place}/gone", uri=uri).err
-    assert "driver: virStorageVolCreateXML" in virsh("vol-create-as", "q", "new", "1M", uri=uri).err
     virsh("pool-destroy", "q", uri=uri).expect()
     assert "q" not in virsh("pool-list", "--all", "--name", uri=uri).expect().split()
     # A definition that cannot be read is kept for a person to look at, and is in nobody's way.

@@ -33,6 +33,7 @@ from culvert.daemon.handlers.stats import StatsHandlers
 from culvert.daemon.handlers.storage import StorageHandlers
 from culvert.daemon.handlers.streams import StreamHandlers
 from culvert.daemon.handlers.tune import TuneHandlers
+from culvert.daemon.handlers.volume import VolumeHandlers
 from culvert.daemon.listen import Address
 from culvert.daemon.places import Places
 from culvert.daemon.security import MigrationPeers, client_side, server_side
@@ -75,6 +76,7 @@ REMOTE_GROUPS = (
         DumpHandlers,
         DeviceHandlers,
         StorageHandlers,
+        VolumeHandlers,
         TuneHandlers,
         GuestHandlers,
         GuestInfoHandlers,
@@ -173,6 +175,7 @@ async def serve(
             security=security,
         )
         await service.pools.load()
+        driver.host.volumes = service.pools
         unsettled = Unsettled()
 
         def may_start(uuid: UUID) -> None:

@@ -73,13 +73,16 @@ class ErrorCode(IntEnum):
     NO_DOMAIN_SNAPSHOT = 72
     INVALID_STREAM = 73
     ARGUMENT_UNSUPPORTED = 74
+    SNAPSHOT_REVERT_RISKY = 77
     OPERATION_ABORTED = 78
     NO_DOMAIN_METADATA = 80
     MIGRATE_UNSAFE = 81
+    OVERFLOW = 82
     OPERATION_UNSUPPORTED = 84
     AGENT_UNRESPONSIVE = 86
     RESOURCE_BUSY = 87
     ACCESS_DENIED = 88
+    STORAGE_VOL_EXIST = 90
     CPU_INCOMPATIBLE = 91
     MIGRATE_FINISH_OK = 93
     AUTH_UNAVAILABLE = 94
@@ -221,6 +224,25 @@ class NoStoragePool(RequestError):
 class NoStorageVol(RequestError):
     code = ErrorCode.NO_STORAGE_VOL
     domain = ErrorDomain.STORAGE
+
+
+class StorageVolExists(RequestError):
+    """A volume of that name is there."""
+
+    code = ErrorCode.STORAGE_VOL_EXIST
+    domain = ErrorDomain.STORAGE
+
+
+class Overflow(RequestError):
+    """A number is larger than can be counted."""
+
+    code = ErrorCode.OVERFLOW
+
+
+class SnapshotRevertRisky(RequestError):
+    """A revert that may harm the guest, and that was not forced."""
+
+    code = ErrorCode.SNAPSHOT_REVERT_RISKY
 
 
 class NoNodeDevice(RequestError):
@@ -376,6 +398,8 @@ PREFIXES: dict[int, str] = {
     ErrorCode.AUTH_FAILED: "authentication failed",
     ErrorCode.NO_STORAGE_POOL: "Storage pool not found",
     ErrorCode.NO_STORAGE_VOL: "Storage volume not found",
+    ErrorCode.OVERFLOW: "numerical overflow",
+    ErrorCode.SNAPSHOT_REVERT_RISKY: "revert requires force",
     ErrorCode.NO_NODE_DEVICE: "Node device not found",
     ErrorCode.OPERATION_INVALID: "Requested operation is not valid",
     ErrorCode.NO_INTERFACE: "Interface not found",

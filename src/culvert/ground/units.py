@@ -36,6 +36,19 @@ def to_bytes(value: int, unit: str) -> int:
     return value * scale
 
 
+def to_capacity(value: int, unit: str) -> int:
+    """``value`` of ``unit`` in bytes; no unit is bytes.
+
+    Raises ``errors.InvalidArgument`` for a unit libvirt does not know, ``errors.Overflow`` for more than it counts.
+    """
+    scale = _scale(unit.lower() or "b")
+    if scale is None:
+        raise errors.InvalidArgument(f"invalid argument: unknown suffix '{unit}'")
+    if value * scale > MOST_BYTES:
+        raise errors.Overflow(f"value too large: {value}{unit}")
+    return value * scale
+
+
 def _scale(unit: str) -> int | None:
     if unit in BYTES:
         return 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from culvert.protocol.procedure import Procedure
+from culvert.protocol.procedure import Procedure, StreamDirection
 from culvert.protocol.remote_domain import ActiveRet, AutostartRet, PersistentRet
 from culvert.protocol.remote_list import NameArgs, NamesRet, UUIDArgs
 from culvert.protocol.remote_object import StoragePoolRet, StorageVol, StorageVolRet
@@ -102,6 +102,47 @@ class FindPoolSourcesArgs:
     flags: UInt
 
 
+@struct
+class PoolXMLFlagsArgs:
+    pool: StoragePool
+    xml: Str
+    flags: UInt
+
+
+@struct
+class VolCreateFromArgs:
+    """``clonevol``: the volume that the new one is a copy of."""
+
+    pool: StoragePool
+    xml: Str
+    clonevol: StorageVol
+    flags: UInt
+
+
+@struct
+class VolResizeArgs:
+    vol: StorageVol
+    capacity: UHyper
+    flags: UInt
+
+
+@struct
+class VolWipePatternArgs:
+    vol: StorageVol
+    algorithm: UInt
+    flags: UInt
+
+
+@struct
+class VolBytesArgs:
+    """``length`` 0: all from ``offset`` on."""
+
+    vol: StorageVol
+    offset: UHyper
+    length: UHyper
+    flags: UInt
+
+
 STORAGE_POOL_CREATE_XML = Procedure(76, "STORAGE_POOL_CREATE_XML", XMLFlagsArgs, StoragePoolRet, read_only=False)
 STORAGE_POOL_DEFINE_XML = Procedure(77, "STORAGE_POOL_DEFINE_XML", XMLFlagsArgs, StoragePoolRet, read_only=False)
 STORAGE_POOL_CREATE = Procedure(78, "STORAGE_POOL_CREATE", PoolFlagsArgs, Void, read_only=False)
@@ -125,6 +166,20 @@ STORAGE_POOL_LOOKUP_BY_TARGET_PATH = Procedure(391, "STORAGE_POOL_LOOKUP_BY_TARG
 STORAGE_VOL_LOOKUP_BY_NAME = Procedure(95, "STORAGE_VOL_LOOKUP_BY_NAME", PoolNameArgs, StorageVolRet)
 STORAGE_VOL_LOOKUP_BY_KEY = Procedure(96, "STORAGE_VOL_LOOKUP_BY_KEY", NameArgs, StorageVolRet)
 STORAGE_VOL_LOOKUP_BY_PATH = Procedure(97, "STORAGE_VOL_LOOKUP_BY_PATH", NameArgs, StorageVolRet)
+STORAGE_VOL_CREATE_XML = Procedure(93, "STORAGE_VOL_CREATE_XML", PoolXMLFlagsArgs, StorageVolRet, read_only=False)
+STORAGE_VOL_CREATE_XML_FROM = Procedure(
+    125, "STORAGE_VOL_CREATE_XML_FROM", VolCreateFromArgs, StorageVolRet, read_only=False
+)
+STORAGE_VOL_DELETE = Procedure(94, "STORAGE_VOL_DELETE", VolFlagsArgs, Void, read_only=False)
+STORAGE_VOL_RESIZE = Procedure(260, "STORAGE_VOL_RESIZE", VolResizeArgs, Void, read_only=False)
+STORAGE_VOL_WIPE = Procedure(165, "STORAGE_VOL_WIPE", VolFlagsArgs, Void, read_only=False)
+STORAGE_VOL_WIPE_PATTERN = Procedure(259, "STORAGE_VOL_WIPE_PATTERN", VolWipePatternArgs, Void, read_only=False)
+STORAGE_VOL_UPLOAD = Procedure(
+    208, "STORAGE_VOL_UPLOAD", VolBytesArgs, Void, stream=StreamDirection.WRITE, read_only=False
+)
+STORAGE_VOL_DOWNLOAD = Procedure(
+    209, "STORAGE_VOL_DOWNLOAD", VolBytesArgs, Void, stream=StreamDirection.READ, read_only=False
+)
 STORAGE_VOL_GET_INFO = Procedure(98, "STORAGE_VOL_GET_INFO", VolArgs, VolInfoRet)
 STORAGE_VOL_GET_INFO_FLAGS = Procedure(378, "STORAGE_VOL_GET_INFO_FLAGS", VolFlagsArgs, VolInfoRet)
 STORAGE_VOL_GET_XML_DESC = Procedure(99, "STORAGE_VOL_GET_XML_DESC", VolFlagsArgs, XMLRet)

@@ -1,4 +1,4 @@
-"""Storage pools, which are folders, and the disk images in them. Nothing is made or removed in a folder."""
+"""Storage pools, which are folders, and the disk images in them as they are (``handlers.volume`` changes them)."""
 
 from __future__ import annotations
 
@@ -187,15 +187,15 @@ class StorageHandlers:
     ) -> remote_storage.VolsRet:
         no_flags(args.flags, "storagePoolListAllVolumes")
         found = (await self._pools.volumes(self._pool(args.pool)))[: types.DOMAIN_LIST_MAX]
-        return remote_storage.VolsRet([_volume(one) for one in found] if args.need_results else [], len(found))
+        return remote_storage.VolsRet([volume_on_wire(one) for one in found] if args.need_results else [], len(found))
 
     async def volume_by_name(
         self, session: Session, args: remote_storage.PoolNameArgs
     ) -> remote_object.StorageVolRet:
-        return remote_object.StorageVolRet(_volume(await self._pools.volume(self._pool(args.pool), args.name)))
+        return remote_object.StorageVolRet(volume_on_wire(await self._pools.volume(self._pool(args.pool), args.name)))
 
     async def volume_by_path(self, session: Session, args: remote_list.NameArgs) -> remote_object.StorageVolRet:
-        return remote_object.StorageVolRet(_volume(await self._pools.volume_by_path(args.name)))
+        return remote_object.StorageVolRet(volume_on_wire(await self._pools.volume_by_path(args.name)))
 
     async def _found(self, vol: remote_object.StorageVol) -> Volume:
         return await self._pools.volume(self._pools.by_name(vol.pool), vol.name)
@@ -213,7 +213,7 @@ class StorageHandlers:
 
     async def volume_xml(self, session: Session, args: remote_storage.VolFlagsArgs) -> shapes.XMLRet:
         no_flags(args.flags, "storageVolGetXMLDesc")
-        return shapes.XMLRet(volumes.describe(await self._found(args.vol)))
+        return shapes.XMLRet(await asyncio.to_thread(volumes.describe, await self._found(args.vol)))
 
     async def volume_path(self, session: Session, args: remote_storage.VolArgs) -> remote_storage.VolPathRet:
         return remote_storage.VolPathRet((await self._found(args.vol)).path)
@@ -224,7 +224,7 @@ def on_wire(pool: Pool) -> types.StoragePool:
     return types.StoragePool(pool.name, pool.uuid.bytes)
 
 
-def _volume(volume: Volume) -> remote_object.StorageVol:
+def volume_on_wire(volume: Volume) -> remote_object.StorageVol:
     return remote_object.StorageVol(volume.pool, volume.name, volume.path)
 
 

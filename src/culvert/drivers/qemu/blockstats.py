@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from culvert.domain.disk import Disk
-from culvert.drivers.qemu import image
+from culvert.drivers.qemu import image, opening
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.protocol.constants_state import DiskErrorCode
@@ -107,10 +107,13 @@ async def sizes(domain: Domain, disk: Disk) -> image.Sizes:
 
     Raises ``errors.InvalidArgument`` for a drive without a medium, ``errors.SystemCallError``.
     """
-    if disk.path is None:
+    disk = await opening.located_disk(domain.host, disk)
+    if disk.is_empty or disk.path is None:
         raise errors.InvalidArgument(
             f"invalid argument: disk '{disk.target.dev}' does not currently have a source assigned"
         )
+    if disk.type == "network":
+        return await _of_server(domain, disk)
     found = await asyncio.to_thread(image.sizes, disk.path, disk.format)
     if domain.is_active:
         node = (await nodes(domain)).get(node_name(disk))
@@ -119,6 +122,15 @@ async def sizes(domain: Domain, disk: Disk) -> image.Sizes:
             allocation = highest if disk.type == "block" else found.allocation
             return image.Sizes(node.capacity, allocation, found.physical)
     return found
+
+
+async def _of_server(domain: Domain, disk: Disk) -> image.Sizes:
+    """Of an image that only a running QEMU can look at."""
+    node = (await nodes(domain)).get(node_name(disk)) if domain.is_active else None
+    if node is None:
+        raise errors.OperationInvalid(f"disk '{disk.target.dev}' is on a server, and its domain does not run")
+    highest = (await work(domain)).get(disk.alias or "", Work()).highest
+    return image.Sizes(node.capacity, highest, node.capacity)
 
 
 async def failed(domain: Domain) -> list[tuple[str, DiskErrorCode]]:

@@ -1,7 +1,7 @@
 """Storage pools: folders that are known by a name, so that clients can choose disk images among their files.
 
 Definitions are kept in ``etc/storage``, a JSON text each. A pool is active or not only in memory; those that start by
-themselves are active when the daemon starts. A folder can be made; nothing in one is ever changed.
+themselves are active when the daemon starts. A folder can be made; what is in one is changed by ``making`` alone.
 
 Nobody loses a pool to somebody else: what is on the disk and on the list is changed by one call at a time, and a pool
 whose folder is just being looked at by a start is nobody else's to end.
@@ -23,6 +23,7 @@ from uuid import UUID
 
 from culvert.domain import pool as pool_xml
 from culvert.domain.pool import SAME, Permissions, PoolDef, PoolTarget
+from culvert.drivers.qemu.outside import Located
 from culvert.drivers.qemu.state.layout import check_name
 from culvert.drivers.storage import volumes
 from culvert.drivers.storage.volumes import Volume
@@ -219,18 +220,25 @@ class Pools:
 
     async def volume(self, pool: Pool, name: str) -> Volume:
         """Raises ``errors.NoStorageVol``."""
-        for volume in await self.volumes(pool):
-            if volume.name == name:
-                return volume
-        raise errors.NoStorageVol(f"no storage vol with matching name '{name}'")
+        require_active(pool)
+        found = await asyncio.to_thread(volumes.named, pool.name, pool.path, name)
+        if found is None:
+            raise errors.NoStorageVol(f"no storage vol with matching name '{name}'")
+        return found
+
+    async def locate(self, pool: str, volume: str) -> Located:
+        """For a guest's disk. Raises as ``by_name`` and ``volume``."""
+        found = await self.volume(self.by_name(pool), volume)
+        return Located(found.path, "raw" if found.format == "iso" else found.format)
 
     async def volume_by_path(self, path: str) -> Volume:
         """Raises ``errors.NoStorageVol``."""
         for pool in self.all():
             if pool.active and path.startswith(f"{pool.path}/"):
-                for volume in await self.volumes(pool):
-                    if volume.path == path:
-                        return volume
+                name = path.removeprefix(f"{pool.path}/")
+                found = await asyncio.to_thread(volumes.named, pool.name, pool.path, name)
+                if found is not None:
+                    return found
         raise errors.NoStorageVol(f"no storage vol with matching path '{path}'")
 
     async def _list(self, pool: Pool) -> list[Volume]:

@@ -47,6 +47,11 @@ def one_disk(definition: DomainDef, disk: Disk, bootindex: int | None) -> list[s
     return [*image(disk), *_device(definition, disk, top_node(disk), bootindex)]
 
 
+def drive(definition: DomainDef, disk: Disk) -> list[str]:
+    """The device of ``disk`` alone, without a medium."""
+    return _device(definition, disk, None, None)
+
+
 def top_node(disk: Disk) -> str | None:
     """The node that the guest's device is on; None for an empty drive."""
     return None if disk.is_empty else copying(disk) or node_names(disk)[0]

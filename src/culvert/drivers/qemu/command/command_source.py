@@ -209,15 +209,14 @@ def _storage(driver: DiskDriver, kind: str, source: DiskSource, index: int, user
 def _place(driver: DiskDriver, kind: str, source: DiskSource, user: str | None, node: str) -> dict[str, Any]:
     """What opens a source, by its type and protocol."""
     secret = f"{node}-auth-secret0" if user else None
-    match kind:
-        case "file":
-            return {"driver": "file", "filename": source.file, "aio": driver.io}
-        case "block":
-            return {"driver": "host_device", "filename": source.dev, "aio": driver.io}
-        case "volume":
-            raise errors.InternalError(
-                f"internal error: storage source pool '{source.pool}' volume '{source.volume}' is not translated"
-            )
+    if source.file is not None:
+        return {"driver": "file", "filename": source.file, "aio": driver.io}
+    if source.dev is not None:
+        return {"driver": "host_device", "filename": source.dev, "aio": driver.io}
+    if kind == "volume":
+        raise errors.InternalError(
+            f"internal error: storage source pool '{source.pool}' volume '{source.volume}' is not translated"
+        )
     if source.protocol in WEB:
         return _web(source, secret, user, node)
     if source.protocol == "nbd":

@@ -59,7 +59,7 @@ def _drivers(definition: DomainDef) -> Iterator[tuple[str, str]]:
         *command_device.controllers(definition),
         *command_device.hubs(definition),
         *command_device.controllers(definition, command_device.AFTER_HUBS),
-        *command_disk.disks(definition, {}),
+        *(word for disk in definition.devices.disks for word in command_disk.drive(definition, disk)),
         *(word for card in definition.devices.interfaces for word in command_network.card(definition, card, None)),
         *command_chardev.chardevs(definition, incoming=False, channel_directory="/"),
         *command_device.inputs(definition),
