@@ -73,6 +73,11 @@ REAL: dict[str, tuple[str, ...]] = {
         "test_probe_and_memory_of_it",
     ),
     "drivers/command/test_elements.py": ALL,
+    "drivers/test_chain.py": (
+        "test_a_base_of_which_nothing_is_said",
+        "test_a_chain_of_three",
+        "test_one_that_stands_alone",
+    ),
     "drivers/command/test_fit.py": ("test_a_real_one_has_what_the_golden_definitions_ask_for",),
     "drivers/command/test_command.py": (
         "test_qemu_starts",

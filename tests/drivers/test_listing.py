@@ -20,6 +20,7 @@ class One:
     state: DomainState
     autostart: bool = False
     has_managed_save: bool = False
+    has_snapshots: int = 0
 
 
 RUNNING = One(True, True, DomainState.RUNNING)

@@ -29,6 +29,7 @@ from culvert.daemon.handlers.node import NodeHandlers
 from culvert.daemon.handlers.objects import ObjectHandlers
 from culvert.daemon.handlers.query import QueryHandlers
 from culvert.daemon.handlers.save import SaveHandlers
+from culvert.daemon.handlers.snapshot import SnapshotHandlers
 from culvert.daemon.handlers.stats import StatsHandlers
 from culvert.daemon.handlers.storage import StorageHandlers
 from culvert.daemon.handlers.streams import StreamHandlers
@@ -77,6 +78,7 @@ REMOTE_GROUPS = (
         DeviceHandlers,
         StorageHandlers,
         VolumeHandlers,
+        SnapshotHandlers,
         TuneHandlers,
         GuestHandlers,
         GuestInfoHandlers,

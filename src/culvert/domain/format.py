@@ -30,12 +30,16 @@ def format(
     shown = definition if domain_id is None else replace(definition, id=domain_id)
     if migratable:
         shown = _without_implicit(aliases.strip(replace(shown, id=None)))
+    return xml.render(node(shown, "domain", secure=secure, status=status))
+
+
+def node(definition: DomainDef, tag: str, *, secure: bool = False, status: bool = False) -> xml.Node:
+    """``definition`` as an element ``tag`` of some document."""
     if not status:
-        devices = shown.devices
-        shown = replace(shown, devices=replace(devices, disks=tuple(as_told(disk) for disk in devices.disks)))
-    if not secure:
-        shown = _without_secrets(shown)
-    return xml.render(binding.write(shown, "domain"))
+        devices = definition.devices
+        told = tuple(as_told(disk) for disk in devices.disks)
+        definition = replace(definition, devices=replace(devices, disks=told))
+    return binding.write(definition if secure else _without_secrets(definition), tag)
 
 
 def _without_secrets(definition: DomainDef) -> DomainDef:

@@ -77,8 +77,9 @@ class LifecycleHandlers:
         no_flags(args.flags, "qemuDomainUndefineFlags", UNDEFINE_FLAGS)
         managed_save = bool(args.flags & UndefineFlag.MANAGED_SAVE)
         variables = _either(args.flags, UndefineFlag.NVRAM, UndefineFlag.KEEP_NVRAM, "nvram")
+        snapshots = bool(args.flags & UndefineFlag.SNAPSHOTS_METADATA)
         domain = self._service.domain(args.dom)
-        await self._service.driver.undefine(domain, managed_save=managed_save, nvram=variables)
+        await self._service.driver.undefine(domain, managed_save=managed_save, snapshots=snapshots, nvram=variables)
         return Void()
 
     async def create_xml(self, session: Session, args: remote_domain.DomainCreateXMLArgs) -> shapes.DomainRet:

@@ -1,4 +1,4 @@
-"""What libvirt keeps beside domains and culvert does not: networks, filters, secrets, devices, snapshots.
+"""What libvirt keeps beside domains and culvert does not: networks, filters, secrets, devices, checkpoints.
 
 Lists are empty and look-ups find nothing, in libvirt's words, so that a client that asks goes on to the domains. A
 call that would make one of them is answered "not supported".
@@ -84,12 +84,6 @@ class ObjectHandlers:
         for lookup, (kind, text) in LOOKUPS.items():
             handlers.add(lookup, _nobody(kind, text))
         handlers.add(remote_object.SECRET_LOOKUP_BY_USAGE, self.secret_lookup_by_usage)
-        handlers.add(remote_snapshot.DOMAIN_SNAPSHOT_NUM, self.snapshot_num)
-        handlers.add(remote_snapshot.DOMAIN_SNAPSHOT_LIST_NAMES, self.snapshot_list_names)
-        handlers.add(remote_snapshot.DOMAIN_LIST_ALL_SNAPSHOTS, self.list_all_snapshots)
-        handlers.add(remote_snapshot.DOMAIN_HAS_CURRENT_SNAPSHOT, self.has_current_snapshot)
-        handlers.add(remote_snapshot.DOMAIN_SNAPSHOT_CURRENT, self.snapshot_current)
-        handlers.add(remote_snapshot.DOMAIN_SNAPSHOT_LOOKUP_BY_NAME, self.snapshot_lookup_by_name)
         handlers.add(remote_snapshot.DOMAIN_LIST_ALL_CHECKPOINTS, self.list_all_checkpoints)
         handlers.add(remote_snapshot.DOMAIN_CHECKPOINT_LOOKUP_BY_NAME, self.checkpoint_lookup_by_name)
 
@@ -97,36 +91,6 @@ class ObjectHandlers:
         self, session: Session, args: remote_object.SecretUsageArgs
     ) -> remote_object.SecretRet:
         raise errors.NoSecret(f"no secret with matching usage '{args.usage_id}'")
-
-    async def snapshot_num(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.NumRet:
-        self._service.domain(args.dom)
-        return shapes.NumRet(0)
-
-    async def snapshot_list_names(
-        self, session: Session, args: remote_snapshot.DomainMaxNamesArgs
-    ) -> remote_list.NamesRet:
-        self._service.domain(args.dom)
-        return remote_list.NamesRet([])
-
-    async def list_all_snapshots(
-        self, session: Session, args: remote_snapshot.DomainListAllArgs
-    ) -> remote_snapshot.DomainListAllSnapshotsRet:
-        self._service.domain(args.dom)
-        return remote_snapshot.DomainListAllSnapshotsRet([], 0)
-
-    async def has_current_snapshot(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_snapshot.ResultRet:
-        self._service.domain(args.dom)
-        return remote_snapshot.ResultRet(0)
-
-    async def snapshot_current(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_snapshot.SnapshotRet:
-        self._service.domain(args.dom)
-        raise errors.NoDomainSnapshot("the domain does not have a current snapshot")
-
-    async def snapshot_lookup_by_name(
-        self, session: Session, args: remote_snapshot.DomainNameArgs
-    ) -> remote_snapshot.SnapshotRet:
-        self._service.domain(args.dom)
-        raise errors.NoDomainSnapshot(f"no domain snapshot with matching name '{args.name}'")
 
     async def list_all_checkpoints(
         self, session: Session, args: remote_snapshot.DomainListAllArgs

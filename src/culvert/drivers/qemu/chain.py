@@ -135,9 +135,10 @@ def _source(name: str, above: str) -> tuple[str, DiskSource] | None:
     scheme, colon, rest = name.partition("://")
     if colon and scheme in ("nbd", "http", "https"):
         return _of_uri(scheme, name)
-    if colon and scheme != "file":
+    plain = rest if colon and scheme == "file" else name.removeprefix("file:")
+    # As QEMU sees it: a protocol is what has a colon before any slash.
+    if ":" in plain.partition("/")[0]:
         return None
-    plain = rest if colon else name.removeprefix("file:")
     return "file", DiskSource(file=os.path.join(os.path.dirname(above), plain))
 
 

@@ -20,6 +20,7 @@ from culvert.drivers.qemu.host import QemuHost
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
 from culvert.drivers.qemu.monitor import Monitor
 from culvert.drivers.qemu.run import ANNOUNCED, START_FAILED, Ending, Run
+from culvert.drivers.qemu.snapshots import Snapshots
 from culvert.drivers.qemu.startup import Startup
 from culvert.drivers.qemu.state.status import Status
 from culvert.ground import errors
@@ -71,6 +72,7 @@ class Domain:
         """It is started with the host at its next boot."""
         self.has_managed_save = False
         """Its next start goes on where it was saved."""
+        self.snapshots = Snapshots(host.layout.snapshots(name), str(uuid))
         self.agent_lock = asyncio.Lock()
         self.keeping = asyncio.Lock()
         """Held by who writes what is kept of it for later runs (definition, autostart, whether it has an image). The
@@ -116,6 +118,11 @@ class Domain:
     @property
     def is_active(self) -> bool:
         return self.run is not None
+
+    @property
+    def has_snapshots(self) -> int:
+        """How many it has."""
+        return len(self.snapshots)
 
     @property
     def starts_with_host(self) -> bool:
@@ -449,6 +456,8 @@ class Domain:
         self.annotations = {}
         if self.persistent is None and self.startup is None:
             self.host.retire(self)
+            if len(self.snapshots):
+                self.host.spawn(self.snapshots.forget_all(), name=f"forget-snapshots-{self.name}", essential=True)
         event = None if ending.detail is None else (LifecycleEvent.STOPPED, ending.detail)
         self.set_state(DomainState.SHUTOFF, ending.reason, event)
         self.exited.set()

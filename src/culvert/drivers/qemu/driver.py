@@ -245,28 +245,35 @@ class Driver:
         *,
         managed_save: bool = False,
         nvram: bool | None = None,
+        snapshots: bool = False,
         detail: UndefinedDetail = UndefinedDetail.REMOVED,
     ) -> None:
         """Forget the persistent definition: a running domain becomes transient, another one is gone.
 
-        ``managed_save``: with its image, if it has one; ``nvram``: with its firmware's variables, or without them;
-        ``detail``: why, for those who listen. Raises ``errors.OperationInvalid`` for a transient domain, for one with
-        an image otherwise, and for one with variables of which nothing is said.
+        ``managed_save``: with its image, if it has one; ``snapshots``: with what is kept of its snapshots; ``nvram``:
+        with its firmware's variables, or without them; ``detail``: why, for those who listen. Raises
+        ``errors.OperationInvalid`` for a transient domain, for one that has an image or snapshots otherwise, and for
+        one with variables of which nothing is said.
         """
-        undefining = self._undefine(domain, managed_save, nvram, detail)
+        undefining = self._undefine(domain, managed_save, snapshots, nvram, detail)
         await self.host.carry_out(undefining, name=f"undefine-{domain.name}")
 
     async def _undefine(
-        self, domain: Domain, managed_save: bool, nvram: bool | None, detail: UndefinedDetail
+        self, domain: Domain, managed_save: bool, snapshots: bool, nvram: bool | None, detail: UndefinedDetail
     ) -> None:
         async with self._changing, domain.keeping:
             if not domain.is_persistent:
                 raise errors.OperationInvalid(f"cannot undefine transient domain '{domain.name}'")
             if domain.has_managed_save and not managed_save:
                 raise errors.OperationInvalid("Refusing to undefine while domain managed save image exists")
+            has_snapshots = not domain.is_active and len(domain.snapshots) > 0
+            if has_snapshots and not snapshots:
+                raise errors.OperationInvalid(f"cannot delete inactive domain with {len(domain.snapshots)} snapshots")
             variables = await asyncio.to_thread(variables_of, domain.definition, self.layout)
             if variables is not None and nvram is None:
                 raise errors.OperationInvalid("cannot undefine domain with nvram")
+            if has_snapshots:
+                await domain.snapshots.forget_all()
             if variables is not None and nvram:
                 await asyncio.to_thread(files.remove, variables)
             if domain.has_managed_save:
@@ -307,6 +314,7 @@ class Driver:
                 raise errors.OperationInvalid("domain with a managed save image can't be renamed")
             self.host.may_start(domain.uuid)  # the other host of a migration that is not over knows it by its name
             renamed = replace(persistent, name=name)
+            await domain.snapshots.move(self.layout.snapshots(name))
             # The new one first: whenever the host goes down, one of the two is there.
             await asyncio.to_thread(rename_variables, persistent, name, self.layout)
             await domain.save_definition(renamed)
@@ -406,6 +414,7 @@ class Driver:
                 continue
             domain.autostart, domain.autostart_once = name in autostarts, name in next_boot
             domain.has_managed_save = await asyncio.to_thread(self.layout.managed_save(name).exists)
+            await domain.snapshots.load()
             self._by_uuid[domain.uuid] = domain
         statuses = await asyncio.to_thread(lambda: list(host.store.statuses()))
         async with asyncio.TaskGroup() as adopting:
@@ -433,4 +442,6 @@ class Driver:
             await asyncio.to_thread(files.set_aside, self.layout.status(name), err)
             return
         self._by_uuid[domain.uuid] = domain
+        if not domain.is_persistent:
+            await domain.snapshots.load()
         await adoption.adopt(domain, status, definition)

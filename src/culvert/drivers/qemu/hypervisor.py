@@ -43,6 +43,12 @@ class QemuHypervisor:
         return str((await self._domain.monitor.execute("query-status"))["status"])
 
     async def blockers(self) -> Sequence[str]:
+        if self._domain.has_snapshots:
+            raise errors.OperationInvalid(f"cannot migrate domain with {self._domain.has_snapshots} snapshots")
+        return await self.blocked_reasons()
+
+    async def blocked_reasons(self) -> Sequence[str]:
+        """Why QEMU cannot pass its state on now."""
         found: list[str] = (await self._domain.monitor.execute("query-migrate")).get("blocked-reasons", [])
         return found
 

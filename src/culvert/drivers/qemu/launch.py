@@ -150,6 +150,32 @@ async def restored(
         await startup.step(StartStep.HERE, domain.here_again())
 
 
+async def reverted(
+    domain: Domain, definition: DomainDef, load: Callable[[], Awaitable[None]] | None, *, paused: bool
+) -> None:
+    """Start ``definition`` as it was at a snapshot, whose state ``load`` has QEMU read, if it has one: events STARTED
+    and RESUMED, or SUSPENDED, from snapshot.
+
+    The caller holds the domain. When this raises or is cancelled, QEMU is gone.
+    """
+    async with _all_or_nothing(domain) as startup:
+        run = await _launch(domain, startup, definition, incoming=False)
+        await startup.step(StartStep.CPU, cpu_check.verify(domain, arriving=load is not None))
+        await startup.step(StartStep.SEEN, cpu_seen.learn(domain))
+        if load is not None:
+            await startup.step(StartStep.FED, load())
+        run.started = True
+        domain.emit(DomainEvent.STARTED, StartedDetail.FROM_SNAPSHOT)
+        if paused:
+            domain.set_state(DomainState.PAUSED, PausedReason.FROM_SNAPSHOT)
+            domain.emit(DomainEvent.SUSPENDED, SuspendedDetail.FROM_SNAPSHOT)
+        else:
+            run.resume_reason = RunningReason.FROM_SNAPSHOT
+            await startup.step(StartStep.RUNS, domain.monitor.execute("cont"))
+        await startup.step(StartStep.DONE, domain.persist())
+        await startup.step(StartStep.HERE, domain.here_again())
+
+
 @contextlib.asynccontextmanager
 async def _all_or_nothing(domain: Domain, annotations: Mapping[str, str] | None = None) -> AsyncIterator[Startup]:
     startup = domain.startup = Startup(domain.name, annotations=annotations or {})

@@ -27,6 +27,9 @@ class Listed(Protocol):
     @property
     def has_managed_save(self) -> bool: ...
 
+    @property
+    def has_snapshots(self) -> int: ...
+
 
 _BY_STATE = {
     DomainState.RUNNING: ListFlag.RUNNING,
@@ -45,9 +48,6 @@ GROUPS = (
     ListFlag.HAS_CHECKPOINT | ListFlag.NO_CHECKPOINT,
 )
 
-# What no domain of this driver has.
-_NEVER = ListFlag.NO_SNAPSHOT | ListFlag.NO_CHECKPOINT
-
 
 def traits(domain: Listed) -> ListFlag:
     """The flags that are true of ``domain``, one of each group."""
@@ -57,7 +57,8 @@ def traits(domain: Listed) -> ListFlag:
         | _BY_STATE.get(domain.state, ListFlag.OTHER)
         | (ListFlag.AUTOSTART if domain.autostart else ListFlag.NO_AUTOSTART)
         | (ListFlag.MANAGEDSAVE if domain.has_managed_save else ListFlag.NO_MANAGEDSAVE)
-        | _NEVER
+        | (ListFlag.HAS_SNAPSHOT if domain.has_snapshots else ListFlag.NO_SNAPSHOT)
+        | ListFlag.NO_CHECKPOINT  # no domain of this driver has one
     )
 
 

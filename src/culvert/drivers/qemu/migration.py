@@ -54,6 +54,10 @@ class QemuGuest(Guest, Protocol):
     def monitor(self) -> Monitor: ...
 
     @property
+    def has_snapshots(self) -> int:
+        """How many."""
+
+    @property
     def ending(self) -> Ending | None: ...
 
     @property

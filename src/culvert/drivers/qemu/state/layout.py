@@ -11,6 +11,7 @@
     lib/qemu/left/NAME            where the guest has gone, written by culvert 0.1.0 and read once: now the journal's
     lib/qemu/nvram/NAME_VARS.fd   the variables of a guest's firmware
     lib/qemu/save/NAME.save       the guest as it was saved; its next start goes on there
+    lib/qemu/snapshot/NAME/X.xml  what is kept of snapshot X; the snapshot itself is in the images
     lib/qemu/                     what outlives a reboot and is nobody's configuration
 """
 
@@ -94,6 +95,9 @@ class Layout:
     @property
     def nvram(self) -> Path:
         return self.state / "nvram"
+
+    def snapshots(self, name: str) -> Path:
+        return self.state / "snapshot" / name
 
     def marker(self, name: str) -> Path:
         return self.state / "left" / name
