@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from culvert.domain import virtio
 from culvert.domain.address import PciAddress
-from culvert.domain.controller import VIRTIO_SCSI, Controller, ControllerTarget
+from culvert.domain.controller import MODEL_NAMES, VIRTIO_SCSI, Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
 from culvert.domain.pci import PLACE_OF_MODEL, Full, PciConnect, Slots, most_places
@@ -48,12 +49,6 @@ VIDEO_PLACES = {
     "cirrus": PciConnect.CONVENTIONAL,
     "virtio": PciConnect.EXPRESS,
     "bochs": PciConnect.EXPRESS,
-}
-
-MODEL_NAMES = {
-    "pci-bridge": "pci-bridge",
-    "pcie-root-port": "pcie-root-port",
-    "pcie-to-pci-bridge": "pcie-pci-bridge",
 }
 
 
@@ -181,7 +176,8 @@ def _seats(definition: DomainDef) -> Iterator[Seat]:
 def _controller_seats(devices: Devices, express: PciConnect) -> Iterator[Seat]:
     for position, one in enumerate(devices.controllers):
         if one.type == "virtio-serial" or one.model in EXPRESS_CONTROLLERS:
-            yield Seat("controllers", position, express, one)
+            old = one.model == virtio.OLD
+            yield Seat("controllers", position, PciConnect.CONVENTIONAL if old else express, one)
         elif one.type in ("usb", "scsi", "sata", "ide") and one.model != "none":
             yield Seat("controllers", position, PciConnect.CONVENTIONAL, one)
 
@@ -190,14 +186,22 @@ def _controller_seats(devices: Devices, express: PciConnect) -> Iterator[Seat]:
 # device that needs nothing is not on PCI. On a pc express is as good as conventional.
 OTHER_SEATS: tuple[tuple[str, Callable[[Any], PciConnect | None]], ...] = (
     ("disks", lambda one: PciConnect.EXPRESS if one.bus == "virtio" else None),
-    ("memballoon", lambda one: PciConnect.EXPRESS if one.model != "none" else None),
-    ("rngs", lambda one: PciConnect.EXPRESS),
+    ("memballoon", lambda one: _virtio(one.model) if one.model != "none" else None),
+    ("rngs", lambda one: _virtio(one.model)),
     ("watchdogs", lambda one: PciConnect.CONVENTIONAL if one.model == "i6300esb" else None),
     ("videos", lambda one: VIDEO_PLACES.get(one.model.type)),
-    ("inputs", lambda one: PciConnect.EXPRESS if one.bus == "virtio" else None),
+    ("shmems", lambda one: PciConnect.CONVENTIONAL),
+    ("inputs", lambda one: _virtio(one.model) if one.bus == "virtio" else None),
     ("serials", lambda one: PciConnect.CONVENTIONAL if one.target and one.target.type == "pci-serial" else None),
+    ("iommu", lambda one: PciConnect.INTEGRATED if one.model == "virtio" else None),
+    ("vsock", lambda one: _virtio(one.model)),
     ("memories", lambda one: PciConnect.EXPRESS if one.is_pci else None),
 )
+
+
+def _virtio(model: str | None) -> PciConnect:
+    return PciConnect.CONVENTIONAL if model == virtio.OLD else PciConnect.EXPRESS
+
 
 Placed = dict[tuple[str, int], PciAddress]
 
@@ -231,6 +235,7 @@ def _chipset_q35(seats: list[Seat], slots: Slots) -> Placed:
         slots.reserve(PciAddress(slot=0x1F, function=function), "the ICH9 chipset")
     _primary_video(placed, slots, seats, PciAddress(slot=1))
     _first_ich9_sound(placed, slots, seats)
+    _dmi_bridge(placed, slots, seats)
     return placed
 
 
@@ -269,6 +274,16 @@ def _first_ich9_sound(placed: Placed, slots: Slots, seats: list[Seat]) -> None:
         if seat.field == "sounds" and seat.device.model == "ich9" and not seat.has_address:
             if slots.is_free(place.bus, place.slot):
                 _put(placed, slots, seat, place)
+            return
+
+
+def _dmi_bridge(placed: Placed, slots: Slots, seats: list[Seat]) -> None:
+    """Where a PC of that kind has its bridge to the old bus."""
+    place = PciAddress(slot=0x1E)
+    for seat in seats:
+        wanted = seat.connect is PciConnect.DMI_TO_PCI_BRIDGE and not seat.has_address
+        if wanted and slots.is_free(place.bus, place.slot):
+            _put(placed, slots, seat, place)
             return
 
 
@@ -353,7 +368,30 @@ def _with_targets(definition: DomainDef) -> DomainDef:
         _with_target(one) if one.type == "pci" and one.model in MODEL_NAMES else one
         for one in definition.devices.controllers
     )
+    controllers = _with_bus_numbers(controllers)
     return replace(definition, devices=replace(definition.devices, controllers=controllers))
+
+
+def _with_bus_numbers(controllers: tuple[Controller, ...]) -> tuple[Controller, ...]:
+    """Each expander below the lowest one that there is (qemuDomainAddressFindNewBusNr).
+
+    Raises ``errors.ConfigUnsupported`` where there is none left.
+    """
+    lowest = min((one.target.bus_number or 256 for one in controllers if one.target), default=256)
+    made = []
+    for one in controllers:
+        if one.model in EXPANDERS and (one.target is None or one.target.bus_number is None):
+            lowest -= 2
+            if lowest <= 0:
+                raise errors.ConfigUnsupported(
+                    f"unsupported configuration: No free busNr is left for PCI controller {one.index}: say one"
+                )
+            one = replace(one, target=replace(one.target or ControllerTarget(), bus_number=lowest))  # noqa: PLW2901
+        made.append(one)
+    return tuple(made)
+
+
+EXPANDERS = frozenset({"pci-expander-bus", "pcie-expander-bus"})
 
 
 def _with_target(controller: Controller) -> Controller:
@@ -363,10 +401,14 @@ def _with_target(controller: Controller) -> Controller:
         chassis = controller.index if target.chassis is None else target.chassis
         port = place.slot << 3 | place.function if target.port is None else target.port
         target = replace(target, chassis=chassis, port=port)
+    elif controller.model == "pcie-switch-downstream-port":
+        place = controller.address if isinstance(controller.address, PciAddress) else PciAddress()
+        chassis = controller.index if target.chassis is None else target.chassis
+        target = replace(target, chassis=chassis, port=place.slot if target.port is None else target.port)
     elif controller.model == "pci-bridge":
         target = replace(target, chassis_number=target.chassis_number or controller.index)
     return replace(
         controller,
-        model_name=controller.model_name or MODEL_NAMES[controller.model or ""],
+        model_name=controller.model_name or MODEL_NAMES[controller.model or ""][0],
         target=None if target == ControllerTarget() else target,
     )

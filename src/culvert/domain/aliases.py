@@ -36,7 +36,10 @@ NUMBERED = {
     "hubs": "hub",
     "watchdogs": "watchdog",
     "rngs": "rng",
+    "shmems": "shmem",
+    "panics": "panic",
 }
+SINGLE = ("iommu", "vsock")
 ALIASED = (*NUMBERED, "disks", "controllers", "consoles", "memories")
 
 C = TypeVar("C", Serial, Parallel, ConsoleDevice, ChannelDevice)
@@ -66,7 +69,12 @@ def assign(definition: DomainDef) -> DomainDef:
     balloon = devices.memballoon
     if balloon is not None and balloon.model != "none" and not balloon.alias:
         balloon = replace(balloon, alias="balloon0")
-    return replace(definition, devices=replace(named, consoles=consoles, memballoon=balloon))
+    single = {
+        name: replace(one, alias=one.alias or f"{name}0")
+        for name in SINGLE
+        if (one := getattr(named, name)) is not None
+    }
+    return replace(definition, devices=replace(named, consoles=consoles, memballoon=balloon, **single))
 
 
 # Model of a module → the word of its alias; behind it is its slot, or a number in order for those on PCI.
@@ -150,6 +158,10 @@ def strip(definition: DomainDef) -> DomainDef:
     }
     if devices.memballoon is not None and not _USERS.fullmatch(devices.memballoon.alias or ""):
         changes["memballoon"] = replace(devices.memballoon, alias=None)
+    for name in SINGLE:
+        one = getattr(devices, name)
+        if one is not None and not _USERS.fullmatch(one.alias or ""):
+            changes[name] = replace(one, alias=None)
     plain: Devices = replace(devices, **changes)  # type: ignore[arg-type]  # one value of the field's own type each
     disks = tuple(defined(disk) for disk in plain.disks)
     channels = tuple(
@@ -160,6 +172,8 @@ def strip(definition: DomainDef) -> DomainDef:
     parallels = tuple(_own_path(one) for one in plain.parallels)
     plain = replace(plain, disks=disks, channels=channels, consoles=consoles, serials=serials, parallels=parallels)
     memories = tuple(replace(one, target=replace(one.target, current=None)) for one in plain.memories)
+    if plain.vsock is not None and plain.vsock.cid is not None and plain.vsock.cid.auto:
+        plain = replace(plain, vsock=replace(plain.vsock, cid=replace(plain.vsock.cid, address=None)))
     return replace(definition, devices=replace(plain, memories=memories))
 
 

@@ -8,13 +8,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from culvert.domain import address
-from culvert.domain.binding import ANY, attribute, child, lone, variant
+from culvert.domain import address, virtio
+from culvert.domain.binding import ANY, amount, attribute, child, leaf, lone, variant
 from culvert.domain.scalars import ANY_TEXT, ON_OFF, UINT, Integer, one_of
 from culvert.ground import errors
 
-PCI_MODELS = ("pci-root", "pcie-root", "pci-bridge", "pcie-root-port", "pcie-to-pci-bridge")
-USB_MODELS = ("piix3-uhci", "ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3", "qemu-xhci", "nec-xhci", "none")
+PCI_MODELS = (
+    *("pci-root", "pcie-root", "pci-bridge", "dmi-to-pci-bridge", "pcie-root-port", "pcie-switch-upstream-port"),
+    *("pcie-switch-downstream-port", "pci-expander-bus", "pcie-expander-bus", "pcie-to-pci-bridge"),
+)
+USB_MODELS = (
+    *("piix3-uhci", "piix4-uhci", "ehci", "ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3"),
+    *("vt82c686b-uhci", "pci-ohci", "nec-xhci", "qemu-xhci", "none"),
+)
+# QEMU's names of PCI controllers; the first one of a model is what it is where nobody says.
+MODEL_NAMES = {
+    "pci-bridge": ("pci-bridge",),
+    "dmi-to-pci-bridge": ("i82801b11-bridge",),
+    "pcie-root-port": ("pcie-root-port", "ioh3420"),
+    "pcie-switch-upstream-port": ("x3130-upstream",),
+    "pcie-switch-downstream-port": ("xio3130-downstream",),
+    "pci-expander-bus": ("pxb",),
+    "pcie-expander-bus": ("pxb-pcie",),
+    "pcie-to-pci-bridge": ("pcie-pci-bridge",),
+}
+NAMES = one_of(*(name for names in MODEL_NAMES.values() for name in names))
 
 VIRTIO_SCSI = "virtio-scsi"
 # What is called by another name, or is QEMU's choice.
@@ -35,16 +53,19 @@ CHASSIS_NUMBER = Integer(low=1, high=255, any_base=True, refusal=errors.ConfigUn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerTarget:
-    """Guest-visible numbers of a PCI bridge or port."""
+    """What the guest sees of a PCI bridge or port; ``node``: of the guest's NUMA nodes, the nearest one."""
 
     chassis_number: Annotated[int | None, attribute("chassisNr", CHASSIS_NUMBER)] = None
     chassis: Annotated[int | None, attribute("chassis", Integer(high=255, any_base=True))] = None
     port: Annotated[int | None, attribute("port", Integer(high=255, width=1))] = None
+    bus_number: Annotated[int | None, attribute("busNr", Integer(low=1, high=254, any_base=True))] = None
+    hotplug: Annotated[bool | None, attribute("hotplug", ON_OFF)] = None
+    node: Annotated[int | None, leaf("node", UINT)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerDriver:
-    """How a virtio-scsi controller does its work."""
+    """How a virtio controller does its work: one of SCSI by all of it, another by ``virtio.VirtioDriver``'s."""
 
     queues: Annotated[int | None, attribute("queues", UINT, silent=("0",))] = None
     cmd_per_lun: Annotated[int | None, attribute("cmd_per_lun", UINT, silent=("0",))] = None
@@ -66,14 +87,14 @@ class Controller:
     ]
     index: Annotated[int | None, attribute("index", Integer(high=255))] = None
     model: Annotated[
-        str | None, attribute("model", one_of(*PCI_MODELS, *USB_MODELS, *SCSI_MODELS), silent=("auto",))
+        str | None,
+        attribute("model", one_of(*PCI_MODELS, *USB_MODELS, *SCSI_MODELS, *virtio.MODELS.words), silent=("auto",)),
     ] = None
     ports: Annotated[int | None, attribute("ports", Integer(low=1, high=511))] = None
     vectors: Annotated[int | None, attribute("vectors", UINT)] = None
-    model_name: Annotated[
-        str | None, lone("model", "name", one_of("pci-bridge", "pcie-root-port", "pcie-pci-bridge"))
-    ] = None
+    model_name: Annotated[str | None, lone("model", "name", NAMES)] = None
     target: Annotated[ControllerTarget | None, child("target", ControllerTarget)] = None
+    pcihole64: Annotated[int | None, amount("pcihole64")] = None
     driver: Annotated[ControllerDriver | None, child("driver", ControllerDriver, hollow=ANY)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     master: Annotated[int | None, lone("master", "startport", Integer(high=255))] = None

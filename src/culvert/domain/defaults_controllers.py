@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from culvert.domain import ports
+from culvert.domain import ports, virtio
 from culvert.domain.controller import SCSI_DEFAULT, SCSI_MODELS, Controller
 from culvert.domain.devices import Devices
+from culvert.domain.pci import BUSES
 from culvert.ground import errors
 
 # By "is it a q35?".
 MACHINES = {False: "pc", True: "q35"}
 ROOTS = {False: "pci-root", True: "pcie-root"}
 PCI_MODELS = {
-    False: frozenset({"pci-root", "pci-bridge"}),
-    True: frozenset({"pcie-root", "pcie-root-port", "pcie-to-pci-bridge", "pci-bridge"}),
+    False: frozenset({"pci-root", "pci-bridge", "pci-expander-bus"}),
+    True: frozenset(BUSES) - {"pci-root", "pci-expander-bus"},
 }
 ICH9 = "ich9-"
 ICH9_SET = ("ich9-ehci1", "ich9-uhci1", "ich9-uhci2", "ich9-uhci3")  # they go by one number
@@ -78,19 +79,18 @@ def _insert(held: list[Controller], new: Controller) -> None:
     if not held or (new.index is None and held[-1].type == new.type):
         held.append(new)
         return
-    same = [place for place, one in enumerate(held) if one.type == new.type]
-    after = [
-        place
-        for place in same
-        if new.index is not None
-        and ((held[place].index or 0) > new.index or (_is_companion_of(held[place], new) and new.master is None))
-    ]
-    held.insert(after[0] if after else same[-1] + 1 if same else len(held), new)
-
-
-def _is_companion_of(held: Controller, new: Controller) -> bool:
-    """A master comes before its companions."""
-    return held.master is not None and held.index == new.index
+    same = [place for place in range(len(held)) if held[place].type == new.type]
+    at = same[-1] + 1 if same else len(held)
+    # Those that are there are in order: from the end, the first one that is before it ends the search.
+    for place in reversed(same):
+        one = held[place]
+        if one.index is None or new.index is None:
+            continue
+        if one.index < new.index or (one.index == new.index and new.master is not None):
+            break
+        if one.index > new.index or one.master is not None:  # a master comes before its companions
+            at = place
+    held.insert(at, new)
 
 
 class _Numbers:
@@ -144,7 +144,11 @@ def _with_model(one: Controller, *, q35: bool) -> Controller:
     return one
 
 
-MODELS = {"usb": ("none", *ports.USB_PORTS), "scsi": tuple(SCSI_MODELS)}
+MODELS = {
+    "usb": ("none", *ports.USB_PORTS),
+    "scsi": tuple(SCSI_MODELS),
+    "virtio-serial": virtio.MODELS.words,
+}
 
 
 def check(devices: Devices, *, q35: bool) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from culvert.domain import defaults_controllers, disk_source, ports
+from culvert.domain import bus_device, defaults_controllers, disk_source, ports
 from culvert.domain.address import PciAddress, UsbAddress
 from culvert.domain.audio import Audio, AudioSettings, AudioSide
 from culvert.domain.chardev import (
@@ -74,6 +74,8 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         watchdogs=_watchdogs(devices.watchdogs, implicit=q35 and host.itco),
         memballoon=devices.memballoon or Memballoon(model="virtio"),
         rngs=tuple(_rng(one) for one in devices.rngs),
+        shmems=tuple(bus_device.complete_shmem(one) for one in devices.shmems),
+        vsock=devices.vsock and bus_device.complete_vsock(devices.vsock),
         panics=tuple(replace(one, model=one.model or "isa") for one in devices.panics),
     )
     devices = ports.assign(defaults_controllers.complete(_with_consoles(devices), q35=q35))
@@ -341,9 +343,14 @@ def _rng(rng: Rng) -> Rng:
     return replace(rng, backend=replace(rng.backend, path="/dev/random"))
 
 
+INPUT_BUS = {"tablet": "usb", "passthrough": "virtio"}
+
+
 def _inputs(inputs: Sequence[Input]) -> tuple[Input, ...]:
     """A bus for each, and the mouse and the keyboard every PC has."""
-    held = [one if one.bus else replace(one, bus="usb" if one.type == "tablet" else "ps2") for one in inputs]
+    held = [
+        one if one.bus or one.type == "evdev" else replace(one, bus=INPUT_BUS.get(one.type, "ps2")) for one in inputs
+    ]
     if any(one.type == "tablet" and one.bus == "ps2" for one in held):
         raise errors.ConfigUnsupported("unsupported configuration: ps2 bus does not support tablet input device")
     for kind in ("mouse", "keyboard"):

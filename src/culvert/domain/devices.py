@@ -7,6 +7,7 @@ from typing import Annotated
 
 from culvert.domain.audio import Audio
 from culvert.domain.binding import BLANK, child, children, leaf
+from culvert.domain.bus_device import Iommu, Shmem, Vsock
 from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Parallel, Redirdev, Redirfilter, Serial, Smartcard
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.disk import Disk
@@ -42,4 +43,7 @@ class Devices:
     memballoon: Annotated[Memballoon | None, child("memballoon", Memballoon)] = None
     rngs: Annotated[tuple[Rng, ...], children("rng", Rng)] = ()
     panics: Annotated[tuple[Panic, ...], children("panic", Panic)] = ()
+    shmems: Annotated[tuple[Shmem, ...], children("shmem", Shmem)] = ()
     memories: Annotated[tuple[MemoryModule, ...], children("memory", MemoryModule)] = ()
+    iommu: Annotated[Iommu | None, child("iommu", Iommu)] = None
+    vsock: Annotated[Vsock | None, child("vsock", Vsock)] = None

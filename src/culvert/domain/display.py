@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from culvert.domain import address, spice
+from culvert.domain import address, spice, virtio
 from culvert.domain.audio import AudioChoice
 from culvert.domain.binding import BLANK, DEFAULT, attribute, child, children, lone, variant
 from culvert.domain.scalars import (
@@ -28,6 +28,7 @@ from culvert.domain.scalars import (
 DEVICES = {True: "virtio-vga", False: "virtio-gpu"}  # by "is it the primary card?"
 PASSWORD_MAX = 8  # characters of a VNC password that count (RFC 6143, 7.2.2)
 VALID_TO = Pattern(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}", "time (2011-05-31T16:11:22)")
+GRAB_KEYS = one_of("ctrl-ctrl", "alt-alt", "shift-shift", "meta-meta", "scrolllock", "ctrl-scrolllock")
 CONNECTED = one_of("fail", "disconnect", "keep")
 LISTEN_ADDRESS = Pattern(r"[^\s,=]+", "listen address")
 
@@ -106,12 +107,42 @@ class Graphics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Acceleration:
+    """Whether the host's GPU draws for the guest, and which one."""
+
+    accel2d: Annotated[bool | None, attribute("accel2d", YES_NO)] = None
+    accel3d: Annotated[bool | None, attribute("accel3d", YES_NO)] = None
+    rendernode: Annotated[str | None, attribute("rendernode", PATH)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolution:
+    """Points."""
+
+    x: Annotated[int, attribute("x", UINT)]
+    y: Annotated[int, attribute("y", UINT)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoDriver:
+    """Who draws: QEMU or a program of its own; and what a virtio card is told."""
+
+    iommu: Annotated[bool | None, attribute("iommu", ON_OFF)] = None
+    ats: Annotated[bool | None, attribute("ats", ON_OFF)] = None
+    packed: Annotated[bool | None, attribute("packed", ON_OFF)] = None
+    page_per_vq: Annotated[bool | None, attribute("page_per_vq", ON_OFF)] = None
+    vgaconf: Annotated[str | None, attribute("vgaconf", one_of("io", "on", "off"))] = None
+    name: Annotated[str | None, attribute("name", one_of("qemu", "vhostuser"), silent=DEFAULT)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VideoModel:
     """The card; ``vram`` in KiB, as ``ram``, ``vram64`` and ``vgamem`` of a qxl. ``device``: what libvirt 12 says of
     a virtio card that it would be anyway."""
 
     type: Annotated[
-        str, attribute("type", one_of("vga", "cirrus", "virtio", "bochs", "qxl", "none"), silent=("", "default"))
+        str,
+        attribute("type", one_of("vga", "cirrus", "virtio", "bochs", "qxl", "ramfb", "none"), silent=("", "default")),
     ] = "cirrus"
     ram: Annotated[int | None, attribute("ram", UINT, silent=BLANK)] = None
     vram: Annotated[int | None, attribute("vram", UINT, silent=BLANK)] = None
@@ -121,12 +152,16 @@ class VideoModel:
     primary: Annotated[bool | None, attribute("primary", YES_OR_NOT)] = None
     device: Annotated[str | None, attribute("device", one_of(*DEVICES.values()), silent=BLANK)] = None
     """What a virtio card is in QEMU's words (libvirt since 12.5)."""
+    blob: Annotated[bool | None, attribute("blob", ON_OFF)] = None
+    acceleration: Annotated[Acceleration | None, child("acceleration", Acceleration)] = None
+    resolution: Annotated[Resolution | None, child("resolution", Resolution)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
     """``<video>``."""
 
+    driver: Annotated[VideoDriver | None, child("driver", VideoDriver, hollow="*")] = None
     model: Annotated[VideoModel, child("model", VideoModel)] = field(default_factory=VideoModel)
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None
@@ -138,11 +173,25 @@ def virtio_device(model: VideoModel, *, primary: bool) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Input:
-    """A mouse, tablet or keyboard; ``bus`` None: usb for a tablet, else ps2."""
+class InputSource:
+    """A device of the host: ``evdev`` of one that is passed through, ``dev`` of one that QEMU reads."""
 
-    type: Annotated[str, attribute("type", one_of("mouse", "tablet", "keyboard"))]
+    dev: Annotated[str | None, attribute("dev", PATH)] = None
+    evdev: Annotated[str | None, attribute("evdev", PATH)] = None
+    grab: Annotated[str | None, attribute("grab", one_of("all"))] = None
+    grab_toggle: Annotated[str | None, attribute("grabToggle", GRAB_KEYS)] = None
+    repeat: Annotated[bool | None, attribute("repeat", ON_OFF)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """A mouse, tablet or keyboard, or one of the host's; ``bus`` None: usb for a tablet, else ps2."""
+
+    type: Annotated[str, attribute("type", one_of("mouse", "tablet", "keyboard", "passthrough", "evdev"))]
     bus: Annotated[str | None, attribute("bus", one_of("ps2", "usb", "virtio"))] = None
+    model: Annotated[str | None, attribute("model", virtio.MODELS)] = None
+    driver: Annotated[virtio.VirtioDriver | None, child("driver", virtio.VirtioDriver, hollow="*")] = None
+    source: Annotated[InputSource | None, child("source", InputSource)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | address.UsbAddress | None, variant("address", "type", address.INPUT)] = (
         None

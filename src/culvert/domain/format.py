@@ -66,8 +66,13 @@ def _without_implicit(definition: DomainDef) -> DomainDef:
     audios = tuple(one for one in devices.audios if one.type != "none")
     graphics = tuple(_unresolved(one) for one in devices.graphics)
     watchdogs = tuple(one for one in devices.watchdogs if (one.model, one.action) != ("itco", "reset"))
+    sockets = devices.vsock
+    if sockets is not None and sockets.cid is not None and sockets.cid.auto:
+        # Chosen anew by the host that it comes to.
+        sockets = replace(sockets, cid=replace(sockets.cid, address=None))
     kept: Devices = replace(
         devices,
+        vsock=sockets,
         controllers=controllers,
         audios=audios,
         graphics=graphics,

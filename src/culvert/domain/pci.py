@@ -28,28 +28,49 @@ class PciConnect(Enum):
     ROOT_PORT = "pcie-root-port"
     PCIE_TO_PCI_BRIDGE = "pcie-to-pci-bridge"
     PCI_BRIDGE = "pci-bridge"
+    DMI_TO_PCI_BRIDGE = "dmi-to-pci-bridge"
+    SWITCH_UPSTREAM_PORT = "pcie-switch-upstream-port"
+    SWITCH_DOWNSTREAM_PORT = "pcie-switch-downstream-port"
+    PCI_EXPANDER = "pci-expander-bus"
+    EXPRESS_EXPANDER = "pcie-expander-bus"
+    INTEGRATED = "integrated"
+    """Express, and on the root bus itself."""
 
 
 _ENDPOINTS = frozenset({PciConnect.CONVENTIONAL, PciConnect.PCI_BRIDGE})
 
+_PORT = frozenset({PciConnect.EXPRESS, PciConnect.PCIE_TO_PCI_BRIDGE, PciConnect.SWITCH_UPSTREAM_PORT})
+
 # controller model → (what is placed there automatically, first slot, last slot)
 BUSES: dict[str, tuple[frozenset[PciConnect], int, int]] = {
-    "pci-root": (_ENDPOINTS | {PciConnect.EXPRESS}, 1, 31),
-    "pcie-root": (frozenset({PciConnect.ROOT_PORT}), 1, 31),
-    "pcie-root-port": (frozenset({PciConnect.EXPRESS, PciConnect.PCIE_TO_PCI_BRIDGE}), 0, 0),
+    "pci-root": (_ENDPOINTS | {PciConnect.EXPRESS, PciConnect.PCI_EXPANDER, PciConnect.INTEGRATED}, 1, 31),
+    "pcie-root": (
+        frozenset(
+            {
+                *(PciConnect.ROOT_PORT, PciConnect.DMI_TO_PCI_BRIDGE),
+                *(PciConnect.EXPRESS_EXPANDER, PciConnect.INTEGRATED),
+            }
+        ),
+        1,
+        31,
+    ),
+    "pcie-root-port": (_PORT, 0, 0),
+    "pcie-switch-upstream-port": (frozenset({PciConnect.SWITCH_DOWNSTREAM_PORT}), 0, 31),
+    "pcie-switch-downstream-port": (_PORT, 0, 0),
     "pcie-to-pci-bridge": (_ENDPOINTS, 1, 31),
+    # Nothing is put there of itself, but bridges.
+    "dmi-to-pci-bridge": (frozenset({PciConnect.PCI_BRIDGE}), 0, 31),
     "pci-bridge": (_ENDPOINTS, 1, 31),
+    "pci-expander-bus": (_ENDPOINTS, 0, 31),
+    "pcie-expander-bus": (frozenset({PciConnect.ROOT_PORT, PciConnect.DMI_TO_PCI_BRIDGE}), 0, 31),
 }
+EXPRESS_ROOTS = frozenset({"pcie-root", "pcie-expander-bus"})
 
 # Kinds that share one slot, a function each.
 SHARING = frozenset({PciConnect.ROOT_PORT})
 
 # controller model → the place it needs itself
-PLACE_OF_MODEL = {
-    "pcie-root-port": PciConnect.ROOT_PORT,
-    "pcie-to-pci-bridge": PciConnect.PCIE_TO_PCI_BRIDGE,
-    "pci-bridge": PciConnect.PCI_BRIDGE,
-}
+PLACE_OF_MODEL = {model: PciConnect(model) for model in BUSES if model not in ("pci-root", "pcie-root")}
 
 
 @dataclass(slots=True)
@@ -93,6 +114,15 @@ def most_places(connect: PciConnect, *, express: bool) -> int:
     return (MOST_BUSES - 1 if express else MOST_BUSES) * 31
 
 
+# Kinds for which no bus is added.
+ALONE = frozenset(
+    {
+        *(PciConnect.DMI_TO_PCI_BRIDGE, PciConnect.SWITCH_DOWNSTREAM_PORT, PciConnect.PCI_EXPANDER),
+        *(PciConnect.EXPRESS_EXPANDER, PciConnect.INTEGRATED),
+    }
+)
+
+
 class Full(Exception):
     """No bus has a free place of this kind, and none may be added."""
 
@@ -131,7 +161,7 @@ class Slots:
             raise errors.XMLError(
                 f"XML error: Invalid PCI address {address} of {who}: {bus.model} has slots {first} to {last}"
             )
-        if connect is PciConnect.ROOT_PORT and bus.model != "pcie-root":
+        if connect is PciConnect.ROOT_PORT and bus.model not in EXPRESS_ROOTS:
             raise errors.XMLError(f"XML error: {who} is a root port on PCI bus {address.bus}, which is no pcie-root")
         functions = bus.used.setdefault(address.slot, set())
         if address.function in functions:
@@ -162,7 +192,9 @@ class Slots:
     def _add_bus_for(self, connect: PciConnect) -> None:
         if connect is PciConnect.ROOT_PORT:
             raise errors.XMLError("XML error: no more PCI slots are available for root ports")
-        if connect in (PciConnect.EXPRESS, PciConnect.PCIE_TO_PCI_BRIDGE) and self.is_express:
+        if connect in ALONE:
+            raise errors.XMLError(f"XML error: no more PCI slots are available for a {connect.value}")
+        if connect in _PORT and self.is_express:
             self.add("pcie-root-port")
             return
         bridges = any(PciConnect.PCI_BRIDGE in BUSES[bus.model][0] for bus in self.buses.values())

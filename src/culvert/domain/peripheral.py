@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from culvert.domain import address
+from culvert.domain import address, virtio
 from culvert.domain.binding import again, attribute, child, content, lone, variant
 from culvert.domain.chardev import BACKENDS, ChardevSource
 from culvert.domain.scalars import ANY_TEXT, ON_OFF, PATH, UINT, Integer, one_of
@@ -21,9 +21,10 @@ class Watchdog:
     """A timer that acts when the guest stops feeding it; ``itco`` is the one in the chip of every q35 machine."""
 
     model: Annotated[str, attribute("model", one_of("i6300esb", "ib700", "itco"))]
-    action: Annotated[str | None, attribute("action", one_of("reset", "shutdown", "poweroff", "pause", "none"))] = (
-        None
-    )
+    action: Annotated[
+        str | None,
+        attribute("action", one_of("reset", "shutdown", "poweroff", "pause", "none", "dump", "inject-nmi")),
+    ] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None
 
@@ -32,12 +33,13 @@ class Watchdog:
 class Memballoon:
     """The balloon; ``model='none'`` for none at all. ``stats``: seconds between statistics."""
 
-    model: Annotated[str, attribute("model", one_of("virtio", "none"))]
+    model: Annotated[str, attribute("model", one_of(*virtio.MODELS.words, "none"))]
     autodeflate: Annotated[bool | None, attribute("autodeflate", ON_OFF)] = None
     free_page_reporting: Annotated[bool | None, attribute("freePageReporting", ON_OFF)] = None
     stats: Annotated[int | None, lone("stats", "period", PERIOD, silent=("0",))] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None
+    driver: Annotated[virtio.VirtioDriver | None, child("driver", virtio.VirtioDriver, hollow="*")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,8 +77,9 @@ class RngBackend:
 class Rng:
     """A virtio random number generator."""
 
-    model: Annotated[str, attribute("model", one_of("virtio"))]
+    model: Annotated[str, attribute("model", virtio.MODELS)]
     rate: Annotated[RngRate | None, child("rate", RngRate, hollow="bytes")] = None
     backend: Annotated[RngBackend, child("backend", RngBackend)]
+    driver: Annotated[virtio.VirtioDriver | None, child("driver", virtio.VirtioDriver, hollow="*")] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.PciAddress | None, variant("address", "type", address.PCI)] = None

@@ -29,6 +29,10 @@ SERIAL_PORTS = 31
 # USB controller model → root ports (libvirt's count of what QEMU's devices have).
 USB_PORTS = {
     "piix3-uhci": 2,
+    "piix4-uhci": 2,
+    "ehci": 6,
+    "vt82c686b-uhci": 2,
+    "pci-ohci": 3,
     "ich9-ehci1": 6,
     "ich9-uhci1": 2,
     "ich9-uhci2": 2,

@@ -58,6 +58,14 @@ RULES: tuple[Wrong, ...] = (
         errors.XMLError,
     ),
     Wrong(
+        lambda one: any(each.driver is not None and each.driver.name == "vhostuser" for each in one.devices.videos),
+        "/domain/devices/video/driver[@name='vhostuser']: Unable to find a satisfying vhost-user-gpu",
+    ),
+    Wrong(
+        lambda one: any(each.action == "dump" for each in one.devices.watchdogs),
+        "/domain/devices/watchdog/@action 'dump' is not supported by culvert",
+    ),
+    Wrong(
         lambda one: any(len(each.listens) > 1 for each in one.devices.graphics),
         "/domain/devices/graphics/listen: QEMU does not support multiple listens for one graphics device.",
     ),

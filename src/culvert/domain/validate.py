@@ -15,8 +15,9 @@ from functools import partial
 
 from culvert.domain import aliases, validate_disk, validate_firmware
 from culvert.domain.address import PciAddress
+from culvert.domain.bus_device import Iommu
 from culvert.domain.chardev import SPICE, ChannelDevice, Chardev
-from culvert.domain.controller import VIRTIO_SCSI, Controller, ControllerTarget
+from culvert.domain.controller import MODEL_NAMES, VIRTIO_SCSI, Controller, ControllerTarget
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.display import PASSWORD_MAX, Graphics
@@ -39,15 +40,14 @@ TIMER_ATTRIBUTES = {
     "hypervclock": frozenset[str](),
 }
 
-# PCI controller → the numbers of its own that it has.
+# PCI controller → what of its own can be said of it.
 PCI_TARGETS = {
+    "pci-root": frozenset({"hotplug"}),
     "pci-bridge": frozenset({"chassis_number"}),
-    "pcie-root-port": frozenset({"chassis", "port"}),
-}
-PCI_NAMES = {
-    "pci-bridge": "pci-bridge",
-    "pcie-root-port": "pcie-root-port",
-    "pcie-to-pci-bridge": "pcie-pci-bridge",
+    "pcie-root-port": frozenset({"chassis", "port", "hotplug"}),
+    "pcie-switch-downstream-port": frozenset({"chassis", "port", "hotplug"}),
+    "pci-expander-bus": frozenset({"bus_number", "node"}),
+    "pcie-expander-bus": frozenset({"bus_number", "node"}),
 }
 ROOTS = frozenset({"pci-root", "pcie-root"})
 MOST_XHCI_PORTS = 15
@@ -91,8 +91,12 @@ CONTROLLER: tuple[Wrong, ...] = (
         )
         for name, word in (
             *(("queues", "by"), ("cmd_per_lun", "by"), ("max_sectors", "by"), ("ioeventfd", "by")),
-            *(("iothread", "for"), ("iommu", "by"), ("ats", "by"), ("packed", "by"), ("page_per_vq", "by")),
+            ("iothread", "for"),
         )
+    ),
+    Wrong(
+        lambda one: one.driver is not None and one.type != "virtio-serial" and one.model != VIRTIO_SCSI,
+        "virtio options are only supported by virtio controllers, and {0.type} controller {0.index} is none",
     ),
     Wrong(
         lambda one: one.type == "usb" and (one.model or "").endswith("xhci") and (one.ports or 0) > MOST_XHCI_PORTS,
@@ -107,11 +111,11 @@ CONTROLLER: tuple[Wrong, ...] = (
         "PCI controller {0.index}: <target> says what {0.model} does not have",
     ),
     Wrong(
-        lambda one: one.type == "pci" and one.model_name not in (None, PCI_NAMES.get(one.model or "")),
+        lambda one: one.type == "pci" and one.model_name not in (None, *MODEL_NAMES.get(one.model or "", ())),
         "PCI controller {0.index}: {0.model} is not called '{0.model_name}'",
     ),
     Wrong(
-        lambda one: one.type == "pci" and one.address is not None and one.address.bus >= (one.index or 0),
+        lambda one: one.model == "pci-bridge" and one.address is not None and one.address.bus >= (one.index or 0),
         "PCI controller {0.index} is on bus {0.address.bus}: its index must be larger than that of its bus",
     ),
 )
@@ -188,8 +192,55 @@ TIMER: tuple[Wrong, ...] = (
 DOMAIN: tuple[Wrong, ...] = (
     Wrong(lambda one: "\n" in (one.title or ""), "the title of a domain is one line", errors.XMLError),
     Wrong(
-        lambda one: one.vcpus > MOST_VCPUS,
-        f"more than {MOST_VCPUS} processors need an IOMMU, which culvert does not support",
+        lambda one: one.vcpus > MOST_VCPUS and not (one.devices.iommu and _eim(one.devices.iommu)),
+        f"more than {MOST_VCPUS} vCPUs require extended interrupt mode enabled on the iommu device",
+    ),
+    Wrong(
+        lambda one: one.devices.iommu is not None and one.devices.iommu.model == "intel" and not one.is_q35,
+        "IOMMU device: 'intel' is not supported with this machine type",
+    ),
+    Wrong(
+        lambda one: (
+            one.devices.iommu is not None
+            and (one.devices.iommu.address is not None) != (one.devices.iommu.model == "virtio")
+        ),
+        "iommu model '{0.devices.iommu.model}' can't have address",
+    ),
+    Wrong(
+        lambda one: (
+            one.devices.iommu is not None and one.devices.iommu.model == "virtio" and one.devices.iommu.driver
+        ),
+        "iommu model 'virtio' doesn't support additional options",
+        errors.XMLError,
+    ),
+    Wrong(
+        lambda one: (
+            one.devices.iommu is not None
+            and one.devices.iommu.driver is not None
+            and one.devices.iommu.driver.intremap
+            and (one.features is None or one.features.ioapic != "qemu")
+        ),
+        "IOMMU interrupt remapping requires split I/O APIC (ioapic driver='qemu')",
+    ),
+    Wrong(
+        lambda one: (
+            one.devices.iommu is not None and _eim(one.devices.iommu) and not one.devices.iommu.driver.intremap
+        ),
+        "IOMMU eim requires interrupt remapping to be enabled",
+    ),
+    Wrong(
+        lambda one: any(
+            each.type == "evdev" and not (each.source and each.source.dev) for each in one.devices.inputs
+        ),
+        "missing evdev path for input device passthrough",
+        errors.XMLError,
+    ),
+    Wrong(
+        lambda one: any(
+            each.type == "passthrough" and not (each.source and each.source.evdev) for each in one.devices.inputs
+        ),
+        "missing evdev path for input device passthrough",
+        errors.XMLError,
     ),
     Wrong(
         lambda one: one.on_poweroff in NOT_KEPT or one.on_reboot in NOT_KEPT,
@@ -254,6 +305,12 @@ DOMAIN: tuple[Wrong, ...] = (
             for panic in one.devices.panics
         ),
         "setting the panic device address is not supported for its model",
+    ),
+    Wrong(
+        lambda one: any(
+            each.model not in (None, "virtio") and each.type != "passthrough" for each in one.devices.inputs
+        ),
+        "virtio (non-)transitional models are not supported for this type of input",
     ),
     Wrong(
         lambda one: one.os.bios is not None and one.os.bios.useserial and not one.devices.serials,
@@ -388,7 +445,7 @@ def _is_file(one: Chardev) -> bool:
 
 
 def _told(target: ControllerTarget | None) -> frozenset[str]:
-    names = ("chassis_number", "chassis", "port")
+    names = ("chassis_number", "chassis", "port", "bus_number", "hotplug", "node")
     return frozenset() if target is None else _spoken(target, names)
 
 
@@ -404,6 +461,10 @@ def _spinlocks_without_retries(hyperv: HyperV | None) -> bool:
 def _vendor_without_value(hyperv: HyperV | None) -> bool:
     vendor = hyperv.vendor_id if hyperv else None
     return vendor is not None and vendor.state and vendor.value is None
+
+
+def _eim(one: Iommu) -> bool:
+    return one.driver is not None and bool(one.driver.eim)
 
 
 def _quotas(one: DomainDef) -> Iterator[int]:

@@ -46,4 +46,7 @@ def record(libvirtd: Libvirtd, name: str, folder: Path) -> None:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="record-") as place, Libvirtd(Path(place, "libvirt")) as host:
         for each in sys.argv[1:] or NAMES:
-            record(host, each, Path(place))
+            try:
+                record(host, each, Path(place))
+            except AssertionError as refused:
+                print(f"{each}: {refused}")

@@ -14,7 +14,7 @@ from tests.domain import elements, golden
 from tests.drivers.command.test_command import QEMU, SECONDS, images, qemu
 
 # Needs what a host may not have: hardware, huge pages.
-ELSEWHERE: frozenset[str] = frozenset()
+ELSEWHERE = frozenset({"vsock"})
 # QEMU has no state of it that would move.
 STAYS = frozenset({"usb-serial", "vdagent"})
 NAMES = [name for name in elements.NAMES if elements.argv(name) and name not in ELSEWHERE]

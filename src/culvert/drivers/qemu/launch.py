@@ -33,6 +33,7 @@ from culvert.drivers.qemu import (
     strays,
     vcpus,
     vnc,
+    vsock,
 )
 from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.abilities.ability import Abilities
@@ -318,12 +319,20 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             channels = Path(f"/proc/self/fd/{directory}")
         secrets = await _passwords(domain, run, opened)
         fds += secrets.values()
+        vsock_fd = None
+        if run.definition.devices.vsock is not None:
+            vsock_fd, run.definition = await blocking.made(
+                lambda: vsock.open_for(run.definition), undo=lambda made: os.close(made[0])
+            )
+            opened.callback(os.close, vsock_fd)
+            fds.append(vsock_fd)
         options = command.LaunchOptions(
             monitor_fd=listener.fileno(),
             incoming=incoming,
             tap_fds=taps,
             channel_directory=str(channels),
             now=time.time(),
+            vsock_fd=vsock_fd,
             memory=await asyncio.to_thread(memory_places.look, run.definition, domain.host.layout),
             secret_fds=secrets,
         )

@@ -64,6 +64,7 @@ class LaunchOptions:
     secret_fds: Mapping[str, int] = field(default_factory=dict)
     memory: MemoryPlaces = command_memory.NO_PLACES
     now: float = 0.0
+    vsock_fd: int | None = None
     sandbox: bool = True
 
 
@@ -101,6 +102,8 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *(() if _features(definition).acpi or Ability.MACHINE_ACPI in abilities else ("-no-acpi",)),
         *_power(definition),
         *_boot(definition),
+        *command_device.iommus(definition),
+        *command_device.globals_of_roots(definition),
         *command_device.controllers(definition),
         *command_memory.modules(definition, options.memory),
         *command_device.hubs(definition),
@@ -120,6 +123,8 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *(device({"driver": "vmcoreinfo"}) if _is_on(_features(definition).vmcoreinfo) else ()),
         *(("-sandbox", SANDBOX) if options.sandbox else ()),
         *command_device.panics(definition),
+        *command_device.shmems(definition),
+        *command_device.vsock(definition, options.vsock_fd),
         *("-msg", "timestamp=on"),
     ]
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from culvert.domain.address import IsaAddress
+from culvert.domain.bus_device import IommuDriver, ShmemMsi
 from culvert.domain.chardev import FilteredUsb
 from culvert.domain.controller import (
+    MODEL_NAMES,
     SCSI_DEFAULT,
     VIRTIO_SCSI,
     Controller,
@@ -18,9 +20,18 @@ from culvert.domain.controller import (
     ControllerTarget,
 )
 from culvert.domain.definition import DomainDef
-from culvert.domain.display import HdaCodec, Input, Video, VideoModel, virtio_device
+from culvert.domain.display import HdaCodec, Input, InputSource, Video, VideoModel, virtio_device
 from culvert.drivers.qemu.command import command_chardev
-from culvert.drivers.qemu.command.command_syntax import device, option, pci, usb_place
+from culvert.drivers.qemu.command.command_syntax import (
+    comma,
+    device,
+    on_off,
+    option,
+    pci,
+    usb_place,
+    virtio,
+    virtio_options,
+)
 from culvert.ground import errors
 from culvert.ground.units import KiB
 
@@ -39,11 +50,17 @@ USB_DRIVERS = {
     "ich9-uhci3": "ich9-usb-uhci3",
     "qemu-xhci": "qemu-xhci",
     "nec-xhci": "nec-usb-xhci",
+    "piix4-uhci": "piix4-usb-uhci",
+    "ehci": "usb-ehci",
+    "vt82c686b-uhci": "vt82c686b-usb-uhci",
+    "pci-ohci": "pci-ohci",
 }
 
-PRIMARY_VIDEO = {"vga": "VGA", "cirrus": "cirrus-vga", "bochs": "bochs-display", "qxl": "qxl-vga"}
+PRIMARY_VIDEO = {"vga": "VGA", "cirrus": "cirrus-vga", "bochs": "bochs-display", "qxl": "qxl-vga", "ramfb": "ramfb"}
 SECOND_VIDEO = {"qxl": "qxl"}
 VIRTIO_VIDEO = {"virtio-vga": "virtio-vga", "virtio-gpu": "virtio-gpu-pci"}
+
+VIRTIO_GL = {"virtio-vga": "virtio-vga-gl", "virtio-gpu": "virtio-gpu-gl-pci"}
 
 USB_INPUTS = {"mouse": "usb-mouse", "tablet": "usb-tablet", "keyboard": "usb-kbd"}
 
@@ -78,7 +95,7 @@ def _controller(definition: DomainDef, controller: Controller) -> dict[str, Any]
             told = {"driver": "ahci", "id": controller.alias}
         case "virtio-serial":
             told = {
-                "driver": "virtio-serial-pci",
+                **virtio("virtio-serial", controller.model, controller.driver),
                 "id": controller.alias,
                 "max_ports": controller.ports,
                 "vectors": controller.vectors,
@@ -120,18 +137,35 @@ def _scsi(controller: Controller) -> dict[str, Any]:
 
 def _bridge(controller: Controller) -> dict[str, Any]:
     target = controller.target or ControllerTarget()
+    name = controller.model_name or MODEL_NAMES[controller.model or "pci-bridge"][0]
     match controller.model:
-        case "pcie-root-port":
+        case "pcie-root-port" | "pcie-switch-downstream-port":
             return {
-                "driver": "pcie-root-port",
+                "driver": name,
                 "port": target.port,
                 "chassis": target.chassis,
                 "id": controller.alias,
+                "hotplug": target.hotplug,
             }
-        case "pcie-to-pci-bridge":
-            return {"driver": "pcie-pci-bridge", "id": controller.alias}
+        case "pci-expander-bus" | "pcie-expander-bus":
+            number = target.bus_number
+            return {"driver": name, "bus_nr": number, "id": controller.alias, "numa_node": target.node}
+        case "pci-bridge":
+            return {"driver": name, "chassis_nr": target.chassis_number, "id": controller.alias}
         case _:
-            return {"driver": "pci-bridge", "chassis_nr": target.chassis_number, "id": controller.alias}
+            return {"driver": name, "id": controller.alias}
+
+
+def globals_of_roots(definition: DomainDef) -> list[str]:
+    """What is said of the machine's own PCI roots."""
+    argv: list[str] = []
+    host = "q35-pcihost" if definition.is_q35 else "i440FX-pcihost"
+    for one in definition.devices.controllers:
+        if one.model == "pci-root" and one.target is not None and one.target.hotplug is not None:
+            argv += ["-global", f"PIIX4_PM.acpi-root-pci-hotplug={on_off(one.target.hotplug)}"]
+        if one.model in BUILT_IN and one.pcihole64:
+            argv += ["-global", f"{host}.pci-hole64-size={one.pcihole64}K"]
+    return argv
 
 
 def _usb(definition: DomainDef, controller: Controller, who: str) -> dict[str, Any] | None:
@@ -160,19 +194,35 @@ def hubs(definition: DomainDef) -> list[str]:
 
 
 def inputs(definition: DomainDef) -> list[str]:
-    """Inputs on usb and virtio; those on ps2 are part of the machine."""
+    """Inputs on usb and virtio, and those that QEMU reads from the host; those on ps2 are part of the machine."""
     argv: list[str] = []
     for one in definition.devices.inputs:
-        if one.bus != "ps2":
+        if one.type == "evdev":
+            argv += option("-object", _evdev(one))
+        elif one.bus != "ps2":
             argv += device(_input(definition, one))
     return argv
+
+
+def _evdev(one: Input) -> dict[str, Any]:
+    source = one.source or InputSource()
+    return {
+        "qom-type": "input-linux",
+        "id": one.alias,
+        "evdev": source.dev,
+        "repeat": source.repeat,
+        "grab_all": True if source.grab == "all" else None,
+        "grab-toggle": source.grab_toggle,
+    }
 
 
 def _input(definition: DomainDef, one: Input) -> dict[str, Any]:
     who = f"input '{one.alias}'"
     if one.bus == "virtio":
-        driver = f"virtio-{one.type}-pci"
-        return {"driver": driver, "id": one.alias, **pci(definition, one.address, who)}
+        name = "input-host" if one.type == "passthrough" else one.type
+        evdev = one.source.evdev if one.source else None
+        told = {**virtio(f"virtio-{name}", one.model, one.driver), "id": one.alias, "evdev": evdev}
+        return {**told, **pci(definition, one.address, who)}
     return {"driver": USB_INPUTS[one.type], "id": one.alias, **usb_place(definition, one.address, who)}
 
 
@@ -181,7 +231,8 @@ def videos(definition: DomainDef) -> list[str]:
     argv: list[str] = []
     for number, video in enumerate(definition.devices.videos):
         if video.model.type != "none":
-            place = pci(definition, video.address, f"video '{video.alias}'")
+            on_bus = video.model.type != "ramfb"
+            place = pci(definition, video.address, f"video '{video.alias}'") if on_bus else {}
             argv += device({**_video(video, primary=number == 0), **place})
     return argv
 
@@ -193,15 +244,27 @@ def _video(video: Video, *, primary: bool) -> dict[str, Any]:
         raise errors.ConfigUnsupported(
             f"unsupported configuration: video type '{kind}' is only valid as primary video device"
         )
-    virtio = virtio_device(video.model, primary=primary)
+    points = video.model.resolution
     return {
-        "driver": VIRTIO_VIDEO[virtio] if virtio else (PRIMARY_VIDEO if primary else SECOND_VIDEO)[kind],
+        "driver": _card(video, primary=primary),
+        **virtio_options(video.driver if kind == "virtio" else None),
         "id": video.alias,
         "max_outputs": (video.model.heads or 1) if kind in ("virtio", *SECOND_VIDEO) else None,
         **(_qxl(video.model) if kind == "qxl" else {}),
         "vgamem_mb": shown // 1024 if shown else None,
         "vgamem": vram * 1024 if kind == "bochs" and vram else None,
+        "blob": video.model.blob,
+        "xres": points.x if points else None,
+        "yres": points.y if points else None,
     }
+
+
+def _card(video: Video, *, primary: bool) -> str:
+    kind = virtio_device(video.model, primary=primary)
+    if kind is None:
+        return (PRIMARY_VIDEO if primary else SECOND_VIDEO)[video.model.type]
+    drawn = video.model.acceleration is not None and video.model.acceleration.accel3d
+    return (VIRTIO_GL if drawn else VIRTIO_VIDEO)[kind]
 
 
 def _qxl(model: VideoModel) -> dict[str, Any]:
@@ -293,6 +356,63 @@ def watchdogs(definition: DomainDef) -> list[str]:
     return [*argv, "-watchdog-action", held[0].action or "reset"] if held else []
 
 
+def iommus(definition: DomainDef) -> list[str]:
+    """The guest's IOMMU, before every device that is behind it."""
+    one = definition.devices.iommu
+    if one is None:
+        return []
+    told = one.driver or IommuDriver()
+    if one.model == "virtio":
+        return device({"driver": "virtio-iommu", "id": one.alias, **pci(definition, one.address, "iommu")})
+    switches = {name: None if value is None else on_off(value) for name, value in (("intremap", told.intremap),)}
+    return device(
+        {
+            "driver": "intel-iommu",
+            "id": one.alias,
+            **switches,
+            "caching-mode": told.caching_mode,
+            "eim": None if told.eim is None else on_off(told.eim),
+            "device-iotlb": told.iotlb,
+            "aw-bits": told.aw_bits,
+        }
+    )
+
+
+# Where the kernel has memory with a name: who knows the name shares it, and is meant to.
+SHARED = "/dev/shm"  # noqa: S108  # see above
+
+
+def shmems(definition: DomainDef) -> list[str]:
+    """Memory that guests share."""
+    argv: list[str] = []
+    for one in definition.devices.shmems:
+        place = pci(definition, one.address, f"shmem '{one.alias}'")
+        if one.model == "ivshmem-plain":
+            memory = {"qom-type": "memory-backend-file", "id": f"shmmem-{one.alias}"}
+            path = f"{SHARED}/{one.name}"
+            argv += option("-object", {**memory, "mem-path": path, "size": one.bytes, "share": True})
+            role = None if one.role is None else on_off(one.role == "master")
+            told = {"driver": "ivshmem-plain", "id": one.alias, "memdev": f"shmmem-{one.alias}", "master": role}
+            argv += device({**told, **place})
+            continue
+        msi = one.msi or ShmemMsi()
+        path = (one.server.path if one.server else None) or f"/var/lib/libvirt/shmem-{one.name}-sock"
+        told = {"driver": "ivshmem-doorbell", "id": one.alias, "chardev": f"char{one.alias}"}
+        argv += device({**told, "vectors": msi.vectors, "ioeventfd": msi.ioeventfd, **place})
+        argv += ["-chardev", f"socket,id=char{one.alias},path={comma(path)}"]
+    return argv
+
+
+def vsock(definition: DomainDef, fd: int | None) -> list[str]:
+    """Sockets between guest and host; ``fd``: of the kernel's end, which has the guest's number already."""
+    one = definition.devices.vsock
+    if one is None:
+        return []
+    number = (one.cid.address if one.cid else None) or 0
+    told = {**virtio("vhost-vsock", one.model, one.driver), "id": one.alias, "guest-cid": number}
+    return device({**told, "vhostfd": str(-1 if fd is None else fd), **pci(definition, one.address, "vsock")})
+
+
 def panics(definition: DomainDef) -> list[str]:
     """Ports by which the guest tells that it is lost; the register of the hypervisor is a property of the CPU."""
     argv: list[str] = []
@@ -310,7 +430,7 @@ def memballoon(definition: DomainDef) -> list[str]:
         return []
     return device(
         {
-            "driver": "virtio-balloon-pci",
+            **virtio("virtio-balloon", balloon.model, balloon.driver),
             "id": balloon.alias,
             "deflate-on-oom": balloon.autodeflate,
             "free-page-reporting": balloon.free_page_reporting,
@@ -332,7 +452,7 @@ def rngs(definition: DomainDef) -> list[str]:
         argv += option("-object", {"qom-type": kind, "id": name, "chardev": line, "filename": path})
         argv += device(
             {
-                "driver": "virtio-rng-pci",
+                **virtio("virtio-rng", rng.model, rng.driver),
                 "rng": name,
                 "id": rng.alias,
                 "max-bytes": rng.rate.bytes if rng.rate else None,

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from culvert.domain.address import PciAddress, UsbAddress
+from culvert.domain.controller import ControllerDriver
 from culvert.domain.definition import DomainDef
+from culvert.domain.display import VideoDriver
+from culvert.domain.virtio import VirtioDriver
 from culvert.ground import errors
 
 
@@ -34,6 +37,28 @@ def option(flag: str, properties: Mapping[str, Any]) -> list[str]:
 def device(properties: Mapping[str, Any]) -> list[str]:
     """``-device`` in JSON."""
     return option("-device", properties)
+
+
+Options: TypeAlias = VirtioDriver | VideoDriver | ControllerDriver
+
+
+def virtio(name: str, model: str | None, driver: Options | None) -> dict[str, Any]:
+    """What a device of ``name`` begins with: its type, by its model, and its options."""
+    tail = "" if model in (None, "virtio") else str(model).removeprefix("virtio")
+    told: dict[str, Any] = {"driver": f"{name}-pci{tail}"}
+    return {**told, **virtio_options(driver)}
+
+
+def virtio_options(driver: Options | None) -> dict[str, Any]:
+    """``<driver>`` of a virtio device."""
+    if driver is None:
+        return {}
+    return {
+        "iommu_platform": driver.iommu,
+        "ats": driver.ats,
+        "packed": driver.packed,
+        "page-per-vq": driver.page_per_vq,
+    }
 
 
 def pci(definition: DomainDef, address: object, who: str) -> dict[str, Any]:

@@ -67,6 +67,10 @@ def _drivers(definition: DomainDef) -> Iterator[tuple[str, str]]:
         *command_device.watchdogs(definition),
         *command_device.memballoon(definition),
         *command_device.rngs(definition),
+        *command_device.panics(definition),
+        *command_device.shmems(definition),
+        *command_device.vsock(definition, None),
+        *command_device.iommus(definition),
     ]
     for flag, value in zip(argv[::2], argv[1::2], strict=True):
         if flag == "-device":
