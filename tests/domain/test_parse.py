@@ -35,7 +35,7 @@ DISK = "<disk><source file='/d'/><target dev='vda'/>{}</disk>"
         ("<clock offset='lunar'/>", "", "/domain/clock/@offset"),
         ("", "<hostdev/>", "/domain/devices/hostdev"),
         ("", "<filesystem/>", "/domain/devices/filesystem"),
-        ("", "<tpm/>", "/domain/devices/tpm"),
+        ("", "<tpm model='tpm-spapr'/>", "/domain/devices/tpm/@model"),
         ("", DISK.format("<mirror/>"), "/domain/devices/disk/mirror"),
         ("", DISK.format("<backingStore type='nbd'/>"), "/domain/devices/disk/backingStore/@type"),
         ("", "<disk type='nvme'><target dev='vda'/></disk>", "/domain/devices/disk/@type"),

@@ -12,7 +12,7 @@ import pytest
 from culvert.domain import abi, addresses, aliases, binding, xml
 from culvert.drivers.qemu import description, hotplug, launch, power, save
 from culvert.drivers.qemu.command import command
-from culvert.drivers.qemu.driver import Driver
+from culvert.drivers.qemu.driver import Driver, UndefineOptions
 from culvert.io import apart
 from culvert.protocol.constants_flag import XMLFlag
 from culvert.protocol.constants_state import MetadataType
@@ -83,7 +83,7 @@ async def _whole_life(driver: Driver, image: Path) -> None:
     await save.managed_save(domain)
     await save.start(driver, domain)
     await power.destroy(domain)
-    await driver.undefine(domain, managed_save=True)
+    await driver.undefine(domain, UndefineOptions(managed_save=True))
     await driver.create_xml(text)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from culvert.domain.definition import DomainDef
 from culvert.domain.loader import Loader, Nvram
-from culvert.drivers.qemu import nvram
+from culvert.drivers.qemu import belongings, nvram
 from culvert.drivers.qemu.state.layout import Layout
 from culvert.ground import errors
 from tests.domain.test_firmware import defined
@@ -28,7 +28,7 @@ def with_files(tmp_path: Path, *, template: bool = True) -> DomainDef:
 def test_is_made_once_and_then_kept(tmp_path: Path) -> None:
     definition = with_files(tmp_path)
     own = tmp_path / "a" / "own.fd"
-    assert nvram.to_make(definition) == {nvram.MADE: str(own)}
+    assert nvram.to_make(definition) == {belongings.NVRAM: str(own)}
     nvram.make(definition, reset=False)
     assert own.read_bytes() == b"fresh"
     assert own.stat().st_mode & 0o777 == 0o600
@@ -45,11 +45,11 @@ def test_is_taken_back_unless_the_guest_has_run(tmp_path: Path) -> None:
     annotations = dict(nvram.to_make(definition))
     nvram.make(definition, reset=False)
     kept = dict(annotations)
-    nvram.keep(kept)
-    nvram.take_back(kept)
+    belongings.keep(kept)
+    belongings.take_back(kept)
     assert (tmp_path / "a" / "own.fd").exists()
-    nvram.take_back(annotations)
-    nvram.take_back(annotations)
+    belongings.take_back(annotations)
+    belongings.take_back(annotations)
     assert not (tmp_path / "a" / "own.fd").exists()
 
 

@@ -67,6 +67,7 @@ FREE = frozenset(
         *(f"/domain/cpu/numa/cell/{name}" for name in ("@memAccess", "@discard")),
         *(f"/domain/devices/memory/{name}" for name in ("@access", "@discard", "source", "address/@base")),
         *("/domain/devices/memory/target/requested", "/domain/devices/memory/target/current"),
+        *(f"/domain/devices/tpm/backend/{name}" for name in ("@persistent_state", "encryption", "active_pcr_banks")),
         *("/domain/devices/rng/rate", "/domain/devices/rng/backend"),
     }
 )

@@ -38,6 +38,7 @@ NUMBERED = {
     "rngs": "rng",
     "shmems": "shmem",
     "panics": "panic",
+    "tpms": "tpm",
 }
 SINGLE = ("iommu", "vsock")
 ALIASED = (*NUMBERED, "disks", "controllers", "consoles", "memories")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from culvert.domain import bus_device, defaults_controllers, disk_source, ports
+from culvert.domain import bus_device, defaults_controllers, disk_source, ports, tpm
 from culvert.domain.address import PciAddress, UsbAddress
 from culvert.domain.audio import Audio, AudioSettings, AudioSide
 from culvert.domain.chardev import (
@@ -68,6 +68,7 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         smartcards=tuple(_with_mode(one) for one in devices.smartcards),
         parallels=_numbered_parallels(devices.parallels),
         inputs=_inputs(devices.inputs),
+        tpms=tuple(tpm.complete(one) for one in devices.tpms),
         graphics=_graphics(devices.graphics),
         audios=tuple(_sides(one) for one in devices.audios) or _audio(devices.graphics),
         videos=_videos(devices),

@@ -16,6 +16,7 @@ from culvert.domain.interface import Interface
 from culvert.domain.memory_device import MemoryModule
 from culvert.domain.peripheral import Memballoon, Panic, Rng, Watchdog
 from culvert.domain.scalars import PATH
+from culvert.domain.tpm import Tpm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Devices:
     consoles: Annotated[tuple[ConsoleDevice, ...], children("console", ConsoleDevice)] = ()
     channels: Annotated[tuple[ChannelDevice, ...], children("channel", ChannelDevice)] = ()
     inputs: Annotated[tuple[Input, ...], children("input", Input)] = ()
+    tpms: Annotated[tuple[Tpm, ...], children("tpm", Tpm)] = ()
     graphics: Annotated[tuple[Graphics, ...], children("graphics", Graphics)] = ()
     sounds: Annotated[tuple[Sound, ...], children("sound", Sound)] = ()
     audios: Annotated[tuple[Audio, ...], children("audio", Audio)] = ()

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from culvert.domain import aliases, validate_disk, validate_firmware
+from culvert.domain import aliases, tpm, validate_disk, validate_firmware
 from culvert.domain.address import PciAddress
 from culvert.domain.bus_device import Iommu
 from culvert.domain.chardev import SPICE, ChannelDevice, Chardev
@@ -270,6 +270,7 @@ DOMAIN: tuple[Wrong, ...] = (
         "/domain/features/hyperv/vendor_id/@value is missing",
         errors.XMLError,
     ),
+    Wrong(lambda one: len(one.devices.tpms) > 1, "a domain has one TPM, at most"),
     Wrong(
         lambda one: sum(dog.model != "itco" for dog in one.devices.watchdogs) > 1,
         "a domain has one watchdog, at most",
@@ -343,6 +344,18 @@ DOMAIN: tuple[Wrong, ...] = (
     ),
 )
 
+TPM: tuple[Wrong, ...] = (
+    Wrong(
+        lambda one: one.backend.version == "1.2" and one.model == tpm.CRB,
+        "/domain/devices/tpm: a TPM 1.2 has no interface '{0.model}'",
+    ),
+    Wrong(
+        lambda one: one.backend.version != "2.0" and one.backend.active_pcr_banks is not None,
+        "/domain/devices/tpm/backend/active_pcr_banks is for version '2.0'",
+        errors.XMLError,
+    ),
+)
+
 OS: tuple[Wrong, ...] = tuple(Wrong(*row) for row in validate_firmware.ROWS)
 
 CPU: tuple[Wrong, ...] = (
@@ -399,6 +412,7 @@ def check(definition: DomainDef) -> None:
     check_all(AUDIO, devices.audios)
     check_all(VIDEO, devices.videos)
     check_all(WATCHDOG, devices.watchdogs)
+    check_all(TPM, devices.tpms)
     _check_usb([one for one in devices.controllers if one.type == "usb"])
 
 

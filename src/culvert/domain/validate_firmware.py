@@ -31,7 +31,8 @@ def _is_on(features: Features | None, name: str) -> bool:
 
 ROWS: tuple[tuple[Callable[[DomainDef], object], str, type[errors.RequestError]], ...] = (
     (
-        lambda one: one.os.firmware is None and one.os.firmware_wish is not None,
+        # Beside what was found by it, it stands in every live XML.
+        lambda one: one.os.firmware is None and one.os.firmware_wish is not None and _loader(one, "path") is None,
         "/domain/os/firmware chooses nothing without /domain/os/@firmware",
         errors.XMLDetail,
     ),

@@ -32,6 +32,7 @@ from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.command import command
 from culvert.drivers.qemu.command.command import LaunchOptions, bootindexes
 from culvert.drivers.qemu.command.command_memory import MemoryPlaces
+from culvert.drivers.qemu.command.command_tpm import SOCKET
 from culvert.ground import errors
 from tests.domain import golden, ovmf
 
@@ -263,8 +264,28 @@ def qemu(definition: DomainDef, place: Path, *, incoming: bool = False) -> Itera
             argv[at + 1] = argv[at + 1].replace("[::1]", "127.0.0.1") + (",to=99" if ":0," in argv[at + 1] else "")
         for at in (place for place, one in enumerate(argv) if one == "-spice"):
             argv[at + 1] = re.sub(r"^port=[1-9][0-9]*,addr=127.0.0.1", f"unix=on,addr={place}/spice", argv[at + 1])
-        with monitor(argv, listener) as call:
+        with emulated(definition, place), monitor(argv, listener) as call:
             yield call
+
+
+@contextlib.contextmanager
+def emulated(definition: DomainDef, place: Path) -> Iterator[None]:
+    """The emulator of the TPM, if there is one; it ends with QEMU's connection."""
+    if not definition.devices.tpms:
+        yield
+        return
+    if shutil.which("swtpm") is None:
+        pytest.skip("no swtpm")
+    two = definition.devices.tpms[0].backend.version == "2.0"
+    words = ["swtpm", "socket", "--ctrl", f"type=unixio,path={place}/{SOCKET}", "--tpmstate", f"dir={place}"]
+    with subprocess.Popen([*words, "--terminate", *(["--tpm2"] if two else [])]) as running:
+        try:
+            deadline = time.monotonic() + SECONDS
+            while not (place / SOCKET).exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            yield
+        finally:
+            running.terminate()
 
 
 def images(folder: Path) -> None:

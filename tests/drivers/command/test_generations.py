@@ -35,6 +35,7 @@ NORMAL = {
     "port of usb-audio, usb-tablet": "later libvirts give sound cards theirs first; what travels has them",
     "-m": "libvirt has said KiB since 9.1; QEMU takes MiB all the same",
     "pflash0, pflash1": "as -blockdev: nodes are the host's",
+    "-chardev of a TPM": "asked for a command line, libvirt has no emulator, and writes one that is null",
     "clusters": "a PC has none; to say so by a 1 is deprecated since QEMU 9.0",
 }
 ALONE = ("-S", "-no-user-config", "-nodefaults", "-no-shutdown", "-no-acpi", "-no-hpet")
@@ -62,6 +63,8 @@ def _spice(value: str) -> list[str]:
 
 
 def _chardev(value: Any) -> Any:
+    if "id=chrtpm" in value:
+        return "id=chrtpm"
     if not value.startswith(("socket,id=charmonitor", "socket,id=charchannel")):
         return value
     return [part for part in value.split(",") if not part.startswith(("path=", "fd="))]

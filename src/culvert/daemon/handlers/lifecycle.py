@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from culvert.daemon.service import Service, no_flags, on_wire
 from culvert.drivers.qemu import agent, autodestroy, nvram, power, save
+from culvert.drivers.qemu.driver import UndefineOptions
 from culvert.ground import errors
 from culvert.protocol import remote_change, remote_domain, shapes
 from culvert.protocol.constants_flag import CreateFlag, DefineFlag, DestroyFlag, ShutdownFlag, UndefineFlag
@@ -14,7 +15,7 @@ from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
-# Flags of undefine that concern what culvert does not keep: there is nothing to remove, so they are harmless.
+# Those of snapshots and checkpoints concern what culvert does not keep: there is nothing to remove.
 UNDEFINE_FLAGS = (
     UndefineFlag.MANAGED_SAVE
     | UndefineFlag.SNAPSHOTS_METADATA
@@ -78,8 +79,9 @@ class LifecycleHandlers:
         managed_save = bool(args.flags & UndefineFlag.MANAGED_SAVE)
         variables = _either(args.flags, UndefineFlag.NVRAM, UndefineFlag.KEEP_NVRAM, "nvram")
         snapshots = bool(args.flags & UndefineFlag.SNAPSHOTS_METADATA)
-        domain = self._service.domain(args.dom)
-        await self._service.driver.undefine(domain, managed_save=managed_save, snapshots=snapshots, nvram=variables)
+        tpm = _either(args.flags, UndefineFlag.TPM, UndefineFlag.KEEP_TPM, "TPM")
+        gone = UndefineOptions(managed_save=managed_save, snapshots=snapshots, nvram=variables, tpm=tpm)
+        await self._service.driver.undefine(self._service.domain(args.dom), gone)
         return Void()
 
     async def create_xml(self, session: Session, args: remote_domain.DomainCreateXMLArgs) -> shapes.DomainRet:

@@ -9,7 +9,7 @@ from lxml import etree
 from culvert.daemon import lib_version
 from culvert.daemon.service import Service, no_flags
 from culvert.domain import parse
-from culvert.drivers.qemu import vcpus
+from culvert.drivers.qemu import swtpm, vcpus
 from culvert.drivers.qemu.abilities import cpumodels, domcaps, firmware, nodeinfo, nodestats
 from culvert.ground import errors
 from culvert.io import apart
@@ -119,7 +119,8 @@ class NodeHandlers:
         known = emulators.known(path)
         about = domcaps.question(known, args.emulatorbin, args.arch, args.machine, args.virttype)
         installed = await asyncio.to_thread(firmware.present)
-        return shapes.CapabilitiesRet(domcaps.build(known, about, installed))
+        tpms = await swtpm.versions(self._service.driver.layout.state)
+        return shapes.CapabilitiesRet(domcaps.build(known, about, installed, tpms))
 
     async def get_cpu_model_names(
         self, session: Session, args: remote_connect.CPUModelNamesArgs

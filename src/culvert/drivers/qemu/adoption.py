@@ -13,7 +13,19 @@ import logging
 from pathlib import Path
 
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import cpu_seen, launch, lifecycle, news, nvram, process, states, strays, unplug, vnc
+from culvert.drivers.qemu import (
+    belongings,
+    cpu_seen,
+    launch,
+    lifecycle,
+    news,
+    process,
+    states,
+    strays,
+    swtpm,
+    unplug,
+    vnc,
+)
 from culvert.drivers.qemu.abilities import running
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Monitor
@@ -54,6 +66,9 @@ async def adopt(domain: Domain, status: Status, definition: DomainDef) -> None:
             log.warning("domain=%s id=%d ended while no daemon was there", domain.name, run.id)
         await domain.clear(run, keep_files=unseen)
         return
+    await swtpm.find(run, domain.host.layout.tpm_log(domain.name))
+    if run.tpm is not None:
+        domain.host.spawn(swtpm.watch(domain.name, run), name=f"watch-tpm-{domain.name}")
     vnc.reserve(domain.host, run)
     domain.host.spawn(domain.supervise(run), name=f"supervise-{domain.name}")
     try:
@@ -88,7 +103,7 @@ async def _take_over(domain: Domain, run: Run) -> None:
     try:
         status = await _refresh_state(domain)
         if domain.state is DomainState.RUNNING:
-            nvram.keep(domain.annotations)
+            belongings.keep(domain.annotations)
         run.abilities = await running.ask(domain.monitor)
         await _refresh_channels(domain, run)
         await cpu_seen.learn(domain)

@@ -14,7 +14,7 @@ from uuid import UUID
 from culvert.domain import aliases
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import nvram, states
+from culvert.drivers.qemu import belongings, states, swtpm, tpm_state
 from culvert.drivers.qemu.events import DomainLifecycle, Happening
 from culvert.drivers.qemu.host import QemuHost
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
@@ -446,9 +446,13 @@ class Domain:
         self._last_output = await run.last_output()
         self._last_exit = run.process.exit_text if run.process is not None else ""
         if not keep_files:
+            await swtpm.end(run)
+        if self.persistent is None and self.startup is None:
+            left = ending.reason is ShutoffReason.MIGRATED
+            await asyncio.to_thread(tpm_state.forget, run.definition, self.host.layout, left=left)
+        if not keep_files:
             await asyncio.to_thread(shutil.rmtree, run.runtime, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                await asyncio.to_thread(nvram.take_back, self.annotations)
+            await asyncio.to_thread(belongings.take_back, dict(self.annotations))
         # From here to the next await everybody sees the same: nothing runs.
         self.host.vnc_ports.difference_update(run.vnc_ports)
         self.run, self._leaving = None, run

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import uuid as uuids
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from uuid import UUID
 
@@ -20,7 +21,7 @@ from culvert.domain import defaults, firmware, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
-from culvert.drivers.qemu import adoption, launch, listing, log_keeper, strays
+from culvert.drivers.qemu import adoption, launch, listing, log_keeper, strays, swtpm, tpm_state
 from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo, nodestats
 from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.drivers.qemu.abilities.emulators import Emulators
@@ -43,6 +44,17 @@ from culvert.protocol.constants_state import DefinedDetail, DomainEvent, Undefin
 log = logging.getLogger(__name__)
 
 EMULATOR = "/usr/bin/qemu-system-x86_64"
+
+
+@dataclass(frozen=True, slots=True)
+class UndefineOptions:
+    """What goes with a definition: the image of a managed save, what is kept of its snapshots, its firmware's
+    variables and its TPM's state, of which ``None`` says nothing."""
+
+    managed_save: bool = False
+    snapshots: bool = False
+    nvram: bool | None = None
+    tpm: bool | None = None
 
 
 class Driver:
@@ -105,6 +117,8 @@ class Driver:
                 domain.close_console()
             if domain.run is not None and domain.run.monitor is not None:
                 await domain.run.monitor.close()
+            if domain.run is not None:
+                swtpm.let_go(domain.run)
             if domain.run is not None and domain.run.process is not None:
                 if domain.run.process.exited.is_set():
                     await domain.conclude(domain.run)  # it has ended when nobody was waited for any more
@@ -242,39 +256,33 @@ class Driver:
     async def undefine(
         self,
         domain: Domain,
+        options: UndefineOptions = UndefineOptions(),
         *,
-        managed_save: bool = False,
-        nvram: bool | None = None,
-        snapshots: bool = False,
         detail: UndefinedDetail = UndefinedDetail.REMOVED,
     ) -> None:
         """Forget the persistent definition: a running domain becomes transient, another one is gone.
 
-        ``managed_save``: with its image, if it has one; ``snapshots``: with what is kept of its snapshots; ``nvram``:
-        with its firmware's variables, or without them; ``detail``: why, for those who listen. Raises
-        ``errors.OperationInvalid`` for a transient domain, for one that has an image or snapshots otherwise, and for
-        one with variables of which nothing is said.
+        ``options``: with what; ``detail``: why, for those who listen. Raises ``errors.OperationInvalid`` for a
+        transient domain, for one that has an image or snapshots which are to stay, and for one with a firmware's
+        variables of which nothing is said.
         """
-        undefining = self._undefine(domain, managed_save, snapshots, nvram, detail)
-        await self.host.carry_out(undefining, name=f"undefine-{domain.name}")
+        await self.host.carry_out(self._undefine(domain, options, detail), name=f"undefine-{domain.name}")
 
-    async def _undefine(
-        self, domain: Domain, managed_save: bool, snapshots: bool, nvram: bool | None, detail: UndefinedDetail
-    ) -> None:
+    async def _undefine(self, domain: Domain, options: UndefineOptions, detail: UndefinedDetail) -> None:
         async with self._changing, domain.keeping:
             if not domain.is_persistent:
                 raise errors.OperationInvalid(f"cannot undefine transient domain '{domain.name}'")
-            if domain.has_managed_save and not managed_save:
+            if domain.has_managed_save and not options.managed_save:
                 raise errors.OperationInvalid("Refusing to undefine while domain managed save image exists")
             has_snapshots = not domain.is_active and len(domain.snapshots) > 0
-            if has_snapshots and not snapshots:
+            if has_snapshots and not options.snapshots:
                 raise errors.OperationInvalid(f"cannot delete inactive domain with {len(domain.snapshots)} snapshots")
             variables = await asyncio.to_thread(variables_of, domain.definition, self.layout)
-            if variables is not None and nvram is None:
+            if variables is not None and options.nvram is None:
                 raise errors.OperationInvalid("cannot undefine domain with nvram")
             if has_snapshots:
                 await domain.snapshots.forget_all()
-            if variables is not None and nvram:
+            if variables is not None and options.nvram:
                 await asyncio.to_thread(files.remove, variables)
             if domain.has_managed_save:
                 await asyncio.to_thread(files.remove, self.layout.managed_save(domain.name))
@@ -282,6 +290,11 @@ class Driver:
             for once in (False, True):
                 await asyncio.to_thread(self.host.store.set_autostart, domain.name, False, once=once)
             await asyncio.to_thread(self.host.store.remove_definition, domain.name)
+            if not domain.is_active and domain.startup is None:
+                left = detail is UndefinedDetail.MIGRATED
+                kept = (domain.definition, self.layout)
+                forget = functools.partial(tpm_state.forget, *kept, wanted=options.tpm, left=left)
+                await asyncio.to_thread(forget)
             try:
                 await self.host.whereabouts.undefined(domain.uuid)
             except errors.RequestError as err:  # what is kept for nobody does no harm

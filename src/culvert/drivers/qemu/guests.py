@@ -7,7 +7,7 @@ from uuid import UUID
 
 from culvert.domain.definition import DomainDef
 from culvert.drivers.qemu.domain import Domain
-from culvert.drivers.qemu.driver import Driver
+from culvert.drivers.qemu.driver import Driver, UndefineOptions
 from culvert.hypervisor.contract import Guest
 from culvert.protocol.constants_state import UndefinedDetail
 
@@ -41,7 +41,7 @@ class QemuGuests:
 
     async def undefine(self, guest: Guest) -> None:
         domain = self._driver.lookup_by_uuid(guest.uuid)
-        await self._driver.undefine(domain, nvram=False, detail=UndefinedDetail.MIGRATED)
+        await self._driver.undefine(domain, UndefineOptions(nvram=False), detail=UndefinedDetail.MIGRATED)
 
     async def launch_incoming(self, definition: DomainDef, name: str | None = None) -> Domain:
         return await self._driver.launch_incoming(definition, name)

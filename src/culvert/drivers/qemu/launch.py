@@ -19,6 +19,7 @@ from culvert.domain.interface import InterfaceTarget
 from culvert.domain.start import prepare
 from culvert.drivers.qemu import (
     balloon,
+    belongings,
     cpu_check,
     cpu_seen,
     iotune,
@@ -31,6 +32,8 @@ from culvert.drivers.qemu import (
     pinning,
     process,
     strays,
+    swtpm,
+    tpm_state,
     vcpus,
     vnc,
     vsock,
@@ -103,7 +106,7 @@ async def boot(
             run.resume_reason = RunningReason.BOOTED
             await startup.step(StartStep.RUNS, domain.monitor.execute("cont"))
             domain.emit(DomainEvent.STARTED, StartedDetail.BOOTED)
-        nvram.keep(domain.annotations)
+        belongings.keep(domain.annotations)
         await startup.step(StartStep.DONE, domain.persist())
         await startup.step(StartStep.HERE, domain.here_again())
 
@@ -146,7 +149,7 @@ async def restored(
         else:
             run.resume_reason = RunningReason.RESTORED
             await startup.step(StartStep.RUNS, domain.monitor.execute("cont"))
-        nvram.keep(domain.annotations)
+        belongings.keep(domain.annotations)
         await startup.step(StartStep.DONE, domain.persist())
         await startup.step(StartStep.HERE, domain.here_again())
 
@@ -191,6 +194,7 @@ async def _all_or_nothing(domain: Domain, annotations: Mapping[str, str] | None 
         domain.startup = None
         if not domain.is_active and not domain.is_persistent:
             domain.host.retire(domain)
+            await asyncio.to_thread(tpm_state.forget, domain.definition, domain.host.layout)
 
 
 async def _launch(
@@ -207,8 +211,9 @@ async def _launch(
     """
     known = await domain.host.emulators.look(definition.devices.emulator)
     reset = nvram.RESET in startup.annotations
+    await asyncio.to_thread(tpm_state.check, definition)
     definition = await asyncio.to_thread(nvram.settle, definition, domain.host.layout, reset=reset)
-    startup.annotations = {**startup.annotations, **await asyncio.to_thread(nvram.to_make, definition)}
+    startup.annotations = {**startup.annotations, **await asyncio.to_thread(_to_make, domain, definition)}
     # The emulator may have changed since the domain was defined.
     await apart.run(fit.check, definition, known)
     try:
@@ -284,6 +289,11 @@ async def _try_launch(
     return run
 
 
+def _to_make(domain: Domain, definition: DomainDef) -> dict[str, str]:
+    """Annotations for what is not on the disk yet."""
+    return {**nvram.to_make(definition), **tpm_state.to_make(definition, domain.host.layout)}
+
+
 async def _processors(domain: Domain) -> None:
     await vcpus.prepare(domain)
     await pinning.as_defined(domain)
@@ -305,13 +315,15 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             raise errors.SystemCallError(
                 f"domain '{domain.name}': cannot make its monitor socket: {err.strerror}", errno=err.errno
             ) from err
+        await swtpm.start(domain.name, run, domain.host.layout, incoming=incoming)
+        if run.tpm is not None:
+            domain.host.spawn(swtpm.watch(domain.name, run), name=f"watch-tpm-{domain.name}")
         taps = await _open_taps(run, opened)
         fds = [listener.fileno(), *taps.values()]
         channels = run.runtime
         devices = run.definition.devices
-        if any(one.type == "unix" for one in devices.channels) or any(
-            one.kind == "socket" for one in devices.graphics
-        ):
+        unix = any(one.type == "unix" for one in devices.channels)
+        if unix or devices.tpms or any(one.kind == "socket" for one in devices.graphics):
             # QEMU binds these sockets itself, and the path below the daemon's directory may be too long for it.
             directory = os.open(run.runtime, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
             opened.callback(os.close, directory)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from culvert.drivers.qemu import nvram, states
+from culvert.drivers.qemu import belongings, states
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.monitor import Event
 from culvert.drivers.qemu.run import Run
@@ -69,7 +69,7 @@ def _stop(domain: Domain, run: Run, data: dict[str, Any]) -> None:
 def _resume(domain: Domain, run: Run, data: dict[str, Any]) -> None:
     reason = RunningReason.UNPAUSED if run.resume_reason is None else run.resume_reason
     run.resume_reason = None
-    nvram.keep(domain.annotations)
+    belongings.keep(domain.annotations)
     if domain.state is not DomainState.RUNNING:
         domain.set_state(DomainState.RUNNING, reason, states.resumed(reason))
 

@@ -9,19 +9,17 @@ libvirt's does.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from culvert.domain import firmware
 from culvert.domain.definition import DomainDef
+from culvert.drivers.qemu import belongings
 from culvert.drivers.qemu.abilities import firmware as known
 from culvert.drivers.qemu.state.layout import DIRECTORY_MODE, Layout
 from culvert.ground import errors
 from culvert.io import files
-
-MADE = "nvram-made"
-"""The annotation of a run that has made the file, until the guest has run."""
 
 RESET = "nvram-reset"
 """The annotation of a start that makes it anew."""
@@ -57,7 +55,7 @@ def settle(definition: DomainDef, layout: Layout, *, reset: bool) -> DomainDef:
 def to_make(definition: DomainDef) -> Mapping[str, str]:
     """The annotation for a start of a settled ``definition`` where the file is missing; it touches the disk."""
     path = path_of(definition)
-    return {MADE: str(path)} if path is not None and not path.exists() else {}
+    return {belongings.NVRAM: str(path)} if path is not None and not path.exists() else {}
 
 
 def kept_for(definition: DomainDef, layout: Layout) -> Path | None:
@@ -108,14 +106,3 @@ def renamed(definition: DomainDef, name: str, layout: Layout) -> None:
         files.flush_directory(before.parent)
     except OSError as err:
         raise errors.SystemCallError(f"cannot rename '{before}': {err.strerror}", errno=err.errno) from err
-
-
-def keep(annotations: MutableMapping[str, str]) -> None:
-    """The guest of a run with ``annotations`` is here: its file stays, whatever becomes of the run."""
-    annotations.pop(MADE, None)
-
-
-def take_back(annotations: Mapping[str, str]) -> None:
-    """A run with ``annotations`` is over, and is to leave what it has found; it touches the disk."""
-    if MADE in annotations:
-        Path(annotations[MADE]).unlink(missing_ok=True)

@@ -74,6 +74,8 @@ class Run:
     """The processor that QEMU has given the guest, where it has said so (``cpu_seen``)."""
     abilities: Abilities = NONE
     """What its QEMU has said that it can be told, when its monitor was connected."""
+    tpm: Process | None = None
+    """The emulator of the guest's TPM."""
     vnc_ports: frozenset[int] = frozenset()
     """Those of ``QemuHost.vnc_ports`` that are kept for it."""
     gone: asyncio.Event = field(default_factory=asyncio.Event)

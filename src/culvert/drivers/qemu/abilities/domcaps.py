@@ -12,7 +12,7 @@ from typing import Any
 
 from lxml import etree
 
-from culvert.domain import binding, chardev, disk, display, features, peripheral, platform
+from culvert.domain import binding, chardev, disk, display, features, peripheral, platform, tpm
 from culvert.domain.loader import Loader
 from culvert.domain.scalars import WordScalar
 from culvert.drivers.qemu.abilities.ability import Ability
@@ -77,8 +77,8 @@ def models(known: Machines) -> list[str]:
     return [name for name in known.cpu_models if not VERSIONED.search(name) and name not in _RELATIVE]
 
 
-def build(known: Machines, about: Question, installed: Sequence[Firmware] = ()) -> str:
-    """The XML text; ``installed``: the firmware of this host."""
+def build(known: Machines, about: Question, installed: Sequence[Firmware] = (), tpms: Sequence[str] = ()) -> str:
+    """The XML text; ``installed``: the firmware of this host, ``tpms``: the versions of TPMs that can be emulated."""
     root = etree.Element("domainCapabilities")
     etree.SubElement(root, "path").text = known.emulator
     etree.SubElement(root, "domain").text = about.virttype
@@ -90,7 +90,7 @@ def build(known: Machines, about: Question, installed: Sequence[Firmware] = ()) 
     _cpu(root, known, about)
     backing = etree.SubElement(root, "memoryBacking", supported="yes")
     _enum(backing, "sourceType", words(platform.MemoryBacking, "source"))
-    _devices(root, known)
+    _devices(root, known, tpms)
     _features(root)
     etree.indent(root)
     return str(etree.tostring(root, encoding="unicode")) + "\n"
@@ -139,6 +139,7 @@ _NEEDS: dict[tuple[str, str], frozenset[str]] = {
     ("modelType", "virtio"): frozenset(VIRTIO_VIDEO.values()),
     ("bus", "virtio"): frozenset({"virtio-blk-pci"}),
     ("model", "virtio"): frozenset({"virtio-rng-pci"}),
+    **{("model", kind): frozenset({kind}) for kind in words(tpm.Tpm, "model")},
 }
 
 
@@ -150,7 +151,7 @@ def _there(known: Machines, enum: str, values: Iterable[str]) -> list[str]:
     return [one for one in there if not devices or (enum, one) not in _NEEDS or _NEEDS[enum, one] & devices]
 
 
-def _devices(root: etree._Element, known: Machines) -> None:
+def _devices(root: etree._Element, known: Machines, tpms: Sequence[str]) -> None:
     devices = etree.SubElement(root, "devices")
     for name, enums in {
         "disk": {"diskDevice": words(disk.Disk, "device"), "bus": words(disk.DiskTarget, "bus")},
@@ -162,7 +163,13 @@ def _devices(root: etree._Element, known: Machines) -> None:
             "backendModel": words(peripheral.RngBackend, "model"),
         },
         "filesystem": None,
-        "tpm": None,
+        "tpm": {
+            "model": words(tpm.Tpm, "model"),
+            "backendModel": words(tpm.TpmBackend, "type"),
+            "backendVersion": tpms,
+        }
+        if tpms
+        else None,
         "redirdev": {"bus": words(chardev.Redirdev, "bus")},
         "channel": {"type": words(chardev.ChannelDevice, "type")},
     }.items():

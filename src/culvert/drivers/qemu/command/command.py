@@ -33,6 +33,7 @@ from culvert.drivers.qemu.command import (
     command_network,
     command_screen,
     command_smbios,
+    command_tpm,
 )
 from culvert.drivers.qemu.command.command_memory import MemoryPlaces
 from culvert.drivers.qemu.command.command_syntax import comma, device, on_off, option
@@ -111,6 +112,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_disk.disks(definition, boot_order, options.secret_fds),
         *command_network.interfaces(definition, boot_order, options.tap_fds, options.vhost_fds),
         *command_chardev.chardevs(definition, incoming=options.incoming, channel_directory=options.channel_directory),
+        *command_tpm.tpms(definition, options.channel_directory),
         *command_device.inputs(definition),
         *command_screen.graphics(definition, options.channel_directory),
         *command_device.videos(definition),

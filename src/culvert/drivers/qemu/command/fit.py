@@ -10,7 +10,7 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
 from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.drivers.qemu.abilities.machines import Machines
-from culvert.drivers.qemu.command import command_chardev, command_device, command_disk, command_network
+from culvert.drivers.qemu.command import command_chardev, command_device, command_disk, command_network, command_tpm
 from culvert.ground import errors
 
 # Names that QEMU takes for a type of device and does not list (system/qdev-monitor.c, qdev_alias_table).
@@ -62,6 +62,7 @@ def _drivers(definition: DomainDef) -> Iterator[tuple[str, str]]:
         *(word for disk in definition.devices.disks for word in command_disk.drive(definition, disk)),
         *(word for card in definition.devices.interfaces for word in command_network.card(definition, card, None)),
         *command_chardev.chardevs(definition, incoming=False, channel_directory="/"),
+        *command_tpm.tpms(definition, "/"),
         *command_device.inputs(definition),
         *command_device.videos(definition),
         *command_device.watchdogs(definition),

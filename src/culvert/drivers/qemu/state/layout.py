@@ -9,6 +9,9 @@
     run/qemu/domain-ID-SHORT/     sockets and short-lived files of one run (monitor.sock …)
     log/qemu/NAME.log             what QEMU has said, over all runs
     lib/qemu/left/NAME            where the guest has gone, written by culvert 0.1.0 and read once: now the journal's
+    log/swtpm/NAME-swtpm.log      what the emulator of its TPM has said
+    lib/qemu/swtpm/UUID/          what a guest's TPM keeps
+    lib/qemu/swtpm-localca/       who certifies the keys of this host's TPMs
     lib/qemu/nvram/NAME_VARS.fd   the variables of a guest's firmware
     lib/qemu/save/NAME.save       the guest as it was saved; its next start goes on there
     lib/qemu/snapshot/NAME/X.xml  what is kept of snapshot X; the snapshot itself is in the images
@@ -91,6 +94,13 @@ class Layout:
 
     def managed_save(self, name: str) -> Path:
         return self.state / "save" / f"{name}.save"
+
+    @property
+    def swtpm(self) -> Path:
+        return self.state / "swtpm"
+
+    def tpm_log(self, name: str) -> Path:
+        return self.log / "swtpm" / f"{name}-swtpm.log"
 
     @property
     def nvram(self) -> Path:
