@@ -54,7 +54,7 @@ def test_domain_capabilities(uri: str, host_a: DaemonProcess, machine: str) -> N
     buses = [one.text for one in root.iterfind("devices/disk/enum[@name='bus']/value")]
     assert buses == ["virtio", "ide", "sata", "fdc"]
     assert [one.text for one in root.iterfind("devices/graphics/enum[@name='type']/value")] == ["vnc", "spice"]
-    assert root.find("devices/tpm").get("supported") == "no"  # type: ignore[union-attr]  # the XML has it, or it fails
+    assert root.find("devices/filesystem").get("supported") == "no"  # type: ignore[union-attr]  # or it fails
 
 
 def test_capabilities_of_what_is_not_there(uri: str, host_a: DaemonProcess) -> None:

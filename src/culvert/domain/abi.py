@@ -30,7 +30,7 @@ FREE = frozenset(
         *("/domain/vcpu/@cpuset", "/domain/cputune", "/domain/numatune"),
         *("/domain/on_poweroff", "/domain/on_reboot", "/domain/on_crash"),
         *("/domain/os/kernel", "/domain/os/initrd", "/domain/os/cmdline", "/domain/os/boot", "/domain/os/bootmenu"),
-        *("/domain/os/@firmware", "/domain/os/firmware", "/domain/os/nvram", "/domain/os/bios"),
+        *("/domain/os/@firmware", "/domain/os/firmware", "/domain/os/nvram", "/domain/os/bios", "/domain/os/acpi"),
         "/domain/cpu/topology/@clusters",
         *("/domain/cpu/@check", "/domain/cpu/@match", "/domain/cpu/model/@fallback"),
         "/domain/clock/@offset",

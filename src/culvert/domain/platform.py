@@ -66,17 +66,17 @@ class Bios:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AcpiTable:
-    """A file with a table of the firmware's."""
+    """A table of the host's that is shown to the guest, from a file."""
 
     type: Annotated[str, attribute("type", one_of("slic"))]
-    path: Annotated[str, content(PATH)]
+    path: Annotated[str | None, content(PATH)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AcpiTables:
-    """Tables of ACPI beside the machine's own."""
+class OsAcpi:
+    """There is one table, at most."""
 
-    tables: Annotated[tuple[AcpiTable, ...], children("table", AcpiTable)] = ()
+    table: Annotated[AcpiTable | None, child("table", AcpiTable)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Os:
     kernel: Annotated[str | None, leaf("kernel", PATH, silent=BLANK)] = None
     initrd: Annotated[str | None, leaf("initrd", PATH, silent=BLANK)] = None
     cmdline: Annotated[str | None, leaf("cmdline", ANY_TEXT, silent=BLANK)] = None
-    acpi: Annotated[AcpiTables | None, child("acpi", AcpiTables, hollow="*")] = None
+    acpi: Annotated[OsAcpi | None, child("acpi", OsAcpi, hollow="table")] = None
     boot: Annotated[tuple[Boot, ...], children("boot", Boot)] = ()
     bootmenu: Annotated[BootMenu | None, child("bootmenu", BootMenu, hollow="enable")] = None
     bios: Annotated[Bios | None, child("bios", Bios, hollow=ANY)] = None

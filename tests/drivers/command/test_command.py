@@ -289,6 +289,7 @@ def emulated(definition: DomainDef, place: Path) -> Iterator[None]:
 
 
 def images(folder: Path) -> None:
+    (folder / "slic,1.bin").write_bytes(bytes(64))
     for number in range(1, 6):
         (folder / f"d{number}.raw").write_bytes(bytes(1 << 20))
         subprocess.run(

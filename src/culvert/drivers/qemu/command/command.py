@@ -314,5 +314,6 @@ def _boot(definition: DomainDef) -> Iterator[str]:
     ):
         if value is not None:
             yield from (flag, value)
-    for table in definition.os.acpi.tables if definition.os.acpi else ():
-        yield from ("-acpitable", f"sig={table.type.upper()},file={comma(table.path)}")
+    table = definition.os.acpi.table if definition.os.acpi else None
+    if table is not None and table.path is not None:
+        yield from ("-acpitable", f"sig=SLIC,file={comma(table.path)}")
