@@ -25,6 +25,8 @@ from culvert.daemon.handlers.lifecycle import LifecycleHandlers
 from culvert.daemon.handlers.listing import ListingHandlers
 from culvert.daemon.handlers.migrate import MigrateHandlers
 from culvert.daemon.handlers.monitor import MonitorHandlers
+from culvert.daemon.handlers.network import NetworkHandlers
+from culvert.daemon.handlers.network_ports import NetworkPortHandlers
 from culvert.daemon.handlers.node import NodeHandlers
 from culvert.daemon.handlers.objects import ObjectHandlers
 from culvert.daemon.handlers.query import QueryHandlers
@@ -39,6 +41,7 @@ from culvert.daemon.listen import Address
 from culvert.daemon.places import Places
 from culvert.daemon.security import MigrationPeers, client_side, server_side
 from culvert.daemon.service import Service
+from culvert.drivers.network.networks import Networks
 from culvert.drivers.qemu import autostart
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.guests import QemuGuests
@@ -79,6 +82,8 @@ REMOTE_GROUPS = (
         StorageHandlers,
         VolumeHandlers,
         SnapshotHandlers,
+        NetworkHandlers,
+        NetworkPortHandlers,
         TuneHandlers,
         GuestHandlers,
         GuestInfoHandlers,
@@ -129,6 +134,7 @@ async def serve(
         security = await asyncio.to_thread(server_side, config.tls) if with_tls else None
         for each in addresses:
             listeners += await listen_tcp(each.host, each.port, security if each.transport == "tls" else None)
+        networks = await stack.enter_async_context(Networks(places.layout))
         driver = await stack.enter_async_context(
             Driver(
                 places.layout,
@@ -136,6 +142,7 @@ async def serve(
                 emulator=config.qemu.emulator,
                 start_timeout=config.qemu.start_seconds,
                 stop_timeout=config.qemu.stop_seconds,
+                networks=networks,
             )
         )
         dead = config.migration.dead_seconds
@@ -171,6 +178,7 @@ async def serve(
             background=background,
             journal=journal,
             pools=Pools(places.layout.etc / "storage"),
+            networks=networks,
             socket_path=str(places.socket),
             reachable=[(each.transport, *each.address) for each in listeners if each.address is not None],
             lib_version=await asyncio.to_thread(lib_version.installed),

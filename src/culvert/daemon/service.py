@@ -7,6 +7,7 @@ from uuid import UUID
 
 from culvert.channels.work import Background
 from culvert.daemon.config import Config
+from culvert.drivers.network.networks import Networks
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.storage.pools import Pools
@@ -34,6 +35,7 @@ class Service:
     background: Background
     journal: Journal
     pools: Pools
+    networks: Networks
     socket_path: str
     reachable: list[tuple[str, str, int]]
     lib_version: int

@@ -36,12 +36,16 @@ class Verbatim:
 
 @dataclass(slots=True)
 class Node:
-    """An element to be written: attributes in order, then either text or children."""
+    """An element to be written: attributes in order, then either text or children.
+
+    ``spread``: closed by a tag on a line of its own, also without children.
+    """
 
     tag: str
     attributes: dict[str, str] = field(default_factory=dict)
     text: str | None = None
     children: list[Node | Verbatim] = field(default_factory=list)
+    spread: bool = False
 
 
 def read(text: str) -> etree._Element:
@@ -133,7 +137,7 @@ def _lines(node: Node, indent: str) -> Iterator[str]:
         # White space before a child would be part of the text.
         inner = "".join(line for one in node.children if isinstance(one, Node) for line in _lines(one, ""))
         yield f"{indent}<{node.tag}{head}>{_escape(node.text)}{inner}</{node.tag}>"
-    elif not node.children:
+    elif not node.children and not node.spread:
         yield f"{indent}<{node.tag}{head}/>"
     else:
         yield f"{indent}<{node.tag}{head}>"

@@ -89,6 +89,7 @@ class ErrorCode(IntEnum):
     DEVICE_MISSING = 99
     NO_NWFILTER_BINDING = 101
     NO_DOMAIN_CHECKPOINT = 103
+    NO_NETWORK_PORT = 107
 
 
 class CulvertError(Exception):
@@ -213,6 +214,11 @@ class NoDomainCheckpoint(RequestError):
 
 class NoNetwork(RequestError):
     code = ErrorCode.NO_NETWORK
+    domain = ErrorDomain.NETWORK
+
+
+class NoNetworkPort(RequestError):
+    code = ErrorCode.NO_NETWORK_PORT
     domain = ErrorDomain.NETWORK
 
 
@@ -420,6 +426,7 @@ PREFIXES: dict[int, str] = {
     ErrorCode.DEVICE_MISSING: "device not found",
     ErrorCode.NO_NWFILTER_BINDING: "Network filter binding not found",
     ErrorCode.NO_DOMAIN_CHECKPOINT: "Domain checkpoint not found",
+    ErrorCode.NO_NETWORK_PORT: "network port not found",
 }
 
 

@@ -37,6 +37,7 @@ FEATURES = frozenset(
         Feature.MIGRATION_OFFLINE,
         Feature.MIGRATION_PARAMS,
         Feature.REMOTE_EVENT_CALLBACK,
+        Feature.NETWORK_UPDATE_HAS_CORRECT_ORDER,
         Feature.REMOTE_CLOSE_CALLBACK,
     }
 )

@@ -31,7 +31,6 @@ REGEX, NOCASE = 1, 2  # VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_*
 
 # Registrations for what culvert keeps none of: accepted, and nothing ever comes of them.
 SILENT: tuple[tuple[Procedure[Any, CallbackIDRet], Procedure[CallbackIDArgs, Void]], ...] = (
-    (remote_register.CONNECT_NETWORK_EVENT_REGISTER_ANY, remote_register.CONNECT_NETWORK_EVENT_DEREGISTER_ANY),
     (
         remote_register.CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY,
         remote_register.CONNECT_STORAGE_POOL_EVENT_DEREGISTER_ANY,

@@ -1,4 +1,4 @@
-"""What libvirt keeps beside domains and culvert does not: networks, filters, secrets, devices, checkpoints.
+"""What libvirt keeps beside domains and culvert does not: filters, secrets, devices, checkpoints.
 
 Lists are empty and look-ups find nothing, in libvirt's words, so that a client that asks goes on to the domains. A
 call that would make one of them is answered "not supported".
@@ -21,7 +21,6 @@ from culvert.rpc.session import Session
 R = TypeVar("R")
 
 COUNTS: tuple[Procedure[Any, shapes.NumRet], ...] = (
-    *(remote_object.CONNECT_NUM_OF_NETWORKS, remote_object.CONNECT_NUM_OF_DEFINED_NETWORKS),
     *(remote_object.CONNECT_NUM_OF_INTERFACES, remote_object.CONNECT_NUM_OF_DEFINED_INTERFACES),
     *(
         remote_object.CONNECT_NUM_OF_NWFILTERS,
@@ -31,13 +30,12 @@ COUNTS: tuple[Procedure[Any, shapes.NumRet], ...] = (
 )
 
 NAMES: tuple[Procedure[Any, remote_list.NamesRet], ...] = (
-    *(remote_object.CONNECT_LIST_NETWORKS, remote_object.CONNECT_LIST_DEFINED_NETWORKS),
     *(remote_object.CONNECT_LIST_INTERFACES, remote_object.CONNECT_LIST_DEFINED_INTERFACES),
     *(remote_object.CONNECT_LIST_NWFILTERS, remote_object.CONNECT_LIST_SECRETS, remote_object.NODE_LIST_DEVICES),
 )
 
 LISTS: tuple[Procedure[shapes.ListAllArgs, Any], ...] = (
-    *(remote_list.CONNECT_LIST_ALL_NETWORKS, remote_list.CONNECT_LIST_ALL_INTERFACES),
+    remote_list.CONNECT_LIST_ALL_INTERFACES,
     *(
         remote_list.CONNECT_LIST_ALL_NODE_DEVICES,
         remote_object.CONNECT_LIST_ALL_NWFILTERS,
@@ -49,8 +47,6 @@ LISTS: tuple[Procedure[shapes.ListAllArgs, Any], ...] = (
 # A look-up → the error, and its text with the name that was asked for. The name is the argument's one member, text
 # or the bytes of a UUID.
 LOOKUPS: dict[Procedure[Any, Any], tuple[type[errors.RequestError], str]] = {
-    remote_object.NETWORK_LOOKUP_BY_NAME: (errors.NoNetwork, "no network with matching name '{}'"),
-    remote_object.NETWORK_LOOKUP_BY_UUID: (errors.NoNetwork, "no network with matching uuid '{}'"),
     remote_object.INTERFACE_LOOKUP_BY_NAME: (errors.NoInterface, "couldn't find interface named '{}'"),
     remote_object.INTERFACE_LOOKUP_BY_MAC_STRING: (
         errors.NoInterface,

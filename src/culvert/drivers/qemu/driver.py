@@ -21,6 +21,7 @@ from culvert.domain import defaults, firmware, validate
 from culvert.domain import parse as xml_parse
 from culvert.domain.definition import DomainDef
 from culvert.domain.host import HostFacts
+from culvert.drivers.network.port import NetworkPorts, NoNetworks
 from culvert.drivers.qemu import adoption, launch, listing, log_keeper, strays, swtpm, tpm_state
 from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo, nodestats
 from culvert.drivers.qemu.abilities.ability import Ability
@@ -68,13 +69,15 @@ class Driver:
         emulator: str = EMULATOR,
         start_timeout: float = CONNECT_TIMEOUT,
         stop_timeout: float = TERM_TIMEOUT,
+        networks: NetworkPorts | None = None,
     ) -> None:
-        """``start_timeout``, ``stop_timeout``: see ``QemuHost``."""
+        """``start_timeout``, ``stop_timeout``, ``networks``: see ``QemuHost``."""
         self.layout = layout
         self.host_uuid = host_uuid
         self.events = Events()
         self._emulator = emulator
         self._timeouts = (start_timeout, stop_timeout)
+        self._networks = networks or NoNetworks()
         self._by_uuid: dict[UUID, Domain] = {}
         self._changing = asyncio.Lock()
         self._host: QemuHost | None = None
@@ -93,6 +96,7 @@ class Driver:
                 self.layout, store, self.events, Recorder(store), found, tasks, self._retire, *self._timeouts
             )
             self._host.enlist = self._enlist
+            self._host.networks = self._networks
             self._host.spawn(self._host.recorder.run(), name="status-recorder")
             self._host.spawn(log_keeper.keep(self.domains), name="log-keeper")
             await self._load()

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from culvert.channels.work import close_with
+from culvert.drivers.network.port import NetworkPorts, NoNetworks
 from culvert.drivers.qemu.abilities.emulators import Emulators
 from culvert.drivers.qemu.abilities.machines import Machines
 from culvert.drivers.qemu.events import Events
@@ -102,6 +103,9 @@ class QemuHost:
 
     may_start: Callable[[UUID], None] = lambda uuid: None
     """Raises why the domain of that UUID must not be started here; set by who knows where else it may run."""
+
+    networks: NetworkPorts = field(default_factory=NoNetworks)
+    """What cards of type ``network`` are plugged into; set by the driver."""
 
     whereabouts: Absences = field(default_factory=Nowhere)
     """Set with ``may_start``: that speaks of migrations that are not over, this of those that are."""

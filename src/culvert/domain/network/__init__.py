@@ -1,0 +1,1 @@
+"""``<network>``: the definition of a virtual network: read, checked, changed in part, written."""
