@@ -76,7 +76,12 @@ DISK = "<disk><source file='/d'/><target dev='{}'/>{}</disk>"
         ({"devices": "<controller type='usb' model='none'/><input type='tablet' bus='usb'/>"}, "needs a USB"),
         ({"devices": "<controller type='ide' model='piix3-uhci'/>"}, "ide controller model 'piix3-uhci'"),
         ({"devices": "<input type='tablet' bus='ps2'/>"}, "ps2 bus does not support tablet"),
-        ({"devices": "<interface type='bridge'/>"}, "needs <source bridge"),
+        (
+            {"devices": "<interface type='bridge'/>"},
+            "No <source> 'bridge' attribute specified with <interface type='bridge'",
+        ),
+        ({"devices": "<interface type='network'/>"}, "No <source> 'network' attribute specified"),
+        ({"devices": "<interface type='direct'/>"}, "No <source> 'dev' attribute specified"),
         ({"devices": "<interface type='user'><source bridge='b'/></interface>"}, "has no source bridge"),
         ({"devices": "<graphics type='vnc'/><graphics type='vnc'/>"}, "only 1 graphics"),
         (

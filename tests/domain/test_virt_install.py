@@ -18,14 +18,10 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.format import format as xml_format
 from culvert.drivers.qemu.abilities.ability import NONE
 from culvert.drivers.qemu.command.command import LaunchOptions, build
-from culvert.ground import errors
 from tests.domain import golden
 
 FOLDER = Path(__file__).with_name("virt_install")
-REFUSED = {
-    "fedora37-network": "/domain/devices/interface/@type: 'network'",
-}
-RUN = sorted({path.stem for path in FOLDER.glob("*.xml")} - set(REFUSED))
+RUN = sorted(path.stem for path in FOLDER.glob("*.xml"))
 
 
 def text(name: str) -> str:
@@ -41,22 +37,14 @@ def test_is_run(name: str) -> None:
     definition = completed(text(name))
     assert completed(xml_format(definition, secure=True)) == definition
     argv = build(
-        golden.running(definition), LaunchOptions(monitor_fd=9, tap_fds={0: 20}, channel_directory="/run"), NONE
+        golden.running(definition), LaunchOptions(monitor_fd=9, tap_fds={0: (20,)}, channel_directory="/run"), NONE
     )
     assert any("/images/disk.qcow2" in word for word in argv)
 
 
-@pytest.mark.parametrize("name", sorted(REFUSED))
-def test_is_refused_by_name(name: str) -> None:
-    with pytest.raises(errors.ConfigUnsupported) as refused:
-        completed(text(name))
-    assert REFUSED[name] in str(refused.value)
-    assert "is not supported by culvert" in str(refused.value)
-
-
 def test_windows_is_told_that_it_is_virtual() -> None:
     argv = build(
-        golden.running(completed(text("win11-import-vnc"))), LaunchOptions(monitor_fd=9, tap_fds={0: 20}), NONE
+        golden.running(completed(text("win11-import-vnc"))), LaunchOptions(monitor_fd=9, tap_fds={0: (20,)}), NONE
     )
     [cpu] = [argv[at + 1] for at, word in enumerate(argv) if word == "-cpu"]
     for word in ("hv-relaxed=on", "hv-vapic=on", "hv-spinlocks=0x1fff", "hv-time=on"):

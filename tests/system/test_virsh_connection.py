@@ -147,7 +147,7 @@ def test_an_unsupported_command_says_so_and_the_connection_lives_on(uri: str, ho
     with Terminal(uri) as terminal:
         terminal.wait_for("virsh # ")
         for number, command in enumerate(
-            ["iface-begin", "iface-commit", "iface-rollback", "net-define /etc/hostname"]
+            ["iface-begin", "iface-commit", "iface-rollback", "nodedev-create /etc/hostname"]
         ):
             terminal.press(command + "\n")
             shown = terminal.wait_for("virsh # ", 2 * number + 2)

@@ -19,6 +19,7 @@ from culvert.domain import binding, firmware, memory, vcpus
 from culvert.domain.cpu import VcpuStates
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import virtio_device
+from culvert.domain.interface import Interface
 from culvert.domain.loader import Loader
 from culvert.ground import errors
 
@@ -52,7 +53,10 @@ FREE = frozenset(
         ),
         *("/domain/devices/disk/target/@tray", "/domain/devices/disk/shareable", "/domain/devices/disk/boot"),
         *("/domain/devices/interface/@type", "/domain/devices/interface/source", "/domain/devices/interface/target"),
-        *("/domain/devices/interface/driver", "/domain/devices/interface/link", "/domain/devices/interface/boot"),
+        *("/domain/devices/interface/driver/@name", "/domain/devices/interface/driver/@txmode"),
+        *("/domain/devices/interface/driver/@ioeventfd", "/domain/devices/interface/backend"),
+        *("/domain/devices/interface/link", "/domain/devices/interface/boot"),
+        *("/domain/devices/interface/bandwidth", "/domain/devices/interface/port"),
         *(
             f"/domain/devices/{kind}/{name}"
             for kind in ("serial", "parallel", "console", "channel", "redirdev", "smartcard")
@@ -88,8 +92,13 @@ def check(source: DomainDef, destination: DomainDef, *, name: str | None = None)
     _compare(_ordered(source), _ordered(destination), "/domain")
     cards = zip(source.devices.interfaces, destination.devices.interfaces, strict=True)
     for place, (ours, theirs) in enumerate(cards):
-        if (ours.type == "user") != (theirs.type == "user"):
+        if _has_state(ours) != _has_state(theirs):
             raise _differs(f"/domain/devices/interface[{place + 1}]/@type", ours.type, theirs.type)
+
+
+def _has_state(card: Interface) -> bool:
+    """What is behind it is QEMU's own network."""
+    return card.type == "user" and not card.is_passt
 
 
 def _ordered(definition: DomainDef) -> DomainDef:

@@ -33,7 +33,7 @@ from culvert.domain.disk import Disk, DiskDriver, Geometry, IoTune
 from culvert.domain.disk_source import BackingStore
 from culvert.domain.display import Graphics, Input, Listen, Video, VideoModel
 from culvert.domain.host import HostFacts
-from culvert.domain.interface import Interface
+from culvert.domain.interface import Interface, InterfaceSource
 from culvert.domain.peripheral import Memballoon, Rng, RngBackend, Watchdog
 from culvert.ground import errors
 
@@ -201,18 +201,40 @@ def _insert(held: list[Disk], new: Disk) -> None:
 
 
 def _interface(interface: Interface, seed: str) -> Interface:
-    if interface.type == "bridge" and interface.bridge is None:
-        raise errors.XMLError("XML error: an interface of type 'bridge' needs <source bridge='…'/>")
-    if interface.type != "bridge" and interface.bridge is not None:
-        raise errors.ConfigUnsupported(
-            f"unsupported configuration: an interface of type '{interface.type}' has no source bridge"
-        )
+    source = _source(interface)
     digest = hashlib.sha256(seed.encode()).hexdigest()
     mac = f"{MAC_PREFIX}:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
     model = interface.model or "rtl8139"
     # What is said of a virtio card's back end says nothing of another one's.
     driver = interface.driver if model == "virtio" else None
-    return replace(interface, mac=interface.mac or mac, model=model, driver=driver)
+    return replace(interface, mac=interface.mac or mac, source=source, model=model, driver=driver)
+
+
+# Kind of a card → what its source must say, and what it may say besides.
+SOURCES: dict[str, tuple[str | None, tuple[str, ...]]] = {
+    "user": (None, ("dev",)),
+    "ethernet": (None, ()),
+    "bridge": ("bridge", ("network", "portgroup", "portid")),
+    "network": ("network", ("portgroup", "portid", "bridge")),
+    "direct": ("dev", ("mode", "network", "portgroup", "portid")),
+}
+
+
+def _source(interface: Interface) -> InterfaceSource | None:
+    needed, may = SOURCES[interface.type]
+    source = interface.source or InterfaceSource()
+    if needed is not None and getattr(source, needed) is None:
+        raise errors.XMLError(
+            f"XML error: No <source> '{needed}' attribute specified with <interface type='{interface.type}'/>"
+        )
+    for name in ("network", "portgroup", "portid", "bridge", "dev", "mode"):
+        if getattr(source, name) is not None and name not in (needed, *may):
+            raise errors.ConfigUnsupported(
+                f"unsupported configuration: an interface of type '{interface.type}' has no source {name}"
+            )
+    if interface.type == "direct":
+        source = replace(source, mode=source.mode or "vepa")
+    return None if source == InterfaceSource() else source
 
 
 def _with_mode(chardev: C) -> C:

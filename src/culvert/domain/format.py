@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from culvert.domain import aliases, binding, firmware, xml
+from culvert.domain import aliases, binding, firmware, interface, xml
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
@@ -65,6 +65,7 @@ def _without_implicit(definition: DomainDef) -> DomainDef:
             controllers = tuple(one for one in controllers if one.type != "pci")
     audios = tuple(one for one in devices.audios if one.type != "none")
     graphics = tuple(_unresolved(one) for one in devices.graphics)
+    cards = tuple(interface.unplugged(one) for one in devices.interfaces)
     watchdogs = tuple(one for one in devices.watchdogs if (one.model, one.action) != ("itco", "reset"))
     sockets = devices.vsock
     if sockets is not None and sockets.cid is not None and sockets.cid.auto:
@@ -76,6 +77,7 @@ def _without_implicit(definition: DomainDef) -> DomainDef:
         controllers=controllers,
         audios=audios,
         graphics=graphics,
+        interfaces=cards,
         watchdogs=watchdogs,
         videos=tuple(_unnamed(one, primary=place == 0) for place, one in enumerate(devices.videos)),
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from lxml import etree
 
-from culvert.domain import aliases, binding, xml
+from culvert.domain import aliases, binding, interface, xml
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk, unnumbered
@@ -38,7 +38,12 @@ def parse(text: str, *, live: bool = False) -> DomainDef:
     if not live:
         _forget_the_run(root)
     definition = binding.read(DomainDef, root, f"/{ROOT}")
-    return definition if live else aliases.strip(replace(definition, id=None))
+    return definition if live else aliases.strip(_unplugged(replace(definition, id=None)))
+
+
+def _unplugged(definition: DomainDef) -> DomainDef:
+    cards = tuple(interface.unplugged(card) for card in definition.devices.interfaces)
+    return replace(definition, devices=replace(definition.devices, interfaces=cards))
 
 
 # Attributes of a running domain only, which nobody's definition is held to: path below the root, name.
@@ -53,10 +58,25 @@ OF_THE_RUN = (
 
 
 def _forget_the_run(root: etree._Element) -> None:
+    for card in root.iterfind("devices/interface"):
+        _forget_the_plug(card)
     for path, name in OF_THE_RUN:
         for element in root.iterfind(path):
             if name in element.attrib:
                 del element.attrib[name]
+
+
+def _forget_the_plug(card: etree._Element) -> None:
+    """Where a card of a network has been plugged in for one run: what counts is its type, and that type's source.
+
+    Source: conf/domain_conf.c of libvirt 9.0, virDomainNetDefParseXML.
+    """
+    source = card.find("source")
+    if source is not None:
+        forgotten = ("portid", "bridge") if card.get("type") == "network" else ("network", "portgroup", "portid")
+        for name in forgotten:
+            if name in source.attrib:
+                del source.attrib[name]
 
 
 def _forget_labels(root: etree._Element) -> None:
@@ -79,7 +99,8 @@ def parse_device(text: str) -> Disk | Interface:
         disk = binding.read(Disk, root, "/disk")
         return unnumbered(disk)
     if root.tag == "interface":
-        return binding.read(Interface, root, "/interface")
+        _forget_the_plug(root)
+        return interface.unplugged(binding.read(Interface, root, "/interface"))
     raise errors.ConfigUnsupported(
         f"unsupported configuration: a device <{root.tag}> cannot be plugged in or out: <disk> and <interface> can"
     )

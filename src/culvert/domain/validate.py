@@ -58,6 +58,11 @@ LEAST_QUOTA = 1000  # microseconds
 NOT_KEPT = frozenset({"preserve", "rename-restart"})  # for on_poweroff and on_reboot
 
 
+def _odd(size: int | None) -> bool:
+    """It is no power of two."""
+    return bool(size) and bool((size or 0) & ((size or 0) - 1))
+
+
 INTERFACE: tuple[Wrong, ...] = (
     Wrong(
         lambda one: one.mac is not None and int(one.mac[:2], 16) & 1,
@@ -67,6 +72,34 @@ INTERFACE: tuple[Wrong, ...] = (
     Wrong(
         lambda one: one.mtu is not None and one.type == "user",
         "an interface of type '{0.type}' has no MTU that could be set",
+    ),
+    Wrong(
+        lambda one: one.bandwidth is not None and one.type == "user",
+        "/domain/devices/interface/bandwidth: an interface of type '{0.type}' has nothing that could be held back",
+    ),
+    Wrong(
+        lambda one: one.backend is not None and one.type != "user",
+        "The 'passt' backend can only be used with interface type='user'",
+    ),
+    Wrong(
+        lambda one: one.backend is not None and one.backend.log_file is not None and not one.is_passt,
+        "/domain/devices/interface/backend/@logFile: only passt writes one",
+    ),
+    Wrong(
+        lambda one: one.isolated is not None and one.type not in ("network", "bridge"),
+        "port isolation is not supported for network interface {0.mac}",
+    ),
+    Wrong(
+        lambda one: _odd(one.driver.rx_queue_size if one.driver else None),
+        "rx_queue_size has to be a power of two",
+    ),
+    Wrong(
+        lambda one: _odd(one.driver.tx_queue_size if one.driver else None),
+        "tx_queue_size has to be a power of two",
+    ),
+    Wrong(
+        lambda one: one.driver is not None and (one.driver.queues or 0) > 1 and one.type == "user",
+        "queues are not supported for interface {0.mac} of type '{0.type}'",
     ),
     Wrong(
         lambda one: one.rom is not None and one.rom.enabled is False and (one.rom.bar is not None or one.rom.file),

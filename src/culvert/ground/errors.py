@@ -90,6 +90,7 @@ class ErrorCode(IntEnum):
     NO_NWFILTER_BINDING = 101
     NO_DOMAIN_CHECKPOINT = 103
     NO_NETWORK_PORT = 107
+    NO_HOSTNAME = 108
 
 
 class CulvertError(Exception):
@@ -220,6 +221,10 @@ class NoNetwork(RequestError):
 class NoNetworkPort(RequestError):
     code = ErrorCode.NO_NETWORK_PORT
     domain = ErrorDomain.NETWORK
+
+
+class NoHostname(RequestError):
+    code = ErrorCode.NO_HOSTNAME
 
 
 class NoStoragePool(RequestError):
@@ -427,6 +432,7 @@ PREFIXES: dict[int, str] = {
     ErrorCode.NO_NWFILTER_BINDING: "Network filter binding not found",
     ErrorCode.NO_DOMAIN_CHECKPOINT: "Domain checkpoint not found",
     ErrorCode.NO_NETWORK_PORT: "network port not found",
+    ErrorCode.NO_HOSTNAME: "no hostname found",
 }
 
 

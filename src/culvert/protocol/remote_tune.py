@@ -78,6 +78,14 @@ class DomainSetBlockIoTuneArgs:
 
 
 @struct
+class DomainSetInterfaceParametersArgs:
+    dom: Domain
+    device: Str
+    params: Annotated[list[types.TypedParam], listed(types.TypedParam, 16)]  # …_INTERFACE_PARAMETERS_MAX
+    flags: UInt
+
+
+@struct
 class DomainInterfaceParametersArgs:
     """``device``: the card's device on the host, or its MAC address."""
 
@@ -132,6 +140,9 @@ DOMAIN_GET_BLOCK_IO_TUNE = Procedure(253, "DOMAIN_GET_BLOCK_IO_TUNE", DomainBloc
 DOMAIN_SET_BLOCK_IO_TUNE = Procedure(252, "DOMAIN_SET_BLOCK_IO_TUNE", DomainSetBlockIoTuneArgs, Void, read_only=False)
 DOMAIN_GET_INTERFACE_PARAMETERS = Procedure(
     257, "DOMAIN_GET_INTERFACE_PARAMETERS", DomainInterfaceParametersArgs, ParametersRet
+)
+DOMAIN_SET_INTERFACE_PARAMETERS = Procedure(
+    256, "DOMAIN_SET_INTERFACE_PARAMETERS", DomainSetInterfaceParametersArgs, Void, read_only=False
 )
 DOMAIN_GET_PERF_EVENTS = Procedure(365, "DOMAIN_GET_PERF_EVENTS", DomainFlagsArgs, ManyParametersRet)
 DOMAIN_GET_LAUNCH_SECURITY_INFO = Procedure(

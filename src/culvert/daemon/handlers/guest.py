@@ -1,4 +1,4 @@
-"""What the guest itself answers, by its agent: its name, its addresses, its clock, its file systems."""
+"""What is known of the guest by its agent, and by the host: its name, its addresses, its clock, its file systems."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 from culvert.daemon.service import Service, no_flags
 from culvert.domain.address import DriveAddress, PciAddress
 from culvert.domain.disk import Disk
-from culvert.drivers.qemu import agent
+from culvert.drivers.qemu import agent, card_addresses
+from culvert.drivers.qemu.card_addresses import CardAddresses
 from culvert.drivers.qemu.domain import Domain
 from culvert.ground import errors
 from culvert.protocol import remote_guest, shapes
@@ -19,7 +20,7 @@ from culvert.xdr.struct import Void, encode
 T = TypeVar("T")
 
 SECOND = 1_000_000_000  # ns
-BY_LEASE, BY_AGENT = 0, 1  # VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_*
+BY_LEASE, BY_AGENT, BY_ARP = 0, 1, 2  # VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_*
 NAME_BY_LEASE, NAME_BY_AGENT = 1, 2  # VIR_DOMAIN_GET_HOSTNAME_*
 FROM_CLOCK = 1  # VIR_DOMAIN_TIME_SYNC: from the guest's own clock
 PCI_MEMBERS = ("domain", "bus", "slot", "function")
@@ -48,8 +49,7 @@ class GuestHandlers:
         no_flags(args.flags, "qemuDomainGetHostname", NAME_BY_LEASE | NAME_BY_AGENT)
         domain = self._service.domain(args.dom)
         if args.flags & NAME_BY_LEASE:
-            domain.require_active()
-            raise errors.OperationUnsupported("culvert keeps no networks: nobody has a lease")
+            return remote_guest.GuestHostnameRet(await card_addresses.hostname(domain))
         told = await agent.execute(domain, "guest-get-host-name")
         with agent.believed(domain, "guest-get-host-name"):
             return sound(remote_guest.GuestHostnameRet(str(told["host-name"])))
@@ -61,7 +61,9 @@ class GuestHandlers:
         domain = self._service.domain(args.dom)
         domain.require_active()
         if args.source == BY_LEASE:
-            return remote_guest.GuestInterfacesRet([])
+            return remote_guest.GuestInterfacesRet(_on_host(await card_addresses.by_lease(domain)))
+        if args.source == BY_ARP:
+            return remote_guest.GuestInterfacesRet(_on_host(await card_addresses.by_arp(domain)))
         if args.source != BY_AGENT:
             raise errors.ArgumentUnsupported(f"Unsupported IP address data source {args.source}")
         told = await agent.execute(domain, "guest-network-get-interfaces")
@@ -126,6 +128,21 @@ def sound(answer: T) -> T:
     """``answer``, which can travel. Raises ``XdrError`` when what the guest has said does not go into it."""
     encode(answer)
     return answer
+
+
+def _on_host(cards: Sequence[CardAddresses]) -> list[remote_guest.GuestInterface]:
+    """What the host knows of the cards' addresses, as it travels."""
+    return [
+        remote_guest.GuestInterface(
+            card.name,
+            card.mac,
+            [
+                remote_guest.IPAddress(FAMILIES["ipv6" if ":" in address else "ipv4"], address, prefix)
+                for address, prefix in card.addresses
+            ],
+        )
+        for card in cards
+    ]
 
 
 def interfaces(told: list[Mapping[str, Any]]) -> Iterator[remote_guest.GuestInterface]:

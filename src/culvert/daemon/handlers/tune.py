@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from culvert.daemon.service import Service, no_flags
-from culvert.drivers.qemu import iotune, pinning, tuning
-from culvert.ground import errors
+from culvert.domain.bandwidth import Bandwidth, Rate
+from culvert.domain.interface import Interface
+from culvert.drivers.qemu import card_change, impact, iotune, pinning, tuning
 from culvert.protocol import remote_tune, shapes, typed_params
 from culvert.protocol.constants_flag import AffectFlag, TypedParamFlag
 from culvert.protocol.constants_migrate import ParamSpec
@@ -17,6 +20,7 @@ SCHEDULER = "posix"
 BLOCK_IO_PARAMS = {one.field: ParamSpec(TypedParamType(one.value[0])) for one in tuning.BLOCK_IO.params}
 IMPACT = AffectFlag.LIVE | AffectFlag.CONFIG
 FLAGS = IMPACT | TypedParamFlag.STRING_OKAY
+WAYS = ("inbound", "outbound")
 
 
 class TuneHandlers:
@@ -36,6 +40,7 @@ class TuneHandlers:
         handlers.add(remote_tune.DOMAIN_GET_BLOCK_IO_TUNE, self.get_block_io_tune)
         handlers.add(remote_tune.DOMAIN_SET_BLOCK_IO_TUNE, self.set_block_io_tune)
         handlers.add(remote_tune.DOMAIN_GET_INTERFACE_PARAMETERS, self.get_interface_parameters)
+        handlers.add(remote_tune.DOMAIN_SET_INTERFACE_PARAMETERS, self.set_interface_parameters)
         handlers.add(remote_tune.DOMAIN_GET_PERF_EVENTS, self.get_perf_events)
         handlers.add(remote_tune.DOMAIN_GET_LAUNCH_SECURITY_INFO, self.get_launch_security_info)
         handlers.add(remote_tune.DOMAIN_PIN_VCPU, self.pin_vcpu)
@@ -110,11 +115,21 @@ class TuneHandlers:
         told = tuning.ask(domain, tuning.INTERFACE, args.flags)
         if args.nparams <= 0:
             return remote_tune.ParametersRet([], len(told))
-        cards = domain.definition.devices.interfaces
-        if all(args.device not in (card.mac, card.target and card.target.dev) for card in cards):
-            raise errors.InvalidArgument(f"'{args.device}' is not a known interface")
-        told = told[: args.nparams]
+        card = card_change.find(impact.chosen(domain, args.flags & IMPACT), args.device)
+        told = [_of_card(card, param) for param in told[: args.nparams]]
         return remote_tune.ParametersRet(told, len(told))
+
+    async def set_interface_parameters(
+        self, session: Session, args: remote_tune.DomainSetInterfaceParametersArgs
+    ) -> Void:
+        no_flags(args.flags, "qemuDomainSetInterfaceParameters", IMPACT)
+        table = {param.field: ParamSpec(TypedParamType.UINT) for param in tuning.INTERFACE.params}
+        given = {name: int(value) for name, value in typed_params.decode(args.params, table)}
+        rates = {way: _rate(given, way) for way in WAYS}
+        ways = frozenset(way for way in WAYS if given.keys() & {f"{way}.average", f"{way}.floor"})
+        domain = self._service.domain(args.dom)
+        await card_change.set_bandwidth(domain, args.device, Bandwidth(**rates), ways, args.flags)
+        return Void()
 
     async def get_perf_events(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_tune.ManyParametersRet:
         no_flags(args.flags, "qemuDomainGetPerfEvents", FLAGS)
@@ -140,3 +155,17 @@ class TuneHandlers:
         no_flags(args.flags, "qemuDomainPinEmulator", IMPACT)
         await pinning.pin_emulator(self._service.domain(args.dom), args.cpumap, args.flags)
         return Void()
+
+
+def _of_card(card: Interface, param: TypedParam) -> TypedParam:
+    """``inbound.average`` and the like, 0 where nothing holds the card back."""
+    way, _, what = param.field.partition(".")
+    rate = getattr(card.bandwidth, way) if card.bandwidth is not None else None
+    value = getattr(rate, what) if rate is not None else None
+    return TypedParam(param.field, (param.value[0], value or 0))
+
+
+def _rate(given: Mapping[str, int], way: str) -> Rate | None:
+    """What is to hold one way back; ``None``: nothing, or it is not spoken of."""
+    told = {what: given.get(f"{way}.{what}") or None for what in ("average", "peak", "burst", "floor")}
+    return Rate(**told) if told["average"] or told["floor"] else None

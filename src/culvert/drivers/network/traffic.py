@@ -32,8 +32,6 @@ def commands(device: str, bandwidth: Bandwidth, *, of_bridge: bool) -> list[str]
         lines += [
             f"class add dev {device} parent {parent} classid {own} htb rate {sent.average}kbps{peak}{burst}"
             f"{_quantum(sent)}",
-            f"qdisc add dev {device} parent {own} handle 2: sfq perturb 10",
-            f"filter add dev {device} parent 1:0 protocol all prio 1 handle 1 fw flowid 1",
         ]
     if received is not None and received.average:
         burst = f"{received.burst or min(received.average, MOST_BURST)}kb"
@@ -50,11 +48,18 @@ def _quantum(rate: Rate) -> str:
     return f" quantum {max((rate.average or 0) * 1024 // 8 // PACKET, 1)}"
 
 
+def fairness(device: str, *, of_bridge: bool) -> str:
+    """One more line: no sender waits for ever for another one. A kernel may have none of it."""
+    return f"qdisc add dev {device} parent {'1:2' if of_bridge else '1:1'} handle 2: sfq perturb 10\n"
+
+
 async def limit(device: str, bandwidth: Bandwidth | None, *, of_bridge: bool = False) -> None:
     """Hold ``device`` back as ``bandwidth`` says, and no longer as before. Raises ``errors.InternalError``."""
     await clear(device)
     if bandwidth is not None and (lines := commands(device, bandwidth, of_bridge=of_bridge)):
         await tool.run("tc", ["-batch", "-"], text="".join(f"{line}\n" for line in lines))
+        if bandwidth.inbound is not None and bandwidth.inbound.average:
+            await tool.run("tc", ["-batch", "-"], text=fairness(device, of_bridge=of_bridge), must=False)
 
 
 async def clear(device: str) -> None:

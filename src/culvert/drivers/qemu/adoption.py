@@ -19,6 +19,7 @@ from culvert.drivers.qemu import (
     launch,
     lifecycle,
     news,
+    plugs,
     process,
     states,
     strays,
@@ -70,6 +71,7 @@ async def adopt(domain: Domain, status: Status, definition: DomainDef) -> None:
     if run.tpm is not None:
         domain.host.spawn(swtpm.watch(domain.name, run), name=f"watch-tpm-{domain.name}")
     vnc.reserve(domain.host, run)
+    await plugs.adopt(domain.host.networks, domain.owner, definition.devices.interfaces)
     domain.host.spawn(domain.supervise(run), name=f"supervise-{domain.name}")
     try:
         async with asyncio.timeout(FIRST_TIMEOUT):

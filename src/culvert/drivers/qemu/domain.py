@@ -14,7 +14,7 @@ from uuid import UUID
 from culvert.domain import aliases
 from culvert.domain import format as xml_format
 from culvert.domain.definition import DomainDef
-from culvert.drivers.qemu import belongings, states, swtpm, tpm_state
+from culvert.drivers.qemu import belongings, plugs, states, swtpm, tpm_state
 from culvert.drivers.qemu.events import DomainLifecycle, Happening
 from culvert.drivers.qemu.host import QemuHost
 from culvert.drivers.qemu.hypervisor import QemuHypervisor
@@ -352,6 +352,12 @@ class Domain:
         finally:
             self.lock.release()
 
+    @property
+    def owner(self) -> plugs.CardOwner:
+        """Of its network cards."""
+        log_file = self.host.layout.log_file(self.name)
+        return plugs.CardOwner(self.name, self.uuid, self.definition.type == "kvm", log_file)
+
     # begin and end of a run
 
     def begin(self, run: Run) -> None:
@@ -445,6 +451,8 @@ class Domain:
             self.close_console()
         self._last_output = await run.last_output()
         self._last_exit = run.process.exit_text if run.process is not None else ""
+        for card in run.definition.devices.interfaces:
+            await plugs.unplug(self.host.networks, self.name, card)
         if not keep_files:
             await swtpm.end(run)
         if self.persistent is None and self.startup is None:

@@ -30,8 +30,8 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk, numbered
 from culvert.domain.display import Graphics
-from culvert.domain.interface import Interface, InterfaceTarget
-from culvert.drivers.qemu import impact, iotune, network, opening, screen, unplug
+from culvert.domain.interface import Interface
+from culvert.drivers.qemu import card_change, impact, iotune, opening, plugs, screen, unplug
 from culvert.drivers.qemu.command import command_device, command_disk, command_network
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
@@ -102,7 +102,8 @@ async def detach_alias(domain: Domain, alias: str) -> None:
 
 
 async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force: bool) -> None:
-    """Change a device: the medium of a cdrom drive or a screen's password at once, anything for the next start.
+    """Change a device: the medium of a cdrom drive, a card's link, limits and network, or a screen's password at
+    once, anything for the next start.
 
     ``force``: open a tray that the guest has locked. Raises ``errors.OperationUnsupported`` for other changes of a
     running guest's device.
@@ -119,11 +120,14 @@ async def update(driver: Driver, domain: Domain, xml: str, flags: int, *, force:
         if about.live:
             run = domain.require_active()
             live = find(run.definition, wanted)
-            if not isinstance(live, Disk) or not isinstance(wanted, Disk) or not live.is_removable:
+            if isinstance(live, Interface) and isinstance(wanted, Interface):
+                await _change_card(domain, run, live, await apart.run(completed, wanted))
+            elif not isinstance(live, Disk) or not isinstance(wanted, Disk) or not live.is_removable:
                 raise errors.OperationUnsupported(
-                    "only the medium of a cdrom drive and a screen's password can be changed live"
+                    "only the medium of a cdrom drive, a network card and a screen's password can be changed live"
                 )
-            await _change_medium(domain, run, live, wanted, force=force)
+            else:
+                await _change_medium(domain, run, live, wanted, force=force)
         if about.config:
             await domain.change_persistent(lambda one: driver.accept(_replaced(one, find(one, wanted), wanted)))
 
@@ -335,20 +339,37 @@ async def _give_passwords(domain: Domain, disk: Disk) -> None:
 
 
 async def _plug_card(domain: Domain, definition: DomainDef, card: Interface) -> Interface:
-    fd_name = None
-    if card.type != "user":
-        assert card.mac is not None
-        target = card.target or InterfaceTarget()
-        tap = await network.open_tap(target.dev, mac=card.mac, bridge=card.bridge, mtu=card.mtu)
-        fd_name = f"fd-{card.alias}"
-        try:
-            await domain.monitor.send_fd(fd_name, tap.fd)
-        finally:
-            await asyncio.to_thread(os.close, tap.fd)
-        card = replace(card, target=replace(target, dev=tap.name))
-    argv = [*command_network.netdev(card, fd_name), *command_network.card(definition, card, card.boot)]
-    await _run(domain, argv, lambda: unplug.remove_netdev(domain, card))
-    return card
+    networks = domain.host.networks
+    chosen = await plugs.choose(networks, domain.owner, card)
+    try:
+        plugged = await plugs.plug(domain.owner, chosen)
+    except BaseException:
+        await plugs.unplug(networks, domain.name, chosen)
+        raise
+    if plugged.helper is not None:
+        domain.host.spawn(plugs.watch(domain.name, card, plugged.helper), name=f"passt-{domain.name}")
+    try:
+        taps = await _send(domain, f"fd-{card.alias}", plugged.taps)
+        vhosts = await _send(domain, f"vhostfd-{card.alias}", plugged.vhosts)
+        new = plugged.card
+        argv = [*command_network.netdev(new, taps, vhosts), *command_network.card(definition, new, new.boot)]
+        await _run(domain, argv, lambda: unplug.remove_netdev(domain, new))
+        if new.link == "down":
+            await domain.monitor.execute("set_link", {"name": new.alias, "up": False})
+    except BaseException:
+        await plugs.unplug(networks, domain.name, plugged.card)
+        raise
+    finally:
+        await asyncio.to_thread(plugged.close)
+    return new
+
+
+async def _send(domain: Domain, name: str, fds: tuple[int, ...]) -> list[str]:
+    """QEMU gets the descriptors; by what names it knows them."""
+    names = [f"{name}{number or ''}" for number in range(len(fds))]
+    for each, fd in zip(names, fds, strict=True):
+        await domain.monitor.send_fd(each, fd)
+    return names
 
 
 async def _run(domain: Domain, argv: list[str], undo: Callable[[], Awaitable[None]]) -> None:
@@ -359,6 +380,14 @@ async def _run(domain: Domain, argv: list[str], undo: Callable[[], Awaitable[Non
     except BaseException:
         await undo()
         raise
+
+
+async def _change_card(domain: Domain, run: Run, live: Interface, wanted: Device) -> None:
+    assert isinstance(wanted, Interface)
+    new = await card_change.change(domain, live, wanted)
+    cards = tuple(new if card.alias == live.alias else card for card in run.definition.devices.interfaces)
+    run.definition = replace(run.definition, devices=replace(run.definition.devices, interfaces=cards))
+    await domain.persist()
 
 
 async def _change_medium(domain: Domain, run: Run, drive: Disk, wanted: Disk, *, force: bool) -> None:

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from culvert.domain.chardev import ChannelDevice, ChardevSource, ConsoleDevice, Serial
 from culvert.domain.definition import DomainDef
-from culvert.domain.interface import InterfaceTarget
+from culvert.domain.interface import Interface
 from culvert.domain.start import prepare
 from culvert.drivers.qemu import (
     balloon,
@@ -25,11 +25,11 @@ from culvert.drivers.qemu import (
     iotune,
     lifecycle,
     memory_places,
-    network,
     news,
     nvram,
     opening,
     pinning,
+    plugs,
     process,
     strays,
     swtpm,
@@ -223,6 +223,7 @@ async def _launch(
         raise
     prepared = await apart.run(prepare, opened)
     places = await vnc.places(prepared)
+    plugs.check(domain.host.networks, prepared.devices.interfaces)
     strays.check(domain.host, domain.name, domain.uuid)
     domain.host.may_start(domain.uuid)
     first = vnc.FIRST_PORT
@@ -278,7 +279,7 @@ async def _try_launch(
     run.abilities = await startup.step(StartStep.ABILITIES, running.ask(domain.monitor))
     await startup.step(StartStep.PROCESSORS, _processors(domain))
     on_reboot = definition.on_reboot or lifecycle.RESTART
-    await startup.step(StartStep.ACTIONS, domain.monitor.execute("set-action", lifecycle.actions(on_reboot)))
+    await startup.step(StartStep.ACTIONS, _instruct(domain, run, on_reboot))
     for graphics in definition.devices.graphics:
         if graphics.passwd is not None:
             await startup.step(StartStep.SECRETS, vnc.set_password(domain, graphics.passwd, graphics.type))
@@ -292,6 +293,14 @@ async def _try_launch(
 def _to_make(domain: Domain, definition: DomainDef) -> dict[str, str]:
     """Annotations for what is not on the disk yet."""
     return {**nvram.to_make(definition), **tpm_state.to_make(definition, domain.host.layout)}
+
+
+async def _instruct(domain: Domain, run: Run, on_reboot: str) -> None:
+    """What to do when the guest ends, and which of its cards have no link."""
+    await domain.monitor.execute("set-action", lifecycle.actions(on_reboot))
+    for card in run.definition.devices.interfaces:
+        if card.link == "down":
+            await domain.monitor.execute("set_link", {"name": card.alias, "up": False})
 
 
 async def _processors(domain: Domain) -> None:
@@ -318,8 +327,8 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
         await swtpm.start(domain.name, run, domain.host.layout, incoming=incoming)
         if run.tpm is not None:
             domain.host.spawn(swtpm.watch(domain.name, run), name=f"watch-tpm-{domain.name}")
-        taps = await _open_taps(run, opened)
-        fds = [listener.fileno(), *taps.values()]
+        taps, vhosts = await _plug_in(domain, run, opened)
+        fds = [listener.fileno(), *(fd for each in (*taps.values(), *vhosts.values()) for fd in each)]
         channels = run.runtime
         devices = run.definition.devices
         unix = any(one.type == "unix" for one in devices.channels)
@@ -342,6 +351,7 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             monitor_fd=listener.fileno(),
             incoming=incoming,
             tap_fds=taps,
+            vhost_fds=vhosts,
             channel_directory=str(channels),
             now=time.time(),
             vsock_fd=vsock_fd,
@@ -373,24 +383,37 @@ async def _passwords(domain: Domain, run: Run, opened: contextlib.AsyncExitStack
     return fds
 
 
-async def _open_taps(run: Run, opened: contextlib.AsyncExitStack) -> dict[int, int]:
-    """A tap device for every card on a bridge or a tap: descriptor by the card's index. XML gets its name."""
-    taps: dict[int, int] = {}
-    interfaces = list(run.definition.devices.interfaces)
-    for index, interface in enumerate(interfaces):
-        if interface.type == "user":
-            continue
-        assert interface.mac is not None, "a complete definition has addresses"
-        target = interface.target or InterfaceTarget()
-        # A generated name that came in with somebody's live XML is no wish (VIR_NET_GENERATED_VNET_PREFIX).
-        wanted = None if target.dev is None or target.dev.startswith(network.GENERATED) else target.dev
-        tap = await network.open_tap(wanted, mac=interface.mac, bridge=interface.bridge, mtu=interface.mtu)
+async def _plug_in(
+    domain: Domain, run: Run, opened: contextlib.AsyncExitStack
+) -> tuple[dict[int, tuple[int, ...]], dict[int, tuple[int, ...]]]:
+    """Every card plugged in: descriptors of taps and of vhost by the card's index. Its live XML says where."""
+    taps: dict[int, tuple[int, ...]] = {}
+    vhosts: dict[int, tuple[int, ...]] = {}
+    owner = domain.owner
+    for index in range(len(run.definition.devices.interfaces)):
+        _set_card(
+            run, index, await plugs.choose(domain.host.networks, owner, run.definition.devices.interfaces[index])
+        )
+    if any(card.type == "direct" for card in run.definition.devices.interfaces):
+        await domain.persist()  # such a device stays when the daemon is ended: the next one has to know it
+    for index, card in enumerate(run.definition.devices.interfaces):
+        plugged = await plugs.plug(owner, card)
         # In a thread: when no QEMU has taken it, the device goes with it.
-        opened.push_async_callback(asyncio.to_thread, os.close, tap.fd)
-        taps[index] = tap.fd
-        interfaces[index] = replace(interface, target=replace(target, dev=tap.name))
-    run.definition = replace(run.definition, devices=replace(run.definition.devices, interfaces=tuple(interfaces)))
-    return taps
+        opened.push_async_callback(asyncio.to_thread, plugged.close)
+        _set_card(run, index, plugged.card)
+        if plugged.helper is not None:
+            domain.host.spawn(plugs.watch(domain.name, card, plugged.helper), name=f"passt-{domain.name}")
+        if plugged.taps:
+            taps[index] = plugged.taps
+        if plugged.vhosts:
+            vhosts[index] = plugged.vhosts
+    return taps, vhosts
+
+
+def _set_card(run: Run, index: int, card: Interface) -> None:
+    cards = list(run.definition.devices.interfaces)
+    cards[index] = card
+    run.definition = replace(run.definition, devices=replace(run.definition.devices, interfaces=tuple(cards)))
 
 
 async def attach(domain: Domain, run: Run) -> None:

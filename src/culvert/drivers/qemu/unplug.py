@@ -13,7 +13,7 @@ from dataclasses import replace
 from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk
 from culvert.domain.interface import Interface
-from culvert.drivers.qemu import vcpus
+from culvert.drivers.qemu import plugs, vcpus
 from culvert.drivers.qemu.command import command_disk, command_network, command_source
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.run import Run
@@ -83,6 +83,7 @@ async def find_gone(domain: Domain, run: Run) -> None:
 async def _remove_backends(domain: Domain, device: Disk | Interface) -> None:
     if isinstance(device, Interface):
         await remove_netdev(domain, device)
+        await plugs.unplug(domain.host.networks, domain.name, device)
     else:
         await remove_nodes(domain, device)
 

@@ -59,8 +59,8 @@ class LaunchOptions:
     monitor_fd: int | None = None
     monitor_path: str | None = None
     incoming: bool = False
-    tap_fds: Mapping[int, int] = field(default_factory=dict)
-    vhost_fds: Mapping[int, int] = field(default_factory=dict)
+    tap_fds: Mapping[int, command_network.Descriptors] = field(default_factory=dict)
+    vhost_fds: Mapping[int, command_network.Descriptors] = field(default_factory=dict)
     channel_directory: str | None = None
     secret_fds: Mapping[str, int] = field(default_factory=dict)
     memory: MemoryPlaces = command_memory.NO_PLACES

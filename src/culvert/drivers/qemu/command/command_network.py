@@ -6,24 +6,28 @@ card's boot ROM. Source: qemu/qemu_command.c of libvirt 9.0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from culvert.domain.definition import DomainDef
-from culvert.domain.interface import Interface, Rom
+from culvert.domain.interface import GuestOffloads, HostOffloads, Interface, InterfaceDriver, Rom
 from culvert.drivers.qemu.command.command_syntax import device, option, pci
 from culvert.ground import errors
 
 DRIVERS = {"virtio": "virtio-net-pci", "e1000": "e1000", "e1000e": "e1000e", "rtl8139": "rtl8139"}
 
 
+Descriptors = int | str | Sequence[int | str]
+"""One, or one for each queue: numbers that the process inherits, or names that the monitor knows."""
+
+
 def interfaces(
     definition: DomainDef,
     boot_order: dict[str, int],
-    tap_fds: Mapping[int, int],
-    vhost_fds: Mapping[int, int],
+    tap_fds: Mapping[int, Descriptors],
+    vhost_fds: Mapping[int, Descriptors],
 ) -> list[str]:
-    """All cards in order. ``tap_fds``: position of the card → descriptor of its tap; ``vhost_fds`` likewise."""
+    """All cards in order. ``tap_fds``: position of the card → descriptors of its tap; ``vhost_fds`` likewise."""
     argv: list[str] = []
     for number, interface in enumerate(definition.devices.interfaces):
         argv += netdev(interface, tap_fds.get(number), vhost_fds.get(number))
@@ -41,6 +45,7 @@ def card(definition: DomainDef, interface: Interface, bootindex: int | None) -> 
     rom, virtio = interface.rom or Rom(), interface.model == "virtio"
     properties: dict[str, Any] = {
         "driver": DRIVERS[interface.model or "rtl8139"],
+        **(_virtio(interface) if virtio else {}),
         "netdev": netdev_name(interface),
         "host_mtu": interface.mtu if virtio else None,
         "id": interface.alias,
@@ -53,20 +58,55 @@ def card(definition: DomainDef, interface: Interface, bootindex: int | None) -> 
     return device(properties)
 
 
-def netdev(interface: Interface, tap_fd: int | str | None, vhost_fd: int | None = None) -> list[str]:
-    """What is behind the card; ``tap_fd``: a number the process inherits, or a name the monitor knows."""
+TX = {"iothread": "bh", "timer": "timer"}
+
+
+def _virtio(interface: Interface) -> dict[str, Any]:
+    """What is said of a virtio card alone (qemuBuildNicDevProps)."""
+    driver = interface.driver or InterfaceDriver()
+    host, guest = driver.host or HostOffloads(), driver.guest or GuestOffloads()
+    several = interface.queues > 1
+    return {
+        "tx": TX.get(driver.txmode or ""),
+        "ioeventfd": driver.ioeventfd,
+        "event_idx": driver.event_idx,
+        "csum": host.csum,
+        "gso": host.gso,
+        **{f"host_{name}": getattr(host, name) for name in ("tso4", "tso6", "ecn", "ufo")},
+        "mrg_rxbuf": host.mrg_rxbuf,
+        **{f"guest_{name}": getattr(guest, name) for name in ("csum", "tso4", "tso6", "ecn", "ufo")},
+        "mq": True if several else None,
+        # A vector for each way of each queue, one for the settings and one for control.
+        "vectors": 2 * interface.queues + 2 if several else None,
+        "rx_queue_size": driver.rx_queue_size,
+        "tx_queue_size": driver.tx_queue_size,
+    }
+
+
+def netdev(interface: Interface, tap_fds: Descriptors | None, vhost_fds: Descriptors | None = None) -> list[str]:
+    """What is behind the card."""
     name = netdev_name(interface)
+    taps, vhosts = _listed(tap_fds), _listed(vhost_fds)
+    if interface.is_passt and taps:
+        address = {"type": "fd", "str": taps[0]}
+        return option("-netdev", {"type": "stream", "addr": address, "server": False, "id": name})
     if interface.type == "user":
         return option("-netdev", {"type": "user", "id": name})
-    if tap_fd is None:
+    if not taps:
         raise errors.InternalError(f"internal error: interface '{interface.alias}' has no tap device")
     return option(
         "-netdev",
         {
             "type": "tap",
-            "fd": str(tap_fd),
-            "vhost": None if vhost_fd is None else True,
-            "vhostfd": None if vhost_fd is None else str(vhost_fd),
+            ("fds" if len(taps) > 1 else "fd"): ":".join(taps),
+            "vhost": True if vhosts else None,
+            ("vhostfds" if len(vhosts) > 1 else "vhostfd"): ":".join(vhosts) or None,
             "id": name,
         },
     )
+
+
+def _listed(fds: Descriptors | None) -> list[str]:
+    if fds is None:
+        return []
+    return [str(fds)] if isinstance(fds, int | str) else [str(fd) for fd in fds]
