@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from guests import domain_xml, watch
+from tests.support import processes
 from tests.support.daemon import DaemonProcess, remove_folder, short_folder
 from tests.support.guest import SMALL, RunningGuest
 from tests.support.netns import NEEDS, NetworkNamespace, possible
@@ -256,3 +259,83 @@ def test_several_queues(sides: tuple[Side, Side], folder: Path) -> None:
         a.virsh("migrate", "--live", "--p2p", "g", b.reach)
         guest.assert_runs_only_on(b.daemon, a.daemon)
         b.virsh("destroy", "g")
+
+
+def test_saved_and_restored(sides: tuple[Side, Side], folder: Path) -> None:
+    a, _ = sides
+    a.start_network()
+    made = _guest(folder)
+    with watch.SerialWatch(made.serial) as follow:
+        guest = _run(a, made, follow)
+        a.virsh("save", "g", str(folder / "g.save"))
+        assert a.connections() == 0
+        a.virsh("net-destroy", "default")
+        refused = virsh("restore", str(folder / "g.save"), uri=a.uri)
+        assert "network 'default' is not active" in refused.err
+        a.virsh("net-start", "default")
+        a.virsh("restore", str(folder / "g.save"))
+        assert a.connections() == 1
+        guest.watch.wait_verified()
+        a.virsh("destroy", "g")
+
+
+def test_a_card_is_held_back_and_moved_to_another_network(sides: tuple[Side, Side], folder: Path) -> None:
+    a, _ = sides
+    a.start_network()
+    other = folder / "other.xml"
+    other.write_text("<network><name>other</name><bridge stp='off'/></network>")
+    a.virsh("net-create", str(other))
+    made = _guest(folder)
+    with watch.SerialWatch(made.serial) as follow:
+        _run(a, made, follow)
+        a.virsh("domiftune", "g", MAC, "--inbound", "1000,2000,512")
+        assert "inbound.average: 1000\ninbound.peak   : 2000\ninbound.burst  : 512" in a.virsh("domiftune", "g", MAC)
+        tap = next(name for name in a.net.devices() if name.startswith("vnet"))
+        assert "htb" in a.net.run("tc", "qdisc", "show", "dev", tap)
+        assert "<inbound average='1000' peak='2000' burst='512'/>" in a.virsh("dumpxml", "g")
+        a.virsh("domiftune", "g", MAC, "--inbound", "0")
+        assert "htb" not in a.net.run("tc", "qdisc", "show", "dev", tap)
+        assert "<bandwidth>" not in a.virsh("dumpxml", "g")
+        port = re.search(r"portid='([^']*)'", a.virsh("dumpxml", "g"))
+        assert port is not None
+        assert port[1] in a.virsh("net-port-list", "default")
+        shown = a.virsh("net-port-dumpxml", "default", port[1])
+        assert f"<mac address='{MAC}'/>\n  <plug type='network' bridge='virbr0'/>" in shown
+        card = folder / "card.xml"
+        card.write_text(CARD.replace("'default'", "'other'"))
+        a.virsh("update-device", "g", str(card), "--live")
+        assert "<source network='other' portid=" in a.virsh("dumpxml", "g")
+        assert a.connections() == 0
+        assert tap in a.net.run("ip", "link", "show", "master", "virbr1")
+        card.write_text(CARD.replace("'virtio'", "'e1000'"))
+        refused = virsh("update-device", "g", str(card), "--live", uri=a.uri)
+        assert "cannot modify network device model from virtio to e1000" in refused.err
+        a.virsh("destroy", "g")
+
+
+@pytest.mark.skipif(shutil.which("passt") is None, reason="no passt")
+def test_user_networking_by_passt(sides: tuple[Side, Side], folder: Path) -> None:
+    a, b = sides
+    for side in sides:  # passt wants a way out to take over for its guest
+        side.net.run("ip", "route", "add", "default", "via", ROAD["b" if side is a else "a"])
+    card = f"<interface type='user'><mac address='{MAC}'/><model type='virtio'/><backend type='passt'/></interface>"
+    made = _guest(folder, devices=card, os="<boot dev='network'/><boot dev='hd'/>")
+
+    def programs(side: Side) -> list[str]:
+        found = [processes.program(pid) for pid in processes.marked(side.daemon.root)]
+        return [name for name in found if name.startswith("passt")]
+
+    with watch.SerialWatch(made.serial) as follow:
+        guest = _run(a, made, follow)
+        assert len(programs(a)) == 1
+        a.daemon.restart(kill=True)
+        a.virsh("migrate", "--live", "--p2p", "g", b.reach)
+        guest.assert_runs_only_on(b.daemon, a.daemon)
+        wait_for(lambda: programs(a) == [], "the source's passt to end")
+        assert len(programs(b)) == 1
+        [pid] = [pid for pid in processes.marked(b.daemon.root) if processes.program(pid).startswith("passt")]
+        os.kill(pid, signal.SIGKILL)
+        b.daemon.wait_logged("passt has ended")
+        guest.assert_runs_only_on(b.daemon, a.daemon)
+        b.virsh("destroy", "g")
+        wait_for(lambda: programs(b) == [], "the destination's passt to end")
