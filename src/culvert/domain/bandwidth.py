@@ -41,7 +41,7 @@ def check(bandwidth: Bandwidth | None, *, floor: bool) -> None:
         if rate is None:
             continue
         if rate.average is None and rate.floor is None:
-            raise errors.XMLError("XML error: Missing mandatory average or floor attributes")
+            raise errors.XMLDetail("Missing mandatory average or floor attributes")
         if rate.average is None and (rate.peak or rate.burst):
             raise errors.ConfigUnsupported("'peak' and 'burst' require 'average' attribute")
     if bandwidth.inbound is not None and bandwidth.inbound.floor and not floor:

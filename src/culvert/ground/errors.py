@@ -52,9 +52,9 @@ class ErrorCode(IntEnum):
     OPERATION_FAILED = 9
     NO_SOURCE = 19
     XML_ERROR = 27
+    XML_DETAIL = 35
     DOM_EXIST = 28
     OPERATION_DENIED = 29
-    XML_DETAIL = 35
     SYSTEM_ERROR = 38
     RPC = 39
     NO_DOMAIN = 42

@@ -106,76 +106,78 @@ def test_a_network_without_a_way_out_has_a_bridge_too() -> None:
 IP = "<ip address='192.168.122.1' netmask='255.255.255.0'/>"
 DHCP = IP.replace("/>", "><dhcp>{}</dhcp></ip>")
 XML, UNSUPPORTED, INTERNAL = ErrorCode.XML_ERROR, ErrorCode.CONFIG_UNSUPPORTED, ErrorCode.INTERNAL_ERROR
+DETAIL = ErrorCode.XML_DETAIL
 
 
-@pytest.mark.parametrize(
-    ("parts", "code", "said"),
-    [
-        ("<forward mode='nat'/>", XML, "nat forwarding requested, but no IP address provided for network 'n'"),
-        (
-            f"<forward mode='open' dev='e'/>{IP}",
-            XML,
-            "forward dev not allowed for network 'n' with forward mode='open'",
-        ),
-        ("<forward mode='hostdev'/>", UNSUPPORTED, "/network/forward/@mode: 'hostdev' is not supported"),
-        ("<forward mode='bridge'/><bridge stp='on'/>", XML, "bridge delay/stp/zone options only allowed in route"),
-        ("<forward mode='bridge' dev='e'/><bridge name='b'/>", XML, "can specify a bridge name or a forward dev"),
-        ("<forward mode='vepa' dev='e'/><bridge name='b'/>", XML, "bridge name not allowed in vepa mode"),
-        ("<forward mode='bridge'/><bridge name='b'/><mtu size='9000'/>", XML, "mtu size only allowed in open, route"),
-        ("<forward mode='bridge'/><bridge name='b'/>" + IP, UNSUPPORTED, "Unsupported <ip> element in network n"),
-        (
-            "<forward mode='bridge'/><bridge name='b'/><mac address='52:54:00:00:00:01'/>",
-            *(UNSUPPORTED, "Unsupported <mac> element in network n with forward mode='bridge'"),
-        ),
-        (
-            "<forward mode='route'><nat ipv6='yes'/></forward>" + IP,
-            *(XML, "The <nat> element can only be used when <forward> 'mode' is 'nat' in network n"),
-        ),
-        ("<mac address='01:00:00:00:00:01'/>", XML, "Invalid multicast bridge mac address '01:00:00:00:00:01'"),
-        ("<ip address='hello'/>", XML, "/network/ip/@address: 'hello' is not an address"),
-        ("<ip address='2001:db8::1' prefix='64'/>", UNSUPPORTED, "no family specified for non-IPv4 address"),
-        ("<ip family='ipv6' address='10.0.0.1'/>", UNSUPPORTED, "Family 'ipv6' specified for non-IPv6 address"),
-        ("<ip address='10.0.0.1' netmask='255.0.0.0' prefix='8'/>", UNSUPPORTED, "both a prefix and a netmask"),
-        ("<ip address='10.0.0.1' prefix='33'/>", UNSUPPORTED, "Invalid IPv4 prefix '33' in network 'n'"),
-        (DHCP.format("<range start='10.0.0.1' end='10.0.0.2'/>"), INTERNAL, "is not entirely within network"),
-        (
-            DHCP.format("<range start='192.168.122.9' end='192.168.122.2'/>"),
-            *(INTERNAL, "range 192.168.122.9 - 192.168.122.2 is reversed "),
-        ),
-        (DHCP.format("<range start='192.168.122.0' end='192.168.122.9'/>"), INTERNAL, "is the network address"),
-        (DHCP.format("<range start='192.168.122.9' end='192.168.122.255'/>"), INTERNAL, "is the broadcast address"),
-        (
-            DHCP.format("<range start='192.168.122.2' end='192.168.122.9'><lease expiry='1'/></range>"),
-            *(UNSUPPORTED, "The minimum lease time should be greater than 2 minutes"),
-        ),
-        (DHCP.format("<host ip='192.168.122.9'/>"), XML, "must have mac or name attribute"),
-        (DHCP.format("<host name='a'/>"), XML, "Missing IP address in static host definition for network 'n'"),
-        (
-            DHCP.format("<host mac='03:00:00:00:00:01' ip='192.168.122.9'/>"),
-            *(XML, "expected unicast mac address, found multicast"),
-        ),
-        (
-            2 * DHCP.format("<range start='192.168.122.2' end='192.168.122.9'/>"),
-            *(UNSUPPORTED, "Multiple IPv4 dhcp sections found"),
-        ),
-        ("<dns enable='no'><txt name='a' value='b'/></dns>", XML, "Extra data in disabled network 'n'"),
-        ("<dns><forwarder/></dns>", XML, "must contain at least one of addr or domain"),
-        ("<dns><host ip='10.0.0.1'/></dns>", XML, "Missing hostname in network 'n' DNS HOST record"),
-        ("<dns><srv service='a' protocol='tcp' port='1'/></dns>", XML, "DNS SRV port attribute not permitted"),
-        (IP + "<route address='10.0.0.0' prefix='8' gateway='10.0.0.1'/>", UNSUPPORTED, "unreachable static route"),
-        ("<vlan><tag id='42'/></vlan>", UNSUPPORTED, "<vlan> element specified for network n, whose type doesn't"),
-        ("<portgroup name='a'><vlan><tag id='1'/></vlan></portgroup>", UNSUPPORTED, "<vlan> element specified"),
-        ("<portgroup name='a'/><portgroup name='a'/>", UNSUPPORTED, "multiple <portgroup> elements with the same"),
-        (
-            "<portgroup name='a' default='yes'/><portgroup name='b' default='yes'/>",
-            *(UNSUPPORTED, "network 'n' has multiple default <portgroup> elements (a and b)"),
-        ),
-        ("<bandwidth><inbound/></bandwidth>", XML, "Missing mandatory average or floor attributes"),
-        ("<bandwidth><inbound average='1' floor='1'/></bandwidth>", UNSUPPORTED, "floor attribute is not supported"),
-        ("<virtualport type='openvswitch'/>", UNSUPPORTED, "element /network/virtualport is not supported"),
-        ("<bridge name='x\"; drop'/>", XML, "is not a name of a bridge"),
-    ],
-)
+REFUSALS: list[tuple[str, ErrorCode, str]] = [
+    ("<forward mode='nat'/>", XML, "nat forwarding requested, but no IP address provided for network 'n'"),
+    (
+        f"<forward mode='open' dev='e'/>{IP}",
+        XML,
+        "forward dev not allowed for network 'n' with forward mode='open'",
+    ),
+    ("<forward mode='hostdev'/>", UNSUPPORTED, "/network/forward/@mode: 'hostdev' is not supported"),
+    ("<forward mode='bridge'/><bridge stp='on'/>", XML, "bridge delay/stp/zone options only allowed in route"),
+    ("<forward mode='bridge' dev='e'/><bridge name='b'/>", XML, "can specify a bridge name or a forward dev"),
+    ("<forward mode='vepa' dev='e'/><bridge name='b'/>", XML, "bridge name not allowed in vepa mode"),
+    ("<forward mode='bridge'/><bridge name='b'/><mtu size='9000'/>", XML, "mtu size only allowed in open, route"),
+    ("<forward mode='bridge'/><bridge name='b'/>" + IP, UNSUPPORTED, "Unsupported <ip> element in network n"),
+    (
+        "<forward mode='bridge'/><bridge name='b'/><mac address='52:54:00:00:00:01'/>",
+        *(UNSUPPORTED, "Unsupported <mac> element in network n with forward mode='bridge'"),
+    ),
+    (
+        "<forward mode='route'><nat ipv6='yes'/></forward>" + IP,
+        *(XML, "The <nat> element can only be used when <forward> 'mode' is 'nat' in network n"),
+    ),
+    ("<mac address='01:00:00:00:00:01'/>", XML, "Invalid multicast bridge mac address '01:00:00:00:00:01'"),
+    ("<ip address='hello'/>", XML, "/network/ip/@address: 'hello' is not an address"),
+    ("<ip address='2001:db8::1' prefix='64'/>", UNSUPPORTED, "no family specified for non-IPv4 address"),
+    ("<ip family='ipv6' address='10.0.0.1'/>", UNSUPPORTED, "Family 'ipv6' specified for non-IPv6 address"),
+    ("<ip address='10.0.0.1' netmask='255.0.0.0' prefix='8'/>", UNSUPPORTED, "both a prefix and a netmask"),
+    ("<ip address='10.0.0.1' prefix='33'/>", UNSUPPORTED, "Invalid IPv4 prefix '33' in network 'n'"),
+    (DHCP.format("<range start='10.0.0.1' end='10.0.0.2'/>"), INTERNAL, "is not entirely within network"),
+    (
+        DHCP.format("<range start='192.168.122.9' end='192.168.122.2'/>"),
+        *(INTERNAL, "range 192.168.122.9 - 192.168.122.2 is reversed "),
+    ),
+    (DHCP.format("<range start='192.168.122.0' end='192.168.122.9'/>"), INTERNAL, "is the network address"),
+    (DHCP.format("<range start='192.168.122.9' end='192.168.122.255'/>"), INTERNAL, "is the broadcast address"),
+    (
+        DHCP.format("<range start='192.168.122.2' end='192.168.122.9'><lease expiry='1'/></range>"),
+        *(UNSUPPORTED, "The minimum lease time should be greater than 2 minutes"),
+    ),
+    (DHCP.format("<host ip='192.168.122.9'/>"), XML, "must have mac or name attribute"),
+    (DHCP.format("<host name='a'/>"), XML, "Missing IP address in static host definition for network 'n'"),
+    (
+        DHCP.format("<host mac='03:00:00:00:00:01' ip='192.168.122.9'/>"),
+        *(XML, "expected unicast mac address, found multicast"),
+    ),
+    (
+        2 * DHCP.format("<range start='192.168.122.2' end='192.168.122.9'/>"),
+        *(UNSUPPORTED, "Multiple IPv4 dhcp sections found"),
+    ),
+    ("<dns enable='no'><txt name='a' value='b'/></dns>", XML, "Extra data in disabled network 'n'"),
+    ("<dns><forwarder/></dns>", XML, "must contain at least one of addr or domain"),
+    ("<dns><host ip='10.0.0.1'/></dns>", DETAIL, "Missing hostname in network 'n' DNS HOST record"),
+    ("<dns><srv service='a' protocol='tcp' port='1'/></dns>", DETAIL, "DNS SRV port attribute not permitted"),
+    (IP + "<route address='10.0.0.0' prefix='8' gateway='10.0.0.1'/>", UNSUPPORTED, "unreachable static route"),
+    ("<vlan><tag id='42'/></vlan>", UNSUPPORTED, "<vlan> element specified for network n, whose type doesn't"),
+    ("<portgroup name='a'><vlan><tag id='1'/></vlan></portgroup>", UNSUPPORTED, "<vlan> element specified"),
+    ("<portgroup name='a'/><portgroup name='a'/>", UNSUPPORTED, "multiple <portgroup> elements with the same"),
+    (
+        "<portgroup name='a' default='yes'/><portgroup name='b' default='yes'/>",
+        *(UNSUPPORTED, "network 'n' has multiple default <portgroup> elements (a and b)"),
+    ),
+    ("<bandwidth><inbound/></bandwidth>", DETAIL, "Missing mandatory average or floor attributes"),
+    ("<bandwidth><inbound average='1' floor='1'/></bandwidth>", UNSUPPORTED, "floor attribute is not supported"),
+    ("<virtualport type='openvswitch'/>", UNSUPPORTED, "element /network/virtualport is not supported"),
+    ("<bridge name='x\"; drop'/>", XML, "is not a name of a bridge"),
+]
+"""What is wrong in a network, how it is refused, and with what words."""
+
+
+@pytest.mark.parametrize(("parts", "code", "said"), REFUSALS)
 def test_refusals(parts: str, code: ErrorCode, said: str) -> None:
     with pytest.raises(errors.RequestError) as caught:
         check.check(text.parse(f"<network><name>n</name>{parts}</network>"))

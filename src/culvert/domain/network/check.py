@@ -52,6 +52,9 @@ def _xml(text: str) -> errors.XMLError:
     return errors.XMLError(f"XML error: {text}")
 
 
+_detail = errors.XMLDetail
+
+
 def _check_forward(network: NetworkDef, stp_given: bool) -> None:
     forward, name, mode = network.forward, network.name, network.mode
     if forward is None:
@@ -75,7 +78,7 @@ def _check_nat(nat: Nat, network: NetworkDef) -> None:
     if network.mode != "nat":
         raise _xml(f"The <nat> element can only be used when <forward> 'mode' is 'nat' in network {name}")
     if ports is not None and ports.end < ports.start:
-        raise _xml(f"Missing or invalid 'end' attribute in <port> in <nat> in <forward> in network {name}")
+        raise _detail(f"Missing or invalid 'end' attribute in <port> in <nat> in <forward> in network {name}")
     if nat.address is not None:
         check_range(nat.address.start, nat.address.end)
 
@@ -109,26 +112,26 @@ def _check_dns(dns: Dns, name: str) -> None:
             raise _xml("Invalid forwarder element, must contain at least one of addr or domain")
     for host in dns.hosts:
         if host.ip is None:
-            raise _xml(f"Missing IP address in network '{name}' DNS HOST record")
+            raise _detail(f"Missing IP address in network '{name}' DNS HOST record")
         if not host.hostnames:
-            raise _xml(f"Missing hostname in network '{name}' DNS HOST record")
+            raise _detail(f"Missing hostname in network '{name}' DNS HOST record")
     for srv in dns.srvs:
         _check_srv(srv, name)
     for txt in dns.txts:
         if txt.value is None:
-            raise _xml(f"missing required value attribute in DNS TXT record named '{txt.name}' of network {name}")
+            raise _detail(f"missing required value attribute in DNS TXT record named '{txt.name}' of network {name}")
     if dns.enable is False and (dns.forwarders or dns.hosts or dns.srvs or dns.txts):
         raise _xml(f"Extra data in disabled network '{name}'")
 
 
 def _check_srv(srv: DnsSrv, name: str) -> None:
     if srv.service is None:
-        raise _xml(f"missing required service attribute in DNS SRV record of network '{name}'")
+        raise _detail(f"missing required service attribute in DNS SRV record of network '{name}'")
     if srv.protocol is None:
-        raise _xml(f"missing required protocol attribute in DNS SRV record '{srv.service}' of network '{name}'")
+        raise _detail(f"missing required protocol attribute in DNS SRV record '{srv.service}' of network '{name}'")
     for what, given in (("port", srv.port), ("priority", srv.priority), ("weight", srv.weight)):
         if given is not None and srv.target is None:
-            raise _xml(
+            raise _detail(
                 f"DNS SRV {what} attribute not permitted without target for service '{srv.service}'"
                 f" in network '{name}'"
             )

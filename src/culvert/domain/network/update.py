@@ -292,9 +292,9 @@ def _dns_host(change: Change) -> NetworkDef:
     adds = change.command in ADDS
     if host.ip is None and (adds or not host.hostnames):
         missing = "IP address" if adds else "ip and hostname"
-        raise errors.XMLError(f"XML error: Missing {missing} in network '{change.network.name}' DNS HOST record")
+        raise errors.XMLDetail(f"Missing {missing} in network '{change.network.name}' DNS HOST record")
     if adds and not host.hostnames:
-        raise errors.XMLError(f"XML error: Missing hostname in network '{change.network.name}' DNS HOST record")
+        raise errors.XMLDetail(f"Missing hostname in network '{change.network.name}' DNS HOST record")
 
     def same(other: DnsHost) -> bool:
         return (host.ip is not None and host.ip == other.ip) or (

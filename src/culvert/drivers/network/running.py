@@ -42,6 +42,8 @@ async def bring_up(network: NetworkDef, store: NetworkStore) -> Process | None:
         process = await server.start(network, store.files(name))
         if network.bandwidth is not None:
             await traffic.limit(name, network.bandwidth, of_bridge=True)
+        limit = network.bandwidth.inbound if network.bandwidth is not None else None
+        await traffic.mend_checksums(name, limited=limit is not None)
     except BaseException:
         await take_down(network, store, None)
         raise
