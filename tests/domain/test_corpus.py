@@ -1,4 +1,4 @@
-"""The corpus of definitions that tools have written (``tests/xml-corpus``): taken, or refused by the path."""
+"""The corpus of definitions that tools have written (``tests/xml-corpus``): all are taken."""
 
 from __future__ import annotations
 

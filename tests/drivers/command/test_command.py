@@ -163,6 +163,28 @@ def test_vhost_is_used_where_it_was_opened() -> None:
     assert value(argv, "-netdev") == '{"type":"tap","fd":"20","vhost":true,"vhostfd":"40","id":"hostnet0"}'
 
 
+def with_devices(markup: str) -> DomainDef:
+    """A small domain with ``markup`` among its devices."""
+    xml = golden.text("pc-minimal")
+    return complete(parse(xml.replace("</devices>", f"{markup}</devices>")), golden.FACTS)
+
+
+def test_each_queue_has_its_own_descriptor() -> None:
+    """The words are libvirt 9.0's (qemu/qemu_command.c: qemuBuildHostNetProps, qemuBuildNicDevProps)."""
+    card = "<interface type='bridge'><source bridge='b'/><model type='virtio'/><driver queues='2'/></interface>"
+    argv = build(golden.running(with_devices(card)), replace(OPTIONS, tap_fds={0: (20, 21)}, vhost_fds={0: (40, 41)}))
+    assert value(argv, "-netdev") == '{"type":"tap","fds":"20:21","vhost":true,"vhostfds":"40:41","id":"hostnet0"}'
+    [card] = [word for word in argv if '"netdev":"hostnet0"' in word]
+    assert '"mq":true,"vectors":6' in card
+
+
+def test_passt_is_at_the_other_end_of_a_pair_of_sockets() -> None:
+    card = "<interface type='user'><model type='virtio'/><backend type='passt'/></interface>"
+    argv = build(golden.running(with_devices(card)), replace(OPTIONS, tap_fds={0: (20,)}))
+    told = '{"type":"stream","addr":{"type":"fd","str":"20"},"server":false,"id":"hostnet0"}'
+    assert value(argv, "-netdev") == told
+
+
 def test_names_cannot_add_options() -> None:
     argv = build(minimal(name="a,debug-threads=off"), OPTIONS)
     assert value(argv, "-name") == "guest=a,,debug-threads=off,debug-threads=on"
@@ -300,8 +322,8 @@ def images(folder: Path) -> None:
     shutil.copy("/usr/share/seabios/bios-256k.bin", folder / "vmlinuz")
 
 
-# These need a bridge, and servers.
-UNSTARTABLE = ("pc-bridge-and-tap", "pc-tcp-serial", "q35-network-disks")
+# These need a bridge, a network, and servers.
+UNSTARTABLE = ("pc-bridge-and-tap", "pc-network-cards", "pc-tcp-serial", "q35-network-disks")
 STARTABLE = [name for name in golden.NAMES if name not in UNSTARTABLE]
 
 

@@ -28,7 +28,7 @@ NORMAL = {
     "-blockdev, drive": "nodes are the host's: libvirt has had one for a raw image since 10.1, where there were two",
     "masterKey0": "libvirt hides passwords from who reads the command line; culvert hands them over by the monitor",
     "-netdev": "asked for a command line, libvirt writes every card as a tap that does not exist",
-    "bootindex, rombar, romfile of a card": "and leaves these out; those of a process are in tests/domain/golden",
+    "bootindex, rombar, romfile of a card, all of its driver": "and leaves these out; those of a process are in tests/domain/golden",
     "path, fd of charmonitor, charchannel": "sockets of the host",
     "port of -spice": "the first that was free",
     "unix of -spice": "and unix=on, as later libvirts write it, are one to every QEMU",
@@ -39,7 +39,11 @@ NORMAL = {
     "clusters": "a PC has none; to say so by a 1 is deprecated since QEMU 9.0",
 }
 ALONE = ("-S", "-no-user-config", "-nodefaults", "-no-shutdown", "-no-acpi", "-no-hpet")
-OF_A_CARD = ("bootindex", "rombar", "romfile")
+OF_A_CARD = (
+    *("bootindex", "rombar", "romfile", "host_mtu", "tx", "ioeventfd", "event_idx", "rx_queue_size"),
+    *("csum", "gso", "host_tso4", "host_tso6", "host_ecn", "host_ufo", "mrg_rxbuf"),
+    *("guest_csum", "guest_tso4", "guest_tso6", "guest_ecn", "guest_ufo"),
+)
 
 
 def normal(argv: list[str]) -> list[tuple[str, Any]]:

@@ -46,8 +46,8 @@ def card(definition: DomainDef, interface: Interface, bootindex: int | None) -> 
     properties: dict[str, Any] = {
         "driver": DRIVERS[interface.model or "rtl8139"],
         **(_virtio(interface) if virtio else {}),
-        "netdev": netdev_name(interface),
         "host_mtu": interface.mtu if virtio else None,
+        "netdev": netdev_name(interface),
         "id": interface.alias,
         "mac": interface.mac,
         "bootindex": bootindex,
