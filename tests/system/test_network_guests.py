@@ -339,3 +339,17 @@ def test_user_networking_by_passt(sides: tuple[Side, Side], folder: Path) -> Non
         guest.assert_runs_only_on(b.daemon, a.daemon)
         b.virsh("destroy", "g")
         wait_for(lambda: programs(b) == [], "the destination's passt to end")
+
+
+def test_a_guest_lets_go_of_a_card(sides: tuple[Side, Side], folder: Path) -> None:
+    a, _ = sides
+    a.start_network()
+    guest = domain_xml.linux_guest(folder, "l", machine="pc")
+    a.virsh("create", str(guest.write_xml()))
+    wait_for(lambda: guest.serial.exists() and b"count=" in guest.serial.read_bytes(), "Linux is up", 120)
+    a.virsh("attach-interface", "l", "network", "default", "--mac", MAC, "--model", "virtio", "--live")
+    assert a.connections() == 1
+    a.virsh("detach-interface", "l", "network", "--mac", MAC, "--live")
+    wait_for(lambda: a.connections() == 0, "the card to go", 60)
+    assert a.net.devices() == {"lo", "road", "virbr0"}
+    a.virsh("destroy", "l")

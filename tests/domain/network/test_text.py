@@ -162,6 +162,21 @@ REFUSALS: list[tuple[str, ErrorCode, str]] = [
     ("<dns><host ip='10.0.0.1'/></dns>", DETAIL, "Missing hostname in network 'n' DNS HOST record"),
     ("<dns><srv service='a' protocol='tcp' port='1'/></dns>", DETAIL, "DNS SRV port attribute not permitted"),
     (IP + "<route address='10.0.0.0' prefix='8' gateway='10.0.0.1'/>", UNSUPPORTED, "unreachable static route"),
+    (
+        IP + "<route address='10.0.0.0' prefix='33' gateway='192.168.122.2'/>",
+        XML,
+        "n: Invalid prefix 33 specified in",
+    ),
+    (IP + "<route address='10.0.0.1' prefix='8' gateway='192.168.122.2'/>", XML, "is not a network address"),
+    (
+        IP + "<route address='2001:db8::' prefix='64' gateway='192.168.122.2'/>",
+        XML,
+        "n: No family specified for non-IPv4",
+    ),
+    (
+        IP + "<route address='10.0.0.0' prefix='8' netmask='255.0.0.0' gateway='192.168.122.2'/>",
+        *(XML, "n: Route definition cannot have both a prefix and a netmask"),
+    ),
     ("<vlan><tag id='42'/></vlan>", UNSUPPORTED, "<vlan> element specified for network n, whose type doesn't"),
     ("<portgroup name='a'><vlan><tag id='1'/></vlan></portgroup>", UNSUPPORTED, "<vlan> element specified"),
     ("<portgroup name='a'/><portgroup name='a'/>", UNSUPPORTED, "multiple <portgroup> elements with the same"),

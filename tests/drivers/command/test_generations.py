@@ -28,7 +28,7 @@ NORMAL = {
     "-blockdev, drive": "nodes are the host's: libvirt has had one for a raw image since 10.1, where there were two",
     "masterKey0": "libvirt hides passwords from who reads the command line; culvert hands them over by the monitor",
     "-netdev": "asked for a command line, libvirt writes every card as a tap that does not exist",
-    "bootindex, rombar, romfile of a card, all of its driver": "and leaves these out; those of a process are in tests/domain/golden",
+    "bootindex, romfile, driver of a card": "and leaves these out; those of a process are in tests/domain/golden",
     "path, fd of charmonitor, charchannel": "sockets of the host",
     "port of -spice": "the first that was free",
     "unix of -spice": "and unix=on, as later libvirts write it, are one to every QEMU",

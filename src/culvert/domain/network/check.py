@@ -21,6 +21,7 @@ from culvert.domain.network.definition import (
     Nat,
     NetworkDef,
     NetworkIp,
+    StaticRoute,
 )
 from culvert.ground import errors
 
@@ -36,7 +37,7 @@ def check_read(network: NetworkDef, *, stp_given: bool) -> None:
     for ip in network.ips:
         check_ip(ip, network.name)
     for route in network.routes:
-        _check_route(network, route.gateway)
+        _check_route(network, route)
     bandwidth.check(network.bandwidth, floor=False)
     for group in network.portgroups:
         bandwidth.check(group.bandwidth, floor=False)
@@ -234,8 +235,23 @@ def check_dhcp_host(ip: NetworkIp, host: DhcpHost, name: str, *, partial: bool =
     _check_lease(host.lease)
 
 
-def _check_route(network: NetworkDef, gateway: str) -> None:
-    found = ipaddress.ip_address(gateway)
+def _check_route(network: NetworkDef, route: StaticRoute) -> None:
+    """Source: conf/networkcommon_conf.c, virNetDevIPRouteCreate."""
+    name, gateway = network.name, route.gateway
+    found, address = ipaddress.ip_address(gateway), ipaddress.ip_address(route.address)
+    version, most = (6, 128) if route.family == "ipv6" else (4, 32)
+    said = route.family or "No family"
+    for what, one in (("address", address), ("gateway address", found)):
+        if one.version != version:
+            raise _xml(f"{name}: {said} specified for non-IPv{version} {what} '{one}' in route definition")
+    if route.netmask is not None and (version == 6 or ":" in route.netmask):
+        raise _xml(f"{name}: Invalid netmask '{route.netmask}' for address '{route.address}' (both must be IPv4)")
+    if route.netmask is not None and route.prefix is not None:
+        raise _xml(f"{name}: Route definition cannot have both a prefix and a netmask")
+    if route.prefix is not None and route.prefix > most:
+        raise _xml(f"{name}: Invalid prefix {route.prefix} specified in route definition, must be 0 - {most}")
+    if route.destination.network_address != address:
+        raise _xml(f"{name}: Address '{route.address}' in route definition is not a network address")
     if not any(ip.version == found.version and found in ip.subnet for ip in network.ips):
         raise errors.ConfigUnsupported(
             f"unreachable static route gateway '{gateway}' specified for network '{network.name}'"
