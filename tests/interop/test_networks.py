@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from guests import domain_xml, watch
 from tests.domain.network.test_text import DEFAULT, EVERYTHING, REFUSALS
 from tests.support import generation, libvirtd
 from tests.support.daemon import DaemonProcess, remove_folder, short_folder
+from tests.support.guest import SMALL
 from tests.support.libvirt_python import libvirt_python
 from tests.support.libvirtd import Libvirtd
 from tests.support.netns import NEEDS, NetworkNamespace, possible
+from tests.support.virsh import virsh
 
 pytestmark = [
     pytest.mark.skipif(not libvirtd.possible(), reason=libvirtd.NEEDS),
@@ -57,6 +62,39 @@ def _plain(said: object) -> object:
         assert isinstance(said, list)
         return said[0]
     return re.sub(r"<uuid>.*</uuid>|<mac address='.*'/>", "", said)
+
+
+def test_a_guest_moves_to_a_libvirtd_and_back(folder: Path) -> None:
+    """By the name of its network alone."""
+    folder.chmod(0o755)
+    with NetworkNamespace() as ours, NetworkNamespace() as theirs:
+        ours.join(theirs, "road", "road")
+        ours.run("ip", "address", "add", "10.78.0.1/24", "dev", "road")
+        theirs.run("ip", "address", "add", "10.78.0.2/24", "dev", "road")
+        (folder / "c").mkdir()
+        listen = ["--listen", "tcp://10.78.0.1:16509"]
+        config = "[daemon]\nallow_clear_text = true\n"
+        names = f"10.78.0.1 {socket.gethostname()}\n10.78.0.2 stock\n"
+        with (
+            DaemonProcess(folder / "c", within=ours.within, arguments=listen, config=config) as culvert,
+            Libvirtd(folder / "l", namespace=theirs.name, address="10.78.0.2", name="stock", hosts=names) as stock,
+        ):
+            xml = folder / "network.xml"
+            xml.write_text(DEFAULT, encoding="utf-8")
+            for uri in (culvert.uri, stock.uri):
+                virsh("net-create", str(xml), uri=uri).expect()
+            card = "<interface type='network'><source network='default'/><model type='virtio'/></interface>"
+            made = domain_xml.tiny_guest(folder, "g", SMALL, devices=card)
+            guest = replace(made, domain=replace(made.domain, memory_kib=24 * 1024))  # libvirt moves whole MiB
+            with watch.SerialWatch(guest.serial) as follow:
+                virsh("create", str(guest.write_xml()), uri=culvert.uri).expect()
+                follow.wait_running(60)
+                back = "qemu+tcp://10.78.0.1:16509/system"
+                for here, to, there in ((culvert.uri, stock.tcp_uri, stock.uri), (stock.uri, back, culvert.uri)):
+                    virsh("migrate", "--live", "--p2p", "--tunnelled", "g", to, uri=here).expect()
+                    follow.wait_verified()
+                    assert "<source network='default' portid='" in virsh("dumpxml", "g", uri=there).expect()
+                virsh("destroy", "g", uri=culvert.uri).expect()
 
 
 def test_as_libvirtd_has_them(tmp_path: Path) -> None:

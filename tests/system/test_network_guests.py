@@ -131,6 +131,10 @@ def test_the_firmware_asks_for_an_address_and_the_guest_moves_there_and_back(
         assert re.search(
             rf"vnet\d+ +{MAC} +ipv4 +192\.168\.122\.\d+/24", a.virsh("domifaddr", "g", "--source", "lease")
         )
+        a.net.run("ip", "neighbour", "add", "192.168.122.250", "lladdr", MAC, "dev", "virbr0")
+        assert re.search(rf"vnet\d+ +{MAC} +ipv4 +192\.168\.122\.250/0", a.virsh("domifaddr", "g", "--source", "arp"))
+        nameless = virsh("domhostname", "g", "--source", "lease", uri=a.uri)
+        assert "no hostname found for domain g" in nameless.err
         for here, there in ((a, b), (b, a)):
             here.virsh("migrate", "--live", "--p2p", "g", there.reach)
             guest.assert_runs_only_on(there.daemon, here.daemon)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from culvert.domain.network import check, text
@@ -83,6 +85,11 @@ def test_what_libvirt_says_where_nothing_is_said() -> None:
         .replace("  <bridge name='virbr0'/>\n  <forward/>\n", "  <forward mode='nat'/>\n  <bridge name='virbr0'/>\n")
         .replace("<bridge name='virbr0'/>", "<bridge name='virbr0' stp='on' delay='0'/>")
     )
+
+
+def test_the_one_that_is_offered() -> None:
+    offered = Path(__file__).parents[3] / "packaging" / "default-network.xml"
+    assert text.parse(offered.read_text()) == text.parse(DEFAULT.replace("  <bridge name='virbr0'/>\n", ""))
 
 
 def test_everything_comes_back_as_it_was() -> None:
