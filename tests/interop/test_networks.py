@@ -26,9 +26,15 @@ pytestmark = [
     pytest.mark.skipif(not possible() or shutil.which("dnsmasq") is None, reason=NEEDS),
 ]
 
+SIX = "<ip family='ipv6' address='2001:db8:9::1' prefix='64'/>"
 TAKEN = {
     "default": DEFAULT,
     "everything": EVERYTHING.replace(" connections='3'", ""),
+    "six": DEFAULT.replace("</ip>", f"</ip>{SIX}"),
+    "six-turned": DEFAULT.replace("</ip>", f"</ip>{SIX}").replace(
+        "<forward/>", "<forward mode='nat'><nat ipv6='yes'/></forward>"
+    ),
+    "ranges": DEFAULT.replace("<forward/>", "<forward mode='nat'><nat><port start='5' end='9'/></nat></forward>"),
     "isolated": "<network><name>n</name><ip address='10.9.0.1' prefix='24'/></network>",
     "bare": "<network><name>n</name></network>",
     "bridge": "<network><name>n</name><forward mode='bridge'/><bridge name='br9'/></network>",
@@ -39,6 +45,8 @@ TAKEN = {
         "<range start='192.168.122.2' end='192.168.122.254'/>", "<host name='a' ip='192.168.122.9'/>"
     ),
 }
+STARTED = ["default", "isolated", "bare", "bridge", "pool", "static", "six", "six-turned", "ranges"]
+"""Those that are active too: what is shown of them then."""
 # Refused by culvert alone, by the element.
 OURS = ("/network/forward/@mode: 'hostdev'", "element /network/virtualport", "is not a name of a bridge")
 
@@ -49,6 +57,10 @@ ASK = """
         try:
             network = connection.networkDefineXML(xml)
             said[name] = network.XMLDesc(0)
+            if name in json.loads(sys.argv[3]):
+                network.create()
+                said[name] = network.XMLDesc(0) + network.XMLDesc(1)
+                network.destroy()
             network.undefine()
         except libvirt.libvirtError as error:
             said[name] = [error.get_error_code(), error.get_error_message()]
@@ -114,8 +126,8 @@ def test_as_libvirtd_has_them(tmp_path: Path) -> None:
         Libvirtd(folder / "l", namespace=theirs.name) as stock,
         DaemonProcess(folder / "c", within=ours.within) as culvert,
     ):
-        from_stock = json.loads(libvirt_python(ASK, stock.uri, str(path), timeout=120))
-        from_culvert = json.loads(libvirt_python(ASK, culvert.uri, str(path), timeout=120))
+        from_stock = json.loads(libvirt_python(ASK, stock.uri, str(path), json.dumps(STARTED), timeout=120))
+        from_culvert = json.loads(libvirt_python(ASK, culvert.uri, str(path), json.dumps(STARTED), timeout=120))
     remove_folder(folder)
     differ = {
         name: (from_stock[name], from_culvert[name])

@@ -267,3 +267,50 @@ def test_updates(host: DaemonProcess) -> None:
     assert "<txt name='a' value='b'/>" in virsh("net-dumpxml", "default", "--inactive", uri=host.uri).expect()
     refused = virsh("net-update", "default", "add", "dns-txt", txt, uri=host.uri)
     assert "there is already a DNS TXT record with name 'a' in network default" in refused.err
+
+
+OUTSIDE, HOST, GUEST = "10.79.0.2", "10.79.0.1", "192.168.122.50"
+
+
+def _answers(net: NetworkNamespace, address: str, *, wanted: bool) -> None:
+    """``address`` can be reached from ``net``, or not."""
+
+    def heard() -> bool:
+        return ", 0% packet loss" in net.run("busybox", "ping", "-c", "1", "-W", "2", address, check=False)
+
+    if wanted:
+        wait_for(heard, f"an answer of {address}", 60)
+    else:
+        assert not heard()
+
+
+@pytest.mark.skipif(shutil.which("busybox") is None, reason="busybox asks for an answer")
+@pytest.mark.parametrize(
+    ("forward", "out", "back"),
+    [
+        ("<forward mode='nat'/>", True, False),
+        ("<forward mode='route'/>", True, True),
+        ("<forward mode='open'/>", True, True),
+        ("", False, False),
+    ],
+)
+def test_what_leaves_and_what_comes_in(
+    host: DaemonProcess, net: NetworkNamespace, forward: str, out: bool, back: bool
+) -> None:
+    """Seen from outside, which has no way back to an address that is not turned, unless it is told one."""
+    xml = DEFAULT.format(mode="nat").replace("<forward mode='nat'/>", f"{forward}<bridge name='virbr0' stp='off'/>")
+    _define(host, xml)
+    virsh("net-start", "default", uri=host.uri).expect()
+    with NetworkNamespace() as outside, NetworkNamespace() as guest:
+        net.join(outside, "road", "road")
+        net.run("ip", "address", "add", f"{HOST}/24", "dev", "road")
+        outside.run("ip", "address", "add", f"{OUTSIDE}/24", "dev", "road")
+        _client(net, guest)
+        guest.run("ip", "address", "add", f"{GUEST}/24", "dev", "eth0")
+        guest.run("ip", "route", "add", "default", "via", "192.168.122.1")
+        net.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")  # for whatever other reason the host has
+        _answers(guest, "192.168.122.1", wanted=True)
+        _answers(guest, OUTSIDE, wanted="nat" in forward)
+        outside.run("ip", "route", "add", "192.168.122.0/24", "via", HOST)
+        _answers(guest, OUTSIDE, wanted=out)
+        _answers(outside, GUEST, wanted=back)

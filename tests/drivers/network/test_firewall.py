@@ -36,6 +36,12 @@ def test_nat() -> None:
     assert firewall.rules(text.parse(DEFAULT)) == NAT
 
 
+def test_the_ports_are_told_of_one_that_is_active() -> None:
+    assert "<port start='1024' end='65535'/>" in text.format(firewall.settled(text.parse(DEFAULT)))
+    for told in (EVERYTHING, DEFAULT.replace("<forward/>", "<forward mode='route'/>")):
+        assert firewall.settled(text.parse(told)) == text.parse(told)
+
+
 @pytest.mark.parametrize(
     ("mode", "there", "not_there"),
     [

@@ -9,8 +9,9 @@ Source: network/network_nftables.c of libvirt 11.3, network/bridge_driver_linux.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
-from culvert.domain.network.definition import NetworkDef, NetworkIp
+from culvert.domain.network.definition import Nat, NetworkDef, NetworkIp, PortRange
 from culvert.drivers.network import tool
 
 PREFIX = "culvert_network_"
@@ -42,6 +43,17 @@ def rules(network: NetworkDef) -> str:
     if turned:
         chains.append(_chain("postrouting", "type nat hook postrouting priority srcnat; policy accept;", turned))
     return f"{removal(bridge)}table inet {name} {{\n{''.join(chains)}}}\n"
+
+
+def settled(network: NetworkDef) -> NetworkDef:
+    """``network`` with the ports that its guests' become, where it does not say which: so libvirt shows one that is
+    active."""
+    forward = network.forward
+    if forward is None or not any(_is_turned(network, ip) for ip in network.ips):
+        return network
+    nat = forward.nat or Nat()
+    ports = nat.port or PortRange(start=LOWEST_PORT, end=HIGHEST_PORT)
+    return replace(network, forward=replace(forward, nat=replace(nat, port=ports)))
 
 
 def removal(bridge: str) -> str:

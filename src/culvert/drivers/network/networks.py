@@ -149,6 +149,7 @@ class Networks:
 
     async def _start(self, network: Network, definition: NetworkDef) -> None:
         """The caller holds ``_changing``."""
+        definition = firewall.settled(definition)
         network.live = definition
         self._networks[network.name] = network
         try:
