@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.domain.test_corpus import FILES, REFUSED
+from tests.domain.test_corpus import FILES
 from tests.interop.test_spellings import DUMP, plain
 from tests.support.interop import Pair
 from tests.support.libvirt_python import libvirt_python
@@ -13,8 +13,7 @@ from tests.support.libvirt_python import libvirt_python
 
 def test_what_libvirt_takes_is_taken_and_shown_so(hosts: Pair, tmp_path: Path) -> None:
     asked = tmp_path / "definitions.json"
-    # Of what is refused here libvirt takes some only where firmware is installed.
-    texts = {name: path.read_text(encoding="utf-8") for name, path in FILES.items() if name not in REFUSED}
+    texts = {name: path.read_text(encoding="utf-8") for name, path in FILES.items()}
     asked.write_text(json.dumps(texts), encoding="utf-8")
     stock, ours = (
         {name: plain(xml) for name, xml in json.loads(libvirt_python(DUMP, uri, str(asked), timeout=170)).items()}
