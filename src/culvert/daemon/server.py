@@ -31,6 +31,7 @@ from culvert.daemon.handlers.node import NodeHandlers
 from culvert.daemon.handlers.objects import ObjectHandlers
 from culvert.daemon.handlers.query import QueryHandlers
 from culvert.daemon.handlers.save import SaveHandlers
+from culvert.daemon.handlers.secret import SecretHandlers
 from culvert.daemon.handlers.snapshot import SnapshotHandlers
 from culvert.daemon.handlers.stats import StatsHandlers
 from culvert.daemon.handlers.storage import StorageHandlers
@@ -45,6 +46,7 @@ from culvert.drivers.network.networks import Networks
 from culvert.drivers.qemu import autostart
 from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.guests import QemuGuests
+from culvert.drivers.secret.secrets import Secrets
 from culvert.drivers.storage.pools import Pools
 from culvert.ground.units import MiB
 from culvert.io.listener import Listener, listen_tcp, listen_unix
@@ -84,6 +86,7 @@ REMOTE_GROUPS = (
         SnapshotHandlers,
         NetworkHandlers,
         NetworkPortHandlers,
+        SecretHandlers,
         TuneHandlers,
         GuestHandlers,
         GuestInfoHandlers,
@@ -179,13 +182,15 @@ async def serve(
             journal=journal,
             pools=Pools(places.layout.etc / "storage"),
             networks=networks,
+            secrets=Secrets(places.layout.etc / "secrets"),
             socket_path=str(places.socket),
             reachable=[(each.transport, *each.address) for each in listeners if each.address is not None],
             lib_version=await asyncio.to_thread(lib_version.installed),
             security=security,
         )
         await service.pools.load()
-        driver.host.volumes = service.pools
+        await service.secrets.load()
+        driver.host.volumes, driver.host.secrets = service.pools, service.secrets
         unsettled = Unsettled()
 
         def may_start(uuid: UUID) -> None:

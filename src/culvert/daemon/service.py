@@ -10,6 +10,7 @@ from culvert.daemon.config import Config
 from culvert.drivers.network.networks import Networks
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
+from culvert.drivers.secret.secrets import Secrets
 from culvert.drivers.storage.pools import Pools
 from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
@@ -36,6 +37,7 @@ class Service:
     journal: Journal
     pools: Pools
     networks: Networks
+    secrets: Secrets
     socket_path: str
     reachable: list[tuple[str, str, int]]
     lib_version: int

@@ -66,6 +66,7 @@ class ErrorCode(IntEnum):
     OPERATION_INVALID = 55
     NO_INTERFACE = 57
     NO_NWFILTER = 62
+    INVALID_SECRET = 65
     NO_SECRET = 66
     CONFIG_UNSUPPORTED = 67
     OPERATION_TIMEOUT = 68
@@ -283,6 +284,13 @@ class NoSecret(RequestError):
     domain = ErrorDomain.SECRET
 
 
+class InvalidSecret(RequestError):
+    """A secret of another kind, or one that is told to nobody."""
+
+    code = ErrorCode.INVALID_SECRET
+    domain = ErrorDomain.SECRET
+
+
 class DeviceMissing(RequestError):
     """The device that a change is about is not there."""
 
@@ -415,6 +423,7 @@ PREFIXES: dict[int, str] = {
     ErrorCode.OPERATION_INVALID: "Requested operation is not valid",
     ErrorCode.NO_INTERFACE: "Interface not found",
     ErrorCode.NO_NWFILTER: "Network filter not found",
+    ErrorCode.INVALID_SECRET: "Invalid secret",
     ErrorCode.NO_SECRET: "Secret not found",
     ErrorCode.CONFIG_UNSUPPORTED: "unsupported configuration",
     ErrorCode.OPERATION_TIMEOUT: "Timed out during operation",

@@ -1,4 +1,4 @@
-"""What libvirt keeps beside domains and culvert does not: filters, secrets, devices, checkpoints.
+"""What libvirt keeps beside domains and culvert does not: filters, devices, checkpoints.
 
 Lists are empty and look-ups find nothing, in libvirt's words, so that a client that asks goes on to the domains. A
 call that would make one of them is answered "not supported".
@@ -24,14 +24,13 @@ COUNTS: tuple[Procedure[Any, shapes.NumRet], ...] = (
     *(remote_object.CONNECT_NUM_OF_INTERFACES, remote_object.CONNECT_NUM_OF_DEFINED_INTERFACES),
     *(
         remote_object.CONNECT_NUM_OF_NWFILTERS,
-        remote_object.CONNECT_NUM_OF_SECRETS,
         remote_object.NODE_NUM_OF_DEVICES,
     ),
 )
 
 NAMES: tuple[Procedure[Any, remote_list.NamesRet], ...] = (
     *(remote_object.CONNECT_LIST_INTERFACES, remote_object.CONNECT_LIST_DEFINED_INTERFACES),
-    *(remote_object.CONNECT_LIST_NWFILTERS, remote_object.CONNECT_LIST_SECRETS, remote_object.NODE_LIST_DEVICES),
+    *(remote_object.CONNECT_LIST_NWFILTERS, remote_object.NODE_LIST_DEVICES),
 )
 
 LISTS: tuple[Procedure[shapes.ListAllArgs, Any], ...] = (
@@ -39,7 +38,6 @@ LISTS: tuple[Procedure[shapes.ListAllArgs, Any], ...] = (
     *(
         remote_list.CONNECT_LIST_ALL_NODE_DEVICES,
         remote_object.CONNECT_LIST_ALL_NWFILTERS,
-        remote_object.CONNECT_LIST_ALL_SECRETS,
     ),
     remote_object.CONNECT_LIST_ALL_NWFILTER_BINDINGS,
 )
@@ -59,7 +57,6 @@ LOOKUPS: dict[Procedure[Any, Any], tuple[type[errors.RequestError], str]] = {
         errors.NoNwfilterBinding,
         "no nwfilter binding for port dev '{}'",
     ),
-    remote_object.SECRET_LOOKUP_BY_UUID: (errors.NoSecret, "no secret with matching uuid '{}'"),
 }
 
 
@@ -79,14 +76,8 @@ class ObjectHandlers:
             handlers.add(listing, _answer(listing.ret([], 0)))
         for lookup, (kind, text) in LOOKUPS.items():
             handlers.add(lookup, _nobody(kind, text))
-        handlers.add(remote_object.SECRET_LOOKUP_BY_USAGE, self.secret_lookup_by_usage)
         handlers.add(remote_snapshot.DOMAIN_LIST_ALL_CHECKPOINTS, self.list_all_checkpoints)
         handlers.add(remote_snapshot.DOMAIN_CHECKPOINT_LOOKUP_BY_NAME, self.checkpoint_lookup_by_name)
-
-    async def secret_lookup_by_usage(
-        self, session: Session, args: remote_object.SecretUsageArgs
-    ) -> remote_object.SecretRet:
-        raise errors.NoSecret(f"no secret with matching usage '{args.usage_id}'")
 
     async def list_all_checkpoints(
         self, session: Session, args: remote_snapshot.DomainListAllArgs

@@ -17,7 +17,7 @@ from culvert.drivers.qemu.abilities.emulators import Emulators
 from culvert.drivers.qemu.abilities.machines import Machines
 from culvert.drivers.qemu.events import Events
 from culvert.drivers.qemu.monitor import CONNECT_TIMEOUT
-from culvert.drivers.qemu.outside import NoSecrets, NoVolumes, Secrets, Volumes
+from culvert.drivers.qemu.outside import NoSecrets, NoVolumes, SecretValues, Volumes
 from culvert.drivers.qemu.process import TERM_TIMEOUT
 from culvert.drivers.qemu.state.layout import Layout
 from culvert.drivers.qemu.state.recorder import Recorder
@@ -111,7 +111,7 @@ class QemuHost:
     """Set with ``may_start``: that speaks of migrations that are not over, this of those that are."""
 
     volumes: Volumes = field(default_factory=NoVolumes)
-    secrets: Secrets = field(default_factory=NoSecrets)
+    secrets: SecretValues = field(default_factory=NoSecrets)
     """Both are set by who has them."""
 
     _running: set[asyncio.Task[None]] = field(default_factory=set)

@@ -25,7 +25,7 @@ class Volumes(Protocol):
         """Raises ``errors.NoStoragePool``, ``errors.NoStorageVol``, ``errors.OperationInvalid`` for an idle pool."""
 
 
-class Secrets(Protocol):
+class SecretValues(Protocol):
     """Who keeps secrets."""
 
     def value(self, uuid: UUID | None, usage: str | None, kind: str) -> bytes:

@@ -21,7 +21,7 @@ from uuid import UUID
 from culvert.domain import volume as volume_xml
 from culvert.domain.pool import SAME
 from culvert.domain.volume import VolumeDef
-from culvert.drivers.qemu.outside import Secrets
+from culvert.drivers.qemu.outside import SecretValues
 from culvert.drivers.storage.pools import Pool, Pools, require_active, space
 from culvert.drivers.storage.volumes import Volume
 from culvert.ground import errors
@@ -43,7 +43,7 @@ _PART = ".culvert-part-"
 class Making:
     """What is done with the volumes of ``pools``; ``secrets`` has the passwords of encrypted ones."""
 
-    def __init__(self, pools: Pools, secrets: Secrets) -> None:
+    def __init__(self, pools: Pools, secrets: SecretValues) -> None:
         self._pools = pools
         self._secrets = secrets
         self._building: set[str] = set()
