@@ -169,3 +169,39 @@ def test_what_is_wrong_with_an_image_is_told(host_a: DaemonProcess, folder: Path
     assert f"Cannot access backing file '{base}' of storage file '{over}': No such file" in refused.err
     assert virsh("domstate", "g", uri=uri).expect().strip() == "shut off"
     assert "failed" in virsh("domstate", "g", "--reason", uri=uri).expect()
+
+
+def test_threads_limits_and_sizes_change_while_a_guest_runs(host_a: DaemonProcess, folder: Path) -> None:
+    uri = host_a.uri
+    image = qcow2(folder, "v.qcow2")
+    one = f"<disk><driver type='qcow2' iothread='1'/><source file='{image}'/><target dev='vda'/></disk>"
+    with running_tiny(host_a, folder, persistent=True, devices=one, change=with_iothreads) as guest:
+        name = guest.name
+        virsh("blkdeviotune", name, "vda", "--read-iops-sec", "100", "--live", "--config", uri=uri).expect()
+        virsh("blkdeviotune", name, "vda", "--write-bytes-sec", "5000", "--live", uri=uri).expect()
+        live = virsh("blkdeviotune", name, "vda", "--live", uri=uri).expect()
+        kept = virsh("blkdeviotune", name, "vda", "--config", uri=uri).expect()
+        assert re.search(r"^read_iops_sec *: 100$", live, re.MULTILINE)
+        assert re.search(r"^write_bytes_sec *: 5000$", live, re.MULTILINE)
+        assert re.search(r"^write_bytes_sec *: 0$", kept, re.MULTILINE)
+        assert "<read_iops_sec>100</read_iops_sec>" in virsh("dumpxml", name, "--inactive", uri=uri).expect()
+        wrong = virsh("blkdeviotune", name, "vda", "--total-iops-sec", "1", "--read-iops-sec", "1", uri=uri)
+        assert "cannot be set at the same time" in wrong.err
+        virsh("blkdeviotune", name, "vda", "--read-iops-sec", "0", "--live", uri=uri).expect()
+        assert "read_iops_sec" not in virsh("dumpxml", name, uri=uri).expect()
+
+        virsh("blockresize", name, "vda", "3M", uri=uri).expect()
+        assert re.search("Capacity: +3145728", virsh("domblkinfo", name, "vda", uri=uri).expect())
+        assert "not found in the domain config" in virsh("blockresize", name, "vdx", "3M", uri=uri).err
+
+        virsh("iothreadadd", name, "4", "--live", "--config", uri=uri).expect()
+        shown = virsh("iothreadinfo", name, uri=uri).expect()
+        assert sorted(re.findall(r"^ ([0-9]+) ", shown, re.MULTILINE)) == ["1", "4"]
+        virsh("iothreadpin", name, "4", "0", "--live", uri=uri).expect()
+        assert re.search(r"^ 4 +0$", virsh("iothreadinfo", name, uri=uri).expect(), re.MULTILINE)
+        assert "already using" in virsh("iothreadadd", name, "4", uri=uri).err
+        assert "used by disk 'vda'" in virsh("iothreaddel", name, "1", uri=uri).err
+        assert "<iothread id='4'/>" in virsh("dumpxml", name, uri=uri).expect()
+        virsh("iothreaddel", name, "4", "--live", "--config", uri=uri).expect()
+        assert "<iothreadids>" not in virsh("dumpxml", name, uri=uri).expect()
+        guest.watch.wait_verified()

@@ -10,7 +10,7 @@ from typing import Annotated
 from culvert.protocol import types
 from culvert.protocol.procedure import Procedure
 from culvert.protocol.shapes import DomainArgs, DomainFlagsArgs
-from culvert.protocol.types import Domain, Int, OptStr, Str, UInt, listed, struct
+from culvert.protocol.types import Domain, Int, OptStr, Str, UHyper, UInt, listed, struct
 from culvert.xdr import codec
 from culvert.xdr.struct import Void
 
@@ -126,6 +126,31 @@ class DomainPinEmulatorArgs:
     flags: UInt
 
 
+@struct
+class DomainPinIOThreadArgs:
+    dom: Domain
+    iothreads_id: UInt
+    cpumap: Annotated[bytes, codec.Opaque(CPU_MAP_MAX)]
+    flags: UInt
+
+
+@struct
+class DomainIOThreadArgs:
+    dom: Domain
+    iothread_id: UInt
+    flags: UInt
+
+
+@struct
+class DomainBlockResizeArgs:
+    """``size`` in KiB, or bytes where a flag says so."""
+
+    dom: Domain
+    disk: Str
+    size: UHyper
+    flags: UInt
+
+
 DOMAIN_GET_SCHEDULER_TYPE = Procedure(56, "DOMAIN_GET_SCHEDULER_TYPE", DomainArgs, SchedulerTypeRet)
 DOMAIN_GET_SCHEDULER_PARAMETERS = Procedure(
     57, "DOMAIN_GET_SCHEDULER_PARAMETERS", DomainSchedulerParametersArgs, SchedulerParametersRet
@@ -151,3 +176,7 @@ DOMAIN_GET_LAUNCH_SECURITY_INFO = Procedure(
 DOMAIN_PIN_VCPU = Procedure(26, "DOMAIN_PIN_VCPU", DomainPinVcpuArgs, Void, read_only=False)
 DOMAIN_PIN_VCPU_FLAGS = Procedure(225, "DOMAIN_PIN_VCPU_FLAGS", DomainPinVcpuFlagsArgs, Void, read_only=False)
 DOMAIN_PIN_EMULATOR = Procedure(279, "DOMAIN_PIN_EMULATOR", DomainPinEmulatorArgs, Void, read_only=False)
+DOMAIN_PIN_IOTHREAD = Procedure(352, "DOMAIN_PIN_IOTHREAD", DomainPinIOThreadArgs, Void, read_only=False)
+DOMAIN_ADD_IOTHREAD = Procedure(355, "DOMAIN_ADD_IOTHREAD", DomainIOThreadArgs, Void, read_only=False)
+DOMAIN_DEL_IOTHREAD = Procedure(356, "DOMAIN_DEL_IOTHREAD", DomainIOThreadArgs, Void, read_only=False)
+DOMAIN_BLOCK_RESIZE = Procedure(251, "DOMAIN_BLOCK_RESIZE", DomainBlockResizeArgs, Void, read_only=False)

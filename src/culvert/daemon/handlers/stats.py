@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from culvert.daemon.service import Service, no_flags, on_wire
-from culvert.drivers.qemu import balloon, blockstats, domstats, network, threads, vcpus
+from culvert.drivers.qemu import balloon, blockstats, domstats, iothreading, network, threads, vcpus
 from culvert.drivers.qemu.abilities import nodeinfo
 from culvert.drivers.qemu.blockstats import Work
 from culvert.drivers.qemu.domain import Domain
@@ -213,8 +213,10 @@ class StatsHandlers:
 
     async def get_iothread_info(self, session: Session, args: shapes.DomainFlagsArgs) -> remote_stats.IOThreadInfoRet:
         no_flags(args.flags, "qemuDomainGetIOThreadInfo", IMPACT)
-        self._service.domain(args.dom)
-        return remote_stats.IOThreadInfoRet([], 0)
+        found = await iothreading.told(self._service.domain(args.dom), args.flags)
+        length = -(-len(await asyncio.to_thread(nodeinfo.cpus)) // vcpus.BITS)
+        shown = [remote_stats.IOThreadInfo(one.id, vcpus.packed(one.cpus, length)) for one in found]
+        return remote_stats.IOThreadInfoRet(shown, len(shown))
 
 
 def _device(target: object) -> str | None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from culvert.daemon.service import Service, no_flags
 from culvert.domain.bandwidth import Bandwidth, Rate
 from culvert.domain.interface import Interface
-from culvert.drivers.qemu import card_change, impact, iotune, pinning, tuning
+from culvert.drivers.qemu import blockstats, card_change, impact, iothreading, iotune, pinning, tuning
+from culvert.ground import errors
+from culvert.ground.units import KiB
 from culvert.protocol import remote_tune, shapes, typed_params
 from culvert.protocol.constants_flag import AffectFlag, TypedParamFlag
 from culvert.protocol.constants_migrate import ParamSpec
@@ -17,6 +19,7 @@ from culvert.rpc.session import Session
 from culvert.xdr.struct import Void
 
 SCHEDULER = "posix"
+RESIZE_BYTES = 1  # VIR_DOMAIN_BLOCK_RESIZE_BYTES
 BLOCK_IO_PARAMS = {one.field: ParamSpec(TypedParamType(one.value[0])) for one in tuning.BLOCK_IO.params}
 IMPACT = AffectFlag.LIVE | AffectFlag.CONFIG
 FLAGS = IMPACT | TypedParamFlag.STRING_OKAY
@@ -46,6 +49,10 @@ class TuneHandlers:
         handlers.add(remote_tune.DOMAIN_PIN_VCPU, self.pin_vcpu)
         handlers.add(remote_tune.DOMAIN_PIN_VCPU_FLAGS, self.pin_vcpu_flags)
         handlers.add(remote_tune.DOMAIN_PIN_EMULATOR, self.pin_emulator)
+        handlers.add(remote_tune.DOMAIN_PIN_IOTHREAD, self.pin_iothread)
+        handlers.add(remote_tune.DOMAIN_ADD_IOTHREAD, self.add_iothread)
+        handlers.add(remote_tune.DOMAIN_DEL_IOTHREAD, self.del_iothread)
+        handlers.add(remote_tune.DOMAIN_BLOCK_RESIZE, self.block_resize)
 
     async def get_scheduler_type(self, session: Session, args: shapes.DomainArgs) -> remote_tune.SchedulerTypeRet:
         return remote_tune.SchedulerTypeRet(SCHEDULER, tuning.scheduler(self._service.domain(args.dom)))
@@ -154,6 +161,29 @@ class TuneHandlers:
     async def pin_emulator(self, session: Session, args: remote_tune.DomainPinEmulatorArgs) -> Void:
         no_flags(args.flags, "qemuDomainPinEmulator", IMPACT)
         await pinning.pin_emulator(self._service.domain(args.dom), args.cpumap, args.flags)
+        return Void()
+
+    async def pin_iothread(self, session: Session, args: remote_tune.DomainPinIOThreadArgs) -> Void:
+        no_flags(args.flags, "qemuDomainPinIOThread", IMPACT)
+        await iothreading.pin(self._service.domain(args.dom), args.iothreads_id, args.cpumap, args.flags)
+        return Void()
+
+    async def add_iothread(self, session: Session, args: remote_tune.DomainIOThreadArgs) -> Void:
+        no_flags(args.flags, "qemuDomainAddIOThread", IMPACT)
+        await iothreading.add(self._service.domain(args.dom), args.iothread_id, args.flags)
+        return Void()
+
+    async def del_iothread(self, session: Session, args: remote_tune.DomainIOThreadArgs) -> Void:
+        no_flags(args.flags, "qemuDomainDelIOThread", IMPACT)
+        await iothreading.remove(self._service.domain(args.dom), args.iothread_id, args.flags)
+        return Void()
+
+    async def block_resize(self, session: Session, args: remote_tune.DomainBlockResizeArgs) -> Void:
+        no_flags(args.flags, "qemuDomainBlockResize", RESIZE_BYTES)
+        unit = 1 if args.flags & RESIZE_BYTES else KiB
+        if args.size * unit >= 2**64:
+            raise errors.Overflow(f"size must be less than {(2**64 - 1) // KiB}")
+        await blockstats.resize(self._service.domain(args.dom), args.disk, args.size * unit)
         return Void()
 
 

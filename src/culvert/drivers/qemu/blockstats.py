@@ -133,6 +133,23 @@ async def _of_server(domain: Domain, disk: Disk) -> image.Sizes:
     return image.Sizes(node.capacity, highest, node.capacity)
 
 
+async def resize(domain: Domain, path: str, size: int) -> None:
+    """Make a disk of the running guest ``size`` bytes large.
+
+    Raises ``errors.InvalidArgument``, ``errors.OperationInvalid``, ``errors.OperationUnsupported``, QEMU's refusals.
+    """
+    async with domain.changing("resize a disk of"):
+        disks = domain.require_active().definition.devices.disks
+        disk = next((one for one in disks if path in (one.target.dev, one.path)), None)
+        if disk is None:
+            raise errors.InvalidArgument(f"disk '{path}' was not found in the domain config")
+        if disk.is_empty or disk.readonly:
+            raise errors.OperationUnsupported(f"can't resize empty or readonly disk '{disk.target.dev}'")
+        if disk.format in ("qcow2", "qed"):
+            size = -(-size // image.SECTOR) * image.SECTOR
+        await domain.monitor.execute("block_resize", {"node-name": node_name(disk), "size": size})
+
+
 async def failed(domain: Domain) -> list[tuple[str, DiskErrorCode]]:
     """(target name, what is wrong) of every disk whose last request failed. Raises as ``work``."""
     names = {disk.alias: disk.target.dev for disk in domain.require_active().definition.devices.disks}

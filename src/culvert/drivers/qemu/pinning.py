@@ -20,18 +20,18 @@ async def pin_vcpu(domain: Domain, number: int, cpumap: bytes, flags: int) -> No
     Raises ``errors.InvalidArgument`` for a processor that is not there and for no CPU, for the next start
     ``errors.OperationUnsupported``, and ``errors.SystemCallError`` when the kernel refuses.
     """
-    cpus = _wanted(domain, cpumap, flags)
+    cpus = wanted(domain, cpumap, flags)
     async with domain.changing("pin the processors of", during_job=True):
         found = await vcpus.running(domain)
         thread = next((one.thread for one in found if one.number == number), None)
         if thread is None:
             raise errors.InvalidArgument(f"vcpu {number} is out of range of live cpu count {len(found)}")
-        await asyncio.to_thread(_pin, {thread}, cpus)
+        await asyncio.to_thread(pin, {thread}, cpus)
 
 
 async def pin_emulator(domain: Domain, cpumap: bytes, flags: int) -> None:
     """Let all of QEMU but the guest's processors run on the CPUs of ``cpumap`` alone. Raises as ``pin_vcpu``."""
-    cpus = _wanted(domain, cpumap, flags)
+    cpus = wanted(domain, cpumap, flags)
     async with domain.changing("pin the emulator of", during_job=True):
         process = domain.require_active().process
         if process is None:
@@ -59,7 +59,7 @@ async def as_defined(domain: Domain) -> None:
     for number, thread in found.items():
         wanted = pins.get(number) or usual
         if wanted:
-            await asyncio.to_thread(_pin, {thread}, wanted)
+            await asyncio.to_thread(pin, {thread}, wanted)
 
 
 def unpacked(cpumap: bytes) -> frozenset[int]:
@@ -69,7 +69,8 @@ def unpacked(cpumap: bytes) -> frozenset[int]:
     )
 
 
-def _wanted(domain: Domain, cpumap: bytes, flags: int) -> frozenset[int]:
+def wanted(domain: Domain, cpumap: bytes, flags: int) -> frozenset[int]:
+    """The CPUs that a thread of the running guest is to be pinned to. Raises as ``pin_vcpu``."""
     about = impact.impact(domain, flags)
     cpus = unpacked(cpumap)
     if not cpus:
@@ -81,7 +82,8 @@ def _wanted(domain: Domain, cpumap: bytes, flags: int) -> frozenset[int]:
     return cpus
 
 
-def _pin(threads: set[int], cpus: frozenset[int]) -> None:
+def pin(threads: set[int], cpus: frozenset[int]) -> None:
+    """Blocks. Raises ``errors.SystemCallError``."""
     for thread in threads:
         try:
             os.sched_setaffinity(thread, cpus)
@@ -98,4 +100,4 @@ def _pin_process(pid: int, processors: set[int], cpus: frozenset[int]) -> None:
         found = {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()}
     except OSError as err:
         raise errors.SystemCallError(f"cannot read the threads of {pid}: {err.strerror}", errno=err.errno) from err
-    _pin(found - processors, cpus)
+    pin(found - processors, cpus)
