@@ -104,5 +104,7 @@ CCID = {"ccid": CcidAddress}
 SERIAL = {"isa": IsaAddress, "pci": PciAddress, "usb": UsbAddress}
 ISA = {"isa": IsaAddress}
 PANIC = {"isa": IsaAddress, "pci": PciAddress}
+AnySerialAddress = SerialPortAddress | IsaAddress | PciAddress | UsbAddress
+CONSOLE = {**SERIAL_PORT, **SERIAL}
 MODULE = {"pci": PciAddress, "dimm": DimmAddress}
 INPUT = {"pci": PciAddress, "usb": UsbAddress}

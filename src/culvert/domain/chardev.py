@@ -160,7 +160,7 @@ class ConsoleDevice:
     log: Annotated[ChardevLog | None, child("log", ChardevLog, hollow="file")] = None
     target: Annotated[ConsoleTarget | None, child("target", ConsoleTarget)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
-    address: Annotated[address.SerialPortAddress | None, variant("address", "type", address.SERIAL_PORT)] = None
+    address: Annotated[address.AnySerialAddress | None, variant("address", "type", address.CONSOLE)] = None
 
     @property
     def is_virtio(self) -> bool:

@@ -35,7 +35,7 @@ def complete(devices: Devices, *, q35: bool) -> Devices:
     Source: virDomainControllerInsertPreAlloced for the order, qemuDomainDefAddDefaultDevices for what is added.
     """
     _check_counts(devices.controllers)
-    held = _in_order(devices.controllers)
+    held = _in_order([_with_master(one) for one in devices.controllers])
     numbers = _Numbers(held)
     numbered = [_with_model(replace(one, index=numbers.give(one)), q35=q35) for one in held]
     kinds = {one.type for one in numbered}
@@ -91,6 +91,15 @@ def _insert(held: list[Controller], new: Controller) -> None:
         if one.index > new.index or one.master is not None:  # a master comes before its companions
             at = place
     held.insert(at, new)
+
+
+# A companion of the ICH9's set → the first port of its master's that it has, where nothing is said.
+START_PORTS = {"ich9-uhci1": 0, "ich9-uhci2": 2, "ich9-uhci3": 4}
+
+
+def _with_master(one: Controller) -> Controller:
+    port = START_PORTS.get(one.model or "") if one.type == "usb" else None
+    return one if port is None or one.master is not None else replace(one, master=port)
 
 
 class _Numbers:

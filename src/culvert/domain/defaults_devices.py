@@ -288,6 +288,7 @@ def _with_consoles(devices: Devices) -> Devices:
             log=one.log,
             target=ConsoleTarget(type="serial", port=one.target.port),
             alias=one.alias,
+            address=one.address,
         )
         consoles = (twin, *(consoles[1:] if first is not None else consoles))
     return replace(devices, serials=serials, consoles=consoles)

@@ -130,8 +130,10 @@ def _assign_serial(devices: Devices) -> Devices:
         *(one for one in devices.channels if one.target.type == "virtio"),
         *(one for one in devices.consoles if one.is_virtio),
     ]
-    places = [one.address for one in ported if one.address is not None]
-    needed = [one.address.controller if one.address is not None else 0 for one in ported]
+    if any(one.address is not None and not isinstance(one.address, SerialPortAddress) for one in ported):
+        raise errors.XMLError("XML error: a virtio-serial port has an address of another type")
+    places = [one.address for one in ported if isinstance(one.address, SerialPortAddress)]
+    needed = [one.address.controller if isinstance(one.address, SerialPortAddress) else 0 for one in ported]
     devices = _with_controllers(devices, "virtio-serial", dict.fromkeys(needed))
     _check_serial_ports(places, devices.controllers)
     free = _SerialPorts(devices.controllers, {(place.controller, place.port) for place in places if place.port})

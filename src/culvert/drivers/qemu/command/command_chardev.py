@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from culvert.domain.address import CcidAddress, IsaAddress
+from culvert.domain.address import CcidAddress, IsaAddress, SerialPortAddress
 from culvert.domain.chardev import (
     SERIAL_MODELS,
     ChannelDevice,
@@ -99,7 +99,7 @@ def _with_path(channel: ChannelDevice, directory: str | None) -> ChannelDevice:
 
 
 def _port(definition: DomainDef, port: ChannelDevice | ConsoleDevice) -> dict[str, object]:
-    if port.address is None:
+    if not isinstance(port.address, SerialPortAddress):
         return {}  # QEMU takes the next free port, for libvirt's consoles as for ours
     alias = controller_alias(definition, "virtio-serial", port.address.controller, f"port '{port.alias}'")
     return {"bus": f"{alias}.{port.address.bus}", "nr": port.address.port}
