@@ -78,7 +78,9 @@ class FakeDomain:
         self.uuid = UUID(int=7)
         self.id = 1
         self.monitor = FakeMonitor()
-        self.run = SimpleNamespace(stop_reason=None, resume_reason=None, abilities=NONE)
+        self.run = SimpleNamespace(
+            stop_reason=None, resume_reason=None, abilities=NONE, viewers_sent=False, spice_subject=""
+        )
         self.state = DomainState.RUNNING
         self.reason: int = RunningReason.BOOTED
         self.job: object | None = None

@@ -138,6 +138,10 @@ class QemuSection:
     """How QEMU is run."""
 
     emulator: str = _key("/usr/bin/qemu-system-x86_64", "The QEMU that runs guests whose XML names none.")
+    spice_tls: str = _key(
+        "",
+        "Folder with ca-cert.pem, server-cert.pem and server-key.pem for encrypted SPICE; empty: there is none.",
+    )
     start_seconds: int = _key(30, "How long QEMU may take to answer on its monitor after the start.")
     stop_seconds: int = _key(10, "How long QEMU may take to end before it is killed.")
 

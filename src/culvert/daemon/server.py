@@ -143,6 +143,7 @@ async def serve(
                 places.layout,
                 host_uuid,
                 emulator=config.qemu.emulator,
+                spice_tls=config.qemu.spice_tls,
                 start_timeout=config.qemu.start_seconds,
                 stop_timeout=config.qemu.stop_seconds,
                 networks=networks,

@@ -69,7 +69,7 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         parallels=_numbered_parallels(devices.parallels),
         inputs=_inputs(devices.inputs),
         tpms=tuple(tpm.complete(one) for one in devices.tpms),
-        graphics=_graphics(devices.graphics),
+        graphics=_graphics(devices.graphics, spice_tls=host.spice_tls),
         audios=tuple(_sides(one) for one in devices.audios) or _audio(devices.graphics),
         videos=_videos(devices),
         watchdogs=_watchdogs(devices.watchdogs, implicit=q35 and host.itco),
@@ -405,7 +405,12 @@ def _sides(one: Audio) -> Audio:
     return replace(one, input=settled(one.input), output=settled(one.output))
 
 
-def _graphics(graphics: Sequence[Graphics]) -> tuple[Graphics, ...]:
+def _graphics(graphics: Sequence[Graphics], *, spice_tls: bool) -> tuple[Graphics, ...]:
+    if not spice_tls and any(one.is_spice and (one.tls_port or 0) > 0 for one in graphics):
+        raise errors.ConfigUnsupported(
+            "unsupported configuration: spice TLS port set in XML configuration (/domain/devices/graphics/@tlsPort),"
+            " but TLS is disabled here (spice_tls in culvertd.toml)"
+        )
     if len({one.type for one in graphics}) < len(graphics):
         raise errors.ConfigUnsupported("unsupported configuration: only 1 graphics device of each type is supported")
     return tuple(_server(one) for one in graphics)

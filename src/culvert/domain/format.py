@@ -104,4 +104,5 @@ def _unresolved(graphics: Graphics) -> Graphics:
     if not graphics.autoport:
         return graphics
     chosen = graphics.websocket is not None and graphics.websocket > 0
-    return replace(graphics, port=None if graphics.is_spice else -1, websocket=-1 if chosen else graphics.websocket)
+    told = {"tls_port": None, "port": None} if graphics.is_spice else {"port": -1}
+    return replace(graphics, **told, websocket=-1 if chosen else graphics.websocket)

@@ -22,6 +22,8 @@ class HostFacts:
     uuid: str = ""
     mac_seed: int = 0
     vnc_listen: str = "127.0.0.1"
+    spice_tls: bool = False
+    """SPICE servers have certificates."""
     itco: bool = False
     """The watchdog of a q35 machine bites unless told not to, and so is among the devices (libvirt 9.1 and later)."""
     nvram: str = "/var/lib/libvirt/qemu/nvram"

@@ -20,6 +20,7 @@ from culvert.ground import errors
 from culvert.hypervisor.latency import Latency
 from culvert.hypervisor.setup import Entrance, Setup
 from culvert.hypervisor.statistics import Statistics
+from culvert.hypervisor.viewer import Screen
 from culvert.protocol.constants_state import (
     DomainEvent,
     DomainState,
@@ -159,6 +160,17 @@ class Hypervisor(Protocol):
 
     async def announce(self) -> None:
         """Have the network told where the guest is now. What is refused is logged, and not raised."""
+
+    # -- who looks at it -------------------------------------------------------------------------------------------
+
+    def screen(self) -> Screen | None:
+        """Where those who look at it at the source are to connect; ``None`` where nobody can follow."""
+
+    async def send_viewers(self, screen: Screen) -> None:
+        """Have who looks at it connect to ``screen``, before it goes there."""
+
+    async def viewers_gone(self) -> None:
+        """Returns when all whom ``send_viewers`` has sent are there; at once where that was not called."""
 
     # -- what it is, and how it stands ----------------------------------------------------------------------------
 

@@ -70,14 +70,17 @@ class Driver:
         start_timeout: float = CONNECT_TIMEOUT,
         stop_timeout: float = TERM_TIMEOUT,
         networks: NetworkPorts | None = None,
+        spice_tls: str = "",
     ) -> None:
-        """``start_timeout``, ``stop_timeout``, ``networks``: see ``QemuHost``."""
+        """``spice_tls``: the folder with the certificates of SPICE servers. ``start_timeout``, ``stop_timeout``,
+        ``networks``: see ``QemuHost``."""
         self.layout = layout
         self.host_uuid = host_uuid
         self.events = Events()
         self._emulator = emulator
         self._timeouts = (start_timeout, stop_timeout)
         self._networks = networks or NoNetworks()
+        self._spice_tls = spice_tls
         self._by_uuid: dict[UUID, Domain] = {}
         self._changing = asyncio.Lock()
         self._host: QemuHost | None = None
@@ -97,6 +100,7 @@ class Driver:
             )
             self._host.enlist = self._enlist
             self._host.networks = self._networks
+            self._host.spice_tls = self._spice_tls
             self._host.spawn(self._host.recorder.run(), name="status-recorder")
             self._host.spawn(log_keeper.keep(self.domains), name="log-keeper")
             await self._load()
@@ -212,6 +216,7 @@ class Driver:
         facts = HostFacts(
             emulator=known.emulator,
             arch=known.arch,
+            spice_tls=bool(self._spice_tls),
             machines={**{machine.name: machine.name for machine in known.machines}, **known.aliases},
             default_machine=known.default_machine,
             domain_types=frozenset({"qemu", "kvm"} if known.kvm else {"qemu"}),

@@ -92,6 +92,8 @@ class QemuHost:
     last_id: int = 0
     winding_up: bool = False
     """The driver is being left: nothing new is begun."""
+    spice_tls: str = ""
+    """The folder with the certificates of SPICE servers; empty: none is encrypted."""
     vnc_ports: set[int] = field(default_factory=set)
     """Ports given to guests that are being started or run: not to be tried for another one."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from culvert.drivers.qemu import migration, shared
+from culvert.drivers.qemu import migration, shared, viewers
 from culvert.drivers.qemu import migration_tuning as tuning
 from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.drivers.qemu.migration import QemuGuest, QemuIncoming, QemuOutgoing
 from culvert.drivers.qemu.monitor import Event, MonitorGone
 from culvert.ground import errors
 from culvert.hypervisor.setup import Setup
+from culvert.hypervisor.viewer import Screen
 from culvert.protocol.constants_state import RunningReason
 
 
@@ -69,6 +70,15 @@ class QemuHypervisor:
 
     async def dirty_rate(self) -> float | None:
         return await tuning.dirty_rate(self._domain.monitor)
+
+    def screen(self) -> Screen | None:
+        return viewers.screen(self._domain)
+
+    async def send_viewers(self, screen: Screen) -> None:
+        await viewers.send(self._domain, screen)
+
+    async def viewers_gone(self) -> None:
+        await viewers.gone(self._domain)
 
     async def has_preempt(self) -> bool:
         return await tuning.preempt(self._domain.monitor)

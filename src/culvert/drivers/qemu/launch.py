@@ -35,6 +35,7 @@ from culvert.drivers.qemu import (
     swtpm,
     tpm_state,
     vcpus,
+    viewers,
     vnc,
     vsock,
 )
@@ -228,7 +229,7 @@ async def _launch(
     domain.host.may_start(domain.uuid)
     first = vnc.FIRST_PORT
     for attempt in range(1, VNC_ATTEMPTS + 1):
-        resolved = vnc.resolve(prepared, places, domain.host.vnc_ports, first)
+        resolved = vnc.resolve(prepared, places, domain.host.vnc_ports, first, tls=bool(domain.host.spice_tls))
         try:
             return await _try_launch(domain, startup, resolved, known.abilities, incoming=incoming, stands=stands)
         except errors.OperationFailed as err:
@@ -257,6 +258,8 @@ async def _try_launch(
     domain.begin(run)
     domain.annotations.update(startup.annotations)
     startup.run = run
+    if host.spice_tls:
+        run.spice_subject = await asyncio.to_thread(viewers.subject, Path(host.spice_tls))
     vnc.reserve(host, run)
     domain.set_state(DomainState.PAUSED, stands)
     try:
@@ -354,6 +357,7 @@ async def _spawn(domain: Domain, run: Run, abilities: Abilities, *, incoming: bo
             vhost_fds=vhosts,
             channel_directory=str(channels),
             now=time.time(),
+            spice_tls=domain.host.spice_tls or None,
             vsock_fd=vsock_fd,
             memory=await asyncio.to_thread(memory_places.look, run.definition, domain.host.layout),
             secret_fds=secrets,

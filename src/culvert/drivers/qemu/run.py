@@ -58,6 +58,10 @@ class Run:
     definition: DomainDef
     runtime: Path
     process: Process | None = None
+    spice_subject: str = ""
+    """Of the certificate that its SPICE server shows."""
+    viewers_sent: bool = False
+    """Those who look at the guest have been told to go where it goes."""
     monitor: Monitor | None = None
     log_offset: int = 0
     started: bool = False

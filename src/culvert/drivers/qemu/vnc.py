@@ -38,7 +38,10 @@ TAKEN = ("Address already in use", "Failed to find an available port", "failed t
 
 def wants_port(graphics: Graphics) -> bool:
     """Chosen at start, not by the XML; a server that listens nowhere has no port."""
-    return graphics.kind == "address" and (bool(graphics.autoport) or graphics.port in (None, -1))
+    if graphics.kind != "address" or not graphics.is_server:
+        return False
+    missing = (-1,) if graphics.is_spice else (None, -1)
+    return bool(graphics.autoport) or graphics.port in missing or graphics.tls_port == -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,24 +102,47 @@ def _words(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def resolve(definition: DomainDef, found: Places, reserved: Collection[int], first: int = FIRST_PORT) -> DomainDef:
-    """``definition`` with a port for every VNC server, none of them in ``reserved`` or below ``first`` by choice.
+def resolve(
+    definition: DomainDef, found: Places, reserved: Collection[int], first: int = FIRST_PORT, *, tls: bool = False
+) -> DomainDef:
+    """``definition`` with a port for every server, none of them in ``reserved`` or below ``first`` by choice.
 
-    ``found`` are the ``places`` of the same servers. At once, so that a port is reserved before the next start looks.
+    ``found`` are the ``places`` of the same servers. ``tls``: a SPICE server can have a second, encrypted port. At
+    once, so that a port is reserved before the next start looks. Raises ``errors.ConfigUnsupported`` for an encrypted
+    one that there cannot be.
     """
     taken = set(reserved)
     resolved = []
     for graphics in definition.devices.graphics:
         if wants_port(graphics):
-            port = _next(found[graphics.address or DEFAULT_LISTEN], taken, first)
-            taken.add(port)
-            graphics = replace(graphics, port=port, autoport=True)  # noqa: PLW2901  # the resolved one takes its place
+            graphics = _with_ports(graphics, found, taken, first, tls=tls)  # noqa: PLW2901  # it takes its place
         if graphics.websocket == -1 and graphics.kind == "address":
             web = _next(found[graphics.address or DEFAULT_LISTEN], taken, FIRST_WEBSOCKET)
             taken.add(web)
             graphics = replace(graphics, websocket=web)  # noqa: PLW2901  # likewise
         resolved.append(graphics)
     return replace(definition, devices=replace(definition.devices, graphics=tuple(resolved)))
+
+
+def _with_ports(graphics: Graphics, found: Places, taken: set[int], first: int, *, tls: bool) -> Graphics:
+    """Source: qemu/qemu_process.c, qemuProcessSPICEAllocatePorts."""
+    place = found[graphics.address or DEFAULT_LISTEN]
+    modes = {graphics.default_mode or "any", *(channel.mode for channel in graphics.channels)}
+    auto = bool(graphics.autoport)
+    secure = graphics.is_spice and (
+        graphics.tls_port == -1 or (auto and ("secure" in modes or (tls and "any" in modes)))
+    )
+    if secure and not tls:
+        raise errors.ConfigUnsupported(
+            "unsupported configuration: Auto allocation of spice TLS port requested but spice TLS is disabled here"
+            " (spice_tls in culvertd.toml)"
+        )
+    plain = not graphics.is_spice or graphics.port == -1 or (auto and (graphics.default_mode != "secure"))
+    for name in [*(("port",) if plain else ()), *(("tls_port",) if secure else ())]:
+        port = _next(place, taken, first)
+        taken.add(port)
+        graphics = replace(graphics, port=port) if name == "port" else replace(graphics, tls_port=port)
+    return graphics if graphics.is_spice else replace(graphics, autoport=True)
 
 
 def _next(place: ListenPlace, taken: Collection[int], first: int) -> int:
@@ -131,7 +157,7 @@ def ports(definition: DomainDef) -> set[int]:
     return {
         port
         for graphics in definition.devices.graphics
-        for port in (graphics.port, graphics.websocket)
+        for port in (graphics.port, graphics.tls_port, graphics.websocket)
         if port is not None and port > 0
     }
 

@@ -119,9 +119,10 @@ class Destination:
         arrival.disown = owner.on_close(lambda: self._owner_gone(arrival, owner))
         told = await arrival.describe()
         if told is None:
-            return await self._cookie(name, theirs), arrival.intake
+            return await self._cookie(name, theirs, guest=arrival.guest), arrival.intake
         qemu = await arrival.domain.hypervisor.version()
-        answer = await self._cookie(name, theirs, machine=told, preempt=arrival.options.preempt, qemu=qemu)
+        preempt = arrival.options.preempt
+        answer = await self._cookie(name, theirs, machine=told, preempt=preempt, qemu=qemu, guest=arrival.guest)
         return answer, arrival.intake
 
     async def _make_room(self, earlier: Arrival) -> None:
@@ -432,6 +433,7 @@ class Destination:
         machine: str | None = None,
         preempt: bool = False,
         qemu: int = 0,
+        guest: Guest | None = None,
     ) -> bytes:
         return await cookies.build(
             Cookie(
@@ -443,6 +445,7 @@ class Destination:
                 preempt=preempt,
                 qemu=qemu,
                 machine_xml=machine,
+                screen=None if guest is None else guest.hypervisor.screen(),
                 statistics=figures or {},
             )
         )

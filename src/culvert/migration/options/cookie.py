@@ -7,6 +7,7 @@ a cookie without them crashes libvirt 9.0 at either end. culvert adds one elemen
       <name>g</name> <uuid>…</uuid> <hostname>host-a</hostname> <hostuuid>…</hostuuid>
       <feature name='persistent'/> <domain>…</domain>      the definition to keep, in Perform's cookie
       <statistics> <memory_total>…</memory_total> … </statistics>
+      <graphics type='spice' port='5900' listen='…' tlsPort='-1'/>   in Prepare's answer: where viewers go
       <cpu>…</cpu>                                         the CPU that runs, where the XML asks for another
       <culvert attempt='…' seal='…' grant='…' wire='2'/>   names this attempt; what lets it run (``grant``); which
                                                             form of culvert's own program its source speaks
@@ -30,6 +31,7 @@ from lxml import etree
 
 from culvert.domain import xml
 from culvert.ground import errors
+from culvert.hypervisor.viewer import NO_PORT, Screen
 
 ROOT = "qemu-migration"
 
@@ -53,6 +55,7 @@ UNDERSTOOD_FEATURES: dict[str, Callable[[etree._Element], bool]] = {
     "persistent": lambda root: True,
     "statistics": lambda root: True,
     "cpu": lambda root: True,
+    "graphics": lambda root: True,
     "lockstate": _no_leases,
 }
 
@@ -60,10 +63,10 @@ UNDERSTOOD_FEATURES: dict[str, Callable[[etree._Element], bool]] = {
 @dataclass(frozen=True, slots=True)
 class Cookie:
     """One cookie, read or to be sent. ``persistent_xml`` and ``machine_xml`` are whole ``<domain>``; ``statistics``
-    are numbers. ``machine_xml``, what waits at the destination, needs an ``attempt``. ``wire``: what the source
-    speaks of ``protocol.culvert``, 1 where it does not say. ``preempt``: QEMU's post-copy has a channel
-    of its own for the pages that the guest waits for, where the route allows it. ``qemu``: the version of the one
-    that waits, as ``combinations.Version``, 0 where it is not told.
+    are numbers; ``screen``: where the destination's SPICE server is. ``machine_xml``, what waits at the destination,
+    needs an ``attempt``. ``wire``: what the source speaks of ``protocol.culvert``, 1 where it does not say.
+    ``preempt``: QEMU's post-copy has a channel of its own for the pages that the guest waits for, where the route
+    allows it. ``qemu``: the version of the one that waits, as ``combinations.Version``, 0 where it is not told.
 
     ``insists``: a receiver that does not understand ``persistent_xml`` must refuse the cookie. libvirt expects it in
     Perform's cookie only and refuses it in any other, though it would take no notice of the element alone.
@@ -82,6 +85,7 @@ class Cookie:
     machine_xml: str | None = None
     persistent_xml: str | None = None
     cpu_xml: str | None = None
+    screen: Screen | None = None
     statistics: dict[str, int] = field(default_factory=dict)
     insists: bool = field(default=True, compare=False)
 
@@ -100,6 +104,12 @@ def build(cookie: Cookie) -> bytes:
         if cookie.insists:
             etree.SubElement(root, "feature", name="persistent")
         root.append(xml.read(cookie.persistent_xml))
+    if cookie.screen is not None:
+        screen = cookie.screen
+        ports = {"port": str(screen.port), "listen": screen.listen, "tlsPort": str(screen.tls_port)}
+        graphics = etree.SubElement(root, "graphics", {"type": screen.type, **ports})
+        if screen.subject:
+            etree.SubElement(graphics, "cert", info="subject", value=screen.subject)
     if cookie.cpu_xml is not None:
         root.append(xml.read(cookie.cpu_xml))
     if cookie.statistics:
@@ -149,6 +159,7 @@ def parse(data: bytes) -> Cookie:
             machine_xml=_subtree(root, "culvert/domain"),
             persistent_xml=_subtree(root, "domain"),
             cpu_xml=_subtree(root, "cpu"),
+            screen=_screen(root),
             statistics=_statistics(root),
         )
     except (ValueError, errors.XMLError) as err:
@@ -173,6 +184,21 @@ def _own(root: etree._Element, attribute: str, shape: re.Pattern[str]) -> str:
 def _subtree(root: etree._Element, tag: str) -> str | None:
     found = root.find(tag)
     return None if found is None else etree.tostring(found, encoding="unicode", with_tail=False)
+
+
+def _screen(root: etree._Element) -> Screen | None:
+    """Raises ``ValueError`` for a port that is no number."""
+    found = root.find("graphics")
+    if found is None:
+        return None
+    told = found.find("cert[@info='subject']")
+    return Screen(
+        type=found.get("type", ""),
+        port=int(found.get("port", NO_PORT)),
+        tls_port=int(found.get("tlsPort", NO_PORT)),
+        listen=found.get("listen", ""),
+        subject="" if told is None else told.get("value", ""),
+    )
 
 
 def _statistics(root: etree._Element) -> dict[str, int]:

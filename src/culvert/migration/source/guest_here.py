@@ -10,6 +10,7 @@ from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
 from culvert.hypervisor.status import ENDING, POSTCOPY_DEVICE, UNSETTLED
 from culvert.migration.handover.machine_source import Event
+from culvert.migration.source import viewers
 from culvert.protocol.constants_state import DomainState, PausedReason, RunningReason, ShutoffReason, StoppedDetail
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ async def resume(guest: Guest | None, *, was_running: bool) -> tuple[Event, str]
 async def kill(guest: Guest | None) -> tuple[Event, str]:
     """End the copy here, for the guest is the destination's: the event, why it does not."""
     if guest is not None:
+        if guest.is_active:
+            await viewers.let_go(guest)
         try:
             await guest.kill(ShutoffReason.MIGRATED, StoppedDetail.MIGRATED)
         except errors.RequestError as err:

@@ -12,6 +12,7 @@ from culvert.migration.options import cookie, grant, guest_cpu
 from culvert.migration.options.cookie import Cookie
 from culvert.migration.peers import cookies
 from culvert.migration.progress import statistics
+from culvert.migration.source import viewers
 from culvert.migration.source.departure import Departure
 from culvert.protocol import culvert
 from culvert.protocol.constants_migrate import MigrateFlag
@@ -49,12 +50,15 @@ async def offline(departure: Departure) -> bytes:
 
 
 async def check_destination(departure: Departure, cookie_in: bytes) -> Cookie:
-    """What the destination says; keep which host it is. Raises ``InternalError``, as libvirt does, where it is this
-    very one."""
+    """What the destination says; keep which host it is, and send there who looks at the guest.
+
+    Raises ``InternalError``, as libvirt does, where it is this very one.
+    """
     peer = await cookies.parse(cookie_in)
     if peer.host_uuid == departure.settings.host_uuid:
         raise errors.InternalError(f"Attempt to migrate guest to the same host {peer.host_uuid}")
     departure.destination_host = str(peer.host_uuid)
+    await viewers.lead(departure.guest, departure.options, peer)
     return peer
 
 

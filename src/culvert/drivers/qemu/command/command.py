@@ -53,7 +53,7 @@ class LaunchOptions:
     ``incoming``: wait for a migration (``-incoming defer``). ``tap_fds`` and ``vhost_fds``: descriptors by position
     of the interface. ``secret_fds``: name of a secret object → the descriptor with its value.
     ``channel_directory``: where sockets of channels without a path are made. ``now``: seconds of the epoch, for a
-    clock that is so much from it.
+    clock that is so much from it. ``spice_tls``: the folder with certificates of SPICE servers.
     """
 
     monitor_fd: int | None = None
@@ -66,6 +66,7 @@ class LaunchOptions:
     memory: MemoryPlaces = command_memory.NO_PLACES
     now: float = 0.0
     vsock_fd: int | None = None
+    spice_tls: str | None = None
     sandbox: bool = True
 
 
@@ -114,7 +115,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_chardev.chardevs(definition, incoming=options.incoming, channel_directory=options.channel_directory),
         *command_tpm.tpms(definition, options.channel_directory),
         *command_device.inputs(definition),
-        *command_screen.graphics(definition, options.channel_directory),
+        *command_screen.graphics(definition, options.channel_directory, options.spice_tls),
         *command_device.videos(definition),
         *command_device.sounds(definition),
         *command_device.watchdogs(definition),
