@@ -48,6 +48,7 @@ REAL: dict[str, tuple[str, ...]] = {
     ),
     "io/test_listener.py": ALL,
     "io/test_ssh.py": ALL,
+    "io/test_tcp_owner.py": ("test_our_own",),
     "io/test_tls.py": ("test_a_server_that_does_not_confirm",),
     "io/test_unix_sockets.py": ALL,
     "rpc/test_client.py": (

@@ -20,6 +20,7 @@ from culvert.io.tls_identity import Identity
 from culvert.io.tls_side import ClientSide, ServerSide
 from culvert.protocol.procedure import Procedure
 from culvert.rpc.client import Client, connect
+from culvert.rpc.dispatch import Doorkeeper
 from culvert.rpc.limits import RpcLimits
 from culvert.rpc.server import Server
 from culvert.rpc.session import Session
@@ -196,11 +197,12 @@ async def test_a_connection_keeps_its_certificate_when_new_ones_are_loaded(tmp_p
 
 
 async def test_a_call_may_depend_on_who_asks(alpha: Holder) -> None:
-    def permit(session: Session, row: Procedure[Any, Any]) -> None:
-        if row is support.BLOB and (session.identity is None or not session.identity.matches(["alpha"])):
-            raise errors.AccessDenied(f"{row.name} is not for {session.identity}")
+    class Alphas(Doorkeeper):
+        async def permit(self, session: Session, row: Procedure[Any, Any], args: object) -> None:
+            if row is support.BLOB and (session.identity is None or not session.identity.matches(["alpha"])):
+                raise errors.AccessDenied(f"{row.name} is not for {session.identity}")
 
-    async with Server([Service().handlers], permit=permit) as server:
+    async with Server([Service().handlers], gate=Alphas()) as server:
         for security in (ServerSide(alpha.server), None):
             for listener in await listen_tcp("127.0.0.1", 0, security):
                 server.listen(listener)

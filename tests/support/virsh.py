@@ -8,6 +8,7 @@ import signal
 import subprocess
 import termios
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 VIRSH = os.environ.get("CULVERT_VIRSH", "virsh")
@@ -42,11 +43,11 @@ class Result:
 class Running:
     """A virsh that is under way; ``finish`` waits for it, ``interrupt`` is Ctrl-C. A context manager: ends it."""
 
-    def __init__(self, uri: str, *args: str) -> None:
+    def __init__(self, uri: str, *args: str, within: Sequence[str] = ()) -> None:
         # A terminal as its input: virsh reads Ctrl-C from there as a character.
         self._keyboard, terminal = pty.openpty()
         self.process = subprocess.Popen(
-            [VIRSH, "-c", uri, *args],
+            [*within, VIRSH, "-c", uri, *args],
             stdin=terminal,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -92,7 +93,9 @@ class Running:
         return Result(self.process.returncode, out, err)
 
 
-def virsh(*args: str, uri: str, timeout: float = 60) -> Result:
-    """Run ``virsh -c uri args``; raises ``AssertionError`` when it takes longer than ``timeout`` seconds."""
-    with Running(uri, *args) as running:
+def virsh(*args: str, uri: str, timeout: float = 60, within: Sequence[str] = ()) -> Result:
+    """Run ``virsh -c uri args``; raises ``AssertionError`` when it takes longer than ``timeout`` seconds.
+
+    ``within``: words that run it (``setpriv``)."""
+    with Running(uri, *args, within=within) as running:
         return running.finish(timeout)

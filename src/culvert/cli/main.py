@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Coroutine
 from dataclasses import asdict
+from pathlib import Path
 from typing import IO, Any, NoReturn, TypeVar
 
 import click
@@ -16,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from culvert import __version__, client
-from culvert.cli import display, domains, history, migrate, progress
+from culvert.cli import audit, display, domains, history, migrate, progress
 from culvert.cli.exits import Exit, table
 from culvert.cli.pki import pki
 from culvert.client import MigrateOptions
@@ -277,6 +278,31 @@ def resolve(uri: ConnectionURI, /, *, domain: str, here: bool, there: bool, yes:
     if not yes:
         click.confirm("Is that so?", abort=True, err=True)
     click.echo(_run(history.resolve(uri, guest, here=here)))
+
+
+@cli.command("audit")
+@click.option("--file", "path", type=click.Path(path_type=Path), help="The record; else this host's daemon's own.")
+@click.option("--guest", default="", metavar="DOMAIN", help="Only of this domain (name or UUID).")
+@click.option("--who", default="", metavar="NAME", help="Only of this client, as a policy calls it: user:alice.")
+@click.option("--outcome", type=click.Choice(["done", "refused", "failed"]), help="Only what ended so.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="The newest so many.")
+@click.option("--json", "as_json", is_flag=True, help="The lines as they are written.")
+def audit_(  # noqa: PLR0917 - click gives them by name
+    path: Path | None, guest: str, who: str, outcome: str | None, limit: int, as_json: bool
+) -> None:
+    """Tell who has done what at this host: every call that changed something or was refused, the newest last."""
+    try:
+        found = audit.read(path or audit.own(), guest=guest, who=who, outcome=outcome or "", limit=limit)
+    except errors.InvalidArgument as err:
+        _fail(Exit.FAILED, str(err))
+    if as_json:
+        for each in found:
+            click.echo(each.text)
+        return
+    rows = Table("Time", "Who", "From", "Call", "Guest", "Outcome", box=None, pad_edge=False)
+    for each in found:
+        rows.add_row(*(Text(word) for word in each.words()))
+    _console().print(rows)
 
 
 cli.add_command(pki)

@@ -36,6 +36,14 @@ class DaemonSection:
         "Let tcp:// listeners start on other addresses than loopback. Nothing on them is encrypted or authenticated.",
     )
     unix_socket_mode: int = _key(0o600, "Permissions of the UNIX socket.")
+    unix_socket_ro_mode: int = _key(
+        0o777, "Permissions of the UNIX socket for those who may only look (virsh -r); 0: there is none."
+    )
+    policy: str = _key(
+        "",
+        "File that says who may do what with which guests (docs/security.md); empty: whoever is let in may do "
+        "everything. SIGHUP makes the daemon read it again.",
+    )
     hostname: str = _key("", "Name of this host as clients see it; empty: the system's.")
     log_level: str = _key("info", "debug, info, warning or error.")
 
@@ -161,6 +169,7 @@ class Config:
 # (section, key) → the values that make sense; what is not named takes anything of its type.
 _RANGES: dict[tuple[str, str], range] = {
     ("daemon", "unix_socket_mode"): range(0o1000),
+    ("daemon", "unix_socket_ro_mode"): range(0o1000),
     ("tls", "handshake_seconds"): range(1, 601),
     ("limits", "max_clients"): range(1, 1_000_001),
     ("limits", "max_anonymous_clients"): range(1, 1_000_001),

@@ -8,11 +8,13 @@ nothing can be written any more, the queue has an end: what does not fit is coun
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +27,7 @@ MOST_WAITING = 100_000  # records
 FLUSH_TIMEOUT = 10.0  # seconds for what waits to be written at the end
 FILE_SIZE = 16 * MiB
 BACKUPS = 3
+FILE_MODE = 0o600
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
@@ -47,6 +50,12 @@ class LogFile(RotatingFileHandler):
             path, maxBytes=FILE_SIZE, backupCount=BACKUPS, encoding="utf-8", errors="backslashreplace", delay=True
         )
         self._complained = False
+
+    def _open(self) -> TextIOWrapper:
+        """For the daemon's user alone: what it tells of guests and of those who use them is nobody else's."""
+        flags = os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC
+        made = os.open(self.baseFilename, flags, FILE_MODE)
+        return TextIOWrapper(os.fdopen(made, "ab"), self.encoding, self.errors)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         if not self._complained:

@@ -21,6 +21,7 @@ from culvert.daemon.config import Config
 from culvert.daemon.listen import Address
 from culvert.daemon.notify import notify
 from culvert.daemon.places import Places
+from culvert.daemon.rights import audit
 from culvert.daemon.server import serve
 from culvert.ground import errors
 from culvert.io.loop import Loop
@@ -78,7 +79,7 @@ def main(
         click.echo(f"culvertd: {err}", err=True)
         sys.exit(2)
     # To the log file below a root or in the log directory; also to the terminal or the journal.
-    with log_queue.to(places.layout.log / "culvertd.log") as logs:
+    with log_queue.to(places.layout.log / "culvertd.log") as logs, audit.to(places.layout.log):
         logging.basicConfig(level=config.daemon.log_level.upper(), handlers=[logs])
         priority.answer_first()
         memory.settle()

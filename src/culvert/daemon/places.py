@@ -13,6 +13,7 @@ from culvert.ground import errors
 from culvert.io import files
 
 SOCKET_NAME = "culvert-sock"
+SOCKET_RO_NAME = "culvert-sock-ro"
 CONFIG_NAME = "culvertd.toml"
 HOST_UUID_NAME = "host-uuid"
 
@@ -50,6 +51,11 @@ class Places:
     def socket(self) -> Path:
         """The UNIX socket, always there."""
         return self.layout.run / SOCKET_NAME
+
+    @property
+    def socket_ro(self) -> Path:
+        """The one for those who may only look."""
+        return self.layout.run / SOCKET_RO_NAME
 
     @property
     def config(self) -> Path:

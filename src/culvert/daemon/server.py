@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from uuid import UUID
 
 from culvert.channels.work import Background
@@ -40,6 +41,10 @@ from culvert.daemon.handlers.tune import TuneHandlers
 from culvert.daemon.handlers.volume import VolumeHandlers
 from culvert.daemon.listen import Address
 from culvert.daemon.places import Places
+from culvert.daemon.rights import policy as policies
+from culvert.daemon.rights.audit import Audit
+from culvert.daemon.rights.door import Door
+from culvert.daemon.rights.permit import Rights
 from culvert.daemon.security import MigrationPeers, client_side, server_side
 from culvert.daemon.service import Service
 from culvert.drivers.network.networks import Networks
@@ -48,6 +53,7 @@ from culvert.drivers.qemu.driver import Driver
 from culvert.drivers.qemu.guests import QemuGuests
 from culvert.drivers.secret.secrets import Secrets
 from culvert.drivers.storage.pools import Pools
+from culvert.ground import errors
 from culvert.ground.units import MiB
 from culvert.io.listener import Listener, listen_tcp, listen_unix
 from culvert.io.tls_side import ServerSide
@@ -133,6 +139,9 @@ async def serve(
         host_uuid = await asyncio.to_thread(places.host_uuid)
         listeners: list[Listener] = [await listen_unix(places.socket, mode=config.daemon.unix_socket_mode)]
         stack.callback(_close, listeners)
+        if config.daemon.unix_socket_ro_mode:
+            mode = config.daemon.unix_socket_ro_mode
+            listeners.append(await listen_unix(places.socket_ro, mode=mode, read_only=True))
         with_tls = any(each.transport == "tls" for each in addresses)
         security = await asyncio.to_thread(server_side, config.tls) if with_tls else None
         for each in addresses:
@@ -169,6 +178,10 @@ async def serve(
         journal = Journal(places.layout.lib / "migrations.sqlite", retention)
         stack.push_async_callback(journal.close)
         await journal.open()
+        path = Path(config.daemon.policy) if config.daemon.policy else None
+        policy = None if path is None else await asyncio.to_thread(policies.load, path)
+        rights = Rights(policy, driver, MigrationPeers(config.tls.allowed_migration_peers))
+        driver.host.may_claim = rights.admit
         background = await stack.enter_async_context(Background())
         guests = QemuGuests(driver)
         dialler = Dialler(config.migration.connect_seconds, client_side(config.tls))
@@ -188,6 +201,7 @@ async def serve(
             reachable=[(each.transport, *each.address) for each in listeners if each.address is not None],
             lib_version=await asyncio.to_thread(lib_version.installed),
             security=security,
+            rights=rights,
         )
         await service.pools.load()
         await service.secrets.load()
@@ -210,7 +224,7 @@ async def serve(
             handlers(service),
             _limits(config),
             keepalive=(config.keepalive.interval, config.keepalive.count),
-            permit=MigrationPeers(config.tls.allowed_migration_peers),
+            gate=Door(rights, Audit()),
             divert=service.destination.bare.divert,
         )
         await stack.enter_async_context(server)
@@ -221,16 +235,22 @@ async def serve(
         stack.push_async_callback(service.source.stop, STOP_TIMEOUT)
         yield RunningDaemon(
             [f"{each.transport}:{'//' if each.address else ''}{each.name}" for each in listeners],
-            lambda: background.spawn("reload", _reload(security)),
+            lambda: background.spawn("reload", _reload(security, rights, path)),
             lambda: service.source.under_way + service.destination.under_way,
         )
 
 
-async def _reload(security: ServerSide | None) -> None:
+async def _reload(security: ServerSide | None, rights: Rights, path: Path | None) -> None:
+    if path is not None:
+        try:
+            rights.policy = await asyncio.to_thread(policies.load, path)
+            log.info("policy reloaded path=%s rules=%d", path, len(rights.policy.rules))
+        except errors.RequestError as err:
+            log.error("the policy is as it was: %s", err)
     if security is not None:
         await security.reload()
-        return
-    log.info("nothing to reload: there is no TLS listener, and other certificates are read when they are used")
+    elif path is None:
+        log.info("nothing to reload: there is no TLS listener, and other certificates are read when they are used")
 
 
 def _close(listeners: list[Listener]) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from culvert.channels.work import Background
 from culvert.daemon.config import Config
+from culvert.daemon.rights.permit import Rights
 from culvert.drivers.network.networks import Networks
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
@@ -41,7 +42,12 @@ class Service:
     socket_path: str
     reachable: list[tuple[str, str, int]]
     lib_version: int
+    rights: Rights
     security: ServerSide | None = None
+
+    def domains(self, flags: int = 0) -> list[Domain]:
+        """Those that whoever asks may know of, by the filters of virConnectListAllDomains; raises as the driver."""
+        return [domain for domain in self.driver.domains(flags) if self.rights.sees(domain)]
 
     def domain(self, dom: types.Domain) -> Domain:
         """The domain a call is about, by its UUID: name and id in ``dom`` may be stale. Raises ``NoDomain``."""

@@ -38,28 +38,45 @@ class Accepted:
     """The other end of an accepted connection.
 
     ``transport`` is "unix", "tcp" or "tls"; ``name`` is for people and logs; ``local_address`` is where it came in
-    (host, port), None for unix; ``uid`` and ``pid`` are what the kernel says of a unix peer (SO_PEERCRED), None for
-    the others. A tls peer has still to shake hands: ``security`` says with whom.
+    (host, port), None for unix; ``remote_address`` where from, likewise; ``uid`` and ``pid`` are what the kernel says
+    of a unix peer (SO_PEERCRED), None for the others. A tls peer has still to shake hands: ``security`` says with
+    whom. ``read_only``: it came by a socket that is for looking only, whatever it says of itself.
     """
 
     transport: str
     name: str
     local_address: tuple[str, int] | None = None
+    remote_address: tuple[str, int] | None = None
     uid: int | None = None
     pid: int | None = None
     security: ServerSide | None = None
+    read_only: bool = False
+
+    @property
+    def way(self) -> str:
+        """The kind of listener it came by: the transport, and "unix-ro" where one may only look."""
+        return self.transport + ("-ro" if self.read_only else "")
 
 
 class Listener:
-    """One listening socket. ``name`` is its path or host:port; with ``security`` its clients have to speak TLS."""
+    """One listening socket. ``name`` is its path or host:port; with ``security`` its clients have to speak TLS, and
+    with ``read_only`` they may only look."""
 
-    def __init__(self, sock: socket.socket, path: str = "", security: ServerSide | None = None) -> None:
+    def __init__(
+        self, sock: socket.socket, path: str = "", security: ServerSide | None = None, *, read_only: bool = False
+    ) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._path = path
         self._inode = _inode(path) if path else None
         self._security = security
+        self.read_only = read_only
         self.transport = "unix" if sock.family == socket.AF_UNIX else "tls" if security else "tcp"
+
+    @property
+    def way(self) -> str:
+        """Its kind, as ``Accepted.way``."""
+        return self.transport + ("-ro" if self.read_only else "")
 
     @property
     def address(self) -> tuple[str, int] | None:
@@ -99,7 +116,7 @@ class Listener:
         if self.transport == "unix":
             raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             pid, uid, _ = _CREDENTIALS.unpack(raw)
-            return Accepted("unix", f"pid {pid} uid {uid}", uid=uid, pid=pid)
+            return Accepted("unix", f"pid {pid} uid {uid}", uid=uid, pid=pid, read_only=self.read_only)
         # A client without keepalive of the protocol's own that vanishes must still be noticed some day.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         # asyncio sets it on connections that it makes, not on those whose listener was made without naming TCP; and a
@@ -108,7 +125,8 @@ class Listener:
         host, port = sock.getpeername()[:2]
         local = sock.getsockname()
         where = (str(local[0]), int(local[1]))
-        return Accepted(self.transport, _host_port(host, port), local_address=where, security=self._security)
+        come = (str(host), int(port))
+        return Accepted(self.transport, _host_port(*come), where, come, security=self._security)
 
     def close(self) -> None:
         """Stop listening and remove the socket file, if it is still ours. Idempotent.
@@ -125,7 +143,7 @@ class Listener:
         self._inode = None
 
 
-async def listen_unix(path: str | os.PathLike[str], *, mode: int = 0o600) -> Listener:
+async def listen_unix(path: str | os.PathLike[str], *, mode: int = 0o600, read_only: bool = False) -> Listener:
     """Listen on a UNIX socket with file mode ``mode``; its folder exists.
 
     A socket file that nobody listens on any more is replaced. Raises ``errors.ResourceBusy`` when a daemon is alive
@@ -139,7 +157,7 @@ async def listen_unix(path: str | os.PathLike[str], *, mode: int = 0o600) -> Lis
             sock.bind(short)
             os.chmod(short, mode)
             sock.listen(BACKLOG)
-        return Listener(sock, name)
+        return Listener(sock, name, read_only=read_only)
     except OSError as err:
         sock.close()
         raise errors.SystemCallError(f"cannot listen on '{name}': {err.strerror}", errno=err.errno) from err

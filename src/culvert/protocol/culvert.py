@@ -201,7 +201,7 @@ class MigrationResolveArgs:
     here: Int
 
 
-HELLO = Procedure(1, "HELLO", HelloArgs, HelloRet, before_open=True)
+HELLO = Procedure(1, "HELLO", HelloArgs, HelloRet, before_open=True, acl="connect:getattr", read_only=True)
 MIGRATION_ATTACH = Procedure(
     12,
     "MIGRATION_ATTACH",
@@ -209,11 +209,11 @@ MIGRATION_ATTACH = Procedure(
     Void,
     stream=StreamDirection.WRITE,
     before_open=True,
-    read_only=False,
+    acl="domain:migrate",
 )
 # The connection that carries this call becomes the data path: after the reply neither side speaks RPC on it.
 MIGRATION_DIRECT = Procedure(
-    13, "MIGRATION_DIRECT", MigrationAttachArgs, Void, wait=Wait.NORMAL, before_open=True, read_only=False
+    13, "MIGRATION_DIRECT", MigrationAttachArgs, Void, wait=Wait.NORMAL, before_open=True, acl="domain:migrate"
 )
 # The same for a connection that becomes one channel of the pump route (``tunnel.frame``), anew after each cut.
 MIGRATION_CHANNEL = Procedure(
@@ -223,22 +223,42 @@ MIGRATION_CHANNEL = Procedure(
     MigrationChannelRet,
     wait=Wait.NORMAL,
     before_open=True,
-    read_only=False,
+    acl="domain:migrate",
 )
 MIGRATION_OUTCOME = Procedure(
-    15, "MIGRATION_OUTCOME", MigrationOutcomeArgs, MigrationOutcomeRet, before_open=True, read_only=False
+    15, "MIGRATION_OUTCOME", MigrationOutcomeArgs, MigrationOutcomeRet, before_open=True, acl="domain:migrate"
 )
 
 # A post-copy has lost its way: another one is made ready. Who has the grant may ask.
 MIGRATION_RECOVER = Procedure(
-    10, "MIGRATION_RECOVER", MigrationRecoverArgs, MigrationRecoverRet, wait=Wait.NORMAL, read_only=False
+    10, "MIGRATION_RECOVER", MigrationRecoverArgs, MigrationRecoverRet, wait=Wait.NORMAL, acl="domain:migrate"
 )
 # How fast and how far away the other end is, by the connection that a migration's calls go over.
-MIGRATION_PROBE = Procedure(11, "MIGRATION_PROBE", MigrationProbeArgs, Void, read_only=False)
-MIGRATION_HISTORY = Procedure(6, "MIGRATION_HISTORY", MigrationHistoryArgs, MigrationHistoryRet)
-MIGRATION_SHOW = Procedure(7, "MIGRATION_SHOW", MigrationShowArgs, MigrationShowRet)
-MIGRATION_WAITING = Procedure(8, "MIGRATION_WAITING", Void, MigrationWaitingRet)
-MIGRATION_RESOLVE = Procedure(9, "MIGRATION_RESOLVE", MigrationResolveArgs, Void, wait=Wait.NORMAL, read_only=False)
+MIGRATION_PROBE = Procedure(11, "MIGRATION_PROBE", MigrationProbeArgs, Void, acl="domain:migrate")
+MIGRATION_HISTORY = Procedure(
+    6,
+    "MIGRATION_HISTORY",
+    MigrationHistoryArgs,
+    MigrationHistoryRet,
+    acl="connect:read",
+    acl_filter="domain:getattr",
+    read_only=True,
+)
+MIGRATION_SHOW = Procedure(
+    7,
+    "MIGRATION_SHOW",
+    MigrationShowArgs,
+    MigrationShowRet,
+    acl="connect:read",
+    acl_filter="domain:getattr",
+    read_only=True,
+)
+MIGRATION_WAITING = Procedure(
+    8, "MIGRATION_WAITING", Void, MigrationWaitingRet, acl="connect:read", acl_filter="domain:getattr", read_only=True
+)
+MIGRATION_RESOLVE = Procedure(
+    9, "MIGRATION_RESOLVE", MigrationResolveArgs, Void, wait=Wait.NORMAL, acl="domain:resolve"
+)
 
 PROGRAM = Program.of_modules(
     "CULVERT",

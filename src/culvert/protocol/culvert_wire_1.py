@@ -59,10 +59,10 @@ MIGRATION_ATTACH_1 = Procedure(
     Void,
     stream=StreamDirection.WRITE,
     before_open=True,
-    read_only=False,
+    acl="domain:migrate",
 )
 MIGRATION_DIRECT_1 = Procedure(
-    4, "MIGRATION_DIRECT_1", MigrationAttach1Args, Void, wait=Wait.NORMAL, before_open=True, read_only=False
+    4, "MIGRATION_DIRECT_1", MigrationAttach1Args, Void, wait=Wait.NORMAL, before_open=True, acl="domain:migrate"
 )
 MIGRATION_CHANNEL_1 = Procedure(
     5,
@@ -71,8 +71,8 @@ MIGRATION_CHANNEL_1 = Procedure(
     MigrationChannel1Ret,
     wait=Wait.NORMAL,
     before_open=True,
-    read_only=False,
+    acl="domain:migrate",
 )
 MIGRATION_OUTCOME_1 = Procedure(
-    3, "MIGRATION_OUTCOME_1", MigrationOutcome1Args, MigrationOutcome1Ret, before_open=True, read_only=False
+    3, "MIGRATION_OUTCOME_1", MigrationOutcome1Args, MigrationOutcome1Ret, before_open=True, acl="domain:migrate"
 )

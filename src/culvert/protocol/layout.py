@@ -52,7 +52,9 @@ def lines(program: Program) -> Iterator[str]:
             *([f"stream {_STREAMS[row.stream]}"] if row.stream is not StreamDirection.NONE else []),
             *(["before auth"] if row.before_auth else []),
             *(["before open"] if row.before_open else []),
-            *([] if row.read_only else ["not read-only"]),
+            *(["read-only"] if row.read_only else []),
+            *([f"acl {row.acl}"] if row.acl else []),
+            *([f"acl filter {row.acl_filter}"] if row.acl_filter else []),
             *(["passes a descriptor"] if row.passes else []),
         ]
         tail = f"  [{', '.join(marks)}]" if marks else ""

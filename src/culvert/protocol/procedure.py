@@ -12,6 +12,12 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 
+WRITE = (
+    "domain:write domain:save:!VIR_DOMAIN_AFFECT_CONFIG|VIR_DOMAIN_AFFECT_LIVE domain:save:VIR_DOMAIN_AFFECT_CONFIG"
+)
+"""The ``@acl`` of whatever changes a guest as it runs, as it is kept, or both."""
+
+
 class StreamDirection(Enum):
     """Which way a procedure's stream carries bytes, seen from the client."""
 
@@ -36,6 +42,10 @@ class Procedure(Generic[A, R]):
     ``number`` and ``name`` are the protocol file's; ``args`` and ``ret`` are XDR structs (``Void`` for none);
     ``before_auth``: legal before authentication; ``before_open``: legal before CONNECT_OPEN; ``passes``: a good
     answer passes a file descriptor, so a UNIX socket is needed.
+
+    ``acl`` and ``acl_filter`` are libvirt's ``@acl`` and ``@aclfilter`` of that procedure in its own spelling,
+    several with a space between (``access.demands``): what one must be allowed to call it, and to see what it lists.
+    ``read_only``: also allowed on a read-only connection, as the function of ``libvirt-*.c`` allows it.
     """
 
     number: int
@@ -46,8 +56,10 @@ class Procedure(Generic[A, R]):
     wait: Wait = Wait.SHORT
     before_auth: bool = False
     before_open: bool = False
-    read_only: bool = True  # also allowed on a read-only connection
     passes: bool = False
+    acl: str = ""
+    acl_filter: str = ""
+    read_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,16 +76,21 @@ class MonitorEvent:
 
 
 DOMAIN_MONITOR_COMMAND = Procedure(
-    1, "DOMAIN_MONITOR_COMMAND", MonitorCommandArgs, MonitorCommandRet, wait=Wait.NORMAL, read_only=False
+    1, "DOMAIN_MONITOR_COMMAND", MonitorCommandArgs, MonitorCommandRet, wait=Wait.NORMAL, acl="domain:write"
 )
 DOMAIN_AGENT_COMMAND = Procedure(
-    3, "DOMAIN_AGENT_COMMAND", AgentCommandArgs, AgentCommandRet, wait=Wait.NORMAL, read_only=False
+    3, "DOMAIN_AGENT_COMMAND", AgentCommandArgs, AgentCommandRet, wait=Wait.NORMAL, acl="domain:write"
 )
 CONNECT_DOMAIN_MONITOR_EVENT_REGISTER = Procedure(
-    4, "CONNECT_DOMAIN_MONITOR_EVENT_REGISTER", MonitorEventRegisterArgs, CallbackIDRet, read_only=False
+    4,
+    "CONNECT_DOMAIN_MONITOR_EVENT_REGISTER",
+    MonitorEventRegisterArgs,
+    CallbackIDRet,
+    acl="connect:search_domains connect:write",
+    acl_filter="domain:getattr",
 )
 CONNECT_DOMAIN_MONITOR_EVENT_DEREGISTER = Procedure(
-    5, "CONNECT_DOMAIN_MONITOR_EVENT_DEREGISTER", CallbackIDArgs, Void, read_only=False
+    5, "CONNECT_DOMAIN_MONITOR_EVENT_DEREGISTER", CallbackIDArgs, Void, acl="connect:write"
 )
 DOMAIN_MONITOR_EVENT = Message(6, "DOMAIN_MONITOR_EVENT", MonitorEvent)
 

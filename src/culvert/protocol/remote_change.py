@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from culvert.protocol import types
-from culvert.protocol.procedure import Procedure, Wait
+from culvert.protocol.procedure import WRITE, Procedure, Wait
 from culvert.protocol.shapes import DomainFlagsArgs
 from culvert.protocol.types import Domain, Int, OptStr, Str, UHyper, UInt, listed, struct
 from culvert.xdr.struct import Void
@@ -148,40 +148,46 @@ class DomainGraphicsReloadArgs:
     flags: UInt
 
 
-DOMAIN_SET_MEMORY = Procedure(31, "DOMAIN_SET_MEMORY", DomainMemoryArgs, Void, read_only=False)
-DOMAIN_SET_MEMORY_FLAGS = Procedure(204, "DOMAIN_SET_MEMORY_FLAGS", DomainMemoryFlagsArgs, Void, read_only=False)
-DOMAIN_SET_MAX_MEMORY = Procedure(30, "DOMAIN_SET_MAX_MEMORY", DomainMemoryArgs, Void, read_only=False)
+DOMAIN_SET_MEMORY = Procedure(31, "DOMAIN_SET_MEMORY", DomainMemoryArgs, Void, acl="domain:write")
+DOMAIN_SET_MEMORY_FLAGS = Procedure(204, "DOMAIN_SET_MEMORY_FLAGS", DomainMemoryFlagsArgs, Void, acl=WRITE)
+DOMAIN_SET_MAX_MEMORY = Procedure(30, "DOMAIN_SET_MAX_MEMORY", DomainMemoryArgs, Void, acl="domain:write")
 DOMAIN_SET_MEMORY_STATS_PERIOD = Procedure(
-    308, "DOMAIN_SET_MEMORY_STATS_PERIOD", DomainMemoryStatsPeriodArgs, Void, read_only=False
+    308, "DOMAIN_SET_MEMORY_STATS_PERIOD", DomainMemoryStatsPeriodArgs, Void, acl=WRITE
 )
-DOMAIN_SET_VCPUS = Procedure(32, "DOMAIN_SET_VCPUS", DomainSetVcpusArgs, Void, read_only=False)
-DOMAIN_SET_VCPUS_FLAGS = Procedure(199, "DOMAIN_SET_VCPUS_FLAGS", DomainSetVcpusFlagsArgs, Void, read_only=False)
+DOMAIN_SET_VCPUS = Procedure(32, "DOMAIN_SET_VCPUS", DomainSetVcpusArgs, Void, acl="domain:write")
+DOMAIN_SET_VCPUS_FLAGS = Procedure(
+    199, "DOMAIN_SET_VCPUS_FLAGS", DomainSetVcpusFlagsArgs, Void, acl=f"{WRITE} domain:write:VIR_DOMAIN_VCPU_GUEST"
+)
 
-DOMAIN_ATTACH_DEVICE = Procedure(8, "DOMAIN_ATTACH_DEVICE", DomainDeviceArgs, Void, wait=Wait.NORMAL, read_only=False)
+DOMAIN_ATTACH_DEVICE = Procedure(
+    8, "DOMAIN_ATTACH_DEVICE", DomainDeviceArgs, Void, wait=Wait.NORMAL, acl="domain:write"
+)
 DOMAIN_ATTACH_DEVICE_FLAGS = Procedure(
-    160, "DOMAIN_ATTACH_DEVICE_FLAGS", DomainDeviceFlagsArgs, Void, wait=Wait.NORMAL, read_only=False
+    160, "DOMAIN_ATTACH_DEVICE_FLAGS", DomainDeviceFlagsArgs, Void, wait=Wait.NORMAL, acl=WRITE
 )
 DOMAIN_DETACH_DEVICE = Procedure(
-    13, "DOMAIN_DETACH_DEVICE", DomainDeviceArgs, Void, wait=Wait.NORMAL, read_only=False
+    13, "DOMAIN_DETACH_DEVICE", DomainDeviceArgs, Void, wait=Wait.NORMAL, acl="domain:write"
 )
 DOMAIN_DETACH_DEVICE_FLAGS = Procedure(
-    161, "DOMAIN_DETACH_DEVICE_FLAGS", DomainDeviceFlagsArgs, Void, wait=Wait.NORMAL, read_only=False
+    161, "DOMAIN_DETACH_DEVICE_FLAGS", DomainDeviceFlagsArgs, Void, wait=Wait.NORMAL, acl=WRITE
 )
 DOMAIN_DETACH_DEVICE_ALIAS = Procedure(
-    392, "DOMAIN_DETACH_DEVICE_ALIAS", DomainDeviceAliasArgs, Void, wait=Wait.NORMAL, read_only=False
+    392, "DOMAIN_DETACH_DEVICE_ALIAS", DomainDeviceAliasArgs, Void, wait=Wait.NORMAL, acl=WRITE
 )
 DOMAIN_UPDATE_DEVICE_FLAGS = Procedure(
-    174, "DOMAIN_UPDATE_DEVICE_FLAGS", DomainDeviceFlagsArgs, Void, wait=Wait.NORMAL, read_only=False
+    174, "DOMAIN_UPDATE_DEVICE_FLAGS", DomainDeviceFlagsArgs, Void, wait=Wait.NORMAL, acl=WRITE
 )
 
-DOMAIN_SET_METADATA = Procedure(264, "DOMAIN_SET_METADATA", DomainSetMetadataArgs, Void, read_only=False)
-DOMAIN_GET_METADATA = Procedure(265, "DOMAIN_GET_METADATA", DomainMetadataArgs, MetadataRet)
-DOMAIN_RENAME = Procedure(358, "DOMAIN_RENAME", DomainRenameArgs, RenameRet, read_only=False)
+DOMAIN_SET_METADATA = Procedure(264, "DOMAIN_SET_METADATA", DomainSetMetadataArgs, Void, acl=WRITE)
+DOMAIN_GET_METADATA = Procedure(
+    265, "DOMAIN_GET_METADATA", DomainMetadataArgs, MetadataRet, acl="domain:read", read_only=True
+)
+DOMAIN_RENAME = Procedure(358, "DOMAIN_RENAME", DomainRenameArgs, RenameRet, acl="domain:write domain:save")
 
-DOMAIN_SEND_KEY = Procedure(226, "DOMAIN_SEND_KEY", DomainSendKeyArgs, Void, read_only=False)
-DOMAIN_INJECT_NMI = Procedure(210, "DOMAIN_INJECT_NMI", DomainFlagsArgs, Void, read_only=False)
-DOMAIN_PM_WAKEUP = Procedure(267, "DOMAIN_PM_WAKEUP", DomainFlagsArgs, Void, read_only=False)
-DOMAIN_GRAPHICS_RELOAD = Procedure(448, "DOMAIN_GRAPHICS_RELOAD", DomainGraphicsReloadArgs, Void, read_only=False)
+DOMAIN_SEND_KEY = Procedure(226, "DOMAIN_SEND_KEY", DomainSendKeyArgs, Void, acl="domain:send_input")
+DOMAIN_INJECT_NMI = Procedure(210, "DOMAIN_INJECT_NMI", DomainFlagsArgs, Void, acl="domain:inject_nmi")
+DOMAIN_PM_WAKEUP = Procedure(267, "DOMAIN_PM_WAKEUP", DomainFlagsArgs, Void, acl="domain:pm_control")
+DOMAIN_GRAPHICS_RELOAD = Procedure(448, "DOMAIN_GRAPHICS_RELOAD", DomainGraphicsReloadArgs, Void, acl="domain:write")
 DOMAIN_ANNOUNCE_INTERFACE = Procedure(
-    456, "DOMAIN_ANNOUNCE_INTERFACE", DomainAnnounceInterfaceArgs, Void, read_only=False
+    456, "DOMAIN_ANNOUNCE_INTERFACE", DomainAnnounceInterfaceArgs, Void, acl="domain:write"
 )

@@ -333,51 +333,103 @@ class NodeMemoryParametersRet:
     nparams: Int
 
 
-CONNECT_OPEN = Procedure(1, "CONNECT_OPEN", ConnectOpenArgs, Void, before_open=True)
-CONNECT_CLOSE = Procedure(2, "CONNECT_CLOSE", Void, Void, before_open=True)
-CONNECT_GET_TYPE = Procedure(3, "CONNECT_GET_TYPE", Void, TypeRet)
-CONNECT_GET_VERSION = Procedure(4, "CONNECT_GET_VERSION", Void, HvVersionRet)
-CONNECT_GET_LIB_VERSION = Procedure(157, "CONNECT_GET_LIB_VERSION", Void, LibVersionRet)
-CONNECT_GET_HOSTNAME = Procedure(59, "CONNECT_GET_HOSTNAME", Void, HostnameRet)
-CONNECT_GET_URI = Procedure(110, "CONNECT_GET_URI", Void, URIRet)
-CONNECT_GET_SYSINFO = Procedure(203, "CONNECT_GET_SYSINFO", FlagsArgs, SysinfoRet)
-CONNECT_GET_CAPABILITIES = Procedure(7, "CONNECT_GET_CAPABILITIES", Void, CapabilitiesRet)
-CONNECT_GET_DOMAIN_CAPABILITIES = Procedure(
-    342, "CONNECT_GET_DOMAIN_CAPABILITIES", DomainCapabilitiesArgs, CapabilitiesRet, read_only=False
+CONNECT_OPEN = Procedure(
+    1, "CONNECT_OPEN", ConnectOpenArgs, Void, before_open=True, acl="connect:getattr", read_only=True
 )
-CONNECT_GET_CPU_MODEL_NAMES = Procedure(312, "CONNECT_GET_CPU_MODEL_NAMES", CPUModelNamesArgs, CPUModelNamesRet)
-CONNECT_COMPARE_CPU = Procedure(158, "CONNECT_COMPARE_CPU", CompareCPUArgs, CompareCPURet)
-CONNECT_BASELINE_CPU = Procedure(162, "CONNECT_BASELINE_CPU", BaselineCPUArgs, BaselineCPURet)
+CONNECT_CLOSE = Procedure(2, "CONNECT_CLOSE", Void, Void, before_open=True, acl="none", read_only=True)
+CONNECT_GET_TYPE = Procedure(3, "CONNECT_GET_TYPE", Void, TypeRet, acl="connect:getattr", read_only=True)
+CONNECT_GET_VERSION = Procedure(4, "CONNECT_GET_VERSION", Void, HvVersionRet, acl="connect:getattr", read_only=True)
+CONNECT_GET_LIB_VERSION = Procedure(
+    157, "CONNECT_GET_LIB_VERSION", Void, LibVersionRet, acl="connect:getattr", read_only=True
+)
+CONNECT_GET_HOSTNAME = Procedure(59, "CONNECT_GET_HOSTNAME", Void, HostnameRet, acl="connect:getattr", read_only=True)
+CONNECT_GET_URI = Procedure(110, "CONNECT_GET_URI", Void, URIRet, acl="connect:getattr", read_only=True)
+CONNECT_GET_SYSINFO = Procedure(203, "CONNECT_GET_SYSINFO", FlagsArgs, SysinfoRet, acl="connect:read", read_only=True)
+CONNECT_GET_CAPABILITIES = Procedure(
+    7, "CONNECT_GET_CAPABILITIES", Void, CapabilitiesRet, acl="connect:read", read_only=True
+)
+CONNECT_GET_DOMAIN_CAPABILITIES = Procedure(
+    342, "CONNECT_GET_DOMAIN_CAPABILITIES", DomainCapabilitiesArgs, CapabilitiesRet, acl="connect:write"
+)
+CONNECT_GET_CPU_MODEL_NAMES = Procedure(
+    312, "CONNECT_GET_CPU_MODEL_NAMES", CPUModelNamesArgs, CPUModelNamesRet, acl="connect:read", read_only=True
+)
+CONNECT_COMPARE_CPU = Procedure(
+    158, "CONNECT_COMPARE_CPU", CompareCPUArgs, CompareCPURet, acl="connect:read", read_only=True
+)
+CONNECT_BASELINE_CPU = Procedure(
+    162, "CONNECT_BASELINE_CPU", BaselineCPUArgs, BaselineCPURet, acl="connect:read", read_only=True
+)
 CONNECT_COMPARE_HYPERVISOR_CPU = Procedure(
-    393, "CONNECT_COMPARE_HYPERVISOR_CPU", CompareHypervisorCPUArgs, CompareCPURet
+    393, "CONNECT_COMPARE_HYPERVISOR_CPU", CompareHypervisorCPUArgs, CompareCPURet, acl="connect:write"
 )
 CONNECT_BASELINE_HYPERVISOR_CPU = Procedure(
-    394, "CONNECT_BASELINE_HYPERVISOR_CPU", BaselineHypervisorCPUArgs, BaselineCPURet
+    394, "CONNECT_BASELINE_HYPERVISOR_CPU", BaselineHypervisorCPUArgs, BaselineCPURet, acl="connect:write"
 )
-CONNECT_GET_MAX_VCPUS = Procedure(5, "CONNECT_GET_MAX_VCPUS", MaxVcpusArgs, MaxVcpusRet)
+CONNECT_GET_MAX_VCPUS = Procedure(
+    5, "CONNECT_GET_MAX_VCPUS", MaxVcpusArgs, MaxVcpusRet, acl="connect:read", read_only=True
+)
 # Feature 10 may be asked before CONNECT_OPEN, every other needs an open connection: the handler sees to that.
-CONNECT_SUPPORTS_FEATURE = Procedure(60, "CONNECT_SUPPORTS_FEATURE", FeatureArgs, FeatureRet, before_open=True)
-CONNECT_IS_SECURE = Procedure(149, "CONNECT_IS_SECURE", Void, SecureRet)
-CONNECT_SET_IDENTITY = Procedure(419, "CONNECT_SET_IDENTITY", SetIdentityArgs, Void)
-CONNECT_REGISTER_CLOSE_CALLBACK = Procedure(360, "CONNECT_REGISTER_CLOSE_CALLBACK", Void, Void)
-CONNECT_UNREGISTER_CLOSE_CALLBACK = Procedure(361, "CONNECT_UNREGISTER_CLOSE_CALLBACK", Void, Void)
-
-AUTH_LIST = Procedure(66, "AUTH_LIST", Void, AuthListRet, before_auth=True, before_open=True)
-AUTH_SASL_INIT = Procedure(67, "AUTH_SASL_INIT", Void, SaslInitRet, before_auth=True, before_open=True)
-AUTH_SASL_START = Procedure(68, "AUTH_SASL_START", SaslStartArgs, SaslRet, before_auth=True, before_open=True)
-AUTH_SASL_STEP = Procedure(69, "AUTH_SASL_STEP", SaslStepArgs, SaslRet, before_auth=True, before_open=True)
-AUTH_POLKIT = Procedure(70, "AUTH_POLKIT", Void, PolkitRet, before_auth=True, before_open=True)
-
-NODE_GET_INFO = Procedure(6, "NODE_GET_INFO", Void, NodeInfoRet)
-NODE_GET_CPU_STATS = Procedure(227, "NODE_GET_CPU_STATS", NodeCPUStatsArgs, NodeStatsRet)
-NODE_GET_MEMORY_STATS = Procedure(228, "NODE_GET_MEMORY_STATS", NodeMemoryStatsArgs, NodeStatsRet)
-NODE_GET_FREE_MEMORY = Procedure(102, "NODE_GET_FREE_MEMORY", Void, FreeMemoryRet)
-NODE_GET_CELLS_FREE_MEMORY = Procedure(
-    101, "NODE_GET_CELLS_FREE_MEMORY", NodeCellsFreeMemoryArgs, NodeCellsFreeMemoryRet
+CONNECT_SUPPORTS_FEATURE = Procedure(
+    60, "CONNECT_SUPPORTS_FEATURE", FeatureArgs, FeatureRet, before_open=True, acl="connect:getattr", read_only=True
 )
-NODE_GET_FREE_PAGES = Procedure(340, "NODE_GET_FREE_PAGES", NodeFreePagesArgs, NodeFreePagesRet)
-NODE_GET_CPU_MAP = Procedure(293, "NODE_GET_CPU_MAP", NodeCPUMapArgs, NodeCPUMapRet)
-NODE_GET_SECURITY_MODEL = Procedure(122, "NODE_GET_SECURITY_MODEL", Void, SecurityModelRet)
+CONNECT_IS_SECURE = Procedure(149, "CONNECT_IS_SECURE", Void, SecureRet, acl="none", read_only=True)
+CONNECT_SET_IDENTITY = Procedure(
+    419, "CONNECT_SET_IDENTITY", SetIdentityArgs, Void, acl="connect:write", read_only=True
+)
+CONNECT_REGISTER_CLOSE_CALLBACK = Procedure(
+    360, "CONNECT_REGISTER_CLOSE_CALLBACK", Void, Void, acl="connect:getattr", read_only=True
+)
+CONNECT_UNREGISTER_CLOSE_CALLBACK = Procedure(
+    361, "CONNECT_UNREGISTER_CLOSE_CALLBACK", Void, Void, acl="connect:getattr", read_only=True
+)
+
+AUTH_LIST = Procedure(
+    66, "AUTH_LIST", Void, AuthListRet, before_auth=True, before_open=True, acl="none", read_only=True
+)
+AUTH_SASL_INIT = Procedure(
+    67, "AUTH_SASL_INIT", Void, SaslInitRet, before_auth=True, before_open=True, acl="none", read_only=True
+)
+AUTH_SASL_START = Procedure(
+    68, "AUTH_SASL_START", SaslStartArgs, SaslRet, before_auth=True, before_open=True, acl="none", read_only=True
+)
+AUTH_SASL_STEP = Procedure(
+    69, "AUTH_SASL_STEP", SaslStepArgs, SaslRet, before_auth=True, before_open=True, acl="none", read_only=True
+)
+AUTH_POLKIT = Procedure(
+    70, "AUTH_POLKIT", Void, PolkitRet, before_auth=True, before_open=True, acl="none", read_only=True
+)
+
+NODE_GET_INFO = Procedure(6, "NODE_GET_INFO", Void, NodeInfoRet, acl="connect:read", read_only=True)
+NODE_GET_CPU_STATS = Procedure(
+    227, "NODE_GET_CPU_STATS", NodeCPUStatsArgs, NodeStatsRet, acl="connect:read", read_only=True
+)
+NODE_GET_MEMORY_STATS = Procedure(
+    228, "NODE_GET_MEMORY_STATS", NodeMemoryStatsArgs, NodeStatsRet, acl="connect:read", read_only=True
+)
+NODE_GET_FREE_MEMORY = Procedure(102, "NODE_GET_FREE_MEMORY", Void, FreeMemoryRet, acl="connect:read", read_only=True)
+NODE_GET_CELLS_FREE_MEMORY = Procedure(
+    101,
+    "NODE_GET_CELLS_FREE_MEMORY",
+    NodeCellsFreeMemoryArgs,
+    NodeCellsFreeMemoryRet,
+    acl="connect:read",
+    read_only=True,
+)
+NODE_GET_FREE_PAGES = Procedure(
+    340, "NODE_GET_FREE_PAGES", NodeFreePagesArgs, NodeFreePagesRet, acl="connect:read", read_only=True
+)
+NODE_GET_CPU_MAP = Procedure(
+    293, "NODE_GET_CPU_MAP", NodeCPUMapArgs, NodeCPUMapRet, acl="connect:read", read_only=True
+)
+NODE_GET_SECURITY_MODEL = Procedure(
+    122, "NODE_GET_SECURITY_MODEL", Void, SecurityModelRet, acl="connect:read", read_only=True
+)
 NODE_GET_MEMORY_PARAMETERS = Procedure(
-    289, "NODE_GET_MEMORY_PARAMETERS", NodeMemoryParametersArgs, NodeMemoryParametersRet
+    289,
+    "NODE_GET_MEMORY_PARAMETERS",
+    NodeMemoryParametersArgs,
+    NodeMemoryParametersRet,
+    acl="connect:read",
+    read_only=True,
 )

@@ -123,14 +123,19 @@ class GuestInfoRet:
     params: Annotated[list[types.TypedParam], listed(types.TypedParam, 2048)]  # REMOTE_DOMAIN_GUEST_INFO_PARAMS_MAX
 
 
-DOMAIN_GET_HOSTNAME = Procedure(277, "DOMAIN_GET_HOSTNAME", DomainFlagsArgs, GuestHostnameRet)
+DOMAIN_GET_HOSTNAME = Procedure(277, "DOMAIN_GET_HOSTNAME", DomainFlagsArgs, GuestHostnameRet, acl="domain:write")
 DOMAIN_INTERFACE_ADDRESSES = Procedure(
-    353, "DOMAIN_INTERFACE_ADDRESSES", DomainInterfaceAddressesArgs, GuestInterfacesRet
+    353,
+    "DOMAIN_INTERFACE_ADDRESSES",
+    DomainInterfaceAddressesArgs,
+    GuestInterfacesRet,
+    acl="domain:read domain:write::source:VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT",
+    read_only=True,
 )
-DOMAIN_GET_TIME = Procedure(337, "DOMAIN_GET_TIME", DomainFlagsArgs, TimeRet, read_only=False)
-DOMAIN_SET_TIME = Procedure(338, "DOMAIN_SET_TIME", DomainSetTimeArgs, Void, read_only=False)
-DOMAIN_FSFREEZE = Procedure(335, "DOMAIN_FSFREEZE", DomainMountpointsArgs, FilesystemsRet, read_only=False)
-DOMAIN_FSTHAW = Procedure(336, "DOMAIN_FSTHAW", DomainMountpointsArgs, FilesystemsRet, read_only=False)
-DOMAIN_GET_FSINFO = Procedure(349, "DOMAIN_GET_FSINFO", DomainFlagsArgs, FSInfoRet, read_only=False)
-DOMAIN_FSTRIM = Procedure(294, "DOMAIN_FSTRIM", DomainFSTrimArgs, Void, read_only=False)
-DOMAIN_GET_GUEST_INFO = Procedure(418, "DOMAIN_GET_GUEST_INFO", DomainGuestInfoArgs, GuestInfoRet, read_only=False)
+DOMAIN_GET_TIME = Procedure(337, "DOMAIN_GET_TIME", DomainFlagsArgs, TimeRet, acl="domain:write")
+DOMAIN_SET_TIME = Procedure(338, "DOMAIN_SET_TIME", DomainSetTimeArgs, Void, acl="domain:set_time")
+DOMAIN_FSFREEZE = Procedure(335, "DOMAIN_FSFREEZE", DomainMountpointsArgs, FilesystemsRet, acl="domain:fs_freeze")
+DOMAIN_FSTHAW = Procedure(336, "DOMAIN_FSTHAW", DomainMountpointsArgs, FilesystemsRet, acl="domain:fs_freeze")
+DOMAIN_GET_FSINFO = Procedure(349, "DOMAIN_GET_FSINFO", DomainFlagsArgs, FSInfoRet, acl="domain:fs_freeze")
+DOMAIN_FSTRIM = Procedure(294, "DOMAIN_FSTRIM", DomainFSTrimArgs, Void, acl="domain:fs_trim")
+DOMAIN_GET_GUEST_INFO = Procedure(418, "DOMAIN_GET_GUEST_INFO", DomainGuestInfoArgs, GuestInfoRet, acl="domain:write")

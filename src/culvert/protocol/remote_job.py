@@ -86,24 +86,30 @@ class CacheSizeRet:
     cache_size: UHyper
 
 
-DOMAIN_GET_JOB_INFO = Procedure(163, "DOMAIN_GET_JOB_INFO", DomainArgs, JobInfoRet)
-DOMAIN_GET_JOB_STATS = Procedure(298, "DOMAIN_GET_JOB_STATS", DomainFlagsArgs, JobStatsRet)
-DOMAIN_ABORT_JOB = Procedure(164, "DOMAIN_ABORT_JOB", DomainArgs, Void, read_only=False)
-DOMAIN_ABORT_JOB_FLAGS = Procedure(442, "DOMAIN_ABORT_JOB_FLAGS", DomainFlagsArgs, Void, read_only=False)
+DOMAIN_GET_JOB_INFO = Procedure(163, "DOMAIN_GET_JOB_INFO", DomainArgs, JobInfoRet, acl="domain:read", read_only=True)
+DOMAIN_GET_JOB_STATS = Procedure(
+    298, "DOMAIN_GET_JOB_STATS", DomainFlagsArgs, JobStatsRet, acl="domain:read", read_only=True
+)
+DOMAIN_ABORT_JOB = Procedure(164, "DOMAIN_ABORT_JOB", DomainArgs, Void, acl="domain:write")
+DOMAIN_ABORT_JOB_FLAGS = Procedure(442, "DOMAIN_ABORT_JOB_FLAGS", DomainFlagsArgs, Void, acl="domain:write")
 DOMAIN_MIGRATE_SET_MAX_DOWNTIME = Procedure(
-    166, "DOMAIN_MIGRATE_SET_MAX_DOWNTIME", DomainDowntimeArgs, Void, read_only=False
+    166, "DOMAIN_MIGRATE_SET_MAX_DOWNTIME", DomainDowntimeArgs, Void, acl="domain:migrate"
 )
-DOMAIN_MIGRATE_GET_MAX_DOWNTIME = Procedure(387, "DOMAIN_MIGRATE_GET_MAX_DOWNTIME", DomainFlagsArgs, DowntimeRet)
+DOMAIN_MIGRATE_GET_MAX_DOWNTIME = Procedure(
+    387, "DOMAIN_MIGRATE_GET_MAX_DOWNTIME", DomainFlagsArgs, DowntimeRet, acl="domain:migrate", read_only=True
+)
 DOMAIN_MIGRATE_SET_MAX_SPEED = Procedure(
-    207, "DOMAIN_MIGRATE_SET_MAX_SPEED", DomainBandwidthArgs, Void, read_only=False
+    207, "DOMAIN_MIGRATE_SET_MAX_SPEED", DomainBandwidthArgs, Void, acl="domain:migrate"
 )
-DOMAIN_MIGRATE_GET_MAX_SPEED = Procedure(242, "DOMAIN_MIGRATE_GET_MAX_SPEED", DomainFlagsArgs, BandwidthRet)
+DOMAIN_MIGRATE_GET_MAX_SPEED = Procedure(
+    242, "DOMAIN_MIGRATE_GET_MAX_SPEED", DomainFlagsArgs, BandwidthRet, acl="domain:migrate"
+)
 DOMAIN_MIGRATE_GET_COMPRESSION_CACHE = Procedure(
-    299, "DOMAIN_MIGRATE_GET_COMPRESSION_CACHE", DomainFlagsArgs, CacheSizeRet
+    299, "DOMAIN_MIGRATE_GET_COMPRESSION_CACHE", DomainFlagsArgs, CacheSizeRet, acl="domain:migrate", read_only=True
 )
 DOMAIN_MIGRATE_SET_COMPRESSION_CACHE = Procedure(
-    300, "DOMAIN_MIGRATE_SET_COMPRESSION_CACHE", DomainCacheSizeArgs, Void, read_only=False
+    300, "DOMAIN_MIGRATE_SET_COMPRESSION_CACHE", DomainCacheSizeArgs, Void, acl="domain:migrate"
 )
 DOMAIN_MIGRATE_START_POST_COPY = Procedure(
-    364, "DOMAIN_MIGRATE_START_POST_COPY", DomainFlagsArgs, Void, read_only=False
+    364, "DOMAIN_MIGRATE_START_POST_COPY", DomainFlagsArgs, Void, acl="domain:migrate"
 )

@@ -81,15 +81,91 @@ class NodeDevicesRet:
     ret: UInt
 
 
-CONNECT_LIST_ALL_DOMAINS = Procedure(273, "CONNECT_LIST_ALL_DOMAINS", ListAllArgs, DomainsRet)
-CONNECT_NUM_OF_DOMAINS = Procedure(51, "CONNECT_NUM_OF_DOMAINS", Void, NumRet)
-CONNECT_LIST_DOMAINS = Procedure(37, "CONNECT_LIST_DOMAINS", MaxIDsArgs, IDsRet)
-CONNECT_NUM_OF_DEFINED_DOMAINS = Procedure(25, "CONNECT_NUM_OF_DEFINED_DOMAINS", Void, NumRet)
-CONNECT_LIST_DEFINED_DOMAINS = Procedure(21, "CONNECT_LIST_DEFINED_DOMAINS", MaxNamesArgs, NamesRet)
-DOMAIN_LOOKUP_BY_ID = Procedure(22, "DOMAIN_LOOKUP_BY_ID", IDArgs, DomainRet)
-DOMAIN_LOOKUP_BY_NAME = Procedure(23, "DOMAIN_LOOKUP_BY_NAME", NameArgs, DomainRet)
-DOMAIN_LOOKUP_BY_UUID = Procedure(24, "DOMAIN_LOOKUP_BY_UUID", UUIDArgs, DomainRet)
-CONNECT_LIST_ALL_NETWORKS = Procedure(283, "CONNECT_LIST_ALL_NETWORKS", ListAllArgs, NetworksRet)
-CONNECT_LIST_ALL_STORAGE_POOLS = Procedure(281, "CONNECT_LIST_ALL_STORAGE_POOLS", ListAllArgs, StoragePoolsRet)
-CONNECT_LIST_ALL_INTERFACES = Procedure(284, "CONNECT_LIST_ALL_INTERFACES", ListAllArgs, InterfacesRet)
-CONNECT_LIST_ALL_NODE_DEVICES = Procedure(285, "CONNECT_LIST_ALL_NODE_DEVICES", ListAllArgs, NodeDevicesRet)
+CONNECT_LIST_ALL_DOMAINS = Procedure(
+    273,
+    "CONNECT_LIST_ALL_DOMAINS",
+    ListAllArgs,
+    DomainsRet,
+    acl="connect:search_domains",
+    acl_filter="domain:getattr",
+    read_only=True,
+)
+CONNECT_NUM_OF_DOMAINS = Procedure(
+    51,
+    "CONNECT_NUM_OF_DOMAINS",
+    Void,
+    NumRet,
+    acl="connect:search_domains",
+    acl_filter="domain:getattr",
+    read_only=True,
+)
+CONNECT_LIST_DOMAINS = Procedure(
+    37,
+    "CONNECT_LIST_DOMAINS",
+    MaxIDsArgs,
+    IDsRet,
+    acl="connect:search_domains",
+    acl_filter="domain:getattr",
+    read_only=True,
+)
+CONNECT_NUM_OF_DEFINED_DOMAINS = Procedure(
+    25,
+    "CONNECT_NUM_OF_DEFINED_DOMAINS",
+    Void,
+    NumRet,
+    acl="connect:search_domains",
+    acl_filter="domain:getattr",
+    read_only=True,
+)
+CONNECT_LIST_DEFINED_DOMAINS = Procedure(
+    21,
+    "CONNECT_LIST_DEFINED_DOMAINS",
+    MaxNamesArgs,
+    NamesRet,
+    acl="connect:search_domains",
+    acl_filter="domain:getattr",
+    read_only=True,
+)
+DOMAIN_LOOKUP_BY_ID = Procedure(22, "DOMAIN_LOOKUP_BY_ID", IDArgs, DomainRet, acl="domain:getattr", read_only=True)
+DOMAIN_LOOKUP_BY_NAME = Procedure(
+    23, "DOMAIN_LOOKUP_BY_NAME", NameArgs, DomainRet, acl="domain:getattr", read_only=True
+)
+DOMAIN_LOOKUP_BY_UUID = Procedure(
+    24, "DOMAIN_LOOKUP_BY_UUID", UUIDArgs, DomainRet, acl="domain:getattr", read_only=True
+)
+CONNECT_LIST_ALL_NETWORKS = Procedure(
+    283,
+    "CONNECT_LIST_ALL_NETWORKS",
+    ListAllArgs,
+    NetworksRet,
+    acl="connect:search_networks",
+    acl_filter="network:getattr",
+    read_only=True,
+)
+CONNECT_LIST_ALL_STORAGE_POOLS = Procedure(
+    281,
+    "CONNECT_LIST_ALL_STORAGE_POOLS",
+    ListAllArgs,
+    StoragePoolsRet,
+    acl="connect:search_storage_pools",
+    acl_filter="storage_pool:getattr",
+    read_only=True,
+)
+CONNECT_LIST_ALL_INTERFACES = Procedure(
+    284,
+    "CONNECT_LIST_ALL_INTERFACES",
+    ListAllArgs,
+    InterfacesRet,
+    acl="connect:search_interfaces",
+    acl_filter="interface:getattr",
+    read_only=True,
+)
+CONNECT_LIST_ALL_NODE_DEVICES = Procedure(
+    285,
+    "CONNECT_LIST_ALL_NODE_DEVICES",
+    ListAllArgs,
+    NodeDevicesRet,
+    acl="connect:search_node_devices",
+    acl_filter="node_device:getattr",
+    read_only=True,
+)

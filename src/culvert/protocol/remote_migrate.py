@@ -179,10 +179,15 @@ class PrepareTunnelArgs:
 
 # Version 3 with typed parameters.
 DOMAIN_MIGRATE_BEGIN3_PARAMS = Procedure(
-    302, "DOMAIN_MIGRATE_BEGIN3_PARAMS", Begin3ParamsArgs, CookieXMLRet, wait=Wait.NORMAL, read_only=False
+    302, "DOMAIN_MIGRATE_BEGIN3_PARAMS", Begin3ParamsArgs, CookieXMLRet, wait=Wait.NORMAL, acl="domain:migrate"
 )
 DOMAIN_MIGRATE_PREPARE3_PARAMS = Procedure(
-    303, "DOMAIN_MIGRATE_PREPARE3_PARAMS", Prepare3ParamsArgs, CookieURIRet, wait=Wait.NORMAL, read_only=False
+    303,
+    "DOMAIN_MIGRATE_PREPARE3_PARAMS",
+    Prepare3ParamsArgs,
+    CookieURIRet,
+    wait=Wait.NORMAL,
+    acl="domain:migrate domain:start domain:write",
 )
 DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS = Procedure(
     304,
@@ -191,24 +196,29 @@ DOMAIN_MIGRATE_PREPARE_TUNNEL3_PARAMS = Procedure(
     CookieRet,
     stream=StreamDirection.WRITE,
     wait=Wait.NORMAL,
-    read_only=False,
+    acl="domain:migrate domain:start domain:write",
 )
 DOMAIN_MIGRATE_PERFORM3_PARAMS = Procedure(
-    305, "DOMAIN_MIGRATE_PERFORM3_PARAMS", Perform3ParamsArgs, CookieRet, wait=Wait.LONG, read_only=False
+    305, "DOMAIN_MIGRATE_PERFORM3_PARAMS", Perform3ParamsArgs, CookieRet, wait=Wait.LONG, acl="domain:migrate"
 )
 DOMAIN_MIGRATE_FINISH3_PARAMS = Procedure(
-    306, "DOMAIN_MIGRATE_FINISH3_PARAMS", Finish3ParamsArgs, DomainCookieRet, wait=Wait.NORMAL, read_only=False
+    306, "DOMAIN_MIGRATE_FINISH3_PARAMS", Finish3ParamsArgs, DomainCookieRet, wait=Wait.NORMAL, acl="domain:migrate"
 )
 DOMAIN_MIGRATE_CONFIRM3_PARAMS = Procedure(
-    307, "DOMAIN_MIGRATE_CONFIRM3_PARAMS", Confirm3ParamsArgs, Void, wait=Wait.NORMAL, read_only=False
+    307, "DOMAIN_MIGRATE_CONFIRM3_PARAMS", Confirm3ParamsArgs, Void, wait=Wait.NORMAL, acl="domain:migrate"
 )
 
 # Version 3 with fixed arguments.
 DOMAIN_MIGRATE_BEGIN3 = Procedure(
-    213, "DOMAIN_MIGRATE_BEGIN3", Begin3Args, CookieXMLRet, wait=Wait.NORMAL, read_only=False
+    213, "DOMAIN_MIGRATE_BEGIN3", Begin3Args, CookieXMLRet, wait=Wait.NORMAL, acl="domain:migrate"
 )
 DOMAIN_MIGRATE_PREPARE3 = Procedure(
-    214, "DOMAIN_MIGRATE_PREPARE3", Prepare3Args, CookieURIRet, wait=Wait.NORMAL, read_only=False
+    214,
+    "DOMAIN_MIGRATE_PREPARE3",
+    Prepare3Args,
+    CookieURIRet,
+    wait=Wait.NORMAL,
+    acl="domain:migrate domain:start domain:write",
 )
 DOMAIN_MIGRATE_PREPARE_TUNNEL3 = Procedure(
     215,
@@ -217,25 +227,32 @@ DOMAIN_MIGRATE_PREPARE_TUNNEL3 = Procedure(
     CookieRet,
     stream=StreamDirection.WRITE,
     wait=Wait.NORMAL,
-    read_only=False,
+    acl="domain:migrate domain:start domain:write",
 )
 DOMAIN_MIGRATE_PERFORM3 = Procedure(
-    216, "DOMAIN_MIGRATE_PERFORM3", Perform3Args, CookieRet, wait=Wait.LONG, read_only=False
+    216, "DOMAIN_MIGRATE_PERFORM3", Perform3Args, CookieRet, wait=Wait.LONG, acl="domain:migrate"
 )
 DOMAIN_MIGRATE_FINISH3 = Procedure(
-    217, "DOMAIN_MIGRATE_FINISH3", Finish3Args, DomainCookieRet, wait=Wait.NORMAL, read_only=False
+    217, "DOMAIN_MIGRATE_FINISH3", Finish3Args, DomainCookieRet, wait=Wait.NORMAL, acl="domain:migrate"
 )
 DOMAIN_MIGRATE_CONFIRM3 = Procedure(
-    218, "DOMAIN_MIGRATE_CONFIRM3", Confirm3Args, Void, wait=Wait.NORMAL, read_only=False
+    218, "DOMAIN_MIGRATE_CONFIRM3", Confirm3Args, Void, wait=Wait.NORMAL, acl="domain:migrate"
 )
 
 # Versions 1 and 2.
-DOMAIN_MIGRATE_PERFORM = Procedure(62, "DOMAIN_MIGRATE_PERFORM", PerformArgs, Void, wait=Wait.LONG, read_only=False)
+DOMAIN_MIGRATE_PERFORM = Procedure(
+    62, "DOMAIN_MIGRATE_PERFORM", PerformArgs, Void, wait=Wait.LONG, acl="domain:migrate"
+)
 DOMAIN_MIGRATE_PREPARE2 = Procedure(
-    108, "DOMAIN_MIGRATE_PREPARE2", Prepare2Args, Prepare2Ret, wait=Wait.NORMAL, read_only=False
+    108,
+    "DOMAIN_MIGRATE_PREPARE2",
+    Prepare2Args,
+    Prepare2Ret,
+    wait=Wait.NORMAL,
+    acl="domain:migrate domain:start domain:write",
 )
 DOMAIN_MIGRATE_FINISH2 = Procedure(
-    109, "DOMAIN_MIGRATE_FINISH2", Finish2Args, Finish2Ret, wait=Wait.NORMAL, read_only=False
+    109, "DOMAIN_MIGRATE_FINISH2", Finish2Args, Finish2Ret, wait=Wait.NORMAL, acl="domain:migrate"
 )
 DOMAIN_MIGRATE_PREPARE_TUNNEL = Procedure(
     148,
@@ -244,5 +261,5 @@ DOMAIN_MIGRATE_PREPARE_TUNNEL = Procedure(
     Void,
     stream=StreamDirection.WRITE,
     wait=Wait.NORMAL,
-    read_only=False,
+    acl="domain:migrate domain:start domain:write",
 )

@@ -145,24 +145,70 @@ class PortGetParametersRet:
     nparams: Int
 
 
-NETWORK_CREATE = Procedure(39, "NETWORK_CREATE", NetworkArgs, Void, read_only=False)
-NETWORK_CREATE_XML = Procedure(40, "NETWORK_CREATE_XML", XMLArgs, NetworkRet, read_only=False)
-NETWORK_DEFINE_XML = Procedure(41, "NETWORK_DEFINE_XML", XMLArgs, NetworkRet, read_only=False)
-NETWORK_DESTROY = Procedure(42, "NETWORK_DESTROY", NetworkArgs, Void, read_only=False)
-NETWORK_GET_XML_DESC = Procedure(43, "NETWORK_GET_XML_DESC", NetworkFlagsArgs, XMLRet)
-NETWORK_GET_AUTOSTART = Procedure(44, "NETWORK_GET_AUTOSTART", NetworkArgs, AutostartRet)
-NETWORK_GET_BRIDGE_NAME = Procedure(45, "NETWORK_GET_BRIDGE_NAME", NetworkArgs, BridgeNameRet)
-NETWORK_SET_AUTOSTART = Procedure(48, "NETWORK_SET_AUTOSTART", NetworkSetAutostartArgs, Void, read_only=False)
-NETWORK_UNDEFINE = Procedure(49, "NETWORK_UNDEFINE", NetworkArgs, Void, read_only=False)
-NETWORK_IS_ACTIVE = Procedure(152, "NETWORK_IS_ACTIVE", NetworkArgs, ActiveRet)
-NETWORK_IS_PERSISTENT = Procedure(153, "NETWORK_IS_PERSISTENT", NetworkArgs, PersistentRet)
-NETWORK_UPDATE = Procedure(291, "NETWORK_UPDATE", NetworkUpdateArgs, Void, read_only=False)
-NETWORK_GET_DHCP_LEASES = Procedure(341, "NETWORK_GET_DHCP_LEASES", GetDHCPLeasesArgs, GetDHCPLeasesRet)
-NETWORK_LIST_ALL_PORTS = Procedure(404, "NETWORK_LIST_ALL_PORTS", ListAllPortsArgs, ListAllPortsRet)
-NETWORK_PORT_LOOKUP_BY_UUID = Procedure(405, "NETWORK_PORT_LOOKUP_BY_UUID", PortLookupByUUIDArgs, NetworkPortRet)
-NETWORK_PORT_GET_PARAMETERS = Procedure(
-    407, "NETWORK_PORT_GET_PARAMETERS", PortGetParametersArgs, PortGetParametersRet
+NETWORK_CREATE = Procedure(39, "NETWORK_CREATE", NetworkArgs, Void, acl="network:start")
+NETWORK_CREATE_XML = Procedure(40, "NETWORK_CREATE_XML", XMLArgs, NetworkRet, acl="network:write network:start")
+NETWORK_DEFINE_XML = Procedure(41, "NETWORK_DEFINE_XML", XMLArgs, NetworkRet, acl="network:write network:save")
+NETWORK_DESTROY = Procedure(42, "NETWORK_DESTROY", NetworkArgs, Void, acl="network:stop")
+NETWORK_GET_XML_DESC = Procedure(
+    43, "NETWORK_GET_XML_DESC", NetworkFlagsArgs, XMLRet, acl="network:read", read_only=True
 )
-NETWORK_PORT_GET_XML_DESC = Procedure(409, "NETWORK_PORT_GET_XML_DESC", PortFlagsArgs, XMLRet)
-NETWORK_DEFINE_XML_FLAGS = Procedure(432, "NETWORK_DEFINE_XML_FLAGS", XMLFlagsArgs, NetworkRet, read_only=False)
-NETWORK_CREATE_XML_FLAGS = Procedure(437, "NETWORK_CREATE_XML_FLAGS", XMLFlagsArgs, NetworkRet, read_only=False)
+NETWORK_GET_AUTOSTART = Procedure(
+    44, "NETWORK_GET_AUTOSTART", NetworkArgs, AutostartRet, acl="network:read", read_only=True
+)
+NETWORK_GET_BRIDGE_NAME = Procedure(
+    45, "NETWORK_GET_BRIDGE_NAME", NetworkArgs, BridgeNameRet, acl="network:read", read_only=True
+)
+NETWORK_SET_AUTOSTART = Procedure(48, "NETWORK_SET_AUTOSTART", NetworkSetAutostartArgs, Void, acl="network:write")
+NETWORK_UNDEFINE = Procedure(49, "NETWORK_UNDEFINE", NetworkArgs, Void, acl="network:delete")
+NETWORK_IS_ACTIVE = Procedure(152, "NETWORK_IS_ACTIVE", NetworkArgs, ActiveRet, acl="network:read", read_only=True)
+NETWORK_IS_PERSISTENT = Procedure(
+    153, "NETWORK_IS_PERSISTENT", NetworkArgs, PersistentRet, acl="network:read", read_only=True
+)
+NETWORK_UPDATE = Procedure(
+    291,
+    "NETWORK_UPDATE",
+    NetworkUpdateArgs,
+    Void,
+    acl=(
+        "network:write "
+        "network:save:!VIR_NETWORK_UPDATE_AFFECT_CONFIG|VIR_NETWORK_UPDATE_AFFECT_LIVE "
+        "network:save:VIR_NETWORK_UPDATE_AFFECT_CONFIG"
+    ),
+)
+NETWORK_GET_DHCP_LEASES = Procedure(
+    341, "NETWORK_GET_DHCP_LEASES", GetDHCPLeasesArgs, GetDHCPLeasesRet, acl="network:read", read_only=True
+)
+NETWORK_LIST_ALL_PORTS = Procedure(
+    404,
+    "NETWORK_LIST_ALL_PORTS",
+    ListAllPortsArgs,
+    ListAllPortsRet,
+    acl="network:search_ports",
+    acl_filter="network_port:getattr",
+    read_only=True,
+)
+NETWORK_PORT_LOOKUP_BY_UUID = Procedure(
+    405,
+    "NETWORK_PORT_LOOKUP_BY_UUID",
+    PortLookupByUUIDArgs,
+    NetworkPortRet,
+    acl="network_port:getattr",
+    read_only=True,
+)
+NETWORK_PORT_GET_PARAMETERS = Procedure(
+    407,
+    "NETWORK_PORT_GET_PARAMETERS",
+    PortGetParametersArgs,
+    PortGetParametersRet,
+    acl="network_port:read",
+    read_only=True,
+)
+NETWORK_PORT_GET_XML_DESC = Procedure(
+    409, "NETWORK_PORT_GET_XML_DESC", PortFlagsArgs, XMLRet, acl="network_port:read", read_only=True
+)
+NETWORK_DEFINE_XML_FLAGS = Procedure(
+    432, "NETWORK_DEFINE_XML_FLAGS", XMLFlagsArgs, NetworkRet, acl="network:write network:save"
+)
+NETWORK_CREATE_XML_FLAGS = Procedure(
+    437, "NETWORK_CREATE_XML_FLAGS", XMLFlagsArgs, NetworkRet, acl="network:write network:start"
+)

@@ -132,47 +132,244 @@ class SecretEventRegisterArgs:
     secret: Annotated[Secret | None, maybe(Secret)]
 
 
-CONNECT_NUM_OF_NETWORKS = Procedure(52, "CONNECT_NUM_OF_NETWORKS", Void, NumRet)
-CONNECT_LIST_NETWORKS = Procedure(38, "CONNECT_LIST_NETWORKS", MaxNamesArgs, NamesRet)
-CONNECT_NUM_OF_DEFINED_NETWORKS = Procedure(50, "CONNECT_NUM_OF_DEFINED_NETWORKS", Void, NumRet)
-CONNECT_LIST_DEFINED_NETWORKS = Procedure(36, "CONNECT_LIST_DEFINED_NETWORKS", MaxNamesArgs, NamesRet)
-NETWORK_LOOKUP_BY_NAME = Procedure(46, "NETWORK_LOOKUP_BY_NAME", NameArgs, NetworkRet)
-NETWORK_LOOKUP_BY_UUID = Procedure(47, "NETWORK_LOOKUP_BY_UUID", UUIDArgs, NetworkRet)
+CONNECT_NUM_OF_NETWORKS = Procedure(
+    52,
+    "CONNECT_NUM_OF_NETWORKS",
+    Void,
+    NumRet,
+    acl="connect:search_networks",
+    acl_filter="network:getattr",
+    read_only=True,
+)
+CONNECT_LIST_NETWORKS = Procedure(
+    38,
+    "CONNECT_LIST_NETWORKS",
+    MaxNamesArgs,
+    NamesRet,
+    acl="connect:search_networks",
+    acl_filter="network:getattr",
+    read_only=True,
+)
+CONNECT_NUM_OF_DEFINED_NETWORKS = Procedure(
+    50,
+    "CONNECT_NUM_OF_DEFINED_NETWORKS",
+    Void,
+    NumRet,
+    acl="connect:search_networks",
+    acl_filter="network:getattr",
+    read_only=True,
+)
+CONNECT_LIST_DEFINED_NETWORKS = Procedure(
+    36,
+    "CONNECT_LIST_DEFINED_NETWORKS",
+    MaxNamesArgs,
+    NamesRet,
+    acl="connect:search_networks",
+    acl_filter="network:getattr",
+    read_only=True,
+)
+NETWORK_LOOKUP_BY_NAME = Procedure(
+    46, "NETWORK_LOOKUP_BY_NAME", NameArgs, NetworkRet, acl="network:getattr", read_only=True
+)
+NETWORK_LOOKUP_BY_UUID = Procedure(
+    47, "NETWORK_LOOKUP_BY_UUID", UUIDArgs, NetworkRet, acl="network:getattr", read_only=True
+)
 
-CONNECT_NUM_OF_STORAGE_POOLS = Procedure(71, "CONNECT_NUM_OF_STORAGE_POOLS", Void, NumRet)
-CONNECT_LIST_STORAGE_POOLS = Procedure(72, "CONNECT_LIST_STORAGE_POOLS", MaxNamesArgs, NamesRet)
-CONNECT_NUM_OF_DEFINED_STORAGE_POOLS = Procedure(73, "CONNECT_NUM_OF_DEFINED_STORAGE_POOLS", Void, NumRet)
-CONNECT_LIST_DEFINED_STORAGE_POOLS = Procedure(74, "CONNECT_LIST_DEFINED_STORAGE_POOLS", MaxNamesArgs, NamesRet)
+CONNECT_NUM_OF_STORAGE_POOLS = Procedure(
+    71,
+    "CONNECT_NUM_OF_STORAGE_POOLS",
+    Void,
+    NumRet,
+    acl="connect:search_storage_pools",
+    acl_filter="storage_pool:getattr",
+    read_only=True,
+)
+CONNECT_LIST_STORAGE_POOLS = Procedure(
+    72,
+    "CONNECT_LIST_STORAGE_POOLS",
+    MaxNamesArgs,
+    NamesRet,
+    acl="connect:search_storage_pools",
+    acl_filter="storage_pool:getattr",
+    read_only=True,
+)
+CONNECT_NUM_OF_DEFINED_STORAGE_POOLS = Procedure(
+    73,
+    "CONNECT_NUM_OF_DEFINED_STORAGE_POOLS",
+    Void,
+    NumRet,
+    acl="connect:search_storage_pools",
+    acl_filter="storage_pool:getattr",
+    read_only=True,
+)
+CONNECT_LIST_DEFINED_STORAGE_POOLS = Procedure(
+    74,
+    "CONNECT_LIST_DEFINED_STORAGE_POOLS",
+    MaxNamesArgs,
+    NamesRet,
+    acl="connect:search_storage_pools",
+    acl_filter="storage_pool:getattr",
+    read_only=True,
+)
 
-CONNECT_NUM_OF_INTERFACES = Procedure(126, "CONNECT_NUM_OF_INTERFACES", Void, NumRet)
-CONNECT_LIST_INTERFACES = Procedure(127, "CONNECT_LIST_INTERFACES", MaxNamesArgs, NamesRet)
-CONNECT_NUM_OF_DEFINED_INTERFACES = Procedure(137, "CONNECT_NUM_OF_DEFINED_INTERFACES", Void, NumRet)
-CONNECT_LIST_DEFINED_INTERFACES = Procedure(138, "CONNECT_LIST_DEFINED_INTERFACES", MaxNamesArgs, NamesRet)
-INTERFACE_LOOKUP_BY_NAME = Procedure(128, "INTERFACE_LOOKUP_BY_NAME", NameArgs, InterfaceRet)
-INTERFACE_LOOKUP_BY_MAC_STRING = Procedure(129, "INTERFACE_LOOKUP_BY_MAC_STRING", NameArgs, InterfaceRet)
+CONNECT_NUM_OF_INTERFACES = Procedure(
+    126,
+    "CONNECT_NUM_OF_INTERFACES",
+    Void,
+    NumRet,
+    acl="connect:search_interfaces",
+    acl_filter="interface:getattr",
+    read_only=True,
+)
+CONNECT_LIST_INTERFACES = Procedure(
+    127,
+    "CONNECT_LIST_INTERFACES",
+    MaxNamesArgs,
+    NamesRet,
+    acl="connect:search_interfaces",
+    acl_filter="interface:getattr",
+    read_only=True,
+)
+CONNECT_NUM_OF_DEFINED_INTERFACES = Procedure(
+    137,
+    "CONNECT_NUM_OF_DEFINED_INTERFACES",
+    Void,
+    NumRet,
+    acl="connect:search_interfaces",
+    acl_filter="interface:getattr",
+    read_only=True,
+)
+CONNECT_LIST_DEFINED_INTERFACES = Procedure(
+    138,
+    "CONNECT_LIST_DEFINED_INTERFACES",
+    MaxNamesArgs,
+    NamesRet,
+    acl="connect:search_interfaces",
+    acl_filter="interface:getattr",
+    read_only=True,
+)
+INTERFACE_LOOKUP_BY_NAME = Procedure(
+    128, "INTERFACE_LOOKUP_BY_NAME", NameArgs, InterfaceRet, acl="interface:getattr", read_only=True
+)
+INTERFACE_LOOKUP_BY_MAC_STRING = Procedure(
+    129, "INTERFACE_LOOKUP_BY_MAC_STRING", NameArgs, InterfaceRet, acl="interface:getattr", read_only=True
+)
 
-NODE_NUM_OF_DEVICES = Procedure(111, "NODE_NUM_OF_DEVICES", NodeNumOfDevicesArgs, NumRet)
-NODE_LIST_DEVICES = Procedure(112, "NODE_LIST_DEVICES", NodeListDevicesArgs, NamesRet)
-NODE_DEVICE_LOOKUP_BY_NAME = Procedure(113, "NODE_DEVICE_LOOKUP_BY_NAME", NameArgs, NodeDeviceRet)
+NODE_NUM_OF_DEVICES = Procedure(
+    111,
+    "NODE_NUM_OF_DEVICES",
+    NodeNumOfDevicesArgs,
+    NumRet,
+    acl="connect:search_node_devices",
+    acl_filter="node_device:getattr",
+    read_only=True,
+)
+NODE_LIST_DEVICES = Procedure(
+    112,
+    "NODE_LIST_DEVICES",
+    NodeListDevicesArgs,
+    NamesRet,
+    acl="connect:search_node_devices",
+    acl_filter="node_device:getattr",
+    read_only=True,
+)
+NODE_DEVICE_LOOKUP_BY_NAME = Procedure(
+    113, "NODE_DEVICE_LOOKUP_BY_NAME", NameArgs, NodeDeviceRet, acl="node_device:getattr", read_only=True
+)
 
-CONNECT_NUM_OF_NWFILTERS = Procedure(178, "CONNECT_NUM_OF_NWFILTERS", Void, NumRet)
-CONNECT_LIST_NWFILTERS = Procedure(179, "CONNECT_LIST_NWFILTERS", MaxNamesArgs, NamesRet)
-CONNECT_LIST_ALL_NWFILTERS = Procedure(286, "CONNECT_LIST_ALL_NWFILTERS", ListAllArgs, NwfiltersRet)
+CONNECT_NUM_OF_NWFILTERS = Procedure(
+    178,
+    "CONNECT_NUM_OF_NWFILTERS",
+    Void,
+    NumRet,
+    acl="connect:search_nwfilters",
+    acl_filter="nwfilter:getattr",
+    read_only=True,
+)
+CONNECT_LIST_NWFILTERS = Procedure(
+    179,
+    "CONNECT_LIST_NWFILTERS",
+    MaxNamesArgs,
+    NamesRet,
+    acl="connect:search_nwfilters",
+    acl_filter="nwfilter:getattr",
+    read_only=True,
+)
+CONNECT_LIST_ALL_NWFILTERS = Procedure(
+    286,
+    "CONNECT_LIST_ALL_NWFILTERS",
+    ListAllArgs,
+    NwfiltersRet,
+    acl="connect:search_nwfilters",
+    acl_filter="nwfilter:getattr",
+    read_only=True,
+)
 CONNECT_LIST_ALL_NWFILTER_BINDINGS = Procedure(
-    401, "CONNECT_LIST_ALL_NWFILTER_BINDINGS", ListAllArgs, NwfilterBindingsRet
+    401,
+    "CONNECT_LIST_ALL_NWFILTER_BINDINGS",
+    ListAllArgs,
+    NwfilterBindingsRet,
+    acl="connect:search_nwfilter_bindings",
+    acl_filter="nwfilter_binding:getattr",
+    read_only=True,
 )
-NWFILTER_LOOKUP_BY_NAME = Procedure(175, "NWFILTER_LOOKUP_BY_NAME", NameArgs, NwfilterRet)
-NWFILTER_LOOKUP_BY_UUID = Procedure(176, "NWFILTER_LOOKUP_BY_UUID", UUIDArgs, NwfilterRet)
+NWFILTER_LOOKUP_BY_NAME = Procedure(
+    175, "NWFILTER_LOOKUP_BY_NAME", NameArgs, NwfilterRet, acl="nwfilter:getattr", read_only=True
+)
+NWFILTER_LOOKUP_BY_UUID = Procedure(
+    176, "NWFILTER_LOOKUP_BY_UUID", UUIDArgs, NwfilterRet, acl="nwfilter:getattr", read_only=True
+)
 NWFILTER_BINDING_LOOKUP_BY_PORT_DEV = Procedure(
-    397, "NWFILTER_BINDING_LOOKUP_BY_PORT_DEV", NameArgs, NwfilterBindingRet
+    397,
+    "NWFILTER_BINDING_LOOKUP_BY_PORT_DEV",
+    NameArgs,
+    NwfilterBindingRet,
+    acl="nwfilter_binding:getattr",
+    read_only=True,
 )
 
-CONNECT_NUM_OF_SECRETS = Procedure(139, "CONNECT_NUM_OF_SECRETS", Void, NumRet)
-CONNECT_LIST_SECRETS = Procedure(140, "CONNECT_LIST_SECRETS", MaxNamesArgs, NamesRet)
-CONNECT_LIST_ALL_SECRETS = Procedure(287, "CONNECT_LIST_ALL_SECRETS", ListAllArgs, SecretsRet)
-SECRET_LOOKUP_BY_UUID = Procedure(141, "SECRET_LOOKUP_BY_UUID", UUIDArgs, SecretRet)
-SECRET_LOOKUP_BY_USAGE = Procedure(147, "SECRET_LOOKUP_BY_USAGE", SecretUsageArgs, SecretRet)
-CONNECT_SECRET_EVENT_REGISTER_ANY = Procedure(
-    380, "CONNECT_SECRET_EVENT_REGISTER_ANY", SecretEventRegisterArgs, CallbackIDRet
+CONNECT_NUM_OF_SECRETS = Procedure(
+    139,
+    "CONNECT_NUM_OF_SECRETS",
+    Void,
+    NumRet,
+    acl="connect:search_secrets",
+    acl_filter="secret:getattr",
+    read_only=True,
 )
-CONNECT_SECRET_EVENT_DEREGISTER_ANY = Procedure(381, "CONNECT_SECRET_EVENT_DEREGISTER_ANY", CallbackIDArgs, Void)
+CONNECT_LIST_SECRETS = Procedure(
+    140,
+    "CONNECT_LIST_SECRETS",
+    MaxNamesArgs,
+    NamesRet,
+    acl="connect:search_secrets",
+    acl_filter="secret:getattr",
+    read_only=True,
+)
+CONNECT_LIST_ALL_SECRETS = Procedure(
+    287,
+    "CONNECT_LIST_ALL_SECRETS",
+    ListAllArgs,
+    SecretsRet,
+    acl="connect:search_secrets",
+    acl_filter="secret:getattr",
+    read_only=True,
+)
+SECRET_LOOKUP_BY_UUID = Procedure(
+    141, "SECRET_LOOKUP_BY_UUID", UUIDArgs, SecretRet, acl="secret:getattr", read_only=True
+)
+SECRET_LOOKUP_BY_USAGE = Procedure(
+    147, "SECRET_LOOKUP_BY_USAGE", SecretUsageArgs, SecretRet, acl="secret:getattr", read_only=True
+)
+CONNECT_SECRET_EVENT_REGISTER_ANY = Procedure(
+    380,
+    "CONNECT_SECRET_EVENT_REGISTER_ANY",
+    SecretEventRegisterArgs,
+    CallbackIDRet,
+    acl="connect:search_secrets",
+    acl_filter="secret:getattr",
+    read_only=True,
+)
+CONNECT_SECRET_EVENT_DEREGISTER_ANY = Procedure(
+    381, "CONNECT_SECRET_EVENT_DEREGISTER_ANY", CallbackIDArgs, Void, acl="connect:read", read_only=True
+)

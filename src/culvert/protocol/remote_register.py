@@ -43,28 +43,74 @@ class NodeDeviceEventRegisterArgs:
 
 
 CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY = Procedure(
-    316, "CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY", DomainEventIDArgs, CallbackIDRet
+    316,
+    "CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY",
+    DomainEventIDArgs,
+    CallbackIDRet,
+    acl="connect:search_domains",
+    acl_filter="domain:getattr",
+    read_only=True,
 )
 CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY = Procedure(
-    317, "CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY", CallbackIDArgs, Void
+    317, "CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY", CallbackIDArgs, Void, acl="connect:read", read_only=True
 )
-CONNECT_DOMAIN_EVENT_REGISTER = Procedure(105, "CONNECT_DOMAIN_EVENT_REGISTER", Void, CallbackRegisteredRet)
-CONNECT_DOMAIN_EVENT_DEREGISTER = Procedure(106, "CONNECT_DOMAIN_EVENT_DEREGISTER", Void, CallbackRegisteredRet)
-CONNECT_DOMAIN_EVENT_REGISTER_ANY = Procedure(167, "CONNECT_DOMAIN_EVENT_REGISTER_ANY", EventIDArgs, Void)
-CONNECT_DOMAIN_EVENT_DEREGISTER_ANY = Procedure(168, "CONNECT_DOMAIN_EVENT_DEREGISTER_ANY", EventIDArgs, Void)
+CONNECT_DOMAIN_EVENT_REGISTER = Procedure(
+    105,
+    "CONNECT_DOMAIN_EVENT_REGISTER",
+    Void,
+    CallbackRegisteredRet,
+    acl="connect:search_domains",
+    acl_filter="domain:getattr",
+    read_only=True,
+)
+CONNECT_DOMAIN_EVENT_DEREGISTER = Procedure(
+    106, "CONNECT_DOMAIN_EVENT_DEREGISTER", Void, CallbackRegisteredRet, acl="connect:read", read_only=True
+)
+CONNECT_DOMAIN_EVENT_REGISTER_ANY = Procedure(
+    167,
+    "CONNECT_DOMAIN_EVENT_REGISTER_ANY",
+    EventIDArgs,
+    Void,
+    acl="connect:search_domains",
+    acl_filter="domain:getattr",
+    read_only=True,
+)
+CONNECT_DOMAIN_EVENT_DEREGISTER_ANY = Procedure(
+    168, "CONNECT_DOMAIN_EVENT_DEREGISTER_ANY", EventIDArgs, Void, acl="connect:read", read_only=True
+)
 CONNECT_NETWORK_EVENT_REGISTER_ANY = Procedure(
-    313, "CONNECT_NETWORK_EVENT_REGISTER_ANY", NetworkEventRegisterArgs, CallbackIDRet
+    313,
+    "CONNECT_NETWORK_EVENT_REGISTER_ANY",
+    NetworkEventRegisterArgs,
+    CallbackIDRet,
+    acl="connect:search_networks",
+    acl_filter="network:getattr",
+    read_only=True,
 )
-CONNECT_NETWORK_EVENT_DEREGISTER_ANY = Procedure(314, "CONNECT_NETWORK_EVENT_DEREGISTER_ANY", CallbackIDArgs, Void)
+CONNECT_NETWORK_EVENT_DEREGISTER_ANY = Procedure(
+    314, "CONNECT_NETWORK_EVENT_DEREGISTER_ANY", CallbackIDArgs, Void, acl="connect:read", read_only=True
+)
 CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY = Procedure(
-    368, "CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY", StoragePoolEventRegisterArgs, CallbackIDRet
+    368,
+    "CONNECT_STORAGE_POOL_EVENT_REGISTER_ANY",
+    StoragePoolEventRegisterArgs,
+    CallbackIDRet,
+    acl="connect:search_storage_pools",
+    acl_filter="storage_pool:getattr",
+    read_only=True,
 )
 CONNECT_STORAGE_POOL_EVENT_DEREGISTER_ANY = Procedure(
-    369, "CONNECT_STORAGE_POOL_EVENT_DEREGISTER_ANY", CallbackIDArgs, Void
+    369, "CONNECT_STORAGE_POOL_EVENT_DEREGISTER_ANY", CallbackIDArgs, Void, acl="connect:read", read_only=True
 )
 CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY = Procedure(
-    374, "CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY", NodeDeviceEventRegisterArgs, CallbackIDRet
+    374,
+    "CONNECT_NODE_DEVICE_EVENT_REGISTER_ANY",
+    NodeDeviceEventRegisterArgs,
+    CallbackIDRet,
+    acl="connect:search_node_devices",
+    acl_filter="node_device:getattr",
+    read_only=True,
 )
 CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY = Procedure(
-    375, "CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY", CallbackIDArgs, Void
+    375, "CONNECT_NODE_DEVICE_EVENT_DEREGISTER_ANY", CallbackIDArgs, Void, acl="connect:read", read_only=True
 )

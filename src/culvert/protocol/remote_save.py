@@ -135,34 +135,53 @@ class PeekRet:
     buffer: Annotated[bytes, codec.Opaque(PEEK_MAX)]
 
 
-DOMAIN_SAVE = Procedure(55, "DOMAIN_SAVE", DomainSaveArgs, Void, wait=Wait.LONG, read_only=False)
-DOMAIN_SAVE_FLAGS = Procedure(232, "DOMAIN_SAVE_FLAGS", DomainSaveFlagsArgs, Void, wait=Wait.LONG, read_only=False)
-DOMAIN_SAVE_PARAMS = Procedure(440, "DOMAIN_SAVE_PARAMS", DomainSaveParamsArgs, Void, wait=Wait.LONG, read_only=False)
-DOMAIN_RESTORE = Procedure(54, "DOMAIN_RESTORE", DomainRestoreArgs, Void, wait=Wait.LONG, read_only=False)
+DOMAIN_SAVE = Procedure(55, "DOMAIN_SAVE", DomainSaveArgs, Void, wait=Wait.LONG, acl="domain:hibernate")
+DOMAIN_SAVE_FLAGS = Procedure(
+    232, "DOMAIN_SAVE_FLAGS", DomainSaveFlagsArgs, Void, wait=Wait.LONG, acl="domain:hibernate"
+)
+DOMAIN_SAVE_PARAMS = Procedure(
+    440, "DOMAIN_SAVE_PARAMS", DomainSaveParamsArgs, Void, wait=Wait.LONG, acl="domain:hibernate"
+)
+DOMAIN_RESTORE = Procedure(
+    54, "DOMAIN_RESTORE", DomainRestoreArgs, Void, wait=Wait.LONG, acl="domain:start domain:write"
+)
 DOMAIN_RESTORE_FLAGS = Procedure(
-    233, "DOMAIN_RESTORE_FLAGS", DomainRestoreFlagsArgs, Void, wait=Wait.LONG, read_only=False
+    233, "DOMAIN_RESTORE_FLAGS", DomainRestoreFlagsArgs, Void, wait=Wait.LONG, acl="domain:start domain:write"
 )
 DOMAIN_RESTORE_PARAMS = Procedure(
-    441, "DOMAIN_RESTORE_PARAMS", DomainRestoreParamsArgs, Void, wait=Wait.LONG, read_only=False
+    441, "DOMAIN_RESTORE_PARAMS", DomainRestoreParamsArgs, Void, wait=Wait.LONG, acl="domain:start domain:write"
 )
 DOMAIN_SAVE_IMAGE_GET_XML_DESC = Procedure(
-    235, "DOMAIN_SAVE_IMAGE_GET_XML_DESC", SaveImageArgs, XMLRet, read_only=False
+    235, "DOMAIN_SAVE_IMAGE_GET_XML_DESC", SaveImageArgs, XMLRet, acl="domain:write"
 )
 DOMAIN_SAVE_IMAGE_DEFINE_XML = Procedure(
-    236, "DOMAIN_SAVE_IMAGE_DEFINE_XML", SaveImageDefineArgs, Void, read_only=False
+    236, "DOMAIN_SAVE_IMAGE_DEFINE_XML", SaveImageDefineArgs, Void, acl="domain:write domain:hibernate"
 )
-DOMAIN_MANAGED_SAVE = Procedure(182, "DOMAIN_MANAGED_SAVE", DomainFlagsArgs, Void, wait=Wait.LONG, read_only=False)
-DOMAIN_HAS_MANAGED_SAVE_IMAGE = Procedure(183, "DOMAIN_HAS_MANAGED_SAVE_IMAGE", DomainFlagsArgs, ManagedSaveRet)
-DOMAIN_MANAGED_SAVE_REMOVE = Procedure(184, "DOMAIN_MANAGED_SAVE_REMOVE", DomainFlagsArgs, Void, read_only=False)
+DOMAIN_MANAGED_SAVE = Procedure(
+    182, "DOMAIN_MANAGED_SAVE", DomainFlagsArgs, Void, wait=Wait.LONG, acl="domain:hibernate"
+)
+DOMAIN_HAS_MANAGED_SAVE_IMAGE = Procedure(
+    183, "DOMAIN_HAS_MANAGED_SAVE_IMAGE", DomainFlagsArgs, ManagedSaveRet, acl="domain:read", read_only=True
+)
+DOMAIN_MANAGED_SAVE_REMOVE = Procedure(
+    184, "DOMAIN_MANAGED_SAVE_REMOVE", DomainFlagsArgs, Void, acl="domain:hibernate"
+)
 DOMAIN_MANAGED_SAVE_GET_XML_DESC = Procedure(
-    388, "DOMAIN_MANAGED_SAVE_GET_XML_DESC", DomainFlagsArgs, XMLRet, read_only=False
+    388,
+    "DOMAIN_MANAGED_SAVE_GET_XML_DESC",
+    DomainFlagsArgs,
+    XMLRet,
+    acl="domain:read domain:read_secure:VIR_DOMAIN_SAVE_IMAGE_XML_SECURE",
+    read_only=True,
 )
 DOMAIN_MANAGED_SAVE_DEFINE_XML = Procedure(
-    389, "DOMAIN_MANAGED_SAVE_DEFINE_XML", ManagedSaveDefineArgs, Void, read_only=False
+    389, "DOMAIN_MANAGED_SAVE_DEFINE_XML", ManagedSaveDefineArgs, Void, acl="domain:write domain:hibernate"
 )
-DOMAIN_CORE_DUMP = Procedure(53, "DOMAIN_CORE_DUMP", DomainCoreDumpArgs, Void, wait=Wait.NORMAL, read_only=False)
+DOMAIN_CORE_DUMP = Procedure(
+    53, "DOMAIN_CORE_DUMP", DomainCoreDumpArgs, Void, wait=Wait.NORMAL, acl="domain:core_dump"
+)
 DOMAIN_CORE_DUMP_WITH_FORMAT = Procedure(
-    334, "DOMAIN_CORE_DUMP_WITH_FORMAT", DomainCoreDumpWithFormatArgs, Void, wait=Wait.NORMAL, read_only=False
+    334, "DOMAIN_CORE_DUMP_WITH_FORMAT", DomainCoreDumpWithFormatArgs, Void, wait=Wait.NORMAL, acl="domain:core_dump"
 )
-DOMAIN_BLOCK_PEEK = Procedure(103, "DOMAIN_BLOCK_PEEK", DomainBlockPeekArgs, PeekRet, read_only=False)
-DOMAIN_MEMORY_PEEK = Procedure(104, "DOMAIN_MEMORY_PEEK", DomainMemoryPeekArgs, PeekRet, read_only=False)
+DOMAIN_BLOCK_PEEK = Procedure(103, "DOMAIN_BLOCK_PEEK", DomainBlockPeekArgs, PeekRet, acl="domain:block_read")
+DOMAIN_MEMORY_PEEK = Procedure(104, "DOMAIN_MEMORY_PEEK", DomainMemoryPeekArgs, PeekRet, acl="domain:mem_read")

@@ -40,8 +40,10 @@ class SecretValueRet:
     value: Annotated[bytes, codec.Opaque(VALUE_MAX)]
 
 
-SECRET_DEFINE_XML = Procedure(142, "SECRET_DEFINE_XML", XMLFlagsArgs, SecretRet, read_only=False)
-SECRET_GET_XML_DESC = Procedure(143, "SECRET_GET_XML_DESC", SecretFlagsArgs, XMLRet)
-SECRET_SET_VALUE = Procedure(144, "SECRET_SET_VALUE", SecretSetValueArgs, Void, read_only=False)
-SECRET_GET_VALUE = Procedure(145, "SECRET_GET_VALUE", SecretFlagsArgs, SecretValueRet, read_only=False)
-SECRET_UNDEFINE = Procedure(146, "SECRET_UNDEFINE", SecretArgs, Void, read_only=False)
+SECRET_DEFINE_XML = Procedure(142, "SECRET_DEFINE_XML", XMLFlagsArgs, SecretRet, acl="secret:write secret:save")
+SECRET_GET_XML_DESC = Procedure(
+    143, "SECRET_GET_XML_DESC", SecretFlagsArgs, XMLRet, acl="secret:read", read_only=True
+)
+SECRET_SET_VALUE = Procedure(144, "SECRET_SET_VALUE", SecretSetValueArgs, Void, acl="secret:write")
+SECRET_GET_VALUE = Procedure(145, "SECRET_GET_VALUE", SecretFlagsArgs, SecretValueRet, acl="secret:read_secure")
+SECRET_UNDEFINE = Procedure(146, "SECRET_UNDEFINE", SecretArgs, Void, acl="secret:delete")

@@ -118,29 +118,74 @@ class HasMetadataRet:
     metadata: Int
 
 
-DOMAIN_SNAPSHOT_NUM = Procedure(187, "DOMAIN_SNAPSHOT_NUM", DomainFlagsArgs, NumRet)
-DOMAIN_SNAPSHOT_LIST_NAMES = Procedure(188, "DOMAIN_SNAPSHOT_LIST_NAMES", DomainMaxNamesArgs, NamesRet)
-DOMAIN_LIST_ALL_SNAPSHOTS = Procedure(274, "DOMAIN_LIST_ALL_SNAPSHOTS", DomainListAllArgs, DomainListAllSnapshotsRet)
-DOMAIN_SNAPSHOT_LOOKUP_BY_NAME = Procedure(189, "DOMAIN_SNAPSHOT_LOOKUP_BY_NAME", DomainNameArgs, SnapshotRet)
-DOMAIN_HAS_CURRENT_SNAPSHOT = Procedure(190, "DOMAIN_HAS_CURRENT_SNAPSHOT", DomainFlagsArgs, ResultRet)
-DOMAIN_SNAPSHOT_CURRENT = Procedure(191, "DOMAIN_SNAPSHOT_CURRENT", DomainFlagsArgs, SnapshotRet)
+DOMAIN_SNAPSHOT_NUM = Procedure(
+    187, "DOMAIN_SNAPSHOT_NUM", DomainFlagsArgs, NumRet, acl="domain:read", read_only=True
+)
+DOMAIN_SNAPSHOT_LIST_NAMES = Procedure(
+    188, "DOMAIN_SNAPSHOT_LIST_NAMES", DomainMaxNamesArgs, NamesRet, acl="domain:read", read_only=True
+)
+DOMAIN_LIST_ALL_SNAPSHOTS = Procedure(
+    274, "DOMAIN_LIST_ALL_SNAPSHOTS", DomainListAllArgs, DomainListAllSnapshotsRet, acl="domain:read", read_only=True
+)
+DOMAIN_SNAPSHOT_LOOKUP_BY_NAME = Procedure(
+    189, "DOMAIN_SNAPSHOT_LOOKUP_BY_NAME", DomainNameArgs, SnapshotRet, acl="domain:read", read_only=True
+)
+DOMAIN_HAS_CURRENT_SNAPSHOT = Procedure(
+    190, "DOMAIN_HAS_CURRENT_SNAPSHOT", DomainFlagsArgs, ResultRet, acl="domain:read", read_only=True
+)
+DOMAIN_SNAPSHOT_CURRENT = Procedure(
+    191, "DOMAIN_SNAPSHOT_CURRENT", DomainFlagsArgs, SnapshotRet, acl="domain:read", read_only=True
+)
 DOMAIN_SNAPSHOT_CREATE_XML = Procedure(
-    185, "DOMAIN_SNAPSHOT_CREATE_XML", DomainXMLFlagsArgs, SnapshotRet, read_only=False
+    185,
+    "DOMAIN_SNAPSHOT_CREATE_XML",
+    DomainXMLFlagsArgs,
+    SnapshotRet,
+    acl="domain:snapshot domain:fs_freeze:VIR_DOMAIN_SNAPSHOT_CREATE_QUIESCE",
 )
-DOMAIN_SNAPSHOT_GET_XML_DESC = Procedure(186, "DOMAIN_SNAPSHOT_GET_XML_DESC", SnapshotFlagsArgs, XMLRet)
-DOMAIN_REVERT_TO_SNAPSHOT = Procedure(192, "DOMAIN_REVERT_TO_SNAPSHOT", SnapshotFlagsArgs, Void, read_only=False)
-DOMAIN_SNAPSHOT_DELETE = Procedure(193, "DOMAIN_SNAPSHOT_DELETE", SnapshotFlagsArgs, Void, read_only=False)
-DOMAIN_SNAPSHOT_GET_PARENT = Procedure(244, "DOMAIN_SNAPSHOT_GET_PARENT", SnapshotFlagsArgs, SnapshotRet)
-DOMAIN_SNAPSHOT_NUM_CHILDREN = Procedure(246, "DOMAIN_SNAPSHOT_NUM_CHILDREN", SnapshotFlagsArgs, NumRet)
+DOMAIN_SNAPSHOT_GET_XML_DESC = Procedure(
+    186,
+    "DOMAIN_SNAPSHOT_GET_XML_DESC",
+    SnapshotFlagsArgs,
+    XMLRet,
+    acl="domain:read domain:read_secure:VIR_DOMAIN_SNAPSHOT_XML_SECURE",
+    read_only=True,
+)
+DOMAIN_REVERT_TO_SNAPSHOT = Procedure(
+    192, "DOMAIN_REVERT_TO_SNAPSHOT", SnapshotFlagsArgs, Void, acl="domain:snapshot"
+)
+DOMAIN_SNAPSHOT_DELETE = Procedure(193, "DOMAIN_SNAPSHOT_DELETE", SnapshotFlagsArgs, Void, acl="domain:snapshot")
+DOMAIN_SNAPSHOT_GET_PARENT = Procedure(
+    244, "DOMAIN_SNAPSHOT_GET_PARENT", SnapshotFlagsArgs, SnapshotRet, acl="domain:read", read_only=True
+)
+DOMAIN_SNAPSHOT_NUM_CHILDREN = Procedure(
+    246, "DOMAIN_SNAPSHOT_NUM_CHILDREN", SnapshotFlagsArgs, NumRet, acl="domain:read", read_only=True
+)
 DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES = Procedure(
-    247, "DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES", SnapshotMaxNamesArgs, NamesRet
+    247, "DOMAIN_SNAPSHOT_LIST_CHILDREN_NAMES", SnapshotMaxNamesArgs, NamesRet, acl="domain:read", read_only=True
 )
-DOMAIN_SNAPSHOT_IS_CURRENT = Procedure(271, "DOMAIN_SNAPSHOT_IS_CURRENT", SnapshotFlagsArgs, CurrentRet)
-DOMAIN_SNAPSHOT_HAS_METADATA = Procedure(272, "DOMAIN_SNAPSHOT_HAS_METADATA", SnapshotFlagsArgs, HasMetadataRet)
+DOMAIN_SNAPSHOT_IS_CURRENT = Procedure(
+    271, "DOMAIN_SNAPSHOT_IS_CURRENT", SnapshotFlagsArgs, CurrentRet, acl="domain:read", read_only=True
+)
+DOMAIN_SNAPSHOT_HAS_METADATA = Procedure(
+    272, "DOMAIN_SNAPSHOT_HAS_METADATA", SnapshotFlagsArgs, HasMetadataRet, acl="domain:read", read_only=True
+)
 DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN = Procedure(
-    275, "DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN", SnapshotListAllArgs, DomainListAllSnapshotsRet
+    275,
+    "DOMAIN_SNAPSHOT_LIST_ALL_CHILDREN",
+    SnapshotListAllArgs,
+    DomainListAllSnapshotsRet,
+    acl="domain:read",
+    read_only=True,
 )
 DOMAIN_LIST_ALL_CHECKPOINTS = Procedure(
-    413, "DOMAIN_LIST_ALL_CHECKPOINTS", DomainListAllArgs, DomainListAllCheckpointsRet
+    413,
+    "DOMAIN_LIST_ALL_CHECKPOINTS",
+    DomainListAllArgs,
+    DomainListAllCheckpointsRet,
+    acl="domain:read",
+    read_only=True,
 )
-DOMAIN_CHECKPOINT_LOOKUP_BY_NAME = Procedure(415, "DOMAIN_CHECKPOINT_LOOKUP_BY_NAME", DomainNameArgs, CheckpointRet)
+DOMAIN_CHECKPOINT_LOOKUP_BY_NAME = Procedure(
+    415, "DOMAIN_CHECKPOINT_LOOKUP_BY_NAME", DomainNameArgs, CheckpointRet, acl="domain:read", read_only=True
+)

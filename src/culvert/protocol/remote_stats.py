@@ -219,18 +219,53 @@ class BlockJobInfoRet:
     end: UHyper
 
 
-DOMAIN_MEMORY_STATS = Procedure(159, "DOMAIN_MEMORY_STATS", DomainMemoryStatsArgs, DomainMemoryStatsRet)
-DOMAIN_GET_VCPUS = Procedure(20, "DOMAIN_GET_VCPUS", DomainVcpusArgs, DomainVcpusRet)
-DOMAIN_GET_BLOCK_INFO = Procedure(194, "DOMAIN_GET_BLOCK_INFO", DomainBlockArgs, BlockInfoRet)
-DOMAIN_BLOCK_STATS = Procedure(64, "DOMAIN_BLOCK_STATS", DomainBlockStatsArgs, BlockStatsRet)
-DOMAIN_BLOCK_STATS_FLAGS = Procedure(243, "DOMAIN_BLOCK_STATS_FLAGS", DomainBlockStatsFlagsArgs, BlockStatsFlagsRet)
-DOMAIN_INTERFACE_STATS = Procedure(65, "DOMAIN_INTERFACE_STATS", DomainInterfaceStatsArgs, InterfaceStatsRet)
-DOMAIN_GET_VCPU_PIN_INFO = Procedure(230, "DOMAIN_GET_VCPU_PIN_INFO", DomainVcpuPinInfoArgs, DomainVcpuPinInfoRet)
-DOMAIN_GET_EMULATOR_PIN_INFO = Procedure(
-    280, "DOMAIN_GET_EMULATOR_PIN_INFO", DomainEmulatorPinInfoArgs, DomainEmulatorPinInfoRet
+DOMAIN_MEMORY_STATS = Procedure(
+    159, "DOMAIN_MEMORY_STATS", DomainMemoryStatsArgs, DomainMemoryStatsRet, acl="domain:read", read_only=True
 )
-DOMAIN_GET_CPU_STATS = Procedure(262, "DOMAIN_GET_CPU_STATS", DomainCPUStatsArgs, DomainCPUStatsRet)
-DOMAIN_GET_DISK_ERRORS = Procedure(263, "DOMAIN_GET_DISK_ERRORS", DomainDiskErrorsArgs, DomainDiskErrorsRet)
-DOMAIN_GET_IOTHREAD_INFO = Procedure(351, "DOMAIN_GET_IOTHREAD_INFO", DomainFlagsArgs, IOThreadInfoRet)
-CONNECT_GET_ALL_DOMAIN_STATS = Procedure(344, "CONNECT_GET_ALL_DOMAIN_STATS", AllDomainStatsArgs, AllDomainStatsRet)
-DOMAIN_GET_BLOCK_JOB_INFO = Procedure(238, "DOMAIN_GET_BLOCK_JOB_INFO", DomainBlockArgs, BlockJobInfoRet)
+DOMAIN_GET_VCPUS = Procedure(
+    20, "DOMAIN_GET_VCPUS", DomainVcpusArgs, DomainVcpusRet, acl="domain:read", read_only=True
+)
+DOMAIN_GET_BLOCK_INFO = Procedure(
+    194, "DOMAIN_GET_BLOCK_INFO", DomainBlockArgs, BlockInfoRet, acl="domain:read", read_only=True
+)
+DOMAIN_BLOCK_STATS = Procedure(
+    64, "DOMAIN_BLOCK_STATS", DomainBlockStatsArgs, BlockStatsRet, acl="domain:read", read_only=True
+)
+DOMAIN_BLOCK_STATS_FLAGS = Procedure(
+    243, "DOMAIN_BLOCK_STATS_FLAGS", DomainBlockStatsFlagsArgs, BlockStatsFlagsRet, acl="domain:read", read_only=True
+)
+DOMAIN_INTERFACE_STATS = Procedure(
+    65, "DOMAIN_INTERFACE_STATS", DomainInterfaceStatsArgs, InterfaceStatsRet, acl="domain:read", read_only=True
+)
+DOMAIN_GET_VCPU_PIN_INFO = Procedure(
+    230, "DOMAIN_GET_VCPU_PIN_INFO", DomainVcpuPinInfoArgs, DomainVcpuPinInfoRet, acl="domain:read", read_only=True
+)
+DOMAIN_GET_EMULATOR_PIN_INFO = Procedure(
+    280,
+    "DOMAIN_GET_EMULATOR_PIN_INFO",
+    DomainEmulatorPinInfoArgs,
+    DomainEmulatorPinInfoRet,
+    acl="domain:read",
+    read_only=True,
+)
+DOMAIN_GET_CPU_STATS = Procedure(
+    262, "DOMAIN_GET_CPU_STATS", DomainCPUStatsArgs, DomainCPUStatsRet, acl="domain:read", read_only=True
+)
+DOMAIN_GET_DISK_ERRORS = Procedure(
+    263, "DOMAIN_GET_DISK_ERRORS", DomainDiskErrorsArgs, DomainDiskErrorsRet, acl="domain:read", read_only=True
+)
+DOMAIN_GET_IOTHREAD_INFO = Procedure(
+    351, "DOMAIN_GET_IOTHREAD_INFO", DomainFlagsArgs, IOThreadInfoRet, acl="domain:read", read_only=True
+)
+CONNECT_GET_ALL_DOMAIN_STATS = Procedure(
+    344,
+    "CONNECT_GET_ALL_DOMAIN_STATS",
+    AllDomainStatsArgs,
+    AllDomainStatsRet,
+    acl="connect:search_domains",
+    acl_filter="domain:read",
+    read_only=True,
+)
+DOMAIN_GET_BLOCK_JOB_INFO = Procedure(
+    238, "DOMAIN_GET_BLOCK_JOB_INFO", DomainBlockArgs, BlockJobInfoRet, acl="domain:read", read_only=True
+)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from culvert.protocol import types
-from culvert.protocol.procedure import Procedure
+from culvert.protocol.procedure import WRITE, Procedure
 from culvert.protocol.shapes import DomainArgs, DomainFlagsArgs
 from culvert.protocol.types import Domain, Int, OptStr, Str, UHyper, UInt, listed, struct
 from culvert.xdr import codec
@@ -151,32 +151,59 @@ class DomainBlockResizeArgs:
     flags: UInt
 
 
-DOMAIN_GET_SCHEDULER_TYPE = Procedure(56, "DOMAIN_GET_SCHEDULER_TYPE", DomainArgs, SchedulerTypeRet)
+DOMAIN_GET_SCHEDULER_TYPE = Procedure(
+    56, "DOMAIN_GET_SCHEDULER_TYPE", DomainArgs, SchedulerTypeRet, acl="domain:read", read_only=True
+)
 DOMAIN_GET_SCHEDULER_PARAMETERS = Procedure(
-    57, "DOMAIN_GET_SCHEDULER_PARAMETERS", DomainSchedulerParametersArgs, SchedulerParametersRet
+    57,
+    "DOMAIN_GET_SCHEDULER_PARAMETERS",
+    DomainSchedulerParametersArgs,
+    SchedulerParametersRet,
+    acl="domain:read",
+    read_only=True,
 )
 DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS = Procedure(
-    223, "DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS", DomainParametersArgs, SchedulerParametersRet
+    223,
+    "DOMAIN_GET_SCHEDULER_PARAMETERS_FLAGS",
+    DomainParametersArgs,
+    SchedulerParametersRet,
+    acl="domain:read",
+    read_only=True,
 )
-DOMAIN_GET_MEMORY_PARAMETERS = Procedure(198, "DOMAIN_GET_MEMORY_PARAMETERS", DomainParametersArgs, ParametersRet)
-DOMAIN_GET_BLKIO_PARAMETERS = Procedure(206, "DOMAIN_GET_BLKIO_PARAMETERS", DomainParametersArgs, ParametersRet)
-DOMAIN_GET_NUMA_PARAMETERS = Procedure(255, "DOMAIN_GET_NUMA_PARAMETERS", DomainParametersArgs, ParametersRet)
-DOMAIN_GET_BLOCK_IO_TUNE = Procedure(253, "DOMAIN_GET_BLOCK_IO_TUNE", DomainBlockIoTuneArgs, BlockIoTuneRet)
-DOMAIN_SET_BLOCK_IO_TUNE = Procedure(252, "DOMAIN_SET_BLOCK_IO_TUNE", DomainSetBlockIoTuneArgs, Void, read_only=False)
+DOMAIN_GET_MEMORY_PARAMETERS = Procedure(
+    198, "DOMAIN_GET_MEMORY_PARAMETERS", DomainParametersArgs, ParametersRet, acl="domain:read", read_only=True
+)
+DOMAIN_GET_BLKIO_PARAMETERS = Procedure(
+    206, "DOMAIN_GET_BLKIO_PARAMETERS", DomainParametersArgs, ParametersRet, acl="domain:read", read_only=True
+)
+DOMAIN_GET_NUMA_PARAMETERS = Procedure(
+    255, "DOMAIN_GET_NUMA_PARAMETERS", DomainParametersArgs, ParametersRet, acl="domain:read", read_only=True
+)
+DOMAIN_GET_BLOCK_IO_TUNE = Procedure(
+    253, "DOMAIN_GET_BLOCK_IO_TUNE", DomainBlockIoTuneArgs, BlockIoTuneRet, acl="domain:read", read_only=True
+)
+DOMAIN_SET_BLOCK_IO_TUNE = Procedure(252, "DOMAIN_SET_BLOCK_IO_TUNE", DomainSetBlockIoTuneArgs, Void, acl=WRITE)
 DOMAIN_GET_INTERFACE_PARAMETERS = Procedure(
-    257, "DOMAIN_GET_INTERFACE_PARAMETERS", DomainInterfaceParametersArgs, ParametersRet
+    257,
+    "DOMAIN_GET_INTERFACE_PARAMETERS",
+    DomainInterfaceParametersArgs,
+    ParametersRet,
+    acl="domain:read",
+    read_only=True,
 )
 DOMAIN_SET_INTERFACE_PARAMETERS = Procedure(
-    256, "DOMAIN_SET_INTERFACE_PARAMETERS", DomainSetInterfaceParametersArgs, Void, read_only=False
+    256, "DOMAIN_SET_INTERFACE_PARAMETERS", DomainSetInterfaceParametersArgs, Void, acl=WRITE
 )
-DOMAIN_GET_PERF_EVENTS = Procedure(365, "DOMAIN_GET_PERF_EVENTS", DomainFlagsArgs, ManyParametersRet)
+DOMAIN_GET_PERF_EVENTS = Procedure(
+    365, "DOMAIN_GET_PERF_EVENTS", DomainFlagsArgs, ManyParametersRet, acl="domain:read", read_only=True
+)
 DOMAIN_GET_LAUNCH_SECURITY_INFO = Procedure(
-    396, "DOMAIN_GET_LAUNCH_SECURITY_INFO", DomainFlagsArgs, ManyParametersRet, read_only=False
+    396, "DOMAIN_GET_LAUNCH_SECURITY_INFO", DomainFlagsArgs, ManyParametersRet, acl="domain:read"
 )
-DOMAIN_PIN_VCPU = Procedure(26, "DOMAIN_PIN_VCPU", DomainPinVcpuArgs, Void, read_only=False)
-DOMAIN_PIN_VCPU_FLAGS = Procedure(225, "DOMAIN_PIN_VCPU_FLAGS", DomainPinVcpuFlagsArgs, Void, read_only=False)
-DOMAIN_PIN_EMULATOR = Procedure(279, "DOMAIN_PIN_EMULATOR", DomainPinEmulatorArgs, Void, read_only=False)
-DOMAIN_PIN_IOTHREAD = Procedure(352, "DOMAIN_PIN_IOTHREAD", DomainPinIOThreadArgs, Void, read_only=False)
-DOMAIN_ADD_IOTHREAD = Procedure(355, "DOMAIN_ADD_IOTHREAD", DomainIOThreadArgs, Void, read_only=False)
-DOMAIN_DEL_IOTHREAD = Procedure(356, "DOMAIN_DEL_IOTHREAD", DomainIOThreadArgs, Void, read_only=False)
-DOMAIN_BLOCK_RESIZE = Procedure(251, "DOMAIN_BLOCK_RESIZE", DomainBlockResizeArgs, Void, read_only=False)
+DOMAIN_PIN_VCPU = Procedure(26, "DOMAIN_PIN_VCPU", DomainPinVcpuArgs, Void, acl="domain:write")
+DOMAIN_PIN_VCPU_FLAGS = Procedure(225, "DOMAIN_PIN_VCPU_FLAGS", DomainPinVcpuFlagsArgs, Void, acl=WRITE)
+DOMAIN_PIN_EMULATOR = Procedure(279, "DOMAIN_PIN_EMULATOR", DomainPinEmulatorArgs, Void, acl=WRITE)
+DOMAIN_PIN_IOTHREAD = Procedure(352, "DOMAIN_PIN_IOTHREAD", DomainPinIOThreadArgs, Void, acl=WRITE)
+DOMAIN_ADD_IOTHREAD = Procedure(355, "DOMAIN_ADD_IOTHREAD", DomainIOThreadArgs, Void, acl=WRITE)
+DOMAIN_DEL_IOTHREAD = Procedure(356, "DOMAIN_DEL_IOTHREAD", DomainIOThreadArgs, Void, acl=WRITE)
+DOMAIN_BLOCK_RESIZE = Procedure(251, "DOMAIN_BLOCK_RESIZE", DomainBlockResizeArgs, Void, acl="domain:block_write")

@@ -38,8 +38,19 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 Handler = Callable[[Session, A], Awaitable[R]]
-Permit = Callable[[Session, Procedure[Any, Any]], None]
-"""Says who may call what; raises ``RequestError`` for who may not."""
+
+
+class Doorkeeper:
+    """Who stands before the handlers; this one lets everybody in and keeps no record."""
+
+    async def permit(self, session: Session, row: Procedure[Any, Any], args: object) -> None:
+        """Whether ``session`` may make this call; raises ``errors.RequestError`` where not."""
+
+    def record(
+        self, session: Session, row: Procedure[Any, Any], args: object | None, came: object | errors.RequestError
+    ) -> None:
+        """The call is over: ``came`` is its result, or why there is none. ``args``: None where nobody read them."""
+
 
 StreamHandler = Callable[[Session, A], Awaitable[tuple[R, StreamBody]]]
 PassingHandler = Callable[[Session, A], Awaitable[tuple[R, socket.socket]]]
@@ -110,8 +121,8 @@ class Handlers:
 class Dispatcher:
     """All handlers of a server, and the rules that hold before any of them is asked (rpc/virnetserverprogram.c)."""
 
-    def __init__(self, handlers: Iterable[Handlers], permit: Permit = lambda session, row: None) -> None:
-        self._permit_more = permit
+    def __init__(self, handlers: Iterable[Handlers], gate: Doorkeeper | None = None) -> None:
+        self._gate = gate or Doorkeeper()
         self._handlers = {(each.program.number, each.program.version): each for each in handlers}
         self.index = Index(each.program for each in self._handlers.values())
 
@@ -120,6 +131,11 @@ class Dispatcher:
         name = f"{call.program:#x}/{call.procedure}"
         try:
             row, function = self._find(call)
+        except errors.RequestError as err:
+            log.debug("call refused session=%d procedure=%s error=%s", session.id, name, err)
+            return refusal(err)
+        args = None
+        try:
             name = row.name
             self._permit(session, row)
             try:
@@ -127,6 +143,7 @@ class Dispatcher:
             except XdrError as err:
                 raise errors.RpcError(f"Unable to decode message payload of {name}: {err}") from err
             log.debug("call session=%d procedure=%s serial=%d", session.id, name, call.serial)
+            await self._gate.permit(session, row, args)
             found = await function(session, args)
             ret, more = found if row.stream is not StreamDirection.NONE or row.passes else (found, None)
             if not isinstance(ret, row.ret):
@@ -134,13 +151,17 @@ class Dispatcher:
             payload = encode(ret)
             if len(payload) > PAYLOAD_MAX:
                 raise errors.RpcError(f"the result of {name} is {len(payload)} bytes long, too long for a packet")
+            self._gate.record(session, row, args, ret)
             return Answer(True, payload, row, None if row.passes else more, more if row.passes else None)
         except errors.RequestError as err:
             log.debug("call refused session=%d procedure=%s error=%s", session.id, name, err)
+            self._gate.record(session, row, args, err)
             return refusal(err)
         except Exception as err:
             log.exception("call failed session=%d procedure=%s", session.id, name)
-            return refusal(errors.InternalError(f"internal error: {name}: {err or type(err).__name__}"))
+            internal = errors.InternalError(f"internal error: {name}: {err or type(err).__name__}")
+            self._gate.record(session, row, args, internal)
+            return refusal(internal)
 
     def _find(
         self, call: events.CallReceived
@@ -167,7 +188,6 @@ class Dispatcher:
             raise errors.OperationUnsupported(
                 f"{row.name} passes a file descriptor: that takes the daemon's UNIX socket"
             )
-        self._permit_more(session, row)
 
 
 def _unserved(program: Program, number: int) -> errors.RequestError:

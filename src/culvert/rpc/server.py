@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from culvert.io.listener import Accepted, Listener
-from culvert.rpc.dispatch import Dispatcher, Handlers, Permit
+from culvert.rpc.dispatch import Dispatcher, Doorkeeper, Handlers
 from culvert.rpc.limits import RpcLimits
 from culvert.rpc.session import Session
 from culvert.wire.keepalive import DEFAULT_COUNT, DEFAULT_INTERVAL
@@ -30,9 +30,9 @@ class Server:
 
     Leaving the block closes the listeners, ends every call and stream, sends what is written and closes the
     connections. ``authentication``: sessions begin unauthenticated, and a handler has to set ``authenticated``.
-    ``keepalive``: interval in seconds (0: never) and count, towards clients that ask for it. ``permit`` is asked
-    before each call that the protocol's own rules allow. ``divert`` may take a new connection for itself (True), and
-    give it back by what it is called with.
+    ``keepalive``: interval in seconds (0: never) and count, towards clients that ask for it. ``gate`` is asked
+    before each call that the protocol's own rules allow, and told what came of it. ``divert`` may take a new
+    connection for itself (True), and give it back by what it is called with.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Server:
         *,
         authentication: bool = False,
         keepalive: tuple[float, int] = (DEFAULT_INTERVAL, DEFAULT_COUNT),
-        permit: Permit = lambda session, row: None,
+        gate: Doorkeeper | None = None,
         divert: Callable[[socket.socket, Accepted, Callable[[socket.socket, Accepted], object]], bool] = lambda *_: (
             False
         ),
@@ -50,7 +50,7 @@ class Server:
         self.limits = limits or RpcLimits()
         self.sessions: dict[int, Session] = {}
         self.listeners: list[Listener] = []
-        self._dispatcher = Dispatcher(handlers, permit)
+        self._dispatcher = Dispatcher(handlers, gate)
         self._authentication = authentication
         self._divert = divert
         self._keepalive = keepalive
@@ -81,7 +81,7 @@ class Server:
     def listen(self, listener: Listener) -> None:
         """Accept clients from ``listener``, which is the server's to close from now on."""
         self.listeners.append(listener)
-        self._rooms.setdefault(listener.transport, asyncio.Event()).set()
+        self._rooms.setdefault(listener.way, asyncio.Event()).set()
         self._start(self._accept(listener), f"accept {listener.name}")
         log.info("listen transport=%s address=%s", listener.transport, listener.name)
 
@@ -111,23 +111,22 @@ class Server:
     def _count(self) -> None:
         """Accept or not, by how many there are.
 
-        Strangers are counted by transport: those of the network must not keep this host's own people out.
+        Strangers are counted by their way in: those of the network, or those who may only look, must not keep this
+        host's own people out.
         """
-        strangers = Counter(session.transport for session in self.sessions.values() if session.anonymous)
-        for transport, room in self._rooms.items():
-            anonymous = strangers[transport]
+        strangers = Counter(session.way for session in self.sessions.values() if session.anonymous)
+        for way, room in self._rooms.items():
+            anonymous = strangers[way]
             if len(self.sessions) < self.limits.clients and anonymous < self.limits.anonymous:
                 room.set()
             elif room.is_set():
                 room.clear()
-                log.warning(
-                    "accept wait transport=%s clients=%d anonymous=%d", transport, len(self.sessions), anonymous
-                )
+                log.warning("accept wait transport=%s clients=%d anonymous=%d", way, len(self.sessions), anonymous)
 
     async def _accept(self, listener: Listener) -> None:
         try:
             while True:
-                await self._rooms[listener.transport].wait()
+                await self._rooms[listener.way].wait()
                 sock, peer = await listener.accept()
                 if not self._divert(sock, peer, self.serve):
                     self.serve(sock, peer)

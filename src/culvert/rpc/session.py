@@ -53,7 +53,8 @@ class Session:
 
     ``id`` counts from 1 in each server; ``transport`` is "unix", "tcp" or "tls"; ``peer`` names the client for
     people; ``peer_uid`` is the kernel's word on a unix client; ``identity`` is what a tls client's certificate says,
-    verified; ``local_address`` is where a client of the network came in. Handlers set ``authenticated``, ``opened``,
+    verified; ``local_address`` is where a client of the network came in, ``remote_address``
+    where from; ``way`` is the kind of listener. Handlers set ``authenticated``, ``opened``,
     ``read_only`` and ``keepalive_wanted``; ``data`` is theirs to use.
     """
 
@@ -72,11 +73,13 @@ class Session:
         self.peer = peer.name
         self.peer_uid = peer.uid
         self.local_address = peer.local_address
+        self.remote_address = peer.remote_address
         self.identity: Identity | None = None
         self._security = peer.security
         self.authenticated = authenticated
         self.opened = False
-        self.read_only = False
+        self.way = peer.way
+        self.read_only = peer.read_only
         self.data: dict[str, Any] = {}
         self.calls = 0
         self.connection = RpcConnection(

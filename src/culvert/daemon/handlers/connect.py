@@ -78,7 +78,7 @@ class ConnectHandlers:
                     f"no connection driver available for {args.name}: use qemu:///system or qemu:///session"
                 )
         session.opened = True
-        session.read_only = bool(args.flags & READ_ONLY)
+        session.read_only = session.read_only or bool(args.flags & READ_ONLY)
         session.data["uri"] = args.name or "qemu:///system"
         return Void()
 

@@ -176,11 +176,11 @@ class CulvertHandlers:
     ) -> culvert.MigrationHistoryRet:
         limit = min(args.limit or culvert.HISTORY_MAX, culvert.HISTORY_MAX)
         entries = await self._service.journal.recent(limit, args.domain)
-        return culvert.MigrationHistoryRet([_text(entry, session) for entry in entries])
+        return culvert.MigrationHistoryRet([_text(entry, session) for entry in entries if self._sees(session, entry)])
 
     async def migration_show(self, session: Session, args: culvert.MigrationShowArgs) -> culvert.MigrationShowRet:
         entry = await self._service.journal.show(args.number)
-        if entry is None:
+        if entry is None or not self._sees(session, entry):
             raise errors.InvalidArgument(f"the history has no migration {args.number}")
         return culvert.MigrationShowRet(_text(entry, session))
 
@@ -189,8 +189,12 @@ class CulvertHandlers:
             [
                 culvert.Waiting(each.begun.name, UUID(each.begun.uuid).bytes, each.waits_for)
                 for each in self._service.source.waiting()
+                if self._service.rights.sees_still(session, UUID(each.begun.uuid), each.begun.name)
             ]
         )
+
+    def _sees(self, session: Session, entry: Entry) -> bool:
+        return self._service.rights.sees_still(session, UUID(entry.begun.uuid), entry.begun.name)
 
     async def migration_resolve(self, session: Session, args: culvert.MigrationResolveArgs) -> Void:
         who = session.principal or f"a client by {session.transport}"

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 REGISTRATIONS = "event registrations"  # key in Session.data: callback id → what ends the registration
 MAX_REGISTRATIONS = 1000  # of one connection
 PATTERN_MAX = 256  # characters of a name or an expression that monitor events are chosen by
+Told = Callable[[UUID, str], bool]
+"""Whether a client is told what happens to the guest of that UUID and name."""
 REGEX, NOCASE = 1, 2  # VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_*
 
 # Registrations for what culvert keeps none of: accepted, and nothing ever comes of them.
@@ -74,11 +76,14 @@ class EventHandlers:
             session,
             kind.name,
             lambda number: (
-                events.subscribe(_lifecycle(session, number, wanted))
+                events.subscribe(_lifecycle(session, number, self._told(session, wanted)))
                 if kind is EventID.LIFECYCLE
-                else events.listen(_happening(session, number, wanted, kind))
+                else events.listen(_happening(session, number, self._told(session, wanted), kind))
             ),
         )
+
+    def _told(self, session: Session, wanted: UUID | None) -> Told:
+        return told(self._service, session, wanted)
 
     async def register_silent(self, session: Session, args: object) -> shapes.CallbackIDRet:
         return keep(session, type(args).__name__.removesuffix("RegisterArgs"), lambda number: _nothing)
@@ -101,7 +106,9 @@ class MonitorEventHandlers:
         chosen = _chooser(args.event, args.flags)
 
         def begin(number: int) -> Callable[[], None]:
-            return self._service.driver.events.eavesdrop(_monitor(session, number, wanted, chosen))
+            return self._service.driver.events.eavesdrop(
+                _monitor(session, number, told(self._service, session, wanted), chosen)
+            )
 
         return keep(session, f"monitor {args.event or 'all'!r}", begin)
 
@@ -140,9 +147,20 @@ def _nothing() -> None:
     """There is nothing to end."""
 
 
-def _lifecycle(session: Session, number: int, wanted: UUID | None) -> Callable[[DomainLifecycle], None]:
+def told(service: Service, session: Session, wanted: UUID | None) -> Told:
+    """Whether an event of a guest is for this client: the guest asked for, or any, of those it may know of."""
+    for domain in service.driver.domains():
+        service.rights.sees_still(session, domain.uuid, domain.name)
+
+    def is_told(uuid: UUID, name: str) -> bool:
+        return (wanted is None or uuid == wanted) and service.rights.sees_still(session, uuid, name)
+
+    return is_told
+
+
+def _lifecycle(session: Session, number: int, wanted: Told) -> Callable[[DomainLifecycle], None]:
     def post(event: DomainLifecycle) -> None:
-        if wanted is None or event.uuid == wanted:
+        if wanted(event.uuid, event.name):
             dom = types.Domain(event.name, event.uuid.bytes, event.id)
             session.post(
                 remote_event.DOMAIN_EVENT_CALLBACK_LIFECYCLE,
@@ -152,11 +170,11 @@ def _lifecycle(session: Session, number: int, wanted: UUID | None) -> Callable[[
     return post
 
 
-def _happening(session: Session, number: int, wanted: UUID | None, kind: EventID) -> Callable[[Happening], None]:
+def _happening(session: Session, number: int, wanted: Told, kind: EventID) -> Callable[[Happening], None]:
     row = remote_event.DOMAIN_EVENTS[kind]
 
     def post(event: Happening) -> None:
-        if event.kind is kind and (wanted is None or event.uuid == wanted):
+        if event.kind is kind and wanted(event.uuid, event.name):
             dom = types.Domain(event.name, event.uuid.bytes, event.id)
             members = CONVERTED[kind](event.members) if kind in CONVERTED else event.members
             session.post(row, row.body(callback_id=number, dom=dom, **members))
@@ -178,11 +196,9 @@ def _chooser(name: str | None, flags: int) -> Callable[[str], bool]:
     return lambda told: expression.search(told) is not None
 
 
-def _monitor(
-    session: Session, number: int, wanted: UUID | None, chosen: Callable[[str], bool]
-) -> Callable[[Heard], None]:
+def _monitor(session: Session, number: int, wanted: Told, chosen: Callable[[str], bool]) -> Callable[[Heard], None]:
     def post(event: Heard) -> None:
-        if (wanted is None or event.uuid == wanted) and chosen(event.event):
+        if chosen(event.event) and wanted(event.uuid, event.name):
             dom = types.Domain(event.name, event.uuid.bytes, event.id)
             details = None if event.data is None else json.dumps(event.data, separators=(",", ":"))
             session.post(

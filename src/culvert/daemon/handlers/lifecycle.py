@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from culvert.daemon.service import Service, no_flags, on_wire
 from culvert.drivers.qemu import agent, autodestroy, nvram, power, save
@@ -67,7 +68,9 @@ class LifecycleHandlers:
         no_flags(args.flags, "qemuDomainRename")
         if args.new_name is None:
             raise errors.InvalidArgument("a domain cannot be renamed to nothing")
-        await self._service.driver.rename(self._service.domain(args.dom), args.new_name)
+        domain = self._service.domain(args.dom)
+        self._service.rights.admit(replace(domain.definition, name=args.new_name))
+        await self._service.driver.rename(domain, args.new_name)
         return remote_change.RenameRet(0)
 
     async def undefine(self, session: Session, args: shapes.DomainArgs) -> Void:

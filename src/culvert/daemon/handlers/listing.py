@@ -29,21 +29,21 @@ class ListingHandlers:
         handlers.add(remote_list.DOMAIN_LOOKUP_BY_UUID, self.lookup_by_uuid)
 
     async def list_all_domains(self, session: Session, args: shapes.ListAllArgs) -> remote_list.DomainsRet:
-        found = [on_wire(domain) for domain in self._service.driver.domains(args.flags)]
+        found = [on_wire(domain) for domain in self._service.domains(args.flags)]
         return remote_list.DomainsRet(found if args.need_results else [], len(found))
 
     async def num_of_domains(self, session: Session, args: Void) -> shapes.NumRet:
-        return shapes.NumRet(sum(domain.is_active for domain in self._service.driver.domains()))
+        return shapes.NumRet(sum(domain.is_active for domain in self._service.domains()))
 
     async def list_domains(self, session: Session, args: remote_list.MaxIDsArgs) -> remote_list.IDsRet:
-        ids = [domain.id for domain in self._service.driver.domains() if domain.is_active]
+        ids = [domain.id for domain in self._service.domains() if domain.is_active]
         return remote_list.IDsRet(ids[: max(0, args.maxids)])
 
     async def num_of_defined_domains(self, session: Session, args: Void) -> shapes.NumRet:
-        return shapes.NumRet(sum(not domain.is_active for domain in self._service.driver.domains()))
+        return shapes.NumRet(sum(not domain.is_active for domain in self._service.domains()))
 
     async def list_defined_domains(self, session: Session, args: remote_list.MaxNamesArgs) -> remote_list.NamesRet:
-        names = [domain.name for domain in self._service.driver.domains() if not domain.is_active]
+        names = [domain.name for domain in self._service.domains() if not domain.is_active]
         return remote_list.NamesRet(names[: max(0, args.maxnames)])
 
     async def lookup_by_id(self, session: Session, args: remote_list.IDArgs) -> shapes.DomainRet:

@@ -58,10 +58,11 @@ class StatsHandlers:
             raise errors.InvalidArgument(
                 f"invalid argument: Stats types bits 0x{args.stats & ~known:x} are not supported by this daemon"
             )
-        driver = self._service.driver
         wanted = {dom.uuid for dom in args.doms}
         found = [
-            domain for domain in driver.domains(args.flags & filters) if not wanted or domain.uuid.bytes in wanted
+            domain
+            for domain in self._service.domains(args.flags & filters)
+            if not wanted or domain.uuid.bytes in wanted
         ]
         # All at once: a QEMU that does not answer holds up its own numbers only.
         async with asyncio.TaskGroup() as tasks:

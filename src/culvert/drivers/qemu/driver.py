@@ -397,9 +397,15 @@ class Driver:
                 self._retire(domain)
 
     def _claim(self, definition: DomainDef) -> Domain | None:
-        """The domain that already has this name and UUID; ``None``: both are free. Raises ``errors.DomainExists``."""
+        """The domain that already has this name and UUID; ``None``: both are free.
+
+        Raises ``errors.DomainExists``, and what ``host.may_claim`` raises.
+        """
         uuid = UUID(definition.uuid)
         found = self._by_uuid.get(uuid)
+        self.host.may_claim(definition)
+        if found is not None:
+            self.host.may_claim(found.definition)
         if found is not None and found.name != definition.name:
             raise errors.DomainExists(f"operation failed: domain '{found.name}' is already defined with uuid {uuid}")
         for other in self._by_uuid.values():

@@ -12,6 +12,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from culvert.channels.work import close_with
+from culvert.domain.definition import DomainDef
 from culvert.drivers.network.port import NetworkPorts, NoNetworks
 from culvert.drivers.qemu.abilities.emulators import Emulators
 from culvert.drivers.qemu.abilities.machines import Machines
@@ -108,6 +109,9 @@ class QemuHost:
 
     networks: NetworkPorts = field(default_factory=NoNetworks)
     """What cards of type ``network`` are plugged into; set by the driver."""
+
+    may_claim: Callable[[DomainDef], None] = lambda definition: None
+    """Asked for each definition that takes a name, and for the one whose place it takes; raises where it may not."""
 
     whereabouts: Absences = field(default_factory=Nowhere)
     """Set with ``may_start``: that speaks of migrations that are not over, this of those that are."""
