@@ -116,7 +116,7 @@ class Heard:
 @contextlib.asynccontextmanager
 async def running_driver(root: Path, *, leave_guests: bool = False) -> AsyncIterator[Driver]:
     """A driver below ``root``; its guests are ended with it unless the test goes on with them."""
-    async with Driver(Layout.below(root), HOST_UUID, emulator=EMULATOR) as driver:
+    async with Driver(Layout.below(root), HOST_UUID, emulator=EMULATOR, emulators=["*"]) as driver:
         try:
             yield driver
         except BaseException:

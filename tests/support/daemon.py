@@ -65,6 +65,8 @@ class DaemonProcess:
         self._environment = dict(environment or {})
         self._output = root.with_name(f"{root.name}.{name}.out")
         self._log = root.with_name(f"{root.name}.{name}.log")
+        if program is CHECKOUT:
+            config = _with_emulators(config, root.parent)
         if config:
             path = root / "etc" / "culvertd.toml"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -254,3 +256,12 @@ def short_folder() -> Path:
 def remove_folder(path: Path) -> None:
     """Remove ``path`` and everything in it."""
     shutil.rmtree(path, ignore_errors=True)
+
+
+def _with_emulators(config: str, folder: Path) -> str:
+    """``config`` of a daemon that also runs QEMUs which the test has put below ``folder``."""
+    if "emulators =" in config:
+        return config
+    line = f'emulators = ["/usr/bin/qemu-system-*", "{folder}/*"]\n'
+    before, section, after = config.partition("[qemu]\n")
+    return f"{before}[qemu]\n{line}{after}" if section else f"{config}\n[qemu]\n{line}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from culvert.drivers.qemu.abilities.emulators import DISTRIBUTION
 from culvert.ground import errors
 from culvert.ground.units import MiB
 
@@ -149,6 +150,10 @@ class QemuSection:
     spice_tls: str = _key(
         "",
         "Folder with ca-cert.pem, server-cert.pem and server-key.pem for encrypted SPICE; empty: there is none.",
+    )
+    emulators: list[str] = _key(
+        list(DISTRIBUTION),
+        "Other QEMUs that a definition may name, * and ? allowed: who may define a guest names what is run.",
     )
     start_seconds: int = _key(30, "How long QEMU may take to answer on its monitor after the start.")
     stop_seconds: int = _key(10, "How long QEMU may take to end before it is killed.")

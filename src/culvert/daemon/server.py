@@ -153,6 +153,7 @@ async def serve(
                 host_uuid,
                 emulator=config.qemu.emulator,
                 spice_tls=config.qemu.spice_tls,
+                emulators=config.qemu.emulators,
                 start_timeout=config.qemu.start_seconds,
                 stop_timeout=config.qemu.stop_seconds,
                 networks=networks,

@@ -135,3 +135,22 @@ async def test_a_schema_that_is_none_is_done_without(tmp_path: Path, schema: str
     found = await machines.probe(liar, tmp_path)
     assert found.version == 9_009_009
     assert found.abilities.flags == frozenset()
+
+
+@needs_qemu
+async def test_one_that_may_not_be_named_is_not_run(folder: Path) -> None:
+    """Nor by a link, nor by a way round the folders that are allowed; the default one by its other names."""
+    marks = folder / "ran"
+    evil = script(folder / "qemu-system-x86_64", f"#!/bin/sh\ntouch {marks}\n")
+    link = folder / "bin" / "qemu-system-x86_64"
+    link.parent.mkdir()
+    link.symlink_to(evil)
+    emulators = Emulators(EMULATOR, folder, [f"{link.parent}/qemu-system-*", "/usr/bin/qemu-system-*"])
+    round_about = f"/usr/bin/qemu-system-../../..{evil}"
+    for named in (evil, str(link), round_about):
+        with pytest.raises(errors.ConfigUnsupported, match="is not one that may be run here"):
+            await emulators.look(named)
+    assert not marks.exists()
+    other = folder / "kvm"
+    other.symlink_to(EMULATOR)
+    assert (await emulators.look(str(other))).version

@@ -12,7 +12,7 @@ import functools
 import logging
 import os
 import uuid as uuids
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from uuid import UUID
@@ -25,7 +25,7 @@ from culvert.drivers.network.port import NetworkPorts, NoNetworks
 from culvert.drivers.qemu import adoption, launch, listing, log_keeper, strays, swtpm, tpm_state
 from culvert.drivers.qemu.abilities import capabilities, machines, nodeinfo, nodestats
 from culvert.drivers.qemu.abilities.ability import Ability
-from culvert.drivers.qemu.abilities.emulators import Emulators
+from culvert.drivers.qemu.abilities.emulators import DISTRIBUTION, Emulators
 from culvert.drivers.qemu.command import fit
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.events import Events
@@ -67,17 +67,18 @@ class Driver:
         host_uuid: UUID,
         *,
         emulator: str = EMULATOR,
+        emulators: Sequence[str] = DISTRIBUTION,
         start_timeout: float = CONNECT_TIMEOUT,
         stop_timeout: float = TERM_TIMEOUT,
         networks: NetworkPorts | None = None,
         spice_tls: str = "",
     ) -> None:
-        """``spice_tls``: the folder with the certificates of SPICE servers. ``start_timeout``, ``stop_timeout``,
-        ``networks``: see ``QemuHost``."""
+        """``emulators``: see ``Emulators``; ``spice_tls``: the folder with the certificates of SPICE servers.
+        ``start_timeout``, ``stop_timeout``, ``networks``: see ``QemuHost``."""
         self.layout = layout
         self.host_uuid = host_uuid
         self.events = Events()
-        self._emulator = emulator
+        self._emulator, self._emulators = emulator, emulators
         self._timeouts = (start_timeout, stop_timeout)
         self._networks = networks or NoNetworks()
         self._spice_tls = spice_tls
@@ -88,7 +89,7 @@ class Driver:
     async def __aenter__(self) -> Driver:
         """Raises ``errors.SystemCallError``, ``errors.OperationFailed``: directories or emulator are unusable."""
         await asyncio.to_thread(self.layout.make)
-        found = Emulators(self._emulator, self.layout.state)
+        found = Emulators(self._emulator, self.layout.state, self._emulators)
         await asyncio.to_thread(machines.sweep, self.layout.state)
         await found.look()
         store = Store(self.layout)
