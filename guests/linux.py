@@ -60,7 +60,10 @@ def _fetch(folder: Path) -> str:
     found = re.search(r"Depends: (linux-image-\S+)", cache.run(["apt-cache", "depends", META_PACKAGE]))
     if found is None:
         raise cache.BuildFailed(f"{META_PACKAGE}: apt knows no such package; set {KERNEL_VARIABLE} to a kernel image")
-    cache.run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", found.group(1)], cwd=folder)
+    # Debian's kernels from 7.0 on are in parts: the image itself, and its modules.
+    told = cache.run(["apt-cache", "depends", found.group(1)])
+    packages = [found.group(1), *re.findall(r"Depends: (linux-(?:binary|modules)-\S+)", told)]
+    cache.run(["apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *packages], cwd=folder)
     return found.group(1)
 
 
@@ -72,11 +75,17 @@ def unpack_package(folder: Path) -> Path:
         root = [] if os.geteuid() == 0 else ["sudo", "-n"]
         cache.run([*root, "apt-get", "-qq", "update"])
         package = _fetch(folder)
-    (deb,) = folder.glob("*.deb")
-    cache.run(["dpkg-deb", "-x", deb, folder / "unpacked"])
-    deb.unlink()
+    for deb in folder.glob("*.deb"):
+        cache.run(["dpkg-deb", "-x", deb, folder / "unpacked"])
+        deb.unlink()
     (folder / "package").write_text(package + "\n", encoding="ascii")
     return folder / "unpacked"
+
+
+def image_of(unpacked: Path) -> Path:
+    """The kernel itself: below ``boot``, or with its modules."""
+    (image,) = (*unpacked.glob("boot/vmlinuz-*"), *unpacked.glob("usr/lib/modules/*/vmlinuz"))
+    return image
 
 
 def remove_package(folder: Path) -> None:
@@ -85,8 +94,7 @@ def remove_package(folder: Path) -> None:
 
 
 def _download(folder: Path) -> None:
-    (image,) = (unpack_package(folder) / "boot").glob("vmlinuz-*")
-    shutil.move(image, folder / "vmlinuz")
+    shutil.move(image_of(unpack_package(folder)), folder / "vmlinuz")
     remove_package(folder)
 
 

@@ -5,6 +5,7 @@ Of the kernel's package come the modules for the channel; of the machine's own p
 
 from __future__ import annotations
 
+import lzma
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,14 +38,14 @@ def build() -> Images:
 
 def _build(folder: Path) -> None:
     unpacked = linux.unpack_package(folder)
-    (image,) = (unpacked / "boot").glob("vmlinuz-*")
-    image.rename(folder / "vmlinuz")
+    linux.image_of(unpacked).rename(folder / "vmlinuz")
     cache.run([linux.COMPILER, *linux.FLAGS, "-o", folder / "init", INIT])
     members = [cpio.folder(name) for name in ("dev", "modules", "lib", "lib64")]
     members += [cpio.character_device("dev/console", 5, 1), cpio.program("init", (folder / "init").read_bytes())]
     for number, name in enumerate(MODULES):
-        for path in unpacked.rglob(f"{name}.ko"):
-            members.append(cpio.program(f"modules/{number}-{name}.ko", path.read_bytes()))
+        for path in unpacked.rglob(f"{name}.ko*"):
+            module = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+            members.append(cpio.program(f"modules/{number}-{name}.ko", module))
     members.append(cpio.program("qemu-ga", AGENT.read_bytes()))
     for library in _libraries():
         where = "lib64" if library.name.startswith("ld-linux") else "lib"

@@ -19,6 +19,7 @@ from guests import domain_xml, watch
 from tests.drivers.support import PATIENCE, eventually, needs_qemu
 from tests.migration import postcopy_road
 from tests.migration.postcopy_road import SLOW
+from tests.support import generation
 
 pytestmark = needs_qemu
 SWITCHED = frozenset({"postcopy-active"})
@@ -31,6 +32,7 @@ async def interrupted(data_path: PumpPath, times: int) -> None:
 
 @pytest.mark.parametrize("cuts", [0, 3])
 @pytest.mark.parametrize("preempt", [False, True], ids=["one channel", "preempt"])
+@generation.needs_postcopy
 async def test_a_guest_arrives_page_by_page(folder: Path, preempt: bool, cuts: int) -> None:
     guest = domain_xml.tiny_guest(folder, "tiny", postcopy_road.BUSY)
     setup = replace(postcopy_road.setup(preempt=preempt), postcopy_bandwidth=SLOW)

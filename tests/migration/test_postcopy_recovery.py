@@ -22,6 +22,7 @@ from guests import domain_xml, watch
 from tests.drivers.support import PATIENCE, needs_qemu
 from tests.migration import postcopy_road
 from tests.migration.postcopy_road import SLOW
+from tests.support import generation
 
 pytestmark = needs_qemu
 SWITCHED = frozenset({"postcopy-active"})
@@ -35,6 +36,7 @@ def held_back(*, preempt: bool) -> Setup:
 
 
 @pytest.mark.parametrize("preempt", [False, True], ids=["one channel", "preempt"])
+@generation.needs_postcopy
 async def test_as_often_as_needed(folder: Path, preempt: bool) -> None:
     guest = domain_xml.tiny_guest(folder, "tiny", postcopy_road.BUSY)
     with watch.SerialWatch(guest.serial) as follow:
@@ -76,6 +78,7 @@ async def test_as_often_as_needed(folder: Path, preempt: bool) -> None:
                 await asyncio.to_thread(follow.wait_verified)
 
 
+@generation.needs_postcopy
 async def test_a_descriptor_will_do_and_a_break_need_not_be_noticed(folder: Path) -> None:
     """QEMU has the socket itself, as on the direct route; nothing is said of the break to either of them."""
     guest = domain_xml.tiny_guest(folder, "tiny", postcopy_road.BUSY)
@@ -104,6 +107,7 @@ async def test_a_descriptor_will_do_and_a_break_need_not_be_noticed(folder: Path
             await asyncio.to_thread(follow.wait_verified)
 
 
+@generation.needs_postcopy
 async def test_a_way_that_nobody_has_come_by_is_given_up_for_the_next(folder: Path) -> None:
     guest = domain_xml.tiny_guest(folder, "tiny", postcopy_road.BUSY)
     with watch.SerialWatch(guest.serial) as follow:
@@ -128,6 +132,7 @@ async def test_a_way_that_nobody_has_come_by_is_given_up_for_the_next(folder: Pa
 
 
 @pytest.mark.parametrize("preempt", [False, True], ids=["one channel", "preempt"])
+@generation.needs_postcopy
 async def test_a_new_way_may_end_before_the_source_has_come_by_it(folder: Path, preempt: bool) -> None:
     """The destination's QEMU waits to be told to go on. One of 7.2 that lost its way then died, and the guest."""
     guest = domain_xml.tiny_guest(folder, "tiny", postcopy_road.BUSY)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.released import install
+from tests.support import generation
 from tests.support.culvert import CHECKOUT, culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
@@ -114,6 +115,7 @@ def test_by_tls(folder: Path, released: install.Installed) -> None:
             assert "Traceback" not in host.log
 
 
+@generation.needs_postcopy
 def test_post_copy(host_a: DaemonProcess, host_released: DaemonProcess, folder: Path) -> None:
     """With the channel for preempted pages where the source itself asks the destination whether it has it."""
     asked = {(*P2P, *POSTCOPY): 2, (*CLIENT, *POSTCOPY): 1}
@@ -186,6 +188,7 @@ def regain(guest: RunningGuest, source: DaemonProcess, destination: DaemonProces
 
 
 @pytest.mark.migration(reattach_seconds=1)
+@generation.needs_postcopy
 def test_a_post_copy_that_has_lost_its_way_is_given_another(
     host_a: DaemonProcess, host_released: DaemonProcess, folder: Path
 ) -> None:

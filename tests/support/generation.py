@@ -15,6 +15,8 @@ from enum import Enum
 from functools import cache
 from typing import Generic, TypeVar
 
+import pytest
+
 from tests.support.virsh import VIRSH
 
 Version = tuple[int, ...]
@@ -99,6 +101,19 @@ HASWELL_LACKS = Fact(
     (((), ("x2apic", "tsc-deadline", "hle", "invpcid", "rtm")), ((10, 0), ("tsc-deadline", "hle", "invpcid", "rtm"))),
 )
 """What of the model Haswell TCG cannot give."""
+
+KEEPS_PAGES_IN_POSTCOPY = Fact(Program.QEMU, (((), True), ((11, 1), False)))
+"""Under TCG; culvert refuses a post-copy from one that does not (docs/hazards.md)."""
+
+needs_postcopy = pytest.mark.skipif(
+    not KEEPS_PAGES_IN_POSTCOPY.here, reason="this QEMU loses pages of an emulated guest in post-copy: refused"
+)
+
+
+def needs(name: str) -> list[pytest.MarkDecorator]:
+    """The marks of a way to migrate that is called ``name``."""
+    return [needs_postcopy] if "post-copy" in name else []
+
 
 # ---- libvirtd ------------------------------------------------------------------------------------------------------
 

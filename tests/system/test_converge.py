@@ -11,6 +11,7 @@ import pytest
 
 from culvert.protocol.constants_migrate import CULVERT_DOWNTIMES
 from guests import tiny
+from tests.support import generation
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import running_tiny
@@ -34,8 +35,8 @@ WAYS = [
     ("--compressed", "--comp-methods", "xbzrle", "--comp-xbzrle-cache", str(16 << 20)),
     ("--parallel-connections", "2", "--comp-methods", "zstd"),
     ("--parallel-connections", "2", "--comp-methods", "zlib"),
-    ("--postcopy",),
-    ("--postcopy", "--postcopy-bandwidth", "100", "--auto-converge"),
+    pytest.param(("--postcopy",), marks=generation.needs_postcopy),
+    pytest.param(("--postcopy", "--postcopy-bandwidth", "100", "--auto-converge"), marks=generation.needs_postcopy),
 ]
 
 
@@ -49,7 +50,11 @@ def test_a_busy_guest_arrives(
 
 
 REFUSED = [
-    (("--postcopy", "--parallel-connections", "2"), "QEMU can do both at once only from 10.1 on"),
+    pytest.param(
+        ("--postcopy", "--parallel-connections", "2"),
+        "QEMU can do both at once only from 10.1 on",
+        marks=generation.needs_postcopy,
+    ),
     (("--postcopy", "--suspend"), "--postcopy and --suspend cannot be had together"),
     (("--parallel-connections", "2", "--compressed"), "by zlib or zstd"),
     (("--comp-methods", "zstd"), "only parallel connections"),
@@ -73,6 +78,7 @@ def test_what_cannot_be_had_is_refused_before_anything_starts(
         guest.assert_runs_only_on(host_a, host_b)
 
 
+@generation.needs_postcopy
 def test_what_is_asked_of_one_migration_is_not_asked_of_the_next(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
 ) -> None:
@@ -94,6 +100,7 @@ def test_what_is_asked_of_one_migration_is_not_asked_of_the_next(
         assert virsh("migrate-compcache", guest.name, uri=host_b.uri).expect() == before
 
 
+@generation.needs_postcopy
 def test_post_copy_is_not_for_a_way_that_goes_one_way(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path
 ) -> None:
@@ -103,6 +110,7 @@ def test_post_copy_is_not_for_a_way_that_goes_one_way(
         guest.assert_runs_only_on(host_a, host_b)
 
 
+@generation.needs_postcopy
 def test_urgent_pages_have_a_channel_of_their_own(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
     with running_tiny(host_a, folder) as guest:
         virsh(*P2P, "--postcopy", guest.name, host_b.tcp_uri, uri=host_a.uri).expect()
@@ -125,7 +133,10 @@ def test_what_virsh_changes_of_a_guest_that_is_not_migrating(host_a: DaemonProce
         assert "while outgoing migration is in progress" in result.err, result
 
 
-@pytest.mark.parametrize("more", [(), ("--postcopy", "--postcopy-after-precopy")], ids=["pre-copy", "post-copy"])
+POST_COPY = pytest.param(("--postcopy", "--postcopy-after-precopy"), marks=generation.needs_postcopy)
+
+
+@pytest.mark.parametrize("more", [(), POST_COPY], ids=["pre-copy", "post-copy"])
 def test_what_is_said_of_a_migration_under_way_and_afterwards(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, more: tuple[str, ...]
 ) -> None:
@@ -162,9 +173,9 @@ def test_a_guest_keeps_as_much_as_is_configured(host_a: DaemonProcess, host_b: D
 
 
 DECIDED = [
-    (P2P, "post-copy"),
+    pytest.param(P2P, "post-copy", marks=generation.needs_postcopy),
     (("migrate", "--live"), "slow the guest down"),
-    (("migrate", "--live", "--postcopy"), "post-copy"),
+    pytest.param(("migrate", "--live", "--postcopy"), "post-copy", marks=generation.needs_postcopy),
 ]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from guests import domain_xml, tiny, watch
+from tests.support import generation
 from tests.support.daemon import DaemonProcess
 from tests.support.everything import PASSWORD, View, changed, with_everything
 from tests.support.guest import RunningGuest
@@ -46,7 +47,10 @@ MOVES = {
 }
 
 
-@pytest.mark.parametrize(("route", "move"), list(MOVES.values()), ids=list(MOVES))
+@pytest.mark.parametrize(
+    ("route", "move"),
+    [pytest.param(*move, id=name, marks=generation.needs(name)) for name, move in MOVES.items()],
+)
 def test_a_migration(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, route: str, move: tuple[str, tuple[str, ...]]
 ) -> None:

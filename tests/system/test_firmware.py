@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import uefi
+from tests.support import generation, uefi
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, state_of
 from tests.support.uefi import SECURE, running_uefi, uefi_guest, write
@@ -79,6 +79,7 @@ def test_there_and_back(host_a: DaemonProcess, host_b: DaemonProcess, folder: Pa
         assert_moved(guest, host_b, host_a)
 
 
+@generation.needs_postcopy
 def test_by_the_client_in_postcopy(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path) -> None:
     with running_uefi(host_a, folder, persistent=False) as guest:
         virsh(

@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from guests import tiny
+from tests.support import generation
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
 from tests.support.proxy import Proxy
 from tests.support.virsh import Running, virsh
 from tests.support.wait import wait_for
+
+pytestmark = generation.needs_postcopy
 
 P2P = ("migrate", "--live", "--p2p", "--tunnelled", "--postcopy")
 SLOW = ("--bandwidth", "1", "--postcopy-bandwidth", "1")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from guests import tiny
+from tests.support import generation
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import RunningGuest, running_tiny
@@ -19,6 +20,8 @@ from tests.support.proxy import Proxy
 from tests.support.virsh import virsh
 from tests.support.wait import wait_for
 from tests.system.test_postcopy import FASTER, in_postcopy, state
+
+pytestmark = generation.needs_postcopy
 
 CUTS = int(os.environ.get("CUTS", "200"))
 PER_MIGRATION = 20

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import processes
+from tests.support import generation, processes
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import running_tiny
@@ -53,7 +53,11 @@ def test_peer_to_peer_there_and_back(host_a: DaemonProcess, host_b: DaemonProces
 
 
 @pytest.mark.parametrize(
-    "options", [("--parallel", "--parallel-connections", "2"), ("--postcopy",)], ids=["many", "post"]
+    "options",
+    [
+        pytest.param(("--parallel", "--parallel-connections", "2"), id="many"),
+        pytest.param(("--postcopy",), id="post", marks=generation.needs_postcopy),
+    ],
 )
 def test_what_needs_more_connections_gets_more_of_them(
     host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, road: Sshd, options: tuple[str, ...]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from culvert.ground import uri as uris
+from tests.support import generation
 from tests.support.culvert import culvert
 from tests.support.daemon import DaemonProcess
 from tests.support.guest import running_tiny, state_of
@@ -40,6 +41,8 @@ WAYS = {
     "client": (),
     "post-copy": ("--p2p", "--postcopy", "--postcopy-after-precopy"),
 }
+if not generation.KEEPS_PAGES_IN_POSTCOPY.here:
+    del WAYS["post-copy"]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import page_cache
 from tests.support.daemon import DaemonProcess
-from tests.support.guest import RunningGuest, running_tiny
+from tests.support.guest import RunningGuest, running_tiny, state_of
 from tests.support.libvirt_python import libvirt_python
 from tests.support.terminal import Terminal
 from tests.support.virsh import Running, virsh
@@ -275,6 +275,8 @@ def test_during_a_migration(host_a: DaemonProcess, host_b: DaemonProcess, folder
             virsh("domjobabort", guest.name, uri=host_a.uri).expect()
             assert not moving.finish().ok
         assert not (folder / "s").exists()
+        # Called off while it was being prepared, it ends there when the connection does.
+        wait_for(lambda: state_of(guest.uuid, host_b) == "", "nothing is left of it there")
         guest.assert_runs_only_on(host_a, host_b)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import boot_sector
+from tests.support import boot_sector, generation
 from tests.support.daemon import DaemonProcess
 from tests.support.virsh import virsh
 from tests.support.wait import wait_for
@@ -61,7 +61,13 @@ GROWN = [
 ]
 
 
-@pytest.mark.parametrize("way", ["p2p", "client", "post-copy", "save", "managed-save", "restart"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        *("p2p", "client", "save", "managed-save", "restart"),
+        pytest.param("post-copy", marks=generation.needs_postcopy),
+    ],
+)
 def test_an_added_processor_goes_along(host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, way: str) -> None:
     started(host_a, folder)
     virsh("setvcpus", NAME, "2", "--live", uri=host_a.uri).expect()

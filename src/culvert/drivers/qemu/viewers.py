@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from cryptography import x509
-
 from culvert.drivers.qemu.migration import QemuGuest
 from culvert.drivers.qemu.monitor import Event
 from culvert.hypervisor import viewer
@@ -52,6 +50,8 @@ async def gone(domain: QemuGuest) -> None:
 
 def subject(folder: Path) -> str:
     """Of the certificate that servers here show; empty where there is none. Reads a file: call it in a thread."""
+    from cryptography import x509  # noqa: PLC0415 - see io.tls_context: it takes long, and most hosts have no SPICE
+
     try:
         data = (folder / "server-cert.pem").read_bytes()
         # In the certificate's own order, as viewers compare it; the text of RFC 4514 has the other one.
