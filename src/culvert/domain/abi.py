@@ -72,6 +72,7 @@ FREE = frozenset(
         *(f"/domain/devices/memory/{name}" for name in ("@access", "@discard", "source", "address/@base")),
         *("/domain/devices/memory/target/requested", "/domain/devices/memory/target/current"),
         *(f"/domain/devices/tpm/backend/{name}" for name in ("@persistent_state", "encryption", "active_pcr_banks")),
+        "/domain/devices/redirdev/boot",
         *("/domain/devices/rng/rate", "/domain/devices/rng/backend"),
     }
 )

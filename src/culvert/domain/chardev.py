@@ -198,7 +198,7 @@ class Redirdev:
     second: Annotated[ChardevSource | None, again("source", ChardevSource)] = None
     protocol: Annotated[str | None, lone("protocol", "type", one_of("raw", "telnet"))] = None
     log: Annotated[ChardevLog | None, child("log", ChardevLog, hollow="file")] = None
-    boot: Annotated[int | None, lone("boot", "order", Integer(low=1, high=2**31 - 1))] = None
+    boot: Annotated[int | None, lone("boot", "order", Integer(low=1, high=2**31 - 1), needed=True)] = None
     alias: Annotated[str | None, lone("alias", "name", ANY_TEXT)] = None
     address: Annotated[address.UsbAddress | None, variant("address", "type", address.USB)] = None
 

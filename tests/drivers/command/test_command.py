@@ -106,6 +106,20 @@ def test_a_file_is_continued_on_the_destination() -> None:
     assert not any("append=off" in argument for argument in build(definition, replace(OPTIONS, incoming=True)))
 
 
+def test_what_a_viewer_plugs_in_can_be_booted_from() -> None:
+    """As libvirt 9.0 writes it (qemuBuildRedirdevDevProps); then nothing else is booted by its kind."""
+    xml = golden.text("pc-minimal").replace(
+        "<devices>",
+        "<devices><graphics type='spice'/><redirdev bus='usb' type='spicevmc'><boot order='2'/></redirdev>",
+    )
+    xml = re.sub(r"<boot dev=[^>]*/>", "", xml)
+    definition = golden.running(complete(parse(xml), golden.FACTS))
+    [told] = [word for word in build(definition, OPTIONS) if "usb-redir" in word]
+    assert list(json.loads(told)) == ["driver", "chardev", "id", "bootindex", "bus", "port"]
+    assert json.loads(told)["bootindex"] == 2
+    assert bootindexes(definition) == {"redir0": 2}
+
+
 def test_hyperv_and_kvm_features() -> None:
     features = """<features><acpi/><apic eoi='on'/><hyperv mode='custom'><relaxed state='on'/><vapic state='on'/>
     <spinlocks state='on' retries='8191'/><vpindex state='on'/><runtime state='on'/><synic state='on'/>
