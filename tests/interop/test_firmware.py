@@ -25,7 +25,7 @@ def variables(host: Either) -> Path:
 def test_there_and_back(hosts: Pair, folder: Path, begins: str) -> None:
     first: Either = getattr(hosts, begins)
     made = domain_xml.linux_guest(folder, "uefi", uefi.IDLE)
-    domain = replace(made.domain, os=uefi.PLAIN, memory_kib=uefi.IDLE.memory_mib * 1024)
+    domain = replace(made.domain, os=uefi.PLAIN, memory_kib=(uefi.IDLE.memory_mib + 256) * 1024)
     guest = replace(made, domain=domain)
     with watch.SerialWatch(guest.serial) as follow:
         virsh("define", uefi.write(guest), uri=first.uri).expect()
