@@ -103,6 +103,21 @@ def complete_interface(interface: Interface, seed: str) -> Interface:
     return _interface(interface, seed)
 
 
+def complete_rng(rng: Rng) -> Rng:
+    """One generator, likewise."""
+    return _rng(rng)
+
+
+def complete_line(device: C) -> C:
+    """One character device, likewise."""
+    return _with_mode(device)
+
+
+def complete_input(one: Input) -> Input:
+    """One input, likewise."""
+    return one if one.bus or one.type == "evdev" else replace(one, bus=INPUT_BUS.get(one.type, "ps2"))
+
+
 def with_disk(disks: Sequence[Disk], new: Disk) -> tuple[Disk, ...]:
     """``disks`` and ``new`` in its place among those of its bus."""
     held = list(disks)

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 from culvert.domain import (
     addresses,
@@ -20,6 +21,7 @@ from culvert.domain import (
     defaults,
     defaults_controllers,
     defaults_devices,
+    pluggable,
     ports,
     validate,
     validate_disk,
@@ -31,6 +33,8 @@ from culvert.domain.devices import Devices
 from culvert.domain.disk import Disk, numbered
 from culvert.domain.display import Graphics
 from culvert.domain.interface import Interface
+from culvert.domain.pluggable import PluggableKind
+from culvert.drivers.qemu import attach as others
 from culvert.drivers.qemu import card_change, impact, iotune, opening, plugs, screen, unplug
 from culvert.drivers.qemu.command import command_device, command_disk, command_network
 from culvert.drivers.qemu.domain import Domain
@@ -52,6 +56,10 @@ async def attach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
     Nothing has changed when it raises: ``errors.OperationFailed`` for a target that is taken, QEMU's refusals,
     ``errors.ConfigUnsupported`` for what cannot be plugged in or has no place.
     """
+    if (kind := await apart.run(pluggable.kind_of, xml)) is not None:
+        other = await apart.run(pluggable.read, kind, xml)
+        await domain.host.carry_out(_attach_other(driver, domain, kind, other, flags), name=f"attach-{domain.name}")
+        return
     # Once for both: a card has one address in the running guest and in the next.
     device = await apart.run(lambda: completed(xml_parse.parse_device(xml)))
     # What QEMU has plugged in must not stay unknown here.
@@ -69,12 +77,41 @@ async def _attach(driver: Driver, domain: Domain, device: Device, flags: int) ->
             await domain.change_persistent(lambda one: driver.accept(added(one, device)))
 
 
+async def _attach_other(driver: Driver, domain: Domain, kind: PluggableKind, device: Any, flags: int) -> None:
+    async with domain.changing("attach a device to"):
+        about = impact.impact(domain, flags)
+        if about.config:  # refused before anything is plugged in
+            kept = domain.require_persistent()
+            await apart.run(driver.accept, pluggable.added(kept, kind, device))
+        if about.live:
+            await others.plug(domain, domain.require_active(), kind, device)
+        if about.config:
+            await domain.change_persistent(lambda one: driver.accept(pluggable.added(one, kind, device)))
+
+
+async def _detach_other(driver: Driver, domain: Domain, kind: PluggableKind, wanted: Any, flags: int) -> None:
+    async with domain.changing("detach a device from"):
+        about = impact.impact(domain, flags)
+        if about.config:
+            pluggable.find(domain.require_persistent(), kind, wanted)  # before anything is plugged out
+        if about.live:
+            run = domain.require_active()
+            await unplug.unplug(domain, run, pluggable.find(run.definition, kind, wanted).alias or "")
+        if about.config:
+            await domain.change_persistent(
+                lambda one: driver.accept(pluggable.removed(one, kind, pluggable.find(one, kind, wanted)))
+            )
+
+
 async def detach(driver: Driver, domain: Domain, xml: str, flags: int) -> None:
     """Plug out the device that ``xml`` names by its target, or a card by its address.
 
     A running guest that does not let go in time keeps it for now; event DEVICE_REMOVED tells when it has gone.
     Raises ``errors.DeviceMissing``.
     """
+    if (kind := await apart.run(pluggable.kind_of, xml)) is not None:
+        await _detach_other(driver, domain, kind, await apart.run(pluggable.read, kind, xml), flags)
+        return
     wanted = await apart.run(xml_parse.parse_device, xml)
     async with domain.changing("detach a device from"):
         about = impact.impact(domain, flags)
@@ -204,7 +241,7 @@ def _replaced(definition: DomainDef, old: Device, new: Device) -> DomainDef:
 PLUGGED = frozenset({"virtio", "scsi", "usb"})  # buses whose disks come and go while the guest runs
 
 
-def _check_pluggable(device: Device, *, out: bool = False) -> None:
+def _check_pluggable(device: Any, *, out: bool = False) -> None:
     """Source: qemuDomainAttachDeviceDiskLiveInternal, qemuDomainDetachPrepDisk; their words."""
     if not isinstance(device, Disk) or (device.bus in PLUGGED and not device.is_floppy):
         return

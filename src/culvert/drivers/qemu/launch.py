@@ -18,6 +18,7 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.interface import Interface
 from culvert.domain.start import prepare
 from culvert.drivers.qemu import (
+    attach,
     balloon,
     belongings,
     cpu_check,
@@ -289,6 +290,7 @@ async def _try_launch(
     await startup.step(StartStep.BALLOON, balloon.prepare(domain, run.definition, incoming=incoming))
     await startup.step(StartStep.TUNED, iotune.as_defined(domain, run.definition))
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
+    await startup.step(StartStep.LEARNT, attach.look_for_modules(domain, run))
     news.tell_channels(domain, run, AgentReason.DOMAIN_STARTED)
     return run
 

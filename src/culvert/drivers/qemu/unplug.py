@@ -9,11 +9,14 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import replace
+from typing import Any
 
-from culvert.domain.devices import Devices
+from culvert.domain import pluggable as kinds
+from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.interface import Interface
-from culvert.drivers.qemu import plugs, vcpus
+from culvert.domain.pluggable import PluggableKind
+from culvert.drivers.qemu import attach, plugs, vcpus
 from culvert.drivers.qemu.command import command_disk, command_network, command_source
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.run import Run
@@ -25,11 +28,11 @@ log = logging.getLogger(__name__)
 GUEST_TIMEOUT = 5.0  # seconds that a caller waits for the guest to let go; libvirt waits as long
 
 
-def pluggable(run: Run) -> dict[str, Disk | Interface]:
+def pluggable(run: Run) -> dict[str, Any]:
     """Alias → device, of the kinds that can leave."""
     devices = run.definition.devices
-    both: tuple[Disk | Interface, ...] = (*devices.disks, *devices.interfaces)
-    return {one.alias: one for one in both if one.alias}
+    held = [*devices.disks, *devices.interfaces, *(one for field in kinds.FIELDS for one in getattr(devices, field))]
+    return {one.alias: one for one in held if one.alias}
 
 
 async def unplug(domain: Domain, run: Run, alias: str) -> None:
@@ -56,9 +59,9 @@ async def clear_away(domain: Domain, run: Run, alias: str) -> None:
     device = pluggable(run).get(alias)
     try:
         if device is not None:
-            await _remove_backends(domain, device)
+            await _remove_backends(domain, run, device)
             if domain.run is run:
-                run.definition = replace(run.definition, devices=_without(run, alias))
+                run.definition = _without(run, alias)
                 with contextlib.suppress(errors.SystemCallError):
                     await domain.persist()
         if domain.run is run:
@@ -74,14 +77,21 @@ async def find_gone(domain: Domain, run: Run) -> None:
     there = {
         str(entry["name"]) for entry in await domain.monitor.execute("qom-list", {"path": "/machine/peripheral"})
     }
-    for alias in pluggable(run):
-        if alias not in there:
+    for alias, device in pluggable(run).items():
+        # Some are no devices of their own: of the machine, or objects.
+        if alias not in there and not kinds.is_part_of_the_machine(device):
             await clear_away(domain, run, alias)
     await vcpus.look(domain, run)
 
 
-async def _remove_backends(domain: Domain, device: Disk | Interface) -> None:
-    if isinstance(device, Interface):
+def _kind(device: Any) -> PluggableKind | None:
+    return next((kind for kind in kinds.KINDS.values() if isinstance(device, kind.cls)), None)
+
+
+async def _remove_backends(domain: Domain, run: Run, device: Any) -> None:
+    if (kind := _kind(device)) is not None:
+        await attach.remove_backends(domain, run.definition, kind, device)
+    elif isinstance(device, Interface):
         await remove_netdev(domain, device)
         await plugs.unplug(domain.host.networks, domain.name, device)
     else:
@@ -105,10 +115,14 @@ async def remove_netdev(domain: Domain, interface: Interface) -> None:
         await domain.monitor.execute("netdev_del", {"id": command_network.netdev_name(interface)})
 
 
-def _without(run: Run, alias: str) -> Devices:
+def _without(run: Run, alias: str) -> DomainDef:
+    device = pluggable(run)[alias]
+    if (kind := _kind(device)) is not None:
+        return kinds.removed(run.definition, kind, device)
     devices = run.definition.devices
-    return replace(
+    left = replace(
         devices,
         disks=tuple(disk for disk in devices.disks if disk.alias != alias),
         interfaces=tuple(card for card in devices.interfaces if card.alias != alias),
     )
+    return replace(run.definition, devices=left)

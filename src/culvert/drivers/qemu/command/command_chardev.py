@@ -203,3 +203,38 @@ def _path(chardev: Backed, alias: str, source: ChardevSource) -> str:
     if not source.path:
         raise errors.XMLError(f"XML error: {chardev.type} {alias} needs <source> with a path")
     return comma(source.path)
+
+
+def as_qmp(text: str) -> dict[str, Any]:
+    """What ``chardev-add`` is given for an argument of ``-chardev`` that ``backend`` has made (qapi/char.json)."""
+    parts = text.replace(",,", "\0").split(",")
+    told = {name: value.replace("\0", ",") for name, _, value in (part.partition("=") for part in parts[1:])}
+    kind = parts[0]
+    data: dict[str, Any] = {}
+    match kind:
+        case "socket":
+            unix = {"type": "unix", "data": {"path": told.get("path")}}
+            inet = {"type": "inet", "data": {"host": told.get("host"), "port": told.get("port")}}
+            data = {"addr": unix if "path" in told else inet, "server": told.get("server") == "on"}
+            data |= {"wait": False} if data["server"] else {}
+            data |= {"telnet": True} if told.get("telnet") == "on" else {}
+            data |= {"reconnect": int(told["reconnect"])} if "reconnect" in told else {}
+        case "udp":
+            remote, local = {"host": told["host"], "port": told["port"]}, told["localaddr"]
+            data = {"remote": {"type": "inet", "data": remote}}
+            data["local"] = {"type": "inet", "data": {"host": local, "port": told["localport"]}}
+        case "file":
+            data = {"out": told["path"], "append": told.get("append") == "on"}
+        case "serial" | "parallel" | "pipe":
+            data = {"device": told["path"]}
+        case "spicevmc":
+            data = {"type": told["name"]}
+        case "spiceport":
+            data = {"fqdn": told["name"]}
+        case "dbus":
+            data = {"name": told["name"]}
+        case "qemu-vdagent":
+            data = {name: told[name] == "on" for name in ("mouse", "clipboard") if name in told}
+    if "logfile" in told:
+        data |= {"logfile": told["logfile"], "logappend": told.get("logappend") == "on"}
+    return {"id": told["id"], "backend": {"type": kind, "data": data}}
