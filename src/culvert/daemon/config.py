@@ -147,6 +147,9 @@ class QemuSection:
     """How QEMU is run."""
 
     emulator: str = _key("/usr/bin/qemu-system-x86_64", "The QEMU that runs guests whose XML names none.")
+    allow_commandline: bool = _key(
+        False, "Whether a guest's XML may have words of its own for QEMU's command line (<qemu:commandline>)."
+    )
     spice_tls: str = _key(
         "",
         "Folder with ca-cert.pem, server-cert.pem and server-key.pem for encrypted SPICE; empty: there is none.",

@@ -154,6 +154,7 @@ async def serve(
                 emulator=config.qemu.emulator,
                 spice_tls=config.qemu.spice_tls,
                 emulators=config.qemu.emulators,
+                allow_commandline=config.qemu.allow_commandline,
                 start_timeout=config.qemu.start_seconds,
                 stop_timeout=config.qemu.stop_seconds,
                 networks=networks,

@@ -21,6 +21,7 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.display import virtio_device
 from culvert.domain.interface import Interface
 from culvert.domain.loader import Loader
+from culvert.domain.passthrough import SPACE
 from culvert.ground import errors
 
 FREE = frozenset(
@@ -38,6 +39,7 @@ FREE = frozenset(
         *("/domain/blkiotune", "/domain/memtune", "/domain/idmap", "/domain/perf", "/domain/on_lockfailure"),
         *("/domain/os/bios", "/domain/clock/@adjustment", "/domain/clock/@basis", "/domain/clock/@start"),
         "/domain/clock/@timezone",
+        *(f"/domain/{SPACE}{name}" for name in ("commandline", "capabilities", "deprecation")),
         "/domain/devices/emulator",
         *("/domain/devices/disk/@type", "/domain/devices/disk/source", "/domain/devices/disk/backingStore"),
         *("/domain/devices/disk/@snapshot", "/domain/devices/disk/auth", "/domain/devices/disk/encryption"),

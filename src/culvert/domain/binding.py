@@ -193,8 +193,8 @@ def supported(cls: type[Any], path: str, above: tuple[type[Any], ...] = ()) -> I
             case "lone":
                 yield f"{path}/{bound.name}/@{bound.inner}", bound.scalar.describe()
             case "child" | "children":
-                yield f"{path}/{bound.name}", ""
-                yield from supported(bound.classes()[""], f"{path}/{bound.name}", above)
+                yield f"{path}/{_shown(bound.name)}", ""
+                yield from supported(bound.classes()[""], f"{path}/{_shown(bound.name)}", above)
             case "variant":
                 for value, variant_class in bound.classes().items():
                     tag = f"{path}/{bound.name}[@{bound.inner}='{value}']"
@@ -221,6 +221,11 @@ def _line(element: etree._Element) -> str:
 def _tag(element: etree._Element) -> str:
     tag: Any = element.tag
     return str(tag)
+
+
+def _shown(tag: str) -> str:
+    """A tag in a path."""
+    return tag.replace(xml.QEMU_SPACE, "qemu:")
 
 
 def _unsupported(what: str, element: etree._Element) -> errors.ConfigUnsupported:
@@ -300,7 +305,7 @@ def _read_children(cls: type[Any], element: etree._Element, path: str) -> dict[s
     lists: dict[str, list[Any]] = {}
     for sub in element:
         tag = _tag(sub)
-        where = f"{path}/{tag}"
+        where = f"{path}/{_shown(tag)}"
         row = rows.get(tag)
         if row is None:
             raise _unsupported(f"element {where}", sub)

@@ -18,6 +18,7 @@ from culvert.domain.features import Features
 from culvert.domain.iothreads import IOThread, IOThreadIds
 from culvert.domain.limits import BlkioTune, MemTune
 from culvert.domain.memory_device import MaxMemory
+from culvert.domain.passthrough import SPACE, QemuCapabilities, QemuCommandline, QemuDeprecation
 from culvert.domain.platform import Clock, IdMap, MemoryBacking, Os, Perf, Pm, Resource, Seclabel
 from culvert.domain.scalars import ANY_TEXT, NAME, ON_OFF, UINT, UUID, OptionalUuid, one_of
 from culvert.domain.sysinfo import Sysinfo
@@ -69,6 +70,13 @@ class DomainDef:
     perf: Annotated[Perf | None, child("perf", Perf, hollow=ANY)] = None
     devices: Annotated[Devices, child("devices", Devices)] = field(default_factory=Devices)
     seclabels: Annotated[tuple[Seclabel, ...], children("seclabel", Seclabel)] = ()
+    qemu_commandline: Annotated[QemuCommandline | None, child(f"{SPACE}commandline", QemuCommandline, hollow=ANY)] = (
+        None
+    )
+    qemu_capabilities: Annotated[
+        QemuCapabilities | None, child(f"{SPACE}capabilities", QemuCapabilities, hollow=ANY)
+    ] = None
+    qemu_deprecation: Annotated[QemuDeprecation | None, child(f"{SPACE}deprecation", QemuDeprecation)] = None
 
     @property
     def io_threads(self) -> tuple[IOThread, ...]:

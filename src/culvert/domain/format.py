@@ -39,7 +39,10 @@ def node(definition: DomainDef, tag: str, *, secure: bool = False, status: bool 
         devices = definition.devices
         told = tuple(as_told(disk) for disk in devices.disks)
         definition = replace(definition, devices=replace(devices, disks=told))
-    return binding.write(definition if secure else _without_secrets(definition), tag)
+    made = binding.write(definition if secure else _without_secrets(definition), tag)
+    if any(isinstance(one, xml.Node) and one.tag.startswith(xml.QEMU_SPACE) for one in made.children):
+        made.attributes["xmlns:qemu"] = xml.QEMU_SPACE_NAME
+    return made
 
 
 def _without_secrets(definition: DomainDef) -> DomainDef:

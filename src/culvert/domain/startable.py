@@ -58,6 +58,10 @@ RULES: tuple[Wrong, ...] = (
         errors.XMLError,
     ),
     Wrong(
+        lambda one: one.qemu_capabilities is not None or one.qemu_deprecation is not None,
+        "/domain/qemu:capabilities, /domain/qemu:deprecation are not supported by culvert",
+    ),
+    Wrong(
         lambda one: any(each.driver is not None and each.driver.name == "vhostuser" for each in one.devices.videos),
         "/domain/devices/video/driver[@name='vhostuser']: Unable to find a satisfying vhost-user-gpu",
     ),

@@ -27,6 +27,11 @@ _START_TAG = re.compile(r"""[^<>"'!?/](?:[^<>"']*(?:"[^"]*"|'[^']*'))*""")
 _QUOTED = re.compile(r""""[^"]*"|'[^']*'""")
 
 
+QEMU_SPACE_NAME = "http://libvirt.org/schemas/domain/qemu/1.0"
+QEMU_SPACE = f"{{{QEMU_SPACE_NAME}}}"
+"""Before the name of an element that is QEMU's alone, in lxml's spelling; ``qemu:`` in libvirt's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Verbatim:
     """Markup that is kept as it came (the content of ``<metadata>``), laid out for its place below the root."""
@@ -132,21 +137,22 @@ def render(node: Node) -> str:
 
 
 def _lines(node: Node, indent: str) -> Iterator[str]:
+    tag = node.tag.replace(QEMU_SPACE, "qemu:")
     head = "".join(f" {name}='{_escape_attribute(value)}'" for name, value in node.attributes.items())
     if node.text is not None:
         # White space before a child would be part of the text.
         inner = "".join(line for one in node.children if isinstance(one, Node) for line in _lines(one, ""))
-        yield f"{indent}<{node.tag}{head}>{_escape(node.text)}{inner}</{node.tag}>"
+        yield f"{indent}<{tag}{head}>{_escape(node.text)}{inner}</{tag}>"
     elif not node.children and not node.spread:
-        yield f"{indent}<{node.tag}{head}/>"
+        yield f"{indent}<{tag}{head}/>"
     else:
-        yield f"{indent}<{node.tag}{head}>"
+        yield f"{indent}<{tag}{head}>"
         for child in node.children:
             if isinstance(child, Verbatim):
                 yield child.markup
             else:
                 yield from _lines(child, indent + "  ")
-        yield f"{indent}</{node.tag}>"
+        yield f"{indent}</{tag}>"
 
 
 _ESCAPES = str.maketrans(

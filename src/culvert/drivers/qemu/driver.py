@@ -72,6 +72,7 @@ class Driver:
         stop_timeout: float = TERM_TIMEOUT,
         networks: NetworkPorts | None = None,
         spice_tls: str = "",
+        allow_commandline: bool = False,
     ) -> None:
         """``emulators``: see ``Emulators``; ``spice_tls``: the folder with the certificates of SPICE servers.
         ``start_timeout``, ``stop_timeout``, ``networks``: see ``QemuHost``."""
@@ -82,6 +83,7 @@ class Driver:
         self._timeouts = (start_timeout, stop_timeout)
         self._networks = networks or NoNetworks()
         self._spice_tls = spice_tls
+        self._allow_commandline = allow_commandline
         self._by_uuid: dict[UUID, Domain] = {}
         self._changing = asyncio.Lock()
         self._host: QemuHost | None = None
@@ -102,6 +104,7 @@ class Driver:
             self._host.enlist = self._enlist
             self._host.networks = self._networks
             self._host.spice_tls = self._spice_tls
+            self._host.allow_commandline = self._allow_commandline
             self._host.spawn(self._host.recorder.run(), name="status-recorder")
             self._host.spawn(log_keeper.keep(self.domains), name="log-keeper")
             await self._load()

@@ -93,6 +93,8 @@ class QemuHost:
     last_id: int = 0
     winding_up: bool = False
     """The driver is being left: nothing new is begun."""
+    allow_commandline: bool = False
+    """A definition may have words of its own for QEMU's command line."""
     spice_tls: str = ""
     """The folder with the certificates of SPICE servers; empty: none is encrypted."""
     vnc_ports: set[int] = field(default_factory=set)

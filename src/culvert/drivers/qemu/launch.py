@@ -17,8 +17,8 @@ from culvert.domain.chardev import ChannelDevice, ChardevSource, ConsoleDevice, 
 from culvert.domain.definition import DomainDef
 from culvert.domain.interface import Interface
 from culvert.domain.start import prepare
+from culvert.drivers.qemu import attach as others
 from culvert.drivers.qemu import (
-    attach,
     balloon,
     belongings,
     cpu_check,
@@ -224,6 +224,13 @@ async def _launch(
         domain.set_state(DomainState.SHUTOFF, START_FAILED.reason)
         raise
     prepared = await apart.run(prepare, opened)
+    if prepared.qemu_commandline is not None:
+        if not domain.host.allow_commandline:
+            raise errors.ConfigUnsupported(
+                "unsupported configuration: /domain/qemu:commandline is not allowed here"
+                " (allow_commandline in culvertd.toml)"
+            )
+        log.warning("domain=%s is tainted: custom-argv", domain.name)
     places = await vnc.places(prepared)
     plugs.check(domain.host.networks, prepared.devices.interfaces)
     strays.check(domain.host, domain.name, domain.uuid)
@@ -290,7 +297,7 @@ async def _try_launch(
     await startup.step(StartStep.BALLOON, balloon.prepare(domain, run.definition, incoming=incoming))
     await startup.step(StartStep.TUNED, iotune.as_defined(domain, run.definition))
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
-    await startup.step(StartStep.LEARNT, attach.look_for_modules(domain, run))
+    await startup.step(StartStep.LEARNT, others.look_for_modules(domain, run))
     news.tell_channels(domain, run, AgentReason.DOMAIN_STARTED)
     return run
 

@@ -21,6 +21,7 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.features import Features, Smm, Toggle
 from culvert.domain.interface import Interface
+from culvert.domain.passthrough import QemuCommandline
 from culvert.domain.platform import Clock, Pm
 from culvert.drivers.qemu.abilities.ability import Abilities, Ability
 from culvert.drivers.qemu.command import (
@@ -124,6 +125,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_device.memballoon(definition),
         *command_device.rngs(definition),
         *(device({"driver": "vmcoreinfo"}) if _is_on(_features(definition).vmcoreinfo) else ()),
+        *(word.value for word in (definition.qemu_commandline or QemuCommandline()).arguments),
         *(("-sandbox", SANDBOX) if options.sandbox else ()),
         *command_device.panics(definition),
         *command_device.shmems(definition),
@@ -271,7 +273,8 @@ MOMENT = "%Y-%m-%dT%H:%M:%S"
 def environment(definition: DomainDef) -> dict[str, str]:
     """What QEMU finds in its environment beside what every program does."""
     zone = definition.clock.timezone if definition.clock else None
-    return {**command_screen.environment(definition), **({"TZ": zone} if zone else {})}
+    own = {one.name: one.value or "" for one in (definition.qemu_commandline or QemuCommandline()).variables}
+    return {**command_screen.environment(definition), **({"TZ": zone} if zone else {}), **own}
 
 
 def _time(definition: DomainDef, abilities: Abilities, now: float) -> Iterator[str]:
