@@ -68,6 +68,7 @@ FREE = frozenset(
         *("/domain/devices/graphics", "/domain/devices/audio", "/domain/devices/sound/audio"),
         *("/domain/devices/vsock/cid", "/domain/devices/watchdog/@action", "/domain/devices/memballoon/stats"),
         "/domain/memory/@dumpCore",
+        *(f"/domain/devices/filesystem/{name}" for name in ("source", "binary", "boot", "driver/@wrpolicy")),
         *("/domain/devices/input/source", "/domain/devices/shmem/server", "/domain/devices/video/driver/@name"),
         *("/domain/devices/controller/target/hotplug", "/domain/devices/video/model/acceleration"),
         *(f"/domain/cpu/numa/cell/{name}" for name in ("@memAccess", "@discard")),

@@ -158,6 +158,9 @@ def _seats(definition: DomainDef) -> Iterator[Seat]:
     for position, one in enumerate(devices.controllers):
         if one.type == "pci" and one.model in PLACE_OF_MODEL:
             yield Seat("controllers", position, PLACE_OF_MODEL[one.model], one)
+    for position, folder in enumerate(devices.filesystems):
+        kind = _virtio(folder.model)
+        yield Seat("filesystems", position, express if kind is PciConnect.EXPRESS else kind, folder)
     for position, card in enumerate(devices.interfaces):
         kind = express if card.model in EXPRESS_CARDS else PciConnect.CONVENTIONAL
         yield Seat("interfaces", position, kind, card)

@@ -25,6 +25,7 @@ _USERS = re.compile(r"ua-[A-Za-z0-9_-]*")  # conf/domain_conf.c, USER_ALIAS_CHAR
 # Kinds whose aliases are a word and a number in order.
 NUMBERED = {
     "interfaces": "net",
+    "filesystems": "fs",
     "smartcards": "smartcard",
     "serials": "serial",
     "parallels": "parallel",

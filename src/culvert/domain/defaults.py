@@ -237,7 +237,7 @@ def check_boot(definition: DomainDef) -> None:
 
 def _boot_orders(devices: Devices) -> list[int]:
     orders = [disk.boot for disk in devices.disks] + [card.boot for card in devices.interfaces]
-    orders += [one.boot for one in devices.redirdevs]
+    orders += [one.boot for one in devices.redirdevs] + [one.boot for one in devices.filesystems]
     return [order for order in orders if order is not None]
 
 

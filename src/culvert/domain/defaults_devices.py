@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from culvert.domain import bus_device, defaults_controllers, disk_source, ports, tpm
+from culvert.domain import bus_device, defaults_controllers, disk_source, filesystem, ports, tpm
 from culvert.domain.address import PciAddress, UsbAddress
 from culvert.domain.audio import Audio, AudioSettings, AudioSide
 from culvert.domain.chardev import (
@@ -62,6 +62,7 @@ def complete(devices: Devices, host: HostFacts, *, q35: bool, seed: str) -> Devi
         emulator=devices.emulator or host.emulator,
         disks=_disks(devices.disks),
         interfaces=tuple(_interface(one, f"{seed}:{place}") for place, one in enumerate(devices.interfaces)),
+        filesystems=tuple(filesystem.complete(one) for one in devices.filesystems),
         channels=tuple(_with_mode(one) for one in devices.channels),
         redirdevs=tuple(_with_mode(_on_bus(one)) for one in devices.redirdevs),
         redirfilter=_versions(devices.redirfilter),

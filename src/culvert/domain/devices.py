@@ -12,6 +12,7 @@ from culvert.domain.chardev import ChannelDevice, ConsoleDevice, Parallel, Redir
 from culvert.domain.controller import Controller, Hub
 from culvert.domain.disk import Disk
 from culvert.domain.display import Graphics, Input, Sound, Video
+from culvert.domain.filesystem import Filesystem
 from culvert.domain.interface import Interface
 from culvert.domain.memory_device import MemoryModule
 from culvert.domain.peripheral import Memballoon, Panic, Rng, Watchdog
@@ -26,6 +27,7 @@ class Devices:
     emulator: Annotated[str | None, leaf("emulator", PATH, silent=BLANK)] = None
     disks: Annotated[tuple[Disk, ...], children("disk", Disk)] = ()
     controllers: Annotated[tuple[Controller, ...], children("controller", Controller)] = ()
+    filesystems: Annotated[tuple[Filesystem, ...], children("filesystem", Filesystem)] = ()
     interfaces: Annotated[tuple[Interface, ...], children("interface", Interface)] = ()
     smartcards: Annotated[tuple[Smartcard, ...], children("smartcard", Smartcard)] = ()
     serials: Annotated[tuple[Serial, ...], children("serial", Serial)] = ()

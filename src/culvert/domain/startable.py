@@ -58,6 +58,10 @@ RULES: tuple[Wrong, ...] = (
         errors.XMLError,
     ),
     Wrong(
+        lambda one: any(each.kind != "path" for each in one.devices.filesystems),
+        "/domain/devices/filesystem/driver/@type: 'virtiofs' and 'handle' are not supported by culvert",
+    ),
+    Wrong(
         lambda one: one.qemu_capabilities is not None or one.qemu_deprecation is not None,
         "/domain/qemu:capabilities, /domain/qemu:deprecation are not supported by culvert",
     ),

@@ -112,6 +112,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_device.hubs(definition),
         *command_device.controllers(definition, command_device.AFTER_HUBS),
         *command_disk.disks(definition, boot_order, options.secret_fds),
+        *command_device.filesystems(definition),
         *command_network.interfaces(definition, boot_order, options.tap_fds, options.vhost_fds),
         *command_chardev.chardevs(definition, incoming=options.incoming, channel_directory=options.channel_directory),
         *command_tpm.tpms(definition, options.channel_directory),

@@ -356,6 +356,31 @@ def watchdogs(definition: DomainDef) -> list[str]:
     return [*argv, "-watchdog-action", held[0].action or "reset"] if held else []
 
 
+def filesystems(definition: DomainDef) -> list[str]:
+    """Folders that the guest can mount, served by QEMU."""
+    argv: list[str] = []
+    for one in definition.devices.filesystems:
+        source = f"fsdev-{one.alias}"
+        told = [
+            f"local,security_model={SECURITY[one.accessmode or 'passthrough']}",
+            *((f"multidevs={one.multidevs}",) if one.multidevs else ()),
+            *((f"fmode={one.fmode}",) if one.fmode else ()),
+            *((f"dmode={one.dmode}",) if one.dmode else ()),
+            *((f"writeout={one.driver.wrpolicy}",) if one.driver and one.driver.wrpolicy else ()),
+            *(f"id={source}", f"path={comma(one.source.dir or '')}"),
+            *(("readonly",) if one.readonly else ()),
+        ]
+        argv += ["-fsdev", ",".join(told)]
+        device_ = {**virtio("virtio-9p", one.model, one.driver), "id": one.alias, "fsdev": source}
+        place = pci(definition, one.address, f"filesystem '{one.alias}'")
+        argv += device({**device_, "mount_tag": one.target, **place})
+    return argv
+
+
+# How QEMU's server keeps whom a file belongs to.
+SECURITY = {"passthrough": "passthrough", "mapped": "mapped", "squash": "none"}
+
+
 def iommus(definition: DomainDef) -> list[str]:
     """The guest's IOMMU, before every device that is behind it."""
     one = definition.devices.iommu

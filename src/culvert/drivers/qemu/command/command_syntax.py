@@ -10,6 +10,7 @@ from culvert.domain.address import PciAddress, UsbAddress
 from culvert.domain.controller import ControllerDriver
 from culvert.domain.definition import DomainDef
 from culvert.domain.display import VideoDriver
+from culvert.domain.filesystem import FilesystemDriver
 from culvert.domain.virtio import VirtioDriver
 from culvert.ground import errors
 
@@ -39,7 +40,7 @@ def device(properties: Mapping[str, Any]) -> list[str]:
     return option("-device", properties)
 
 
-Options: TypeAlias = VirtioDriver | VideoDriver | ControllerDriver
+Options: TypeAlias = VirtioDriver | VideoDriver | ControllerDriver | FilesystemDriver
 
 
 def virtio(name: str, model: str | None, driver: Options | None) -> dict[str, Any]:

@@ -68,6 +68,7 @@ def _drivers(definition: DomainDef) -> Iterator[tuple[str, str]]:
         *command_device.watchdogs(definition),
         *command_device.memballoon(definition),
         *command_device.rngs(definition),
+        *command_device.filesystems(definition),
         *command_device.panics(definition),
         *command_device.shmems(definition),
         *command_device.vsock(definition, None),
