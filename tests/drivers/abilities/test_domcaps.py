@@ -37,8 +37,8 @@ def test_devices_that_are_there() -> None:
 
 def test_everything_where_nothing_is_known() -> None:
     root = told(NONE)
-    assert values(root, "video", "modelType") == ["vga", "cirrus", "virtio", "bochs", "qxl", "none"]
-    assert values(root, "rng", "model") == ["virtio"]
+    assert values(root, "video", "modelType") == ["vga", "cirrus", "virtio", "bochs", "qxl", "ramfb", "none"]
+    assert values(root, "rng", "model") == ["virtio", "virtio-transitional", "virtio-non-transitional"]
     assert values(root, "graphics", "type") == ["vnc", "spice"]
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from lxml import etree
 
-from culvert.domain import binding, chardev, disk, display, features, peripheral, platform, tpm
+from culvert.domain import binding, chardev, disk, display, features, peripheral, platform, tpm, virtio
 from culvert.domain.loader import Loader
 from culvert.domain.scalars import WordScalar
 from culvert.drivers.qemu.abilities.ability import Ability
@@ -132,13 +132,15 @@ def _cpu(root: etree._Element, known: Machines, about: Question) -> None:
         etree.SubElement(custom, "model", {"usable": usable, **deprecated, "vendor": "unknown"}).text = name
 
 
+SERVERS = ("vnc", "spice")
+
 # Enumeration and its value → types of devices, one of which the emulator must have; others are part of every machine,
 # or of none.
 _NEEDS: dict[tuple[str, str], frozenset[str]] = {
     **{("modelType", kind): frozenset({driver}) for kind, driver in PRIMARY_VIDEO.items()},
     ("modelType", "virtio"): frozenset(VIRTIO_VIDEO.values()),
     ("bus", "virtio"): frozenset({"virtio-blk-pci"}),
-    ("model", "virtio"): frozenset({"virtio-rng-pci"}),
+    **{("model", name): frozenset({name.replace("virtio", "virtio-rng-pci", 1)}) for name in virtio.MODELS.words},
     **{("model", kind): frozenset({kind}) for kind in words(tpm.Tpm, "model")},
 }
 
@@ -155,14 +157,15 @@ def _devices(root: etree._Element, known: Machines, tpms: Sequence[str]) -> None
     devices = etree.SubElement(root, "devices")
     for name, enums in {
         "disk": {"diskDevice": words(disk.Disk, "device"), "bus": words(disk.DiskTarget, "bus")},
-        "graphics": {"type": words(display.Graphics, "type")},
+        # Those that others can connect to: whether QEMU has a window to open, it does not tell.
+        "graphics": {"type": SERVERS},
         "video": {"modelType": words(display.VideoModel, "type")},
         "hostdev": None,
         "rng": {
             "model": words(peripheral.Rng, "model"),
             "backendModel": words(peripheral.RngBackend, "model"),
         },
-        "filesystem": None,
+        "filesystem": {"driverType": ("path",)},
         "tpm": {
             "model": words(tpm.Tpm, "model"),
             "backendModel": words(tpm.TpmBackend, "type"),
@@ -180,7 +183,7 @@ def _devices(root: etree._Element, known: Machines, tpms: Sequence[str]) -> None
 
 def _features(root: etree._Element) -> None:
     parent = etree.SubElement(root, "features")
-    for name, supported in {"gic": False, "vmcoreinfo": True, "genid": False, "backingStoreInput": False}.items():
+    for name, supported in {"gic": False, "vmcoreinfo": True, "genid": True, "backingStoreInput": False}.items():
         etree.SubElement(parent, name, supported=_yes_no(supported))
     etree.SubElement(parent, "backup", supported="no")
     etree.SubElement(parent, "sev", supported="no")
