@@ -82,6 +82,7 @@ REAL: dict[str, tuple[str, ...]] = {
     "drivers/command/test_fit.py": ("test_a_real_one_has_what_the_golden_definitions_ask_for",),
     "drivers/command/test_command.py": (
         "test_qemu_starts",
+        "test_qemu_has_cards_of_every_kind",
         "test_what_travels_starts_a_qemu_that_takes_the_state",
     ),
     "drivers/test_adoption.py": ALL,

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from culvert.domain import binding, scalars
+from culvert.domain.network.addresses import AddressScalar
 
 # What XML 1.0 can carry: no control characters but tab, newline and return, no surrogates, no non-characters.
 CHARACTERS = st.characters(exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff") | st.sampled_from(
@@ -46,6 +47,8 @@ def values(scalar: scalars.Scalar) -> st.SearchStrategy[Any]:
             made = st.frozensets(st.integers(0, 300), min_size=1, max_size=9)
         case scalars.Uuid():
             made = st.uuids().map(str)
+        case AddressScalar():
+            made = st.ip_addresses().map(str).filter(lambda text: "%" not in text)
         case _:
             raise TypeError(f"no strategy for {scalar!r}")
     return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from culvert.domain import abi
@@ -54,6 +56,23 @@ def test_what_travels_names_the_network(kind: str, where: str) -> None:
     travels = format(running, migratable=True)
     assert "<interface type='network'>" in travels
     assert "<source network='n' portgroup='p'/>" in travels
+
+
+def test_what_is_defined_and_refused_at_the_start() -> None:
+    """Shown as libvirt 9.0 shows it."""
+    more = (
+        "<vlan trunk='yes'><tag id='42'/><tag id='47' nativeMode='untagged'/></vlan>"
+        "<virtualport type='openvswitch'><parameters profileid='p'/></virtualport>"
+        "<filterref filter='f'><parameter name='IP' value='10.0.0.2'/><parameter name='A' value='1'/></filterref>"
+        "<acpi index='7'/>"
+    )
+    made = definition(card("bridge", "bridge='br0'", more))
+    shown = format(made)
+    assert re.search(r"<parameters interfaceid='[0-9a-f-]{36}' profileid='p'/>", shown)
+    assert "<parameter name='A' value='1'/>\n        <parameter name='IP' value='10.0.0.2'/>" in shown
+    order = ("<vlan", "<virtualport", "<model type", "<filterref", "<acpi index")
+    assert list(order) == sorted(order, key=shown.index)
+    assert complete(parse(shown), golden.FACTS) == made
 
 
 def test_a_guest_does_not_see_what_it_is_plugged_into() -> None:

@@ -40,7 +40,7 @@ DISK = "<disk><source file='/d'/><target dev='vda'/>{}</disk>"
         ("", DISK.format("<backingStore type='nbd'/>"), "/domain/devices/disk/backingStore/@type"),
         ("", "<disk type='nvme'><target dev='vda'/></disk>", "/domain/devices/disk/@type"),
         ("", "<interface type='vhostuser'/>", "/domain/devices/interface/@type"),
-        ("", "<interface type='user'><vlan/></interface>", "/domain/devices/interface/vlan"),
+        ("", "<interface type='user'><teaming/></interface>", "/domain/devices/interface/teaming"),
         ("", "<graphics type='rdp'/>", "/domain/devices/graphics/@type"),
         ("", "<graphics type='spice' defaultMode='x'/>", "/domain/devices/graphics/@defaultMode"),
         ("", "<video><model type='vmvga'/></video>", "/domain/devices/video/model/@type"),

@@ -16,6 +16,7 @@ from tests.domain.network.test_text import DEFAULT, EVERYTHING, REFUSALS
 from tests.support import generation, libvirtd
 from tests.support.daemon import DaemonProcess, remove_folder, short_folder
 from tests.support.guest import SMALL
+from tests.support.interop import Pair
 from tests.support.libvirt_python import libvirt_python
 from tests.support.libvirtd import Libvirtd
 from tests.support.netns import NEEDS, NetworkNamespace, possible
@@ -138,3 +139,43 @@ def test_as_libvirtd_has_them(tmp_path: Path) -> None:
     if generation.IS_THE_ONE_OF_THE_TABLES.here:
         words = [name for name in TAKEN if not isinstance(from_stock[name], str)]
         assert words == []
+
+
+ELEMENTS = (
+    "<vlan trunk='yes'><tag id='42'/><tag id='47' nativeMode='untagged'/></vlan>"
+    "<virtualport type='openvswitch'><parameters profileid='p'/></virtualport><link state='down'/><mtu size='1400'/>"
+    "<filterref filter='f'><parameter name='IP' value='10.0.0.2'/><parameter name='A' value='1'/></filterref>"
+    "<acpi index='7'/><bandwidth><inbound average='5'/></bandwidth><boot order='1'/>"
+    "<driver rss='on' rss_hash_report='on' packed='on' page_per_vq='off' iommu='off' ats='off' queues='2'/>"
+)
+CARDS = (
+    f"<interface type='bridge'><source bridge='br0'/>{ELEMENTS}<model type='virtio'/></interface>"
+    "<interface type='user'><source dev='e0'/><ip address='172.17.2.0' prefix='24'/>"
+    "<ip address='2001:db8::1'/></interface>"
+    "<interface type='udp'><source address='127.0.0.1' port='5555'><local address='127.0.0.1' port='5556'/></source>"
+    "<model type='pcnet'/></interface>"
+    "<interface type='server'><source port='5555'/><model type='virtio-transitional'/></interface>"
+    "<interface type='client'><source address='127.0.0.1' port='5555'/><model type='i82551'/></interface>"
+    "<interface type='mcast'><source address='230.0.0.1' port='5555'/><model type='vmxnet3'/></interface>"
+    "<interface type='network'><source network='n' portgroup='p' bridge='virbr0'/><target dev='vnet3'/>"
+    "<port isolated='yes'/><model type='virtio-non-transitional'/></interface>"
+    "<interface type='direct'><source dev='e0'/><target dev='macvtap0'/></interface>"
+)
+
+
+def test_cards_as_libvirtd_has_them(hosts: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "g.xml"
+    macs = iter(f"<mac address='52:54:00:00:00:{number:02x}'/>" for number in range(1, 99))
+    cards = re.sub(r"(<interface type='\w+'>)", lambda found: found[1] + next(macs), CARDS)
+    path.write_text(
+        "<domain type='qemu'><name>g</name><memory unit='MiB'>64</memory><os><type machine='pc'>hvm</type></os>"
+        f"<devices>{cards}</devices></domain>"
+    )
+    shown = []
+    for uri in (hosts.stock.uri, hosts.culvert.uri):
+        virsh("define", str(path), uri=uri).expect()
+        xml = virsh("dumpxml", "g", uri=uri).expect()
+        virsh("undefine", "g", uri=uri).expect()
+        told = re.findall(r"<interface.*</interface>", xml, re.DOTALL)
+        shown.append(re.sub(r"interfaceid='[^']*'", "", told[0]))
+    assert shown[0] == shown[1]

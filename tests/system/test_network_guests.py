@@ -357,3 +357,45 @@ def test_a_guest_lets_go_of_a_card(sides: tuple[Side, Side], folder: Path) -> No
     wait_for(lambda: a.connections() == 0, "the card to go", 60)
     assert a.net.devices() == {"lo", "road", "virbr0"}
     a.virsh("destroy", "l")
+
+
+@pytest.mark.parametrize(
+    ("element", "said"),
+    [
+        ("<vlan><tag id='42'/></vlan>", f"interface {MAC} - vlan tag not supported for this connection type"),
+        ("<virtualport type='openvswitch'/>", f"interface {MAC} - <virtualport type='openvswitch'> is not supported"),
+        ("<filterref filter='f'/>", "Network filter not found: no nwfilter with matching name 'f'"),
+    ],
+)
+def test_what_no_host_has_is_refused_before_anything_starts(
+    sides: tuple[Side, Side], folder: Path, element: str, said: str
+) -> None:
+    a, _ = sides
+    a.start_network()
+    made = _guest(folder, devices=CARD.replace("<model", f"{element}<model"))
+    a.virsh("define", str(made.write_xml()))
+    refused = virsh("start", "g", uri=a.uri)
+    assert said in refused.err
+    assert a.connections() == 0
+    a.daemon.assert_no_leftovers()
+
+
+def test_two_guests_joined_without_the_host(sides: tuple[Side, Side], folder: Path) -> None:
+    """One listens, the other connects; both move, and each is what it was."""
+    a, b = sides
+    kinds = (("server", "5559"), ("client", "5559"))
+    names = []
+    for side_name, (kind, port) in zip("gh", kinds, strict=True):
+        card = (
+            f"<interface type='{kind}'><source address='127.0.0.1' port='{port}'/><model type='virtio'/></interface>"
+        )
+        made = domain_xml.tiny_guest(folder, side_name, SMALL, devices=card)
+        with watch.SerialWatch(made.serial) as follow:
+            a.virsh("create", str(made.write_xml()))
+            follow.wait_running(120)
+        names.append(made.name)
+    for name in names:
+        a.virsh("migrate", "--live", "--p2p", name, b.reach)
+    assert b.virsh("list", "--name").split() == names
+    for name in names:
+        b.virsh("destroy", name)

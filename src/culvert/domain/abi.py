@@ -58,7 +58,9 @@ FREE = frozenset(
         *("/domain/devices/interface/driver/@name", "/domain/devices/interface/driver/@txmode"),
         *("/domain/devices/interface/driver/@ioeventfd", "/domain/devices/interface/backend"),
         *("/domain/devices/interface/link", "/domain/devices/interface/boot"),
-        *("/domain/devices/interface/bandwidth", "/domain/devices/interface/port"),
+        *("/domain/devices/interface/bandwidth", "/domain/devices/interface/port", "/domain/devices/interface/vlan"),
+        *("/domain/devices/interface/virtualport", "/domain/devices/interface/filterref"),
+        *("/domain/devices/interface/ip", "/domain/devices/interface/portForward"),
         *(
             f"/domain/devices/{kind}/{name}"
             for kind in ("serial", "parallel", "console", "channel", "redirdev", "smartcard")

@@ -39,7 +39,7 @@ PIIX3: Chipset = {
 ICH9: Chipset = {("sata", None): PciAddress(slot=0x1F, function=2)}
 
 EXPRESS_CONTROLLERS = frozenset({"qemu-xhci", "nec-xhci", VIRTIO_SCSI})
-EXPRESS_CARDS = frozenset({"virtio", "e1000e"})
+EXPRESS_CARDS = frozenset({"virtio", "virtio-non-transitional", "e1000e"})
 
 PCI_SOUNDS = frozenset({"ich6", "ich9", "ac97", "es1370"})
 

@@ -7,6 +7,7 @@ Source: conf/domain_conf.c and conf/domain_postparse.c (what every driver shares
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeVar
@@ -33,7 +34,7 @@ from culvert.domain.disk import Disk, DiskDriver, Geometry, IoTune
 from culvert.domain.disk_source import BackingStore
 from culvert.domain.display import Graphics, Input, Listen, Video, VideoModel
 from culvert.domain.host import HostFacts
-from culvert.domain.interface import Interface, InterfaceSource
+from culvert.domain.interface import VIRTIO, FilterRef, Interface, InterfaceSource, VirtualPort, VirtualPortParameters
 from culvert.domain.peripheral import Memballoon, Rng, RngBackend, Watchdog
 from culvert.ground import errors
 
@@ -222,8 +223,33 @@ def _interface(interface: Interface, seed: str) -> Interface:
     mac = f"{MAC_PREFIX}:{digest[0:2]}:{digest[2:4]}:{digest[4:6]}"
     model = interface.model or "rtl8139"
     # What is said of a virtio card's back end says nothing of another one's.
-    driver = interface.driver if model == "virtio" else None
-    return replace(interface, mac=interface.mac or mac, source=source, model=model, driver=driver)
+    driver = interface.driver if model in VIRTIO else None
+    ips = tuple(replace(ip, family="ipv6" if ":" in ip.address else "ipv4") for ip in interface.ips)
+    return replace(
+        interface,
+        mac=interface.mac or mac,
+        source=source,
+        virtualport=_virtual_port(interface.virtualport, digest),
+        filterref=_sorted(interface.filterref),
+        ips=ips,
+        model=model,
+        driver=driver,
+    )
+
+
+def _sorted(filterref: FilterRef | None) -> FilterRef | None:
+    if filterref is None:
+        return None
+    return replace(filterref, parameters=tuple(sorted(filterref.parameters, key=lambda one: one.name)))
+
+
+def _virtual_port(port: VirtualPort | None, digest: str) -> VirtualPort | None:
+    """One of Open vSwitch has a name of its own (virNetDevVPortProfileParse)."""
+    if port is None or port.type != "openvswitch":
+        return port
+    told = port.parameters or VirtualPortParameters()
+    made = str(uuid.UUID(digest[:32], version=4))
+    return replace(port, parameters=replace(told, interfaceid=told.interfaceid or made))
 
 
 # Kind of a card → what its source must say, and what it may say besides.
@@ -233,23 +259,33 @@ SOURCES: dict[str, tuple[str | None, tuple[str, ...]]] = {
     "bridge": ("bridge", ("network", "portgroup", "portid")),
     "network": ("network", ("portgroup", "portid", "bridge")),
     "direct": ("dev", ("mode", "network", "portgroup", "portid")),
+    "server": ("port", ("address",)),
+    "client": ("port", ("address",)),
+    "mcast": ("port", ("address",)),
+    "udp": ("port", ("address", "local")),
 }
+SOCKETS = ("server", "client", "mcast", "udp")
 
 
 def _source(interface: Interface) -> InterfaceSource | None:
     needed, may = SOURCES[interface.type]
     source = interface.source or InterfaceSource()
     if needed is not None and getattr(source, needed) is None:
-        raise errors.XMLError(
-            f"XML error: No <source> '{needed}' attribute specified with <interface type='{interface.type}'/>"
-        )
-    for name in ("network", "portgroup", "portid", "bridge", "dev", "mode"):
+        which = "socket interface" if interface.type in SOCKETS else f"<interface type='{interface.type}'/>"
+        raise errors.XMLError(f"XML error: No <source> '{needed}' attribute specified with {which}")
+    if interface.type in SOCKETS and interface.type != "server" and source.address is None:
+        raise errors.XMLError("XML error: No <source> 'address' attribute specified with socket interface")
+    if interface.type == "udp" and (source.local is None or None in (source.local.address, source.local.port)):
+        raise errors.XMLError("XML error: No <local> 'address' or 'port' attribute specified with socket interface")
+    for name in ("network", "portgroup", "portid", "bridge", "dev", "mode", "address", "port", "local"):
         if getattr(source, name) is not None and name not in (needed, *may):
             raise errors.ConfigUnsupported(
                 f"unsupported configuration: an interface of type '{interface.type}' has no source {name}"
             )
     if interface.type == "direct":
         source = replace(source, mode=source.mode or "vepa")
+    if interface.type == "user" and not interface.is_passt:
+        source = replace(source, dev=None)  # libvirt forgets it, too: QEMU's own network asks the host for the way
     return None if source == InterfaceSource() else source
 
 

@@ -22,7 +22,7 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.display import PASSWORD_MAX, Graphics
 from culvert.domain.features import HyperV
-from culvert.domain.interface import Interface
+from culvert.domain.interface import WITHOUT_DEVICE, Interface
 from culvert.domain.platform import Timer
 from culvert.domain.rule import Wrong, check_all
 from culvert.ground import errors
@@ -70,12 +70,8 @@ INTERFACE: tuple[Wrong, ...] = (
         errors.XMLError,
     ),
     Wrong(
-        lambda one: one.mtu is not None and one.type == "user",
+        lambda one: one.mtu is not None and one.type in WITHOUT_DEVICE and not one.is_passt,
         "an interface of type '{0.type}' has no MTU that could be set",
-    ),
-    Wrong(
-        lambda one: one.bandwidth is not None and one.type == "user",
-        "/domain/devices/interface/bandwidth: an interface of type '{0.type}' has nothing that could be held back",
     ),
     Wrong(
         lambda one: one.backend is not None and one.type != "user",
@@ -98,8 +94,16 @@ INTERFACE: tuple[Wrong, ...] = (
         "tx_queue_size has to be a power of two",
     ),
     Wrong(
-        lambda one: one.driver is not None and (one.driver.queues or 0) > 1 and one.type == "user",
-        "queues are not supported for interface {0.mac} of type '{0.type}'",
+        lambda one: one.ips and one.type != "user",
+        "/domain/devices/interface/ip: an address can be given to a guest on an interface of type 'user' alone",
+    ),
+    Wrong(
+        lambda one: any(sum(ip.family == family for ip in one.ips) > 1 for family in ("ipv4", "ipv6")),
+        "only one address of a family is supported for interfaces of type 'user'",
+    ),
+    Wrong(
+        lambda one: one.port_forwards and not one.is_passt,
+        "The <portForward> element can only be used with <interface type='user'> and its 'passt' backend",
     ),
     Wrong(
         lambda one: one.rom is not None and one.rom.enabled is False and (one.rom.bar is not None or one.rom.file),

@@ -199,6 +199,55 @@ def test_passt_is_at_the_other_end_of_a_pair_of_sockets() -> None:
     assert value(argv, "-netdev") == told
 
 
+@pytest.mark.parametrize(
+    ("card", "told"),
+    [
+        ("type='server'><source address='192.168.0.1' port='5558'/>", '"listen":"192.168.0.1:5558"'),
+        ("type='server'><source port='5558'/>", '"listen":":5558"'),
+        ("type='client'><source address='192.168.0.1' port='5558'/>", '"connect":"192.168.0.1:5558"'),
+        ("type='mcast'><source address='224.0.0.9' port='5558'/>", '"mcast":"224.0.0.9:5558"'),
+        (
+            "type='udp'><source address='127.0.0.1' port='5555'><local address='127.0.0.1' port='5556'/></source>",
+            '"udp":"127.0.0.1:5555","localaddr":"127.0.0.1:5556"',
+        ),
+        (
+            "type='user'><ip address='172.17.2.0' prefix='24'/><ip address='2001:db8::' family='ipv6' prefix='64'/>",
+            '"net":"172.17.2.0/24","ipv6-prefix":"2001:db8::","ipv6-prefixlen":64',
+        ),
+    ],
+)
+def test_cards_without_a_device_of_the_host(card: str, told: str) -> None:
+    """As libvirt 9.0 has them (its tests/qemuxml2argvdata)."""
+    argv = build(golden.running(with_devices(f"<interface {card}</interface>")), OPTIONS)
+    assert told in value(argv, "-netdev")
+
+
+CARDS = (
+    "virtio-transitional",
+    "virtio-non-transitional",
+    "pcnet",
+    "ne2k_pci",
+    "vmxnet3",
+    "i82551",
+    "i82557b",
+    "i82559er",
+)
+
+
+@pytest.mark.skipif(not Path(QEMU).exists(), reason=f"no {QEMU}")
+def test_qemu_has_cards_of_every_kind(folder: Path) -> None:
+    kinds = "".join(f"<interface type='user'><model type='{model}'/></interface>" for model in CARDS)
+    driver = "<driver rss='on' rss_hash_report='on' packed='on' page_per_vq='off' iommu='off' ats='off' queues='2'/>"
+    more = (
+        f"<interface type='user'><model type='virtio'/>{driver}</interface>"
+        "<interface type='user'><ip address='172.17.2.0' prefix='24'/></interface>"
+        "<interface type='mcast'><source address='230.0.0.1' port='5558'/></interface>"
+        "<interface type='server'><source address='127.0.0.1' port='35558'/></interface>"
+    )
+    with qemu(golden.running(with_devices(kinds + more)), folder) as call:
+        assert call("query-status")["status"] == "prelaunch"
+
+
 def test_names_cannot_add_options() -> None:
     argv = build(minimal(name="a,debug-threads=off"), OPTIONS)
     assert value(argv, "-name") == "guest=a,,debug-threads=off,debug-threads=on"

@@ -12,7 +12,7 @@ from uuid import UUID
 from culvert.domain import bandwidth as limits
 from culvert.domain.bandwidth import Bandwidth, Rate
 from culvert.domain.definition import DomainDef
-from culvert.domain.interface import Interface, InterfaceSource, unplugged
+from culvert.domain.interface import WITHOUT_DEVICE, Interface, InterfaceSource, unplugged
 from culvert.drivers.network import tool
 from culvert.drivers.qemu import impact, plugs
 from culvert.drivers.qemu.domain import Domain
@@ -119,9 +119,10 @@ async def set_bandwidth(domain: Domain, device: str, given: Bandwidth, ways: fro
             domain.require_active().definition if about.live else None,
             domain.require_persistent() if about.config else None,
         ):
-            if definition is not None and find(definition, device).type == "user":
+            kind = find(definition, device).type if definition is not None else ""
+            if kind in WITHOUT_DEVICE:
                 raise errors.ConfigUnsupported(
-                    "setting bandwidth on interfaces of type 'user' is not implemented yet"
+                    f"setting bandwidth on interfaces of type '{kind}' is not implemented yet"
                 )
         limits.check(given, floor=False)
         if about.live:

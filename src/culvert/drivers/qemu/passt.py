@@ -10,7 +10,7 @@ import os
 import socket
 from pathlib import Path
 
-from culvert.domain.interface import Interface
+from culvert.domain.interface import ForwardRange, Interface, PortForward
 from culvert.drivers.network import tool
 from culvert.drivers.qemu import process
 from culvert.drivers.qemu.process import Process
@@ -29,7 +29,28 @@ def arguments(card: Interface, fd: int) -> list[str]:
         told += ["--interface", source.dev]
     if backend is not None and backend.log_file is not None:
         told += ["--log-file", backend.log_file]
+    for ip in card.ips:
+        told += ["--address", ip.address]
+        if ip.prefix is not None and ip.family == "ipv4":
+            told += ["--netmask", str(ip.prefix)]
+    for forward in card.port_forwards:
+        told += [f"--{forward.proto}-ports", _forward(forward)]
     return told
+
+
+def _forward(forward: PortForward) -> str:
+    """Which ports of the host lead to which of the guest."""
+    where = ""
+    if forward.address is not None:
+        where = forward.address + (f"%{forward.dev}" if forward.dev is not None else "") + "/"
+    return where + (",".join(map(_range, forward.ranges)) or "all")
+
+
+def _range(one: ForwardRange) -> str:
+    text = ("~" if one.exclude else "") + str(one.start) + (f"-{one.end}" if one.end is not None else "")
+    if one.to is not None:
+        text += f":{one.to}" + (f"-{one.end + one.to - one.start}" if one.end is not None else "")
+    return text
 
 
 async def start(name: str, card: Interface, log_file: Path) -> tuple[Process, int]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from uuid import UUID
 
-from culvert.domain.interface import GENERATED, Interface, InterfaceSource, InterfaceTarget
+from culvert.domain.interface import GENERATED, WITHOUT_DEVICE, Interface, InterfaceSource, InterfaceTarget
 from culvert.drivers.network import tool, traffic
 from culvert.drivers.network.port import NetworkPorts, Port, Wish
 from culvert.drivers.qemu import macvtap, network, passt
@@ -57,6 +57,7 @@ async def choose(networks: NetworkPorts, owner: CardOwner, card: Interface) -> I
 
     Raises ``errors.NoNetwork``, ``errors.OperationInvalid`` for a network that is not active.
     """
+    _refuse(card)
     if card.network is not None:
         card = _in_port(card, await networks.plug(_wish(owner, card)))
     if card.type == "direct":
@@ -93,10 +94,13 @@ async def plug(owner: CardOwner, card: Interface) -> Plugged:
 
     Raises ``errors.SystemCallError``, ``errors.InternalError``.
     """
+    if card.bandwidth is not None and card.type in WITHOUT_DEVICE:
+        # libvirt says no more of it either (qemuBuildInterfaceCommandLine).
+        log.warning("domain=%s mac=%s type=%s nothing holds back such a card", owner.name, card.mac, card.type)
     if card.is_passt:
         helper, fd = await passt.start(owner.name, card, owner.log_file)
         return Plugged(card, (fd,), helper=helper)
-    if card.type == "user":
+    if card.type in WITHOUT_DEVICE:
         return Plugged(card)
     tap = await _tap(card)
     vhosts: tuple[int, ...] = ()
@@ -157,7 +161,7 @@ async def _vhosts(owner: CardOwner, card: Interface) -> tuple[int, ...]:
     named = card.driver.name if card.driver is not None else None
     if not owner.kvm or named == "qemu":
         return ()
-    if card.model != "virtio":
+    if not card.is_virtio:
         return ()
 
     def opened() -> tuple[int, ...]:
@@ -221,5 +225,21 @@ async def adopt(networks: NetworkPorts, owner: CardOwner, cards: tuple[Interface
 def check(networks: NetworkPorts, cards: tuple[Interface, ...]) -> None:
     """Raise what ``choose`` would, before anything is started."""
     for card in cards:
+        _refuse(card)
         if card.network is not None:
             networks.check(card.network)
+
+
+def _refuse(card: Interface) -> None:
+    """No kind of card here can have its packets tagged or filtered, and no switch is there but the kernel's bridge.
+
+    Source: conf/domain_conf.c, virDomainActualNetDefValidate.
+    """
+    if card.filterref is not None:
+        raise errors.NoNwfilter(f"no nwfilter with matching name '{card.filterref.filter}'")
+    if card.virtualport is not None:
+        raise errors.ConfigUnsupported(
+            f"interface {card.mac} - <virtualport type='{card.virtualport.type}'> is not supported on this host"
+        )
+    if card.vlan is not None:
+        raise errors.ConfigUnsupported(f"interface {card.mac} - vlan tag not supported for this connection type")

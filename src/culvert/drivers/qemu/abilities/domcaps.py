@@ -155,7 +155,7 @@ def _there(known: Machines, enum: str, values: Iterable[str]) -> list[str]:
 
 def _devices(root: etree._Element, known: Machines, tpms: Sequence[str]) -> None:
     devices = etree.SubElement(root, "devices")
-    for name, enums in {
+    kinds: dict[str, dict[str, Sequence[str]] | None] = {
         "disk": {"diskDevice": words(disk.Disk, "device"), "bus": words(disk.DiskTarget, "bus")},
         # Those that others can connect to: whether QEMU has a window to open, it does not tell.
         "graphics": {"type": SERVERS},
@@ -175,7 +175,8 @@ def _devices(root: etree._Element, known: Machines, tpms: Sequence[str]) -> None
         else None,
         "redirdev": {"bus": words(chardev.Redirdev, "bus")},
         "channel": {"type": words(chardev.ChannelDevice, "type")},
-    }.items():
+    }
+    for name, enums in kinds.items():
         element = etree.SubElement(devices, name, supported=_yes_no(enums is not None))
         for enum, values in (enums or {}).items():
             _enum(element, enum, _there(known, enum, values))

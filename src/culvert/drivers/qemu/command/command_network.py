@@ -10,11 +10,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from culvert.domain.definition import DomainDef
-from culvert.domain.interface import GuestOffloads, HostOffloads, Interface, InterfaceDriver, Rom
+from culvert.domain.interface import (
+    WITHOUT_DEVICE,
+    GuestOffloads,
+    HostOffloads,
+    Interface,
+    InterfaceDriver,
+    InterfaceSource,
+    Rom,
+)
 from culvert.drivers.qemu.command.command_syntax import device, option, pci
 from culvert.ground import errors
 
-DRIVERS = {"virtio": "virtio-net-pci", "e1000": "e1000", "e1000e": "e1000e", "rtl8139": "rtl8139"}
+DRIVERS = {
+    "virtio": "virtio-net-pci",
+    "virtio-transitional": "virtio-net-pci-transitional",
+    "virtio-non-transitional": "virtio-net-pci-non-transitional",
+}
+"""Of the others QEMU's name is libvirt's."""
 
 
 Descriptors = int | str | Sequence[int | str]
@@ -42,9 +55,9 @@ def netdev_name(interface: Interface) -> str:
 
 def card(definition: DomainDef, interface: Interface, bootindex: int | None) -> list[str]:
     """The card itself, which has its name and its place in ``definition``."""
-    rom, virtio = interface.rom or Rom(), interface.model == "virtio"
+    rom, virtio, model = interface.rom or Rom(), interface.is_virtio, interface.model or "rtl8139"
     properties: dict[str, Any] = {
-        "driver": DRIVERS[interface.model or "rtl8139"],
+        "driver": DRIVERS.get(model, model),
         **(_virtio(interface) if virtio else {}),
         "host_mtu": interface.mtu if virtio else None,
         "netdev": netdev_name(interface),
@@ -52,6 +65,7 @@ def card(definition: DomainDef, interface: Interface, bootindex: int | None) -> 
         "mac": interface.mac,
         "bootindex": bootindex,
         **pci(definition, interface.address, f"interface '{interface.alias}'"),
+        "acpi-index": interface.acpi_index,
         "rombar": None if rom.bar is None else int(rom.bar),
         "romfile": "" if rom.enabled is False else rom.file,
     }
@@ -67,6 +81,10 @@ def _virtio(interface: Interface) -> dict[str, Any]:
     host, guest = driver.host or HostOffloads(), driver.guest or GuestOffloads()
     several = interface.queues > 1
     return {
+        "iommu_platform": driver.iommu,
+        "ats": driver.ats,
+        "packed": driver.packed,
+        "page-per-vq": driver.page_per_vq,
         "tx": TX.get(driver.txmode or ""),
         "ioeventfd": driver.ioeventfd,
         "event_idx": driver.event_idx,
@@ -80,7 +98,29 @@ def _virtio(interface: Interface) -> dict[str, Any]:
         "vectors": 2 * interface.queues + 2 if several else None,
         "rx_queue_size": driver.rx_queue_size,
         "tx_queue_size": driver.tx_queue_size,
+        "rss": driver.rss,
+        "hash": driver.rss_hash_report,
     }
+
+
+def _socket(interface: Interface) -> dict[str, Any]:
+    """Another QEMU at the other end."""
+    source = interface.source or InterfaceSource()
+    there, local = f"{source.address or ''}:{source.port}", source.local
+    if interface.type == "udp" and local is not None:
+        return {"type": "socket", "udp": there, "localaddr": f"{local.address}:{local.port}"}
+    return {"type": "socket", {"server": "listen", "client": "connect"}.get(interface.type, "mcast"): there}
+
+
+def _user(interface: Interface) -> dict[str, Any]:
+    """QEMU's own network, and the addresses in it."""
+    told: dict[str, Any] = {"type": "user"}
+    for ip in interface.ips:
+        if ip.family == "ipv4":
+            told["net"] = ip.address + (f"/{ip.prefix}" if ip.prefix is not None else "")
+        else:
+            told["ipv6-prefix"], told["ipv6-prefixlen"] = ip.address, ip.prefix
+    return told
 
 
 def netdev(interface: Interface, tap_fds: Descriptors | None, vhost_fds: Descriptors | None = None) -> list[str]:
@@ -91,7 +131,9 @@ def netdev(interface: Interface, tap_fds: Descriptors | None, vhost_fds: Descrip
         address = {"type": "fd", "str": taps[0]}
         return option("-netdev", {"type": "stream", "addr": address, "server": False, "id": name})
     if interface.type == "user":
-        return option("-netdev", {"type": "user", "id": name})
+        return option("-netdev", {**_user(interface), "id": name})
+    if interface.type in WITHOUT_DEVICE:
+        return option("-netdev", {**_socket(interface), "id": name})
     if not taps:
         raise errors.InternalError(f"internal error: interface '{interface.alias}' has no tap device")
     return option(
