@@ -81,8 +81,8 @@ REFUSED = [
         "network",
     ),
     (
-        MINIMAL.format("x", "<devices><interface type='user'><bandwidth/></interface></devices>"),
-        "/domain/devices/interface/bandwidth",
+        MINIMAL.format("x", "<devices><interface type='user'><teaming/></interface></devices>"),
+        "/domain/devices/interface/teaming",
     ),
     (MINIMAL.format("x", "<devices><memballoon model='virtio' wrong='1'/></devices>"), "wrong"),
     ("<!DOCTYPE d [<!ENTITY e SYSTEM 'file:///etc/hostname'>]>" + MINIMAL.format("x&e;", ""), ""),

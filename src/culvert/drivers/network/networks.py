@@ -299,6 +299,10 @@ class Networks:
         if found is not None and found.ports.pop(uuid, None) is not None:
             log.info("network=%s port=%s is unplugged connections=%d", network, uuid, len(found.ports))
 
+    def is_plugged(self, network: str, uuid: UUID) -> bool:
+        """Whether there is such a port: a network that has been ended has none."""
+        return network in self._networks and uuid in self._networks[network].ports
+
     def check(self, network: str) -> None:
         """Raise as ``plug`` would for a network that is not there, or not active."""
         self.by_name(network).require_active()

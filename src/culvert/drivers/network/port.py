@@ -54,6 +54,9 @@ class NetworkPorts(Protocol):
     def unplug(self, network: str, uuid: UUID) -> None:
         """The card has gone; nothing happens when there is no such port."""
 
+    def is_plugged(self, network: str, uuid: UUID) -> bool:
+        """Whether there is such a port: a network that has been ended has none."""
+
     def check(self, network: str) -> None:
         """Raise as ``plug`` would."""
 
@@ -69,6 +72,9 @@ class NoNetworks:
 
     def unplug(self, network: str, uuid: UUID) -> None:
         return
+
+    def is_plugged(self, network: str, uuid: UUID) -> bool:
+        return False
 
     def check(self, network: str) -> None:
         raise missing(network)

@@ -41,7 +41,7 @@ async def change(domain: Domain, live: Interface, wanted: Interface) -> Interfac
     """
     _check(live, wanted)
     card = live
-    if _plug(live) != _plug(wanted):
+    if _plug(live) != _plug(wanted) or _is_out(domain, live):
         card = await _replug(domain, card, wanted)
     if wanted.bandwidth != unplugged(live).bandwidth:
         card = await _limited(card, wanted.bandwidth)
@@ -62,6 +62,14 @@ def _check(live: Interface, wanted: Interface) -> None:
         raise errors.OperationUnsupported(f"unable to change config on '{after.type}' network type")
     if before.type != after.type and not {live.type, after.type} <= set(ON_BRIDGES):
         raise errors.OperationUnsupported(f"cannot change network interface type to '{after.type}'")
+
+
+def _is_out(domain: Domain, card: Interface) -> bool:
+    """Its network has been ended meanwhile."""
+    source = card.source
+    if source is None or source.network is None or source.portid is None:
+        return False
+    return not domain.host.networks.is_plugged(source.network, UUID(source.portid))
 
 
 def _plug(card: Interface) -> tuple[str, InterfaceSource | None]:
