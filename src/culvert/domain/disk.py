@@ -272,7 +272,12 @@ def defined(disk: Disk) -> Disk:
     store = disk.backing_store
     if store is not None:
         store = _named(store)
-    return as_told(unnumbered(replace(disk, backing_store=store) if store is not disk.backing_store else disk))
+    driver = disk.driver
+    if driver is not None and driver.type is None and disk.is_empty:
+        driver = replace(driver, type="raw")  # a drive whose medium is out
+    if store is not disk.backing_store or driver is not disk.driver:
+        disk = replace(disk, backing_store=store, driver=driver)
+    return as_told(unnumbered(disk))
 
 
 def _named(store: BackingStore) -> BackingStore | None:

@@ -69,7 +69,7 @@ async def _one(host: QemuHost, disk: Disk, *, missing_allowed: bool) -> Disk | N
             raise
         if not disk.is_removable:
             return None
-        return _emptied(disk, replace(disk.source, file=None, dev=None, pool=None, volume=None))
+        return _emptied(disk, None)
     return replace(located, backing_store=store)
 
 
