@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from culvert.io import fault_points
 from guests import watch
 from tests.support import libvirtd
 from tests.support.daemon import DaemonProcess
-from tests.support.guest import RunningGuest, running_tiny
+from tests.support.guest import RunningGuest, running_tiny, state_of
 from tests.support.libvirtd import Libvirtd
 from tests.support.virsh import virsh
+from tests.support.wait import wait_for
 
 UUID = "11111111-2222-4333-8444-000000000009"
 NAME = "tiny"
@@ -114,6 +116,32 @@ def test_a_guest_that_has_snapshots_does_not_move(host_a: DaemonProcess, host_b:
         assert inside(folder / "vda") == ["one"]
         virsh(*moved, uri=host_a.uri).expect()
         guest.assert_runs_only_on(host_b, host_a)
+
+
+def test_a_daemon_that_is_killed_meanwhile_leaves_a_guest_that_goes_on(folder: Path) -> None:
+    points, root = folder / "points", folder / "h"
+    points.mkdir()
+    root.mkdir()
+    armed = points / "snapshot.standing"
+    with (
+        DaemonProcess(root, name="h", environment={fault_points.VARIABLE: str(points)}) as host,
+        the_guest(host, folder) as guest,
+    ):
+        armed.touch()
+        taking = subprocess.Popen(
+            ["virsh", "-c", host.uri, "snapshot-create-as", NAME, "x"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        wait_for(armed.with_name(armed.name + fault_points.REACHED).exists, "the guest stands still")
+        host.kill()
+        assert taking.wait(30) != 0
+        taking.communicate()
+        armed.unlink()
+        host.restart()
+        wait_for(lambda: state_of(NAME, host) == "running", "the guest to go on")
+        guest.watch.wait_verified()
+        assert names(host) == []
+        virsh("snapshot-create-as", NAME, "x", uri=host.uri).expect()
+        guest.watch.wait_verified()
 
 
 DOMAIN = """<domain type='qemu'><name>s</name><uuid>{uuid}</uuid><memory unit='MiB'>16</memory>

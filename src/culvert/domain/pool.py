@@ -19,7 +19,18 @@ TYPES = (
     *("gluster", "zfs", "vstorage"),
 )
 """libvirt's, in its order (virStoragePoolType)."""
-FORMATS = ("raw", "qcow2", "iso")  # that a volume is known to have
+FORMATS = (
+    "raw",
+    "qcow2",
+    "qcow",
+    "qed",
+    "vmdk",
+    "vdi",
+    "vpc",
+    "vhd",
+    "ploop",
+    "iso",
+)  # that a volume is known to have
 SAME = 2**32 - 1  # owner or group that is left as it is; -1 is another spelling of it
 _ID = Integer(low=-1, high=SAME)
 

@@ -146,6 +146,8 @@ def check(volume: VolumeDef, *, preallocated: bool) -> None:
         raise errors.OperationInvalid(f"volume name '{volume.name}' cannot contain '/'")
     if volume.name in (".", "..") or "\0" in volume.name or "\n" in volume.name:
         raise errors.InvalidArgument(f"'{volume.name}' is no name for a file")
+    if volume.name.startswith("."):
+        raise errors.InvalidArgument(f"volume name '{volume.name}' is hidden: files of such a name are not listed")
     check_all(RULES, (Wanted(volume, preallocated),))
 
 

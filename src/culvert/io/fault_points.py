@@ -10,7 +10,7 @@ another one, waits, and goes on when the first is gone::
 ``SIDE`` is ``source`` or ``destination`` of a migration. ``POINT`` is ``before.STEP`` or ``after.STEP``, at a row of
 the journal (``machine.Step``), or ``before.COMMAND``, in front of what a machine has decided (``machine.Do``, in
 small letters). Or ``SIDE`` is ``start``, and ``POINT`` what a start has behind it
-(``drivers.qemu.startup.StartStep``).
+(``drivers.qemu.startup.StartStep``). Or it is ``snapshot.standing``: the guest stands still for one.
 """
 
 from __future__ import annotations

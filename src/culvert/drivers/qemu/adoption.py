@@ -21,6 +21,7 @@ from culvert.drivers.qemu import (
     news,
     plugs,
     process,
+    standing,
     states,
     strays,
     swtpm,
@@ -124,6 +125,7 @@ async def _take_over(domain: Domain, run: Run) -> None:
     elif BOUND in domain.annotations:
         log.warning("domain=%s pid=%d the connection it was bound to ended with the last daemon", domain.name, pid)
         await domain.kill(ShutoffReason.DESTROYED, StoppedDetail.DESTROYED)
+    standing.found(domain, run)
     if domain.state is DomainState.SHUTDOWN and not run.shutdown_announced:
         run.shutdown_announced = True
         lifecycle.end_shutdown(domain, run, domain.definition.on_poweroff or lifecycle.DESTROY)

@@ -10,15 +10,15 @@ import contextlib
 import logging
 import time
 import uuid as uuids
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from culvert.domain import aliases
 from culvert.domain import snapshot as snapshot_xml
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
 from culvert.domain.snapshot import PAUSED, RUNNING, SHUTOFF, Snapshot
-from culvert.drivers.qemu import launch, opening
+from culvert.drivers.qemu import launch, opening, standing
 from culvert.drivers.qemu.command import command_disk
 from culvert.drivers.qemu.domain import Domain
 from culvert.drivers.qemu.driver import Driver
@@ -32,8 +32,6 @@ from culvert.protocol.constants_state import (
     DefinedDetail,
     DomainEvent,
     DomainState,
-    PausedReason,
-    RunningReason,
     ShutoffReason,
     StoppedDetail,
 )
@@ -50,13 +48,6 @@ CHILDREN, METADATA_ONLY, CHILDREN_ONLY = 1, 2, 4
 
 JOB_TIMEOUT = 86400.0  # seconds; a snapshot is as long as the memory is large
 IMAGE_TIMEOUT = 600.0  # seconds for qemu-img, which writes tables
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotJob:
-    """What the domain is busy with meanwhile."""
-
-    description: str = "snapshot"
 
 
 async def create(driver: Driver, domain: Domain, text: str, flags: int) -> Snapshot:
@@ -144,27 +135,9 @@ async def _take_live(domain: Domain, snapshot: Snapshot) -> None:
     if reasons:
         raise errors.OperationInvalid(f"cannot save domain '{domain.name}': {'; '.join(reasons)}")
     nodes = [node for _, node in _nodes(run, in_images(snapshot))]
-    async with _standing(domain, run):
+    async with standing.still(domain, run):
         told = {"tag": snapshot.name, "vmstate": nodes[0], "devices": nodes}
         await _job(domain.monitor, "snapshot-save", told)
-
-
-@contextlib.asynccontextmanager
-async def _standing(domain: Domain, run: Run) -> AsyncIterator[None]:
-    """The guest stands still inside, and is busy; it goes on afterwards if it ran, whatever has happened."""
-    ran = domain.state is DomainState.RUNNING
-    domain.job = SnapshotJob()
-    run.stop_reason = PausedReason.SAVE
-    try:
-        if ran:
-            await domain.monitor.execute("stop")
-        yield
-    finally:
-        run.stop_reason = None
-        domain.job = None
-        if ran and domain.run is run and run.ending is None:
-            run.resume_reason = RunningReason.UNPAUSED
-            await domain.monitor.execute("cont")
 
 
 def _nodes(run: Run, targets: Iterable[str]) -> list[tuple[Disk, str]]:
@@ -355,7 +328,7 @@ async def _discard(domain: Domain, snapshot: Snapshot) -> None:
         return
     run = domain.require_active()
     nodes = [node for _, node in _nodes(run, in_images(snapshot))]
-    domain.job = SnapshotJob()
+    domain.job = standing.SnapshotJob()
     try:
         await _job(domain.monitor, "snapshot-delete", {"tag": snapshot.name, "devices": nodes})
     except errors.OperationFailed as err:
