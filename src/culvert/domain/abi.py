@@ -28,7 +28,7 @@ FREE = frozenset(
     {
         *("/domain/@id", "/domain/name", "/domain/title", "/domain/description", "/domain/metadata"),
         *("/domain/currentMemory", "/domain/memoryBacking", "/domain/resource", "/domain/seclabel"),
-        *("/domain/iothreads", "/domain/iothreadids"),
+        *("/domain/iothreads", "/domain/iothreadids", "/domain/defaultiothread"),
         *("/domain/vcpu/@cpuset", "/domain/cputune", "/domain/numatune"),
         *("/domain/on_poweroff", "/domain/on_reboot", "/domain/on_crash"),
         *("/domain/os/kernel", "/domain/os/initrd", "/domain/os/cmdline", "/domain/os/boot", "/domain/os/bootmenu"),
@@ -44,6 +44,7 @@ FREE = frozenset(
         *("/domain/devices/disk/@type", "/domain/devices/disk/source", "/domain/devices/disk/backingStore"),
         *("/domain/devices/disk/@snapshot", "/domain/devices/disk/auth", "/domain/devices/disk/encryption"),
         *("/domain/devices/disk/iotune", "/domain/devices/disk/transient"),
+        "/domain/devices/disk/driver/metadata_cache",
         *(
             f"/domain/devices/disk/driver/@{name}"
             for name in ("name", "type", "cache", "error_policy", "rerror_policy", "io", "discard", "detect_zeroes")

@@ -181,7 +181,7 @@ def _cputune(told: CpuTune | None, count: int) -> CpuTune | None:
     kept = replace(
         told,
         vcpu_pins=tuple(pins),
-        iothread_pins=tuple(sorted(told.iothread_pins, key=lambda pin: pin.iothread)),
+        io_pins=tuple(sorted(told.io_pins, key=lambda pin: pin.iothread)),
         vcpu_schedules=tuple(
             replace(one, vcpus=frozenset({number}))
             for number, one in sorted(

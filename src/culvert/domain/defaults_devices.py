@@ -30,13 +30,13 @@ from culvert.domain.chardev import (
     Smartcard,
 )
 from culvert.domain.devices import Devices
-from culvert.domain.disk import Disk, DiskDriver, Geometry, IoTune
+from culvert.domain.disk import CacheSize, Disk, DiskDriver, Geometry, IoTune, MetadataCache
 from culvert.domain.disk_source import BackingStore
 from culvert.domain.display import Graphics, Input, Listen, Video, VideoModel
 from culvert.domain.host import HostFacts
 from culvert.domain.interface import VIRTIO, FilterRef, Interface, InterfaceSource, VirtualPort, VirtualPortParameters
 from culvert.domain.peripheral import Memballoon, Rng, RngBackend, Watchdog
-from culvert.ground import errors
+from culvert.ground import errors, units
 
 MAC_PREFIX = "52:54:00"  # QEMU's own
 
@@ -188,7 +188,12 @@ def _disk(disk: Disk) -> Disk:
         source=source,
         backing_store=_chain(disk.backing_store),
         # A volume's format is that of the volume, unless it is said.
-        driver=replace(driver, name="qemu", type=driver.type or (None if disk.type == "volume" else "raw")),
+        driver=replace(
+            driver,
+            name="qemu",
+            type=driver.type or (None if disk.type == "volume" else "raw"),
+            metadata_cache=_in_bytes(driver.metadata_cache) if driver.metadata_cache else None,
+        ),
         encryption=disk.encryption and replace(disk.encryption, engine=disk.encryption.engine or "qemu"),
         geometry=_geometry(disk.geometry),
         target=replace(disk.target, bus=disk.bus),
@@ -203,6 +208,13 @@ def _chain(store: BackingStore | None) -> BackingStore | None:
         return store
     source = disk_source.complete(store.source, store.type) if store.source else None
     return replace(store, source=source, backing_store=_chain(store.backing_store))
+
+
+def _in_bytes(cache: MetadataCache) -> MetadataCache | None:
+    size = cache.max_size
+    if size is None or not size.value:
+        return None
+    return MetadataCache(max_size=CacheSize(unit="bytes", value=units.to_bytes(size.value, size.unit or "")))
 
 
 def _geometry(told: Geometry | None) -> Geometry | None:

@@ -15,7 +15,7 @@ from culvert.domain.binding import ANY, BLANK, DEFAULT, amount, attribute, besid
 from culvert.domain.cpu import Cpu, Vcpu, VcpuStates
 from culvert.domain.devices import Devices
 from culvert.domain.features import Features
-from culvert.domain.iothreads import IOThread, IOThreadIds
+from culvert.domain.iothreads import DefaultIOThread, IOThread, IOThreadIds
 from culvert.domain.limits import BlkioTune, MemTune
 from culvert.domain.memory_device import MaxMemory
 from culvert.domain.passthrough import SPACE, QemuCapabilities, QemuCommandline, QemuDeprecation
@@ -53,6 +53,7 @@ class DomainDef:
     vcpu_states: Annotated[VcpuStates | None, child("vcpus", VcpuStates)] = None
     iothreads: Annotated[int | None, leaf("iothreads", UINT, silent=("0",))] = None
     iothread_ids: Annotated[IOThreadIds | None, child("iothreadids", IOThreadIds, hollow=ANY)] = None
+    default_iothread: Annotated[DefaultIOThread | None, child("defaultiothread", DefaultIOThread, hollow=ANY)] = None
     cputune: Annotated[CpuTune | None, child("cputune", CpuTune, hollow=ANY)] = None
     numatune: Annotated[NumaTune | None, child("numatune", NumaTune, hollow=ANY)] = None
     resource: Annotated[Resource | None, child("resource", Resource)] = None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 from culvert.domain import address
-from culvert.domain.binding import ANY, BLANK, DEFAULT, attribute, child, flag, leaf, lone, variant
+from culvert.domain.binding import ANY, BLANK, DEFAULT, attribute, child, content, flag, leaf, lone, variant
 from culvert.domain.disk_source import FORMATS, TYPES, Auth, BackingStore, DiskSource, Encryption
 from culvert.domain.scalars import (
     ANY_TEXT,
@@ -30,6 +30,21 @@ BUS_OF_PREFIX = {"vd": "virtio", "hd": "ide", "sd": "scsi", "fd": "fdc"}
 SERIAL = Pattern(r"[A-Za-z0-9_ .+-]{1,255}", "disk serial", refusal=errors.InternalError)
 WWN = Pattern(r"(0x)?[0-9a-fA-F]{16}", "WWN of 16 hexadecimal digits", refusal=errors.InternalError)
 ZERO = ("0",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheSize:
+    """Bytes, in any unit."""
+
+    unit: Annotated[str | None, attribute("unit", ANY_TEXT, silent=BLANK)] = None
+    value: Annotated[int, content(ULONG)] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataCache:
+    """How much of a qcow2 image's tables QEMU keeps in memory."""
+
+    max_size: Annotated[CacheSize | None, child("max_size", CacheSize)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +80,7 @@ class DiskDriver:
     ats: Annotated[bool | None, attribute("ats", ON_OFF)] = None
     packed: Annotated[bool | None, attribute("packed", ON_OFF)] = None
     page_per_vq: Annotated[bool | None, attribute("page_per_vq", ON_OFF)] = None
+    metadata_cache: Annotated[MetadataCache | None, child("metadata_cache", MetadataCache, hollow="max_size")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

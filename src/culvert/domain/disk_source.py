@@ -35,7 +35,7 @@ OF_TYPE = {
     ),
     "volume": frozenset({"pool", "volume", "mode"}),
 }
-COMMON = frozenset({"startup_policy", "index", "auth", "encryption"})
+COMMON = frozenset({"startup_policy", "index", "labels", "auth", "encryption"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +98,14 @@ class Encryption:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceLabel:
+    """A word to a security driver, of which there is none here: that it is to leave the image alone."""
+
+    model: Annotated[str | None, attribute("model", TEXT)] = None
+    relabel: Annotated[str, attribute("relabel", one_of("no"))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DiskSource:
     """The file, the block device, the volume of a storage pool or the server; ``index`` numbers it in a running
     domain.
@@ -128,6 +136,7 @@ class DiskSource:
     cookies: Annotated[HttpCookies | None, child("cookies", HttpCookies, hollow=ANY)] = None
     readahead: Annotated[int | None, lone("readahead", "size", ULONG)] = None
     timeout: Annotated[int | None, lone("timeout", "seconds", ULONG)] = None
+    labels: Annotated[tuple[SourceLabel, ...], children("seclabel", SourceLabel)] = ()
     auth: Annotated[Auth | None, child("auth", Auth)] = None
     encryption: Annotated[Encryption | None, child("encryption", Encryption)] = None
 

@@ -32,6 +32,14 @@ class IOThreadIds:
     threads: Annotated[tuple[IOThread, ...], children("iothread", IOThread)] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefaultIOThread:
+    """How many helpers QEMU's own loop has, at least and at most."""
+
+    thread_pool_min: Annotated[int | None, attribute("thread_pool_min", POOL)] = None
+    thread_pool_max: Annotated[int | None, attribute("thread_pool_max", POOL)] = None
+
+
 def complete(count: int | None, named: IOThreadIds | None) -> tuple[int | None, IOThreadIds | None]:
     """(count, ids) as libvirt has them: with a number for each, which are shown where somebody has chosen one.
 

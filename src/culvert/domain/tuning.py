@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from culvert.domain.binding import attribute, child, children, leaf, lone
-from culvert.domain.scalars import CPU_SET, UINT, ULONG, Integer, one_of
+from culvert.domain.scalars import CPU_SET, ULONG, Integer, one_of
 from culvert.ground import errors
 
 # Microseconds, of the kernel (conf/domain_validate.c, virDomainCputuneDefValidate).
@@ -30,10 +30,10 @@ class VcpuPin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class IothreadPin:
+class IOThreadPin:
     """The host's processors that one of QEMU's threads for disks runs on."""
 
-    iothread: Annotated[int, attribute("iothread", UINT)]
+    iothread: Annotated[int, attribute("iothread", Integer(low=1, high=2**31 - 1))]
     cpuset: Annotated[frozenset[int], attribute("cpuset", CPU_SET)]
 
 
@@ -79,7 +79,7 @@ class CpuTune:
     iothread_quota: Annotated[int | None, leaf("iothread_quota", QUOTA)] = None
     vcpu_pins: Annotated[tuple[VcpuPin, ...], children("vcpupin", VcpuPin)] = ()
     emulator_pin: Annotated[frozenset[int] | None, lone("emulatorpin", "cpuset", CPU_SET, needed=True)] = None
-    iothread_pins: Annotated[tuple[IothreadPin, ...], children("iothreadpin", IothreadPin)] = ()
+    io_pins: Annotated[tuple[IOThreadPin, ...], children("iothreadpin", IOThreadPin)] = ()
     emulator_schedule: Annotated[Schedule | None, child("emulatorsched", Schedule)] = None
     vcpu_schedules: Annotated[tuple[VcpuSchedule, ...], children("vcpusched", VcpuSchedule)] = ()
     iothread_schedules: Annotated[tuple[IothreadSchedule, ...], children("iothreadsched", IothreadSchedule)] = ()

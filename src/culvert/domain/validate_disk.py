@@ -211,6 +211,10 @@ RULES: tuple[Wrong, ...] = (
         "query is supported only with HTTP(S) protocols",
     ),
     Wrong(
+        lambda one: _driver(one, "metadata_cache") is not None and one.format != "qcow2" and one.type != "volume",
+        "metadata cache max size control is supported only with qcow2 images",
+    ),
+    Wrong(
         lambda one: one.encrypted is not None and one.format not in ("raw", "qcow2"),
         "encryption is supported only with 'raw' and 'qcow2' image format",
     ),

@@ -51,11 +51,16 @@ async def as_defined(domain: Domain) -> None:
     tune = run.definition.cputune
     pins = {pin.vcpu: pin.cpuset for pin in tune.vcpu_pins} if tune else {}
     others = (tune.emulator_pin if tune else None) or usual
-    if run.process is None or not (pins or others):
+    io_pins = {one.iothread: one.cpuset for one in tune.io_pins} if tune else {}
+    if run.process is None or not (pins or others or io_pins):
         return
     found = {one.number: one.thread for one in await vcpus.running(domain)}
     if others:
         await asyncio.to_thread(_pin_process, run.process.pid, set(found.values()), others)
+    for one in await domain.monitor.execute("query-iothreads") if io_pins else ():
+        cpus = io_pins.get(int(str(one["id"]).removeprefix("iothread")))
+        if cpus:
+            await asyncio.to_thread(pin, {int(one["thread-id"])}, cpus)
     for number, thread in found.items():
         wanted = pins.get(number) or usual
         if wanted:

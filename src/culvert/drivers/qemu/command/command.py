@@ -218,6 +218,10 @@ def _iothreads(definition: DomainDef) -> list[str]:
                 "thread-pool-max": one.thread_pool_max,
             },
         )
+    loop = definition.default_iothread
+    if loop is not None:
+        pool = {"thread-pool-min": loop.thread_pool_min, "thread-pool-max": loop.thread_pool_max}
+        argv += option("-object", {"qom-type": "main-loop", "id": "main-loop", **pool})
     return argv
 
 

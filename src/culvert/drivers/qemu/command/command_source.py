@@ -171,6 +171,7 @@ def _top(disk: Disk, source: DiskSource, index: int, below: Below) -> list[str]:
             readonly=readonly,
             detect_zeroes=detect_zeroes,
             encrypted=disk.encrypted is not None,
+            own=True,
         ),
     ]
 
@@ -184,6 +185,11 @@ def _layer(disk: Disk, layer: BackingStore, index: int, below: Below) -> list[st
         *_storage(driver, layer.type, layer.source, index, auth.username if auth else None),
         *_format(driver, layer.format, index, below, readonly=True, detect_zeroes=None, encrypted=encrypted),
     ]
+
+
+def _cache_size(driver: DiskDriver) -> int | None:
+    size = driver.metadata_cache.max_size if driver.metadata_cache else None
+    return size.value if size else None
 
 
 def _cache(driver: DiskDriver) -> dict[str, bool] | None:
@@ -313,6 +319,7 @@ def _format(
     readonly: bool,
     detect_zeroes: str | None,
     encrypted: bool,
+    own: bool = False,
 ) -> list[str]:
     secret = f"{names(index)[0]}-encryption-secret0"
     luks = encrypted and kind == "raw"
@@ -325,6 +332,7 @@ def _format(
         "driver": "luks" if luks else QEMU_FORMATS.get(kind, kind),
         "key-secret": secret if luks else None,
         "encrypt": {"format": "luks", "key-secret": secret} if encrypted and not luks else None,
+        "cache-size": _cache_size(driver) if kind == "qcow2" and own else None,
         "file": names(index)[1],
         "backing": None if below is NOTHING else below,
     }
