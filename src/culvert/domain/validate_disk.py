@@ -228,11 +228,6 @@ RULES: tuple[Wrong, ...] = (
         "/domain/devices/disk/source/@tls of disk '{0.target.dev}' is not supported by culvert",
     ),
     Wrong(
-        lambda one: one.type == "volume" and _source(one).mode == "direct",
-        "/domain/devices/disk/source/@mode 'direct' of disk '{0.target.dev}' is for iscsi pools",
-        errors.XMLError,
-    ),
-    Wrong(
         lambda one: _is_drive(one) and one.bus != "scsi" and one.address.target,
         "disk '{0.target.dev}': the target of an address on bus '{0.bus}' is 0",
     ),

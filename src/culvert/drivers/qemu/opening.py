@@ -85,10 +85,15 @@ async def _exists(path: str) -> bool:
 
 
 async def located_disk(host: QemuHost, disk: Disk) -> Disk:
-    """``disk`` with the place and the format of the volume that it is, if it is one. Raises as ``Volumes.locate``."""
+    """``disk`` with the place and the format of the volume that it is, if it is one.
+
+    Raises as ``Volumes.locate``, and ``errors.XMLError`` for what only other pools have.
+    """
     source = disk.source
     if disk.type != "volume" or source is None or source.pool is None or source.volume is None:
         return disk
+    if source.mode is not None:  # of pools that culvert has none of; libvirt's words for one in a folder
+        raise errors.XMLError("disk source mode is only valid when storage pool is of iscsi type")
     found = await host.volumes.locate(source.pool, source.volume)
     place = replace(source, dev=found.path) if found.is_block else replace(source, file=found.path)
     driver = disk.driver or DiskDriver()
