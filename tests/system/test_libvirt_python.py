@@ -87,7 +87,7 @@ for call, code in (
     (lambda: connection.defineXML("<domain"), libvirt.VIR_ERR_XML_ERROR),
     (lambda: domain.memoryParameters(), libvirt.VIR_ERR_OPERATION_INVALID),
     (lambda: domain.schedulerParameters(), libvirt.VIR_ERR_OPERATION_INVALID),
-    (lambda: domain.snapshotCreateXML("<domainsnapshot/>"), libvirt.VIR_ERR_NO_SUPPORT),
+    (lambda: domain.checkpointCreateXML("<domaincheckpoint/>"), libvirt.VIR_ERR_NO_SUPPORT),
     (lambda: domain.XMLDesc(1 << 20), libvirt.VIR_ERR_INVALID_ARG),
 ):
     try:

@@ -132,7 +132,7 @@ class DiskTarget:
     """The name by which the guest's owner knows the disk, and its bus."""
 
     dev: Annotated[str, attribute("dev", Pattern(r"(vd|hd|sd|fd)[a-z]{1,3}", "disk target (vda, hdb, sdc …)"))]
-    bus: Annotated[str | None, attribute("bus", one_of("virtio", "scsi", "ide", "sata", "usb", "fdc"))] = None
+    bus: Annotated[str | None, attribute("bus", one_of("ide", "fdc", "scsi", "virtio", "usb", "sata"))] = None
     tray: Annotated[str | None, attribute("tray", one_of("closed", "open"))] = None
     removable: Annotated[bool | None, attribute("removable", ON_OFF)] = None
     rotation_rate: Annotated[int | None, attribute("rotation_rate", UINT, silent=ZERO)] = None
