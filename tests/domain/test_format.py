@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from culvert.domain import binding, xml
 from culvert.domain.definition import DomainDef
+from culvert.domain.devices import Devices
 from culvert.domain.format import format
 from culvert.domain.parse import parse
 from tests.domain import strategies
@@ -14,9 +18,24 @@ from tests.domain.golden import NAMES, complete, defined
 
 
 @given(strategies.bound(DomainDef))
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, suppress_health_check=list(HealthCheck))
 def test_what_is_written_reads_back_the_same(definition: DomainDef) -> None:
     assert parse(format(definition, secure=True, status=True), live=True) == definition
+
+
+ELEMENTS = {
+    row.binding.name: row.binding.classes()[""] for row in binding.table(Devices) if row.binding.kind == "children"
+}
+
+
+@pytest.mark.parametrize("tag", sorted(ELEMENTS))
+@given(data=st.data())
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
+def test_each_device_reads_back_the_same(tag: str, data: st.DataObject) -> None:
+    """By itself: of whole domains few examples come in the time that there is."""
+    device = data.draw(strategies.bound(ELEMENTS[tag]))
+    text = xml.render(binding.write(device, tag))
+    assert binding.read(ELEMENTS[tag], xml.read(text), f"/{tag}") == device
 
 
 def test_passwords_are_shown_only_when_asked() -> None:

@@ -23,7 +23,10 @@ pytestmark = pytest.mark.skipif(not Path(QEMU).exists(), reason=f"no {QEMU}")
 
 
 def running(xml: str, folder: Path) -> DomainDef:
-    return golden.running(elements.completed(xml.replace("/srv/vm", str(folder))))
+    definition = elements.completed(xml.replace("/srv/vm", str(folder)))
+    if definition.os.type.arch == "x86_64":
+        definition = replace(definition, devices=replace(definition.devices, emulator=QEMU))
+    return golden.running(definition)
 
 
 @pytest.mark.parametrize("name", sorted(STAYS & set(NAMES)))
@@ -35,6 +38,8 @@ def test_what_does_not_move_starts(name: str, folder: Path) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in STAYS])
 def test_the_state_of_one_is_taken_by_another(name: str, folder: Path) -> None:
+    if name == "i686" and elements.EMULATORS["i686"].replace("i386", "x86_64") != QEMU:
+        pytest.skip("it has an emulator of its own, of this host's generation")
     images(folder)
     source = running(elements.text(name), folder)
     source = replace(source, uuid=golden.UUID)

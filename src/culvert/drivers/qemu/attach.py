@@ -19,6 +19,7 @@ from culvert.domain.definition import DomainDef
 from culvert.domain.memory_device import MemoryModule
 from culvert.domain.pluggable import PluggableKind
 from culvert.drivers.qemu import memory_places
+from culvert.drivers.qemu.abilities.ability import Ability
 from culvert.drivers.qemu.command import command_chardev, command_device, command_memory
 from culvert.drivers.qemu.command.command_memory import NO_PLACES, MemoryPlaces
 from culvert.drivers.qemu.domain import Domain
@@ -33,7 +34,12 @@ BACK = {"-object": "object-del", "-chardev": "chardev-remove"}
 
 
 def steps(
-    definition: DomainDef, kind: PluggableKind, device: Any, places: MemoryPlaces = NO_PLACES
+    definition: DomainDef,
+    kind: PluggableKind,
+    device: Any,
+    places: MemoryPlaces = NO_PLACES,
+    *,
+    milliseconds: bool = False,
 ) -> list[tuple[str, Any]]:
     """(flag, arguments) of what QEMU is given for ``device`` of ``definition``, in its order."""
     only = replace(definition, devices=replace(definition.devices, **{kind.field: (device,)}))  # type: ignore[arg-type]
@@ -53,6 +59,7 @@ def steps(
         case _:
             bare = replace(only.devices, serials=(), parallels=(), smartcards=(), consoles=())
             argv = command_chardev.chardevs(replace(only, devices=bare), incoming=False, channel_directory=None)
+    argv = command_chardev.for_milliseconds(argv) if milliseconds else argv
     return [(flag, _arguments(flag, text)) for flag, text in zip(argv[::2], argv[1::2], strict=True)]
 
 
@@ -65,7 +72,7 @@ async def plug(domain: Domain, run: Run, kind: PluggableKind, device: Any) -> No
     whole, new = await apart.run(pluggable.grown, run.definition, kind, device)
     places = await asyncio.to_thread(memory_places.look, whole, domain.host.layout)
     try:
-        for flag, arguments in steps(whole, kind, new, places):
+        for flag, arguments in steps(whole, kind, new, places, milliseconds=Ability.RECONNECT_MS in run.abilities):
             await domain.monitor.execute(COMMANDS[flag], arguments)
         if kind.field == "watchdogs":
             await domain.monitor.execute("watchdog-set-action", {"action": new.action})

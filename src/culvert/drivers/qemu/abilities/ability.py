@@ -32,6 +32,9 @@ class Ability(StrEnum):
     SPICE = "chardev-spicevmc"
     """A module of QEMU's, which Debian 13 has in a package of its own."""
 
+    RECONNECT_MS = "chardev.reconnect-ms"
+    """Until a connection is tried again it counts milliseconds; by seconds it is deprecated since 9.2."""
+
     # its monitor: migration
     MIGRATE_CHANNELS = "migrate.channels"
     INCOMING_CHANNELS = "migrate-incoming.channels"
@@ -58,6 +61,7 @@ _STATUS = "query-migrate/ret-type/status/^"
 
 SCHEMA: dict[Ability, str] = {
     Ability.MONITOR_OBJECT: "object-add/arg-type/qom-type/^monitor-qmp",
+    Ability.RECONNECT_MS: "chardev-add/arg-type/backend/+socket/data/reconnect-ms",
     Ability.MIGRATE_CHANNELS: "migrate/arg-type/channels",
     Ability.INCOMING_CHANNELS: "migrate-incoming/arg-type/channels",
     Ability.INCOMING_EXIT_ON_ERROR: "migrate-incoming/arg-type/exit-on-error",

@@ -132,7 +132,8 @@ def _cpu(root: etree._Element, known: Machines, about: Question) -> None:
         etree.SubElement(custom, "model", {"usable": usable, **deprecated, "vendor": "unknown"}).text = name
 
 
-SERVERS = ("vnc", "spice")
+SERVERS: tuple[str, ...] = ("vnc", "spice")
+FOLDERS: tuple[str, ...] = ("path",)  # who serves them
 
 # Enumeration and its value → types of devices, one of which the emulator must have; others are part of every machine,
 # or of none.
@@ -165,7 +166,7 @@ def _devices(root: etree._Element, known: Machines, tpms: Sequence[str]) -> None
             "model": words(peripheral.Rng, "model"),
             "backendModel": words(peripheral.RngBackend, "model"),
         },
-        "filesystem": {"driverType": ("path",)},
+        "filesystem": {"driverType": FOLDERS},
         "tpm": {
             "model": words(tpm.Tpm, "model"),
             "backendModel": words(tpm.TpmBackend, "type"),

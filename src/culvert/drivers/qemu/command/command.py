@@ -81,7 +81,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
     if emulator is None or not definition.machine or definition.uuid is None:
         raise errors.InternalError(f"internal error: the definition of domain '{definition.name}' is not complete")
     boot_order = bootindexes(definition)
-    return [
+    argv = [
         emulator,
         *("-name", f"guest={comma(definition.name)},debug-threads=on", "-S"),
         *command_firmware.images(definition),
@@ -133,6 +133,7 @@ def build(definition: DomainDef, options: LaunchOptions, abilities: Abilities) -
         *command_device.vsock(definition, options.vsock_fd),
         *("-msg", "timestamp=on"),
     ]
+    return command_chardev.for_milliseconds(argv) if Ability.RECONNECT_MS in abilities else argv
 
 
 def bootindexes(definition: DomainDef) -> dict[str, int]:

@@ -5,6 +5,7 @@ Source: qemu/qemu_command.c and qemu/qemu_chardev.c of libvirt 9.0.
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeAlias
 
 from culvert.domain.address import CcidAddress, IsaAddress, SerialPortAddress
@@ -218,7 +219,7 @@ def as_qmp(text: str) -> dict[str, Any]:
             data = {"addr": unix if "path" in told else inet, "server": told.get("server") == "on"}
             data |= {"wait": False} if data["server"] else {}
             data |= {"telnet": True} if told.get("telnet") == "on" else {}
-            data |= {"reconnect": int(told["reconnect"])} if "reconnect" in told else {}
+            data |= {name: int(told[name]) for name in ("reconnect", "reconnect-ms") if name in told}
         case "udp":
             remote, local = {"host": told["host"], "port": told["port"]}, told["localaddr"]
             data = {"remote": {"type": "inet", "data": remote}}
@@ -238,3 +239,16 @@ def as_qmp(text: str) -> dict[str, Any]:
     if "logfile" in told:
         data |= {"logfile": told["logfile"], "logappend": told.get("logappend") == "on"}
     return {"id": told["id"], "backend": {"type": kind, "data": data}}
+
+
+_SECONDS = re.compile(r",reconnect=([0-9]+)")
+
+
+def for_milliseconds(argv: list[str]) -> list[str]:
+    """``argv`` for a QEMU that counts in these until it connects again."""
+    told = []
+    for flag, word in zip(["", *argv], argv, strict=False):
+        told.append(
+            _SECONDS.sub(lambda found: f",reconnect-ms={int(found[1]) * 1000}", word) if flag == "-chardev" else word
+        )
+    return told
