@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from culvert.domain import snapshot as snapshot_xml
 from culvert.domain.defaults import complete
 from culvert.domain.definition import DomainDef
+from culvert.domain.loader import Loader
 from culvert.domain.parse import parse
 from culvert.domain.snapshot import Head, Parent, Snapshot
 from culvert.ground import errors
@@ -83,6 +86,12 @@ def test_what_is_refused(text: str, state: str, refusal: type[errors.RequestErro
 def test_a_guest_of_which_none_can_be_taken(disks: tuple[str, ...], state: str, says: str) -> None:
     with pytest.raises(errors.ConfigUnsupported, match=says):
         made("", guest(*disks), state)
+
+
+def test_nor_of_one_whose_firmware_keeps_variables() -> None:
+    with pytest.raises(errors.OperationUnsupported, match="pflash based firmware"):
+        one = guest(DISK.format("qcow2", "a", "vda", ""))
+        made("", replace(one, os=replace(one.os, loader=Loader(type="pflash", path="/f.fd"))), "shutoff")
 
 
 def named(name: str, parent: str | None = None, state: str = "shutoff") -> Snapshot:

@@ -18,6 +18,7 @@ from culvert.domain.binding import BLANK, attribute, child, children, leaf, lone
 from culvert.domain.cpu import Cpu
 from culvert.domain.definition import DomainDef
 from culvert.domain.disk import Disk
+from culvert.domain.loader import PFLASH
 from culvert.domain.scalars import ANY_TEXT, TEXT, ULONG, one_of
 from culvert.ground import errors
 
@@ -229,6 +230,10 @@ def made(
         raise errors.OperationUnsupported("internal snapshot of a running VM must include the memory state")
     if not live and memory == INTERNAL:
         raise errors.XMLError("XML error: memory state cannot be saved with offline or disk-only snapshot")
+    if definition.os.firmware == "efi" or (definition.os.loader and definition.os.loader.type == PFLASH):
+        raise errors.OperationUnsupported(
+            "internal snapshots of a VM with pflash based firmware are not supported"  # its variables are not in them
+        )
     disks = tuple(_disks(wanted, definition))
     _check_disks(disks, definition, live=live)
     head = replace(
