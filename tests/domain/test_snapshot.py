@@ -89,9 +89,10 @@ def test_a_guest_of_which_none_can_be_taken(disks: tuple[str, ...], state: str, 
 
 
 def test_nor_of_one_whose_firmware_keeps_variables() -> None:
+    one = guest(DISK.format("qcow2", "a", "vda", ""))
+    flashed = replace(one, os=replace(one.os, loader=Loader(type="pflash", path="/f.fd")))
     with pytest.raises(errors.OperationUnsupported, match="pflash based firmware"):
-        one = guest(DISK.format("qcow2", "a", "vda", ""))
-        made("", replace(one, os=replace(one.os, loader=Loader(type="pflash", path="/f.fd"))), "shutoff")
+        made("", flashed, "shutoff")
 
 
 def named(name: str, parent: str | None = None, state: str = "shutoff") -> Snapshot:

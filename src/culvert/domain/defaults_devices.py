@@ -30,7 +30,7 @@ from culvert.domain.chardev import (
     Smartcard,
 )
 from culvert.domain.devices import Devices
-from culvert.domain.disk import CacheSize, Disk, DiskDriver, Geometry, IoTune, MetadataCache
+from culvert.domain.disk import Disk, DiskDriver, Geometry, IoTune, MetadataCache, MetadataCacheSize
 from culvert.domain.disk_source import BackingStore
 from culvert.domain.display import Graphics, Input, Listen, Video, VideoModel
 from culvert.domain.host import HostFacts
@@ -214,7 +214,7 @@ def _in_bytes(cache: MetadataCache) -> MetadataCache | None:
     size = cache.max_size
     if size is None or not size.value:
         return None
-    return MetadataCache(max_size=CacheSize(unit="bytes", value=units.to_bytes(size.value, size.unit or "")))
+    return MetadataCache(max_size=MetadataCacheSize(unit="bytes", value=units.to_bytes(size.value, size.unit or "")))
 
 
 def _geometry(told: Geometry | None) -> Geometry | None:

@@ -33,7 +33,7 @@ ZERO = ("0",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CacheSize:
+class MetadataCacheSize:
     """Bytes, in any unit."""
 
     unit: Annotated[str | None, attribute("unit", ANY_TEXT, silent=BLANK)] = None
@@ -44,7 +44,7 @@ class CacheSize:
 class MetadataCache:
     """How much of a qcow2 image's tables QEMU keeps in memory."""
 
-    max_size: Annotated[CacheSize | None, child("max_size", CacheSize)] = None
+    max_size: Annotated[MetadataCacheSize | None, child("max_size", MetadataCacheSize)] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
