@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
+from cryptography.hazmat.primitives.ciphers import Cipher, modes
 
+from guests.domain_xml import tiny_guest
 from tests.support.daemon import DaemonProcess
-from tests.support.guest import running_tiny
+from tests.support.guest import SMALL, running_tiny
 from tests.support.virsh import virsh
 
 PASSWORD = "s3cr3t-3"
@@ -110,3 +114,37 @@ def test_a_password_goes_along_and_is_not_shown(
 
 def _readable_by_others(path: Path) -> bool:
     return bool(path.stat().st_mode & 0o077) and PASSWORD.encode() in path.read_bytes()
+
+
+def _is_let_in(port: int, password: str) -> bool:
+    """Whether a VNC server takes the password (RFC 6143, 7.1 and 7.2.2)."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as server, server.makefile("rwb", 0) as talk:
+        talk.write(talk.read(12))
+        assert 2 in talk.read(talk.read(1)[0]), "it asks for a password"
+        talk.write(bytes([2]))
+        key = bytes(int(f"{byte:08b}"[::-1], 2) for byte in password.encode().ljust(8, b"\0"))
+        encryptor = Cipher(TripleDES(key * 3), modes.ECB()).encryptor()
+        talk.write(encryptor.update(talk.read(16)) + encryptor.finalize())
+        return talk.read(4) == b"\0\0\0\0"
+
+
+@pytest.mark.parametrize(("until", "let_in"), [("2011-05-31T16:11:22", False), ("2099-05-31T16:11:22", True)])
+def test_a_password_is_valid_as_long_as_it_says(
+    host_a: DaemonProcess, host_b: DaemonProcess, folder: Path, until: str, let_in: bool
+) -> None:
+    screen = SCREEN.replace("passwd=", f"passwdValidTo='{until}' passwd=")
+    with running_tiny(host_a, folder, devices=screen):
+        assert _is_let_in(_port(host_a), PASSWORD) is let_in
+        assert not _is_let_in(_port(host_a), "another")
+        virsh("migrate", *P2P[:-1], "tiny", host_b.tcp_uri, uri=host_a.uri).expect()
+        assert _is_let_in(_port(host_b), PASSWORD) is let_in
+
+
+def _port(host: DaemonProcess) -> int:
+    return 5900 + int(virsh("vncdisplay", "tiny", uri=host.uri).expect().strip().rpartition(":")[2])
+
+
+def test_a_time_that_is_none_is_refused(host_a: DaemonProcess, folder: Path) -> None:
+    screen = SCREEN.replace("passwd=", "passwdValidTo='2011-15-31T16:11:22' passwd=")
+    path = tiny_guest(folder, "tiny", SMALL, devices=screen).write_xml()
+    assert "cannot parse password validity time" in virsh("define", str(path), uri=host_a.uri).err

@@ -6,6 +6,7 @@ Source: docs/formatdomain, "Graphical framebuffers", "Video devices", "Input dev
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Annotated
 
 from culvert.domain import address, spice, virtio
@@ -93,6 +94,14 @@ class Graphics:
     def is_server(self) -> bool:
         """Somebody can connect to it from elsewhere."""
         return self.type in ("vnc", "spice")
+
+    @property
+    def passwd_ends(self) -> int | None:
+        """When the password ends to be valid, in seconds of the epoch; None: never. Raises ``ValueError`` for what
+        is no time of any day."""
+        if self.passwd_valid_to is None:
+            return None
+        return int(datetime.fromisoformat(self.passwd_valid_to).replace(tzinfo=UTC).timestamp())
 
     @property
     def kind(self) -> str:

@@ -175,7 +175,24 @@ CHARDEV: tuple[Wrong, ...] = (
     ),
 )
 
+
+def _is_no_time(one: Graphics) -> bool:
+    try:
+        _ = one.passwd_ends
+    except ValueError:
+        return True
+    return False
+
+
 GRAPHICS: tuple[Wrong, ...] = (
+    Wrong(
+        _is_no_time,
+        "cannot parse password validity time '{0.passwd_valid_to}', expect YYYY-MM-DDTHH:MM:SS",
+        errors.InternalError,
+    ),
+    Wrong(
+        lambda one: one.type == "vnc" and one.connected not in (None, "keep"), "VNC supports connected='keep' only"
+    ),
     Wrong(
         lambda one: one.type == "vnc" and len((one.passwd or "").encode()) > PASSWORD_MAX,
         f"the VNC password is longer than {PASSWORD_MAX} characters, and the rest would not count",

@@ -293,7 +293,7 @@ async def _try_launch(
     await startup.step(StartStep.ACTIONS, _instruct(domain, run, on_reboot))
     for graphics in definition.devices.graphics:
         if graphics.passwd is not None:
-            await startup.step(StartStep.SECRETS, vnc.set_password(domain, graphics.passwd, graphics.type))
+            await startup.step(StartStep.SECRETS, vnc.set_password(domain, graphics))
     await startup.step(StartStep.BALLOON, balloon.prepare(domain, run.definition, incoming=incoming))
     await startup.step(StartStep.TUNED, iotune.as_defined(domain, run.definition))
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))

@@ -38,11 +38,30 @@ async def change(driver: Driver, domain: Domain, wanted: Graphics, flags: int) -
         if about.live:
             live = _screen(domain.require_active().definition)
             _check(live, wanted)
-            if wanted.passwd is not None and wanted.passwd != live.passwd:
-                await vnc.set_password(domain, wanted.passwd)
-                await note_password(domain, wanted.passwd)
+            if wanted.passwd is not None and _password(wanted) != _password(live):
+                await vnc.set_password(domain, wanted)
+                await _note(domain, wanted)
         if about.config:
             await domain.change_persistent(lambda one: driver.accept(_with_screen(one, wanted)))
+
+
+def _password(screen: Graphics) -> tuple[str | None, ...]:
+    return screen.passwd, screen.passwd_valid_to, screen.connected
+
+
+async def _note(domain: Domain, wanted: Graphics) -> None:
+    def changed(definition: DomainDef) -> DomainDef:
+        return _with_screen(
+            definition,
+            replace(
+                _screen(definition),
+                passwd=wanted.passwd,
+                passwd_valid_to=wanted.passwd_valid_to,
+                connected=wanted.connected,
+            ),
+        )
+
+    await impact.keep(domain, changed, LIVE)
 
 
 async def note_password(domain: Domain, password: str) -> None:

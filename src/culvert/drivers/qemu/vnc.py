@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import time
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -168,9 +169,17 @@ def reserve(host: QemuHost, run: Run) -> None:
     host.vnc_ports |= run.vnc_ports
 
 
-async def set_password(domain: Domain, password: str, protocol: str = "vnc") -> None:
-    """Who connects is asked for ``password`` from now on. Raises QEMU's refusal for a server that asks for none."""
-    await domain.monitor.execute("set_password", {"protocol": protocol, "password": password})
+async def set_password(domain: Domain, screen: Graphics) -> None:
+    """Who connects is asked for the password of ``screen`` from now on, for as long as it is valid.
+
+    Raises QEMU's refusal for a server that asks for none. Source: qemuDomainChangeGraphicsPasswords of libvirt 9.0.
+    """
+    connected = {} if screen.connected is None else {"connected": screen.connected}
+    told = {"protocol": screen.type, "password": screen.passwd, **connected}
+    await domain.monitor.execute("set_password", told)
+    ends = screen.passwd_ends
+    until = "never" if ends is None else "now" if ends <= time.time() else str(ends)
+    await domain.monitor.execute("expire_password", {"protocol": screen.type, "time": until})
 
 
 async def connect(domain: Domain, number: int, *, skip_auth: bool) -> socket.socket:
