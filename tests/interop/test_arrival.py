@@ -53,10 +53,10 @@ REFUSED = [
     (("", ""), b"<feature name='cpu-hotplug'/>", ErrorCode.INTERNAL_ERROR, "cpu-hotplug"),
     (("", ""), b"<feature name='nbd'/><nbd port='1'/>", ErrorCode.INTERNAL_ERROR, "nbd"),
     (
-        ("</devices>", "<tpm model='tpm-tis'/></devices>"),
+        ("</devices>", "<lease/></devices>"),
         b"",
         ErrorCode.CONFIG_UNSUPPORTED,
-        "/domain/devices/tpm",
+        "/domain/devices/lease",
     ),
 ]
 

@@ -88,7 +88,7 @@ def fill(folder: Path) -> Path:
 def test_a_disk_that_takes_no_word_of_its_leaving(folder: Path) -> None:
     """The source can write nothing from the moment on when the guest runs there; then its host loses its power."""
     a, b = (DaemonProcess(folder / name, name=f"host-{name}") for name in "ab")
-    a.root.mkdir()
+    a.root.mkdir(exist_ok=True)
     with small_disk(a.root / "lib"), a, b, starting_with_the_host(a, folder) as guest, Proxy(b.port) as proxy:
         proxy.hold_on(FINISH_REPLY)
         with Running(a.uri, *P2P, guest.name, b.uri_by(proxy.port)) as running:

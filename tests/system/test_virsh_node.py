@@ -54,7 +54,8 @@ def test_domain_capabilities(uri: str, host_a: DaemonProcess, machine: str) -> N
     buses = [one.text for one in root.iterfind("devices/disk/enum[@name='bus']/value")]
     assert buses == ["ide", "fdc", "scsi", "virtio", "usb", "sata"]  # libvirt has no ide on a q35
     assert [one.text for one in root.iterfind("devices/graphics/enum[@name='type']/value")] == ["vnc", "spice"]
-    assert root.find("devices/filesystem").get("supported") == "no"  # type: ignore[union-attr]  # or it fails
+    assert root.find("devices/hostdev").get("supported") == "no"  # type: ignore[union-attr]  # or it fails
+    assert root.find("devices/filesystem").get("supported") == "yes"  # type: ignore[union-attr]
 
 
 def test_capabilities_of_what_is_not_there(uri: str, host_a: DaemonProcess) -> None:

@@ -7,6 +7,7 @@ nothing can be written any more, the queue has an end: what does not fit is coun
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import queue
@@ -45,11 +46,15 @@ class LogFile(RotatingFileHandler):
     What cannot be written is said once on standard error, not for each line.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, at_once: bool = False) -> None:
+        """``at_once``: it is there before the first line."""
         super().__init__(
             path, maxBytes=FILE_SIZE, backupCount=BACKUPS, encoding="utf-8", errors="backslashreplace", delay=True
         )
         self._complained = False
+        if at_once:
+            with contextlib.suppress(OSError):  # said with the first line that cannot be written
+                self.stream = self._open()
 
     def _open(self) -> TextIOWrapper:
         """For the daemon's user alone: what it tells of guests and of those who use them is nobody else's."""

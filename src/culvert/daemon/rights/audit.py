@@ -65,7 +65,7 @@ class Audit:
 
 def to(folder: Path) -> LogQueue:
     """The queue into the file in ``folder``; the logger writes there while it is entered (``with``)."""
-    target = LogFile(folder / FILE_NAME)
+    target = LogFile(folder / FILE_NAME, at_once=True)
     target.setFormatter(logging.Formatter("%(message)s"))
     logs = LogQueue([target])
     logger = logging.getLogger(LOGGER)

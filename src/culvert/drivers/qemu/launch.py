@@ -266,8 +266,6 @@ async def _try_launch(
     domain.begin(run)
     domain.annotations.update(startup.annotations)
     startup.run = run
-    if host.spice_tls:
-        run.spice_subject = await asyncio.to_thread(viewers.subject, Path(host.spice_tls))
     vnc.reserve(host, run)
     domain.set_state(DomainState.PAUSED, stands)
     try:
@@ -298,6 +296,9 @@ async def _try_launch(
     await startup.step(StartStep.TUNED, iotune.as_defined(domain, run.definition))
     run.definition = await startup.step(StartStep.LEARNT, _learn(run.definition, domain.monitor))
     await startup.step(StartStep.LEARNT, others.look_for_modules(domain, run))
+    if host.spice_tls:
+        reading = asyncio.to_thread(viewers.subject, Path(host.spice_tls))
+        run.spice_subject = await startup.step(StartStep.LEARNT, reading)
     news.tell_channels(domain, run, AgentReason.DOMAIN_STARTED)
     return run
 
