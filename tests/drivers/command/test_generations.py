@@ -36,6 +36,7 @@ NORMAL = {
     "-m": "libvirt has said KiB since 9.1; QEMU takes MiB all the same",
     "pflash0, pflash1": "as -blockdev: nodes are the host's",
     "-chardev of a TPM": "asked for a command line, libvirt has no emulator, and writes one that is null",
+    "drive of cdroms on USB": "libvirt 12.9 makes it of usb-bot and a SCSI drive; culvert, as 11.3, of usb-storage",
     "clusters": "a PC has none; to say so by a 1 is deprecated since QEMU 9.0",
 }
 ALONE = ("-S", "-no-user-config", "-nodefaults", "-no-shutdown", "-no-acpi", "-no-hpet")
@@ -54,8 +55,13 @@ def normal(argv: list[str]) -> list[tuple[str, Any]]:
     return [
         (word, _value(word, told))
         for word, told in parsed
-        if word not in ("-name", "-blockdev") and not (isinstance(told, dict) and told.get("id") == "masterKey0")
+        if word not in ("-name", "-blockdev") and not (isinstance(told, dict) and _left_out(told))
     ]
+
+
+def _left_out(told: dict[str, Any]) -> bool:
+    on_usb = told.get("driver") in ("usb-storage", "usb-bot") or str(told.get("bus")).startswith("usb-disk")
+    return on_usb or told.get("id") == "masterKey0"
 
 
 def _memory(value: str) -> int:
