@@ -118,6 +118,16 @@ def test_a_name_it_may_not_have(guarded: DaemonProcess, open_folder: Path) -> No
     assert virsh("list", "--all", "--name", uri=guarded.uri).expect().split() == ["web-1"]
 
 
+def test_a_file_with_another_s_guest_is_not_its_own(guarded: DaemonProcess, open_folder: Path) -> None:
+    """Nobody can say of a file whose guest is in it before it has been read: that takes a rule for every guest."""
+    file = str(open_folder / "db.save")
+    virsh("create", xml(open_folder, "db-1"), uri=guarded.uri).expect()
+    virsh("save", "db-1", file, uri=guarded.uri).expect()
+    assert "access denied" in as_nobody("save-image-dumpxml", file, uri=guarded.uri).err
+    assert "access denied" in as_nobody("restore", file, uri=guarded.uri).err
+    assert "db-1" not in virsh("list", "--all", "--name", uri=guarded.uri).expect()
+
+
 def test_events_are_of_its_own_guests(guarded: DaemonProcess, open_folder: Path) -> None:
     watch = ["virsh", "-c", guarded.uri, "event", "--all", "--loop", "--timeout", "60"]
     log = open_folder / "events"

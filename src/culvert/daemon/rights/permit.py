@@ -8,7 +8,7 @@ but to these two by the UNIX socket: they could change the policy.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from culvert.ground import errors
 from culvert.hypervisor.contract import Guest
 from culvert.io import tcp_owner
 from culvert.protocol import access, types
+from culvert.protocol.constants_migrate import MigrateParam
 from culvert.protocol.procedure import Procedure
 from culvert.rpc.session import Session
 
@@ -50,8 +51,16 @@ LOOKUPS: dict[str, Callable[[Directory, Any], Guest]] = {
     "DOMAIN_LOOKUP_BY_UUID": lambda guests, args: guests.lookup_by_uuid(UUID(bytes=args.uuid)),
     "DOMAIN_LOOKUP_BY_ID": lambda guests, args: guests.lookup_by_id(args.id),
     "DOMAIN_MIGRATE_FINISH3": lambda guests, args: guests.lookup_by_name(args.dname),
+    "DOMAIN_MIGRATE_FINISH3_PARAMS": lambda guests, args: guests.lookup_by_name(_told_name(args.params)),
 }
 """Calls that name their guest otherwise than by its UUID."""
+
+LATER = ("DOMAIN_DEFINE_XML", "DOMAIN_CREATE_XML", "DOMAIN_RESTORE", "DOMAIN_MIGRATE_PREPARE", "MIGRATION_")
+"""How calls begin whose guest is known later: when its definition takes a name (``Rights.admit``), or by a ticket or
+seal that only who migrates it has."""
+
+NO_GUEST = Subject("")
+"""What a call is about that names none, such as a file with a saved guest: it takes a rule for every guest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +125,11 @@ class Rights:
         known = self._known(row, args)
         if known is not None and not client.may(SEE, known):
             raise errors.NoDomain(f"Domain not found: no domain with matching {_asked_by(row, args)}")
+        about = known
+        if known is None and not row.name.startswith(LATER) and not self._names_one(row, args):
+            about = NO_GUEST
         for word in needed:
-            if not client.may(word, known):
+            if not client.may(word, about):
                 of = f" of domain '{known.name}'" if known is not None else ""
                 raise _denied(f"{row.name} needs '{word}'{of}, which no rule gives to {client}")
 
@@ -185,6 +197,11 @@ class Rights:
         session.data[_CLIENT] = (policy, client)
         return client
 
+    @staticmethod
+    def _names_one(row: Procedure[Any, Any], args: object) -> bool:
+        dom = getattr(args, "dom", None)
+        return dom is not None or row.name in LOOKUPS or any(hasattr(args, name) for name in HOLDERS)
+
     def _known(self, row: Procedure[Any, Any], args: object) -> Subject | None:
         dom = getattr(args, "dom", None)
         for name in HOLDERS:
@@ -197,6 +214,10 @@ class Rights:
         except errors.NoDomain:
             pass  # its handler says so, in the same words as to everybody
         return None
+
+
+def _told_name(params: Sequence[types.TypedParam]) -> str:
+    return next((str(one.value[1]) for one in params if one.field == MigrateParam.DEST_NAME), "")
 
 
 _CLIENT = "client"
